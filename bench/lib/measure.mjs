@@ -1,0 +1,54 @@
+import { spawnSync } from "node:child_process";
+
+/** Of numbers: the one in the middle. */
+export function median(numbers) {
+  return quantile(numbers, 0.5);
+}
+
+/** @param {number} share 0 the least, 1 the largest */
+export function quantile(numbers, share) {
+  const sorted = Float64Array.from(numbers).sort();
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+}
+
+/**
+ * Runs two measurements in turn, so that whatever else the machine does meets both.
+ * @param {() => number} measured
+ * @param {() => number} baseline
+ * @param {(numbers: number[]) => number} pick what stands for all rounds of one side
+ * @returns {{ ratio: number, rounds: number[] }} of what was picked, and of each round
+ */
+export function alternate(count, measured, baseline, pick = median) {
+  const pairs = Array.from({ length: count }, (_, round) => {
+    // Neither is always the first.
+    if (round % 2 === 1) {
+      const second = baseline();
+      return [measured(), second];
+    }
+    return [measured(), baseline()];
+  });
+  const ratio = pick(pairs.map(([m]) => m)) / pick(pairs.map(([, b]) => b));
+  return { ratio, rounds: pairs.map(([m, b]) => m / b) };
+}
+
+/** Runs a command that writes times in nanoseconds, as 32-bit numbers, to stdout. */
+export function times(command) {
+  const { status, stdout, stderr } = run(command);
+  if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
+  return new Uint32Array(stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.length));
+}
+
+/** Milliseconds from the start of a command to its end. */
+export function wallClock(command, environment = {}) {
+  const start = performance.now();
+  const { status, stderr } = run(command, environment);
+  if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
+  return performance.now() - start;
+}
+
+function run([program, ...args], environment = {}) {
+  // node reads certificates, options and more for such variables: they would be measured instead
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("NODE_"));
+  const env = { ...Object.fromEntries(own), ...environment };
+  return spawnSync(program, args, { env, maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "pipe"] });
+}

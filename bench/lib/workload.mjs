@@ -1,0 +1,34 @@
+/**
+ * What a module of ../workloads exports as `workloads`, one or more of it.
+ *
+ * @typedef {object} Workload
+ * @property {string} name
+ * @property {string} measures what is timed under uvfio
+ * @property {string} baseline what that is divided by, measured in the same session
+ * @property {{ atMost: number } | { atLeast: number }} target of the ratio
+ * @property {string} explanation for docs/performance.md: why the ratio is what it is
+ * @property {(programs: import("./programs.mjs").Programs) => Result} run
+ *
+ * @typedef {object} Result
+ * @property {number} ratio
+ * @property {number[]} rounds the ratios of single rounds: how much the machine disturbs
+ * @property {string} [details] Markdown: a histogram, a profile
+ */
+
+/** Whether a ratio is what was asked for. */
+export function meets(target, ratio) {
+  return "atMost" in target ? ratio <= target.atMost : ratio >= target.atLeast;
+}
+
+export function targetText(target) {
+  return "atMost" in target ? `at most ${target.atMost}` : `at least ${target.atLeast}`;
+}
+
+/** Calls `make` at the first call only: for figures that come out of one measurement. */
+export function once(make) {
+  let made;
+  return (...args) => {
+    made ??= { value: make(...args) };
+    return made.value;
+  };
+}

@@ -1,0 +1,47 @@
+import { alternate, median, times } from "../lib/measure.mjs";
+import { DEVICE } from "../lib/programs.mjs";
+
+const ROUNDS = 9;
+const CALLS = 15_000;
+const SUPERVISOR =
+  "the same calls served by a C program (`bench/c/supervisor.c`) that finds the file and copies structures in the same way";
+
+/** @returns {import("../lib/workload.mjs").Workload} */
+function trapped(call, name, measures, explanation) {
+  return {
+    name,
+    measures,
+    baseline: SUPERVISOR,
+    target: { atMost: 1.5 },
+    explanation,
+    run: (programs) =>
+      alternate(
+        ROUNDS,
+        () => median(times(programs.uvfio(programs.calls(call, CALLS, DEVICE)))),
+        () => median(times(programs.supervisor(programs.calls(call, CALLS)))),
+      ),
+  };
+}
+
+export const workloads = [
+  trapped(
+    "version",
+    "VFIO_GET_API_VERSION",
+    "the least that a trapped call can be: a notification, the file behind the descriptor, an answer",
+    `Four system calls serve it in C: epoll_wait, NOTIF_RECV, statx, NOTIF_SEND. uvfio makes a fifth, a read of its inotify descriptor, so
+that a close before the call has had its effect. Each call out of JavaScript costs about the time of the cheapest system call on top.`,
+  ),
+  trapped(
+    "info",
+    "VFIO_IOMMU_GET_INFO",
+    "one structure copied in and one out",
+    "Two system calls more on both sides. The capability chain is encoded when the container has changed, not for each call.",
+  ),
+  trapped(
+    "map-unmap",
+    "VFIO_IOMMU_MAP_DMA and UNMAP_DMA of 4 KiB",
+    "one mapping made and taken away again: two calls",
+    `MAP_DMA asks more than its arguments: the caller's capabilities and the user namespace they count in, its RLIMIT_MEMLOCK, the mapping of
+its memory. Both sides find that out with the same four system calls (capget, statx, prlimit64, PROCMAP_QUERY).`,
+  ),
+];

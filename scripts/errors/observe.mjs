@@ -1,0 +1,135 @@
+// Watches the model's files while programs call them: which request failed with which errno, on what, and why.
+
+/** Modules below src/ (or dist/) whose classes take calls. */
+export const WATCHED = {
+  FileDescription: "kernel/file-description",
+  Container: "vfio/container",
+  GroupFile: "vfio/group-file",
+  PciDeviceFile: "vfio/pci/device-file",
+  MediatedDeviceFile: "vfio/mediated/device-file",
+  CdevFile: "iommufd/cdev-file",
+  IommufdFile: "iommufd/iommufd-file",
+  FaultQueueFile: "iommufd/events/fault-queue",
+  Host: "vfio/host",
+  LiveFiles: "vfio/sysfs",
+  KernelError: "kernel/errors",
+  NestingBackend: "vfio/nesting/nesting-backend",
+  requestName: "uapi/request-names",
+};
+
+const FILES = [
+  "FileDescription",
+  "Container",
+  "GroupFile",
+  "PciDeviceFile",
+  "MediatedDeviceFile",
+  "CdevFile",
+  "IommufdFile",
+  "FaultQueueFile",
+];
+const CDEV_REQUESTS = /^VFIO_DEVICE_(BIND_IOMMUFD|ATTACH_IOMMUFD_PT|DETACH_IOMMUFD_PT)$/;
+const UNKNOWN_REQUEST = "ioctl of an unknown number";
+
+/** The requests of proposals, by a host's api: numbers that other containers have for something else. */
+const NESTING_REQUESTS = {
+  "vsva-v1": { 15226: "VFIO_IOMMU_PASID_REQUEST", 15227: "VFIO_IOMMU_BIND", 15228: "VFIO_IOMMU_CACHE_INVALIDATE" },
+  "vsva-v7": { 15222: "VFIO_IOMMU_PASID_REQUEST", 15223: "VFIO_IOMMU_NESTING_OP" },
+  "rfc-2017": { 15228: "VFIO_IOMMU_OP" },
+};
+
+/** What observe() needs, from the modules of WATCHED. `load(path)` imports one, its path without suffix. */
+export async function watchedClasses(load) {
+  const modules = await Promise.all(Object.entries(WATCHED).map(async ([name, path]) => [name, await load(path)]));
+  return Object.fromEntries(modules.map(([name, module]) => [name, module[name]]));
+}
+
+/**
+ * From now on `onError` hears of every call that a program's file, or an open, refuses.
+ * @returns ends it
+ */
+export function observe(classes, onError) {
+  const { CdevFile, Container, FaultQueueFile, GroupFile, Host, IommufdFile, KernelError, LiveFiles, requestName } =
+    classes;
+  const { MediatedDeviceFile, NestingBackend, PciDeviceFile } = classes;
+  const undo = [];
+  let depth = 0;
+
+  /** Calls inside of calls (a bound cdev asks the device's file) are one call. */
+  function wrap(prototype, method, facts) {
+    if (!Object.hasOwn(prototype, method)) return;
+    const original = prototype[method];
+    prototype[method] = function (...args) {
+      if (depth > 0) return original.apply(this, args);
+      // a call may change what the file is
+      const told = facts(this, args);
+      depth++;
+      try {
+        return original.apply(this, args);
+      } catch (error) {
+        if (told && error instanceof KernelError) onError({ ...told, errno: error.code, reason: error.reason });
+        throw error;
+      } finally {
+        depth--;
+      }
+    };
+    undo.push(() => {
+      prototype[method] = original;
+    });
+  }
+
+  function deviceBackend(file, request) {
+    const opened = file instanceof CdevFile ? file.opened : file;
+    if (!opened || CDEV_REQUESTS.test(request)) return "device cdev";
+    if (opened instanceof MediatedDeviceFile) return "device mediated";
+    return opened instanceof PciDeviceFile ? "device pci" : undefined;
+  }
+
+  function backendOf(file, request) {
+    if (file instanceof Container) {
+      if (file.backend instanceof NestingBackend) return "type1 nesting";
+      const name = file.backend?.name ?? "container";
+      return name === "noiommu" ? "no-IOMMU" : name;
+    }
+    if (file instanceof IommufdFile) return request.startsWith("VFIO_") ? "iommufd compat" : "iommufd";
+    if (file instanceof GroupFile) return "group";
+    if (file instanceof FaultQueueFile) return "iommufd fault queue";
+    return deviceBackend(file, request);
+  }
+
+  function named(file, request) {
+    if (file instanceof FaultQueueFile) return UNKNOWN_REQUEST;
+    if (file instanceof Container && file.backend instanceof NestingBackend) {
+      const { profile } = file.backend.container.hardware;
+      const proposed = NESTING_REQUESTS[profile]?.[request];
+      if (proposed) return `${proposed} (${profile})`;
+    }
+    const backend = file instanceof Container && file.backend?.name === "spapr" ? "spapr" : "type1";
+    const name = requestName(file.kind, request, backend);
+    return name.startsWith("0x") ? UNKNOWN_REQUEST : name;
+  }
+
+  const factsOf = (file, request) => {
+    const backend = backendOf(file, request);
+    return backend && { request, backend };
+  };
+  for (const name of FILES) {
+    const { prototype } = classes[name];
+    wrap(prototype, "ioctl", (file, [, request]) => factsOf(file, named(file, request)));
+    wrap(prototype, "read", (file) => factsOf(file, "read, pread"));
+    wrap(prototype, "write", (file) => factsOf(file, "write, pwrite"));
+    wrap(prototype, "mmap", (file) => factsOf(file, "mmap"));
+  }
+  wrap(Host.prototype, "open", (_, [, path]) => ({ request: "open", backend: nodeBackend(path) }));
+  wrap(LiveFiles.prototype, "write", () => ({ request: "write to a file of sysfs", backend: "sysfs" }));
+  return () => {
+    for (const each of undo.reverse()) each();
+  };
+}
+
+function nodeBackend(path) {
+  if (path === "/dev/iommu") return "iommufd";
+  if (path === "/dev/vfio/vfio") return "container";
+  if (path.startsWith("/dev/vfio/devices/")) return "device cdev";
+  if (path.startsWith("/dev/vfio/noiommu-")) return "no-IOMMU";
+  return /^\/dev\/vfio\/\d+$/.test(path) ? "group" : "other path";
+}

@@ -1,0 +1,145 @@
+import { readFileSync } from "node:fs";
+import { checkFit } from "../inspect/fit/fit.ts";
+import { FitInputError } from "../inspect/fit/input-error.ts";
+import type { FitRequest, PlannedLayout } from "../inspect/fit/judge.ts";
+import { CPU_VENDORS, type CpuVendor, type GuestLayout, type LayoutRequest } from "../inspect/fit/layout.ts";
+import { chooseVmm, defaultVmm } from "../inspect/fit/layouts/index.ts";
+import { parseRangesFile } from "../inspect/fit/layouts/ranges-file.ts";
+import type { Assumptions } from "../inspect/fit/limits.ts";
+import { COLOURED, PLAIN, reportJson, reportLines } from "../inspect/fit/report.ts";
+import { hex, MIB, parseSize, sizeText } from "../inspect/fit/sizes.ts";
+import type { FoundDevice } from "../machine/find-device.ts";
+import type { HostDescription } from "../machine/host-description.ts";
+import { type HostOverrides, loadHost } from "../machine/load-host.ts";
+import { UsageError } from "./errors.ts";
+import { fitHost } from "./fit-host.ts";
+
+export interface FitOptions extends HostOverrides {
+  readonly machine?: string;
+  readonly memory?: string;
+  readonly maxMemory?: string;
+  readonly slots?: string;
+  readonly vmm?: string;
+  readonly vmmVersion?: string;
+  readonly ranges?: string;
+  readonly device?: readonly string[];
+  readonly cpuVendor?: string;
+  readonly physBits?: string;
+  readonly viommu?: boolean;
+  readonly chunk?: string;
+  readonly memlock?: string;
+  readonly json?: boolean;
+}
+
+/** `uvfio fit`: exit status 0 when the guest fits, 1 when it does not. */
+export async function fitCommand(options: FitOptions): Promise<number> {
+  checkCombination(options);
+  const { machine, kernel, api } = options;
+  const description = await loadHost(machine, { kernel, api });
+  const host = fitHost(description, options.device ?? []);
+  const planned = options.ranges === undefined ? plan(options, description, host.devices) : undefined;
+  const layout = planned ? planned.layout(planned.request) : readRanges(options.ranges!);
+  checkLayout(layout, options, planned?.request);
+  const request: FitRequest = { host, layout, assumptions: assume(options), ...(planned && { planned }) };
+  const result = checkFit(request);
+  if (options.json) console.log(JSON.stringify(reportJson(request, result), null, 2));
+  else for (const line of reportLines(request, result, useColours() ? COLOURED : PLAIN)) console.log(line);
+  return result.fits ? 0 : 1;
+}
+
+function useColours(): boolean {
+  return process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+}
+
+function checkCombination({ memory, ranges, vmm, vmmVersion, maxMemory }: FitOptions): void {
+  if (memory === undefined && ranges === undefined)
+    throw new UsageError("fit: say how much memory the guest has (--memory 64G), or give its ranges (--ranges FILE)");
+  if (ranges !== undefined && (memory ?? vmm ?? vmmVersion ?? maxMemory) !== undefined)
+    throw new UsageError("fit: --ranges FILE is the whole layout; leave out --memory, --max-memory and --vmm");
+}
+
+/** The layout that a VMM makes of the options. */
+function plan(
+  options: FitOptions,
+  { arch, iommu, pageSize }: HostDescription,
+  devices: readonly FoundDevice[],
+): PlannedLayout {
+  const fallback = options.vmm === undefined ? defaultVmm(arch) : undefined;
+  if (options.vmm === undefined && !fallback)
+    throw new UsageError(`fit: no VMM's layout is known for ${arch}; give the guest's ranges with --ranges FILE`);
+  const { vmm, version } = chooseVmm(options.vmm ?? fallback!.name, options.vmmVersion);
+  if (vmm.arch !== arch)
+    throw new FitInputError(`--vmm: ${vmm.name} is a machine of ${vmm.arch}, the host is one of ${arch}`);
+  const memory = memorySize(options.memory!, "--memory", pageSize);
+  const maxMemory = options.maxMemory === undefined ? memory : memorySize(options.maxMemory, "--max-memory", pageSize);
+  if (maxMemory < memory)
+    throw new FitInputError(`--max-memory: ${sizeText(maxMemory)} is less than --memory ${sizeText(memory)}`);
+  const bars64 = devices.flatMap(({ device }) => (device.bus === "pci" ? device.bars : []));
+  const request: LayoutRequest = {
+    memory,
+    maxMemory,
+    slots: wholeNumber(options.slots ?? (maxMemory > memory ? "1" : "0"), "--slots", 0, 256),
+    ...(version && { version }),
+    cpuVendor: cpuVendor(options.cpuVendor, arch, iommu.model),
+    bars64: bars64.reduce((sum, bar) => sum + (bar.type === "memory64" ? BigInt(bar.size) : 0n), 0n),
+  };
+  return { request, layout: vmm.layout };
+}
+
+function memorySize(text: string, what: string, pageSize: number): bigint {
+  const size = parseSize(text, what);
+  if (size < MIB) throw new FitInputError(`${what}: ${sizeText(size)} is too little for a guest (at least 1M)`);
+  const page = BigInt(pageSize);
+  if (size % page !== 0n)
+    throw new FitInputError(`${what}: ${size} bytes is no multiple of the host's page size, ${sizeText(page)}`);
+  return size;
+}
+
+function cpuVendor(text: string | undefined, arch: HostDescription["arch"], model: string): CpuVendor {
+  if (text === undefined) {
+    if (arch === "arm64") return "arm";
+    if (arch === "ppc64le") return "power";
+    return model === "amd-vi" ? "amd" : "intel";
+  }
+  const vendor = CPU_VENDORS.find((known) => known === text.toLowerCase());
+  if (!vendor || vendor === "arm" || vendor === "power")
+    throw new FitInputError(`--cpu-vendor: "${text}" is neither amd nor intel`);
+  return vendor;
+}
+
+function readRanges(file: string): GuestLayout {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`--ranges: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`);
+  }
+  return parseRangesFile(text, file);
+}
+
+function checkLayout({ vmm, ranges, highest }: GuestLayout, options: FitOptions, request?: LayoutRequest): void {
+  if (highest >= 1n << 64n)
+    throw new FitInputError(`--memory: ${options.memory} would end beyond 64 bits in ${vmm} (at ${hex(highest)})`);
+  if (request && request.maxMemory > request.memory && !ranges.some((range) => range.kind === "hotplug"))
+    throw new FitInputError(`--max-memory: ${vmm} has no memory hotplug in its layout`);
+}
+
+function assume(options: FitOptions): Assumptions {
+  const { viommu = false, chunk, memlock, physBits } = options;
+  const piece = chunk === undefined ? undefined : parseSize(chunk, "--chunk");
+  if (piece !== undefined && piece % 4096n !== 0n)
+    throw new FitInputError(`--chunk: ${sizeText(piece)} is no multiple of 4 KiB, the smallest page`);
+  return {
+    viommu,
+    ...(piece !== undefined && { chunk: piece }),
+    ...(memlock !== undefined && memlock !== "unlimited" && { memlock: parseSize(memlock, "--memlock") }),
+    ...(physBits !== undefined && { physBits: wholeNumber(physBits, "--phys-bits", 32, 64) }),
+  };
+}
+
+function wholeNumber(text: string, what: string, least: number, most: number): number {
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(number >= least && number <= most))
+    throw new FitInputError(`${what}: "${text}" is not a whole number from ${least} to ${most}`);
+  return number;
+}

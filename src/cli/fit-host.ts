@@ -1,0 +1,130 @@
+import { Container } from "../client/container.ts";
+import { Group } from "../client/group.ts";
+import { ModelTransport } from "../client/model-transport.ts";
+import { SystemCallError } from "../client/transport.ts";
+import { type ContainerAnswer, type FitHost, hasIommu } from "../inspect/fit/host-side.ts";
+import { Host } from "../iommufd/host.ts";
+import { Release } from "../kernel/releases.ts";
+import { hasVfioDriver } from "../machine/device-nodes.ts";
+import { allDevices, deviceName, type FoundDevice, findDevice } from "../machine/find-device.ts";
+import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
+import { isBridge } from "../machine/pci-config.ts";
+import { VFIO_TYPE1v2_IOMMU } from "../uapi/vfio.ts";
+import { isHostDriver } from "../vfio/driver-binding.ts";
+import { UsageError } from "./errors.ts";
+
+/** The first kernel that tells and enforces the valid ranges. */
+const RANGES_SINCE = "5.4";
+
+/**
+ * The host's side of `uvfio fit`: boots the described host, puts the devices' groups into one container and asks it, as a VMM would.
+ * Drivers need not be bound yet, and what must be done for that becomes a note.
+ * @param names devices; all that are bound to a VFIO driver when empty
+ */
+export function fitHost(description: HostDescription, names: readonly string[]): FitHost {
+  const noIommu = description.iommu.model === "none";
+  const devices = noIommu && names.length === 0 ? allDevices(description) : chooseDevices(description, names);
+  const refused = (refusal: string): FitHost => ({ description, devices, refusal, notes: [] });
+  if (noIommu)
+    return refused("no IOMMU: VFIO cannot map guest memory for the devices of this host (no-IOMMU mode maps nothing)");
+  const notes: string[] = [];
+  const ready = prepare(description, devices, notes);
+  if (description.vfioContainer === "spapr") {
+    notes.push(
+      "POWER: DMA goes through windows that the guest fills (sPAPR TCE), so no guest address has to be a valid IOVA; guest memory is registered and locked",
+    );
+    return { description, devices, notes };
+  }
+  try {
+    return { description, devices, answer: ask(ready, devices), notes };
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    const refusal = `the host does not give these devices to a guest: ${error.reason ?? error.message}`;
+    return { ...refused(refusal), usable: usableAlone(ready, devices), notes };
+  }
+}
+
+/** The devices whose groups can be attached, each by itself; none when that are all or there is but one group. */
+function usableAlone(description: HostDescription, devices: readonly FoundDevice[]): readonly FoundDevice[] {
+  const usable = devices.filter((found) => {
+    try {
+      ask(description, [found]);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      return false;
+    }
+  });
+  return usable.length === devices.length ? [] : usable;
+}
+
+function chooseDevices(description: HostDescription, names: readonly string[]): readonly FoundDevice[] {
+  if (names.length > 0) return [...new Set(names.map((name) => findDevice(description, name)))];
+  const all = allDevices(description);
+  const bound = all.filter(({ device }) => hasVfioDriver(device));
+  if (bound.length === 0) {
+    const there = all.map(({ device }) => deviceName(device)).join(", ");
+    throw new UsageError(
+      `no device of host ${description.name} is bound to vfio-pci: name what the guest gets with --device (${there === "" ? "the host has no devices" : `there are: ${there}`})`,
+    );
+  }
+  return bound;
+}
+
+/** The host with the drivers and parameters that the guest needs. */
+function prepare(description: HostDescription, devices: readonly FoundDevice[], notes: string[]): HostDescription {
+  const groups = new Set(devices.map(({ group }) => group));
+  const bind = (device: DeviceDescription, group: GroupDescription): DeviceDescription => {
+    const wanted = devices.some((found) => found.device === device);
+    if (wanted ? hasVfioDriver(device) : !isHostDriver(device.driver ?? undefined)) return device;
+    const now = device.driver === null ? "has no driver" : `is bound to ${device.driver}`;
+    const bridge = device.bus === "pci" && isBridge(device);
+    const what = bridge ? "unbind it" : "bind it to vfio-pci";
+    const why = wanted ? "" : ` (it shares group ${group.id})`;
+    notes.push(`${deviceName(device)} ${now}: ${what} before the guest starts${why}`);
+    if (device.bus === "mdev") return { ...device, driver: "vfio_mdev" };
+    return { ...device, driver: bridge ? null : "vfio-pci" };
+  };
+  const bound = description.groups.map((group) =>
+    groups.has(group) ? { ...group, devices: group.devices.map((device) => bind(device, group)) } : group,
+  );
+  const release = new Release(description.kernel);
+  if (!release.has("validIovaEnforced"))
+    notes.push(
+      `kernel ${description.kernel} does not check IOVAs (from ${RANGES_SINCE} on it does): the mappings below succeed on it, and DMA into reserved regions goes astray`,
+    );
+  const unsafe =
+    !description.modules.vfioIommuType1.allowUnsafeInterrupts &&
+    [...groups].some((group) => hasIommu(group) && !(group.iommu ?? description.iommu).interruptRemapping);
+  if (unsafe)
+    notes.push("this IOMMU does not remap interrupts: the host needs vfio_iommu_type1.allow_unsafe_interrupts=1");
+  const { modules } = description;
+  return {
+    ...description,
+    kernel: release.has("validIovaEnforced") ? description.kernel : RANGES_SINCE,
+    groups: bound,
+    modules: unsafe
+      ? { ...modules, vfioIommuType1: { ...modules.vfioIommuType1, allowUnsafeInterrupts: true } }
+      : modules,
+  };
+}
+
+/** What GET_INFO says with all groups in one container. @throws SystemCallError */
+function ask(description: HostDescription, devices: readonly FoundDevice[]): ContainerAnswer {
+  const transport = new ModelTransport(new Host(description));
+  const container = Container.open(transport);
+  for (const [index, id] of [...new Set(devices.map(({ group }) => group.id))].entries()) {
+    Group.open(transport, id).setContainer(container);
+    if (index === 0) container.setIommu(VFIO_TYPE1v2_IOMMU);
+  }
+  const { ranges, pageSizes, dmaAvail } = container.getInfo();
+  const limited = description.vfioContainer === "type1" && new Release(description.kernel).has("dmaEntryLimit");
+  const entryLimit = limited ? (dmaAvail ?? description.modules.vfioIommuType1.dmaEntryLimit) : undefined;
+  transport.exit();
+  const sizes = pageSizes ?? BigInt(description.pageSize);
+  return {
+    ...(ranges && { validRanges: ranges }),
+    iommuPage: sizes & -sizes,
+    ...(entryLimit !== undefined && { entryLimit }),
+  };
+}

@@ -1,0 +1,224 @@
+import { readFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import type { CaptureOptions } from "./capture-command.ts";
+import type { FitOptions } from "./fit-command.ts";
+import type { RunOptions } from "./run-command.ts";
+import type { SelftestsOptions } from "./selftests-command.ts";
+import type { TraceOptions } from "./trace-command.ts";
+
+/** Options that choose the host; every command that has a host takes them. */
+interface HostOptions {
+  readonly machine?: string;
+  readonly kernel?: string;
+  readonly api?: string;
+}
+
+/**
+ * Parses the command line and runs the command; returns the exit status. Each command's module is loaded when it is used, so that
+ * `uvfio run` starts a program without waiting for the others.
+ */
+export async function buildProgram(args: readonly string[]): Promise<number> {
+  let status = 0;
+  const finish = async (result: Promise<number>) => {
+    status = await result;
+  };
+  const program = new Command("uvfio")
+    .description(
+      "A VFIO host in user space: runs unmodified VFIO programs with no IOMMU, no device, no kernel module and no root.",
+    )
+    .version(version(), "-V, --version")
+    .enablePositionalOptions()
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: false });
+
+  withHost(program.command("run"))
+    .description("run a program against a VFIO host; its exit status is the program's")
+    .argument("<program>", "the program, as a path or found along PATH")
+    .argument("[args...]", "its arguments")
+    .passThroughOptions()
+    .option("-q, --quiet", "say nothing of failed calls")
+    .option("--json", "failed calls and messages as lines of JSON on stderr")
+    .option("--trace <file>", "record every call there, for uvfio trace and uvfio replay")
+    .option("--fault <spec>", "have calls or DMA fail, e.g. VFIO_IOMMU_MAP_DMA#3=ENOMEM; may be repeated", collect)
+    .option("--fault-each <request>", "run again and again, failing the 1st, 2nd, 3rd... such call, and report")
+    .option("--sanitize", "report misuse of DMA mappings; with --sanitize=error it makes the exit status 1")
+    .addOption(new Option("--sanitize-error").hideHelp())
+    .addHelpText("after", RUN_HELP)
+    .action((name: string, rest: string[], options: RunOptions) =>
+      finish(import("./run-command.ts").then((module) => module.runCommand([name, ...rest], options))),
+    );
+
+  withHost(program.command("iova-list"))
+    .description("add devices to one container one by one and print the valid IOVA ranges after each")
+    .argument("<device...>", "PCI address, UUID of a mediated device, or its path in /sys")
+    .option("--json", "page sizes, ranges and available mappings as JSON")
+    .addHelpText(
+      "after",
+      "\nExample:\n  uvfio iova-list --kernel 5.4 c08db5ed-05d3-4b39-b150-438a18bc698f 0000:00:1b.0",
+    )
+    .action((devices: string[], options: HostOptions & { json?: boolean }) =>
+      finish(import("./iova-list-command.ts").then((module) => module.iovaListCommand(devices, options))),
+    );
+
+  withHost(program.command("fit"))
+    .description("say whether a guest's memory fits a host's valid IOVA ranges and limits; exit status 1 when not")
+    .option("--memory <size>", "memory of the guest: 64G, 1010G, 1T, 0x..., or bytes")
+    .option("--max-memory <size>", "memory up to which it can be plugged (QEMU's maxmem)")
+    .option("--slots <n>", "memory slots (QEMU's slots; default: 1 with --max-memory)")
+    .option(
+      "--vmm <name>",
+      "q35, i440fx, virt, pseries, cloud-hypervisor, crosvm, or pc-q35-7.0 (default: by the host)",
+    )
+    .option("--vmm-version <X.Y>", "version of QEMU's machine type (default: the newest rules)")
+    .option("--ranges <file>", "the layout instead: a range a line, or what QEMU prints for info mtree -f")
+    .option("--device <device...>", "devices that the guest gets (default: all that are bound to vfio-pci)")
+    .option("--cpu-vendor <name>", "of the guest's CPU, amd or intel (default: as the host's IOMMU)")
+    .option("--phys-bits <n>", "address bits of the guest's CPU (default: as many as it takes)")
+    .option("--viommu", "devices are behind a vIOMMU: each group maps all of the memory in its own container")
+    .option("--chunk <size>", "largest piece that one mapping covers (default: a whole range)")
+    .option("--memlock <size>", "RLIMIT_MEMLOCK of the VMM (default: not checked)")
+    .option("--json", "the answer as JSON")
+    .addHelpText("before", `${FIT_EXAMPLES}\n`)
+    .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
+
+  withHost(program.command("replay"))
+    .description("repeat recorded calls against the model and compare every answer")
+    .argument("<recording...>", "recordings or traces (.jsonl), or folders of them")
+    .option("--json", "the report as JSON")
+    .addHelpText(
+      "after",
+      "\nThe host is the one that a trace names, or the host.json beside a recording, unless -m names another. Exit status 1\nwhen answers differ.",
+    )
+    .action((paths: string[], options: HostOptions & { json?: boolean }) =>
+      finish(import("./replay-command.ts").then((module) => module.replayCommand(paths, options))),
+    );
+
+  program
+    .command("trace")
+    .description("print a trace that uvfio run --trace made, or a recording, the way strace does")
+    .argument("<file>", "the trace (JSON lines)")
+    .option("--fd <fd>", "only calls on this descriptor, by number or name (container1); may be repeated", collect)
+    .option("--request <name>", "only these requests or calls (MAP_DMA, pread); may be repeated", collect)
+    .option("--failed", "only calls that failed")
+    .option("--memory", "also what the trace says of memory, for the sake of a replay")
+    .option("--summary", "a table instead: calls, errors and time by request")
+    .option("--json", "lines of JSON, or the table as JSON")
+    .addHelpText("after", TRACE_HELP)
+    .action((file: string, options: TraceOptions) =>
+      finish(import("./trace-command.ts").then((module) => module.traceCommand(file, options))),
+    );
+
+  program
+    .command("hosts")
+    .description("list the ready-made hosts, or print one as a host file")
+    .argument("[name]", "a ready-made host, or a host file to check and print in full")
+    .option("--json", "the list, or the host, as JSON")
+    .action((name: string | undefined, options: { json?: boolean }) =>
+      finish(import("./hosts-command.ts").then((module) => module.hostsCommand(name, options))),
+    );
+
+  withHost(program.command("selftests"))
+    .description(
+      "build a kernel tree's VFIO selftests and run them in all their IOMMU modes; exit status 1 when one fails",
+    )
+    .argument("<tree>", "a kernel's source, 6.18 or newer")
+    .option("--device <bdf>", "the device that they use", "0000:01:00.0")
+    .option("--only <test>", "only this test program; may be repeated", collect)
+    .option("--build <dir>", "build there and keep it (default: a temporary folder)")
+    .option("--json", "every test's result as JSON")
+    .addHelpText("after", SELFTESTS_HELP)
+    .action((tree: string, options: SelftestsOptions) =>
+      finish(import("./selftests-command.ts").then((module) => module.selftestsCommand(tree, options))),
+    );
+
+  program
+    .command("capture")
+    .description("describe the host it runs on as a host file that run and fit take")
+    .option("-o, --output <file>", "write there (default: stdout)")
+    .option("--root <dir>", "read DIR/sys, DIR/proc and DIR/dev of another tree (default: /)")
+    .option("--name <name>", "the host's name in the file (default: captured)")
+    .option("--config-space", "also the devices' config space, where it can be read as a whole (root)")
+    .option("--json", "as JSON, which is a host file too")
+    .addHelpText("before", `${CAPTURE_EXAMPLES}\n`)
+    .action((options: CaptureOptions) =>
+      finish(import("./capture-command.ts").then((module) => module.captureCommand(options))),
+    );
+
+  program
+    .command("man")
+    .description("print the manual page, for man -l - or a file in a man1 folder")
+    .action(() =>
+      finish(
+        import("./man-page.ts").then(({ manPage }) => {
+          process.stdout.write(manPage(program));
+          return 0;
+        }),
+      ),
+    );
+
+  if (args[0] === "completion" || args[0] === "complete") {
+    (await import("./completion.ts")).addCompletion(program);
+  } else {
+    program
+      .command("completion <shell>")
+      .description("print a completion script for bash, zsh, fish or powershell: source <(uvfio completion bash)");
+  }
+
+  await program.parseAsync(spellOut(args), { from: "user" });
+  return status;
+}
+
+/** An option whose value is optional would take the program's name for it: --sanitize=error is an option of its own inside. */
+function spellOut(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  const isOurs = (at: number) => args[0] === "run" && (end < 0 || at < end);
+  return args.map((arg, at) => (isOurs(at) && arg === "--sanitize=error" ? "--sanitize-error" : arg));
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+const RUN_HELP = `
+Reasons for failed calls go to stderr. Examples:
+  uvfio run -m amd -- ./my-vfio-program 0000:01:00.0
+  uvfio run --trace t.jsonl -- ./my-vfio-program && uvfio trace --failed t.jsonl
+  uvfio run --fault VFIO_IOMMU_MAP_DMA#3=ENOMEM -- ./my-vfio-program        the third one fails
+  uvfio run --fault 'VFIO_IOMMU_MAP_DMA#10%:42@0x1000+1048576=ENOMEM' -- ... a tenth of them there, by seed 42
+  uvfio run --fault dma:0000:00:1b.0=fault -- ./my-vfio-program             no DMA of the device arrives
+  uvfio run --fault-each VFIO_IOMMU_MAP_DMA=ENOMEM -- ./my-vfio-program
+  uvfio run --sanitize=error -- ./my-vfio-program`;
+
+const TRACE_HELP = `
+Examples:
+  uvfio trace --failed t.jsonl
+  uvfio trace --request MAP_DMA --fd 3 t.jsonl
+  uvfio trace --summary t.jsonl
+Exit status 2 when the file is no trace or its end is missing.`;
+
+const SELFTESTS_HELP = `
+The host is lab unless -m names another, and the release is the tree's. gcc, make and uuid-dev are needed. Example:
+  apt-get install linux-source && tar -xf /usr/src/linux-source-*.tar.xz && uvfio selftests linux-source-*`;
+
+const FIT_EXAMPLES = `Examples:
+  uvfio fit -m amd --memory 1010G                     the largest guest below the HyperTransport hole, with today's QEMU
+  uvfio fit -m amd --memory 1011G --vmm pc-q35-7.0    one GiB more, as QEMU 7.0 laid it out: does not fit, and why
+  uvfio fit -m host.yaml --memory 1T --device 0000:01:00.0 --viommu --memlock 2T
+  uvfio fit -m amd --ranges layout.txt                ranges a VMM of your own uses`;
+
+const CAPTURE_EXAMPLES = `Examples:
+  uvfio capture -o host.yaml && uvfio fit -m host.yaml --memory 1T
+  sudo uvfio capture > host.yaml                      root can read the ACPI tables as well`;
+
+function withHost(command: Command): Command {
+  return command
+    .option("-m, --machine <host>", "a ready-made host, a host file (YAML) or a recording's host.json (default: intel)")
+    .option("--kernel <X.Y>", "behave as this kernel release (default: the host's)")
+    .option("--api <name>", "meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017");
+}
+
+function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

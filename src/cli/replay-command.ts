@@ -1,0 +1,106 @@
+import {
+  findRecordings,
+  missingEnd,
+  type Recording,
+  RecordingError,
+  readOperations,
+} from "../inspect/replay/recording.ts";
+import { type DifferentCall, type ReplayResult, replay } from "../inspect/replay/replay.ts";
+import type { HostDescription } from "../machine/host-description.ts";
+import { loadHost } from "../machine/load-host.ts";
+import { Progress } from "./progress.ts";
+
+export interface ReplayOptions {
+  /** Instead of the host.json beside each recording. */
+  readonly machine?: string;
+  readonly kernel?: string;
+  readonly api?: string;
+  readonly json?: boolean;
+}
+
+/** Bytes of a structure that are shown around the first one that differs. */
+const CONTEXT_BYTES = 8;
+
+/** `uvfio replay`: repeats recorded calls and compares every answer. Exit status 0 when all are equal or differ for a documented reason. */
+export async function replayCommand(paths: readonly string[], options: ReplayOptions): Promise<number> {
+  const recordings = findRecordings(paths, options.machine !== undefined);
+  const hosts = new Map<string, HostDescription>();
+  const progress = new Progress(recordings.length, "replaying");
+  const results: { recording: Recording; result: ReplayResult }[] = [];
+  for (const recording of recordings) {
+    const hostName = options.machine ?? recording.hostPath!;
+    const overrides = { ...recording.overrides, ...options };
+    const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
+    const host = hosts.get(key) ?? (await loadHost(hostName, overrides));
+    hosts.set(key, host);
+    const operations = readOperations(recording.path);
+    const missing = recording.overrides && missingEnd(operations, recording.path);
+    if (missing !== undefined) throw new RecordingError(missing);
+    const result = replay(host, operations);
+    results.push({ recording, result });
+    progress.step(recording.path);
+  }
+  progress.end();
+  if (options.json) printJson(results);
+  else printText(results);
+  return results.every(({ result }) => result.different.length === 0) ? 0 : 1;
+}
+
+type Results = readonly { readonly recording: Recording; readonly result: ReplayResult }[];
+
+function printText(results: Results): void {
+  const width = Math.max(...results.map(({ recording }) => recording.path.length));
+  const known = new Map<string, number>();
+  const total = { calls: 0, equal: 0, different: 0 };
+  for (const { recording, result } of results) {
+    const { calls, equal, different } = result;
+    console.log(
+      `${recording.path.padEnd(width)}  ${calls} calls, ${equal} equal, ${different.length} different${knownText(result)}`,
+    );
+    if (different[0]) for (const line of describe(different[0])) console.log(`    ${line}`);
+    total.calls += calls;
+    total.equal += equal;
+    total.different += different.length;
+    for (const [reason, count] of result.known) known.set(reason, (known.get(reason) ?? 0) + count);
+  }
+  console.log(`${results.length} recordings: ${total.calls} calls, ${total.equal} equal, ${total.different} different`);
+  for (const [reason, count] of known) console.log(`  ${count} more differ on purpose: ${reason}`);
+}
+
+function knownText({ known }: ReplayResult): string {
+  let count = 0;
+  for (const each of known.values()) count += each;
+  return count === 0 ? "" : `, ${count} differ on purpose`;
+}
+
+/** The first difference of a recording, both sides and our reason. */
+function describe({ line, operation, field, recorded, ours, reason }: DifferentCall): string[] {
+  const what = [operation.op, operation.req, operation.path].filter(Boolean).join(" ");
+  const lines = [`line ${line}: ${what}: ${field}`];
+  if (/^[0-9a-f]{16,}$/.test(recorded) && recorded.length === ours.length) lines.push(...excerpts(recorded, ours));
+  else lines.push(`recorded ${recorded}`, `ours     ${ours}`);
+  if (reason !== undefined) lines.push(`because  ${reason}`);
+  return lines;
+}
+
+/** Long structures: what surrounds the first byte that differs. */
+function excerpts(recorded: string, ours: string): string[] {
+  let at = 0;
+  while (recorded.slice(at, at + 2) === ours.slice(at, at + 2)) at += 2;
+  const from = Math.max(0, at - 2 * CONTEXT_BYTES);
+  const to = at + 4 * CONTEXT_BYTES;
+  const cut = (text: string) => `${from > 0 ? "..." : ""}${text.slice(from, to)}${to < text.length ? "..." : ""}`;
+  const offset = `0x${(at / 2).toString(16)}`;
+  return [`recorded ${cut(recorded)}`, `ours     ${cut(ours)}   (first difference at offset ${offset})`];
+}
+
+function printJson(results: Results): void {
+  const report = results.map(({ recording, result }) => ({
+    recording: recording.path,
+    calls: result.calls,
+    equal: result.equal,
+    different: result.different,
+    known: Object.fromEntries(result.known),
+  }));
+  console.log(JSON.stringify(report, null, 2));
+}

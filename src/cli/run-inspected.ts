@@ -1,0 +1,116 @@
+import { writeSync } from "node:fs";
+import { parseFault } from "../inspect/fault/fault-spec.ts";
+import { FaultInjector } from "../inspect/fault/injector.ts";
+import type { Operation } from "../inspect/replay/recording.ts";
+import { Sanitizer } from "../inspect/sanitize/sanitizer.ts";
+import { Recorder } from "../inspect/trace/recorder.ts";
+import { watchKernel } from "../inspect/watch/watch-kernel.ts";
+import { joinModelWatches } from "../inspect/watch/watcher.ts";
+import type { Observer } from "../interpose/observer.ts";
+import type { Served } from "../interpose/serve-program.ts";
+import { Host } from "../iommufd/host.ts";
+import type { HostDescription } from "../machine/host-description.ts";
+import { errnoName } from "../uapi/errno.ts";
+
+/** How the program is looked at while it runs; data for the Worker. */
+export interface Inspection {
+  /** A trace goes to this descriptor, with this as its first line. */
+  readonly trace: { readonly fd: number; readonly head: Operation } | undefined;
+  /** As they were written; checked already. */
+  readonly faults: readonly string[];
+  readonly sanitize: boolean;
+  /** One of many runs (--fault-each): the last of `faults` is this run's, and may have nothing left to fail. */
+  readonly each?: boolean;
+  /** Numbers for the main thread, at the indexes of COUNTERS. */
+  readonly counters: SharedArrayBuffer;
+}
+
+/** What the Worker reports in `counters`. */
+export const COUNTERS = { eachInjected: 0, leakedMappings: 1, findings: 2, length: 3 } as const;
+
+/** Lines of a trace are written in pieces of this size. */
+const WRITE_BYTES = 64 * 1024;
+
+/** The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start without it. */
+export function inspectedHost(
+  description: HostDescription,
+  { trace, faults, sanitize, counters, each = false }: Inspection,
+  { say, warn }: { readonly say: (line: string) => void; readonly warn: (line: string) => void },
+  observer: Observer,
+  ended: () => void,
+): Served {
+  const counts = new Int32Array(counters);
+  const file = trace && new LineFile(trace.fd);
+  const encoding = description.arch === "ppc64le" ? "powerpc" : "plain";
+  const recorder =
+    file && new Recorder({ pageSize: description.pageSize, encoding, write: (line) => file.write(line) });
+  if (trace) file!.write(trace.head);
+  const injector = faults.length > 0 ? new FaultInjector(faults.map((text) => parseFault(text))) : undefined;
+  const sanitizer = sanitize || each ? new Sanitizer(sanitize ? say : undefined) : undefined;
+  // the recorder sees what the injector does, the sanitizer only what reaches the model
+  const watchers = [recorder, injector, sanitizer].filter(
+    (watcher): watcher is NonNullable<typeof watcher> => watcher !== undefined,
+  );
+  const watch = joinModelWatches(watchers);
+  const kernel = new Host(description, {
+    ...(watch && { watch }),
+    onWarning: (message) => {
+      warn(message);
+      recorder?.note(message);
+    },
+  });
+  watchKernel(kernel, watchers, say);
+  return {
+    kernel,
+    observer: {
+      ...observer,
+      finished: (call) => {
+        recorder?.addDescriptor(call.fd);
+        const { path, error, kind, pid, tid, result } = call;
+        // permissions of a node are the transport's to check: the model has not heard of such an open
+        if (
+          recorder &&
+          path !== undefined &&
+          kind === undefined &&
+          error?.code === "EACCES" &&
+          !recorder.sawOpen(path)
+        ) {
+          recorder.refusedOpen(path, errnoName(-result), error.reason, { pid, tid });
+        }
+      },
+    },
+    ended: () => {
+      sanitizer?.end();
+      recorder?.end();
+      file?.end();
+      for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
+        if (each && index === faults.length - 1) counts[COUNTERS.eachInjected] = injected;
+        else if (injected === 0) say(`--fault ${spec.text} failed nothing: ${matched} calls or accesses matched it`);
+      }
+      counts[COUNTERS.leakedMappings] = sanitizer?.leakedMappings ?? 0;
+      counts[COUNTERS.findings] = sanitize ? (sanitizer?.findings ?? 0) : 0;
+      ended();
+    },
+  };
+}
+
+/** A file of JSON lines; written in pieces. */
+class LineFile {
+  readonly #fd: number;
+  #text = "";
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(line: object): void {
+    this.#text += `${JSON.stringify(line)}\n`;
+    if (this.#text.length > WRITE_BYTES) this.end();
+  }
+
+  end(): void {
+    const bytes = Buffer.from(this.#text);
+    this.#text = "";
+    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
+  }
+}

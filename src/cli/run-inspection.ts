@@ -1,0 +1,143 @@
+import { closeSync, openSync } from "node:fs";
+import { constants } from "node:os";
+import { parseFault } from "../inspect/fault/fault-spec.ts";
+import type { Operation } from "../inspect/replay/recording.ts";
+import { allDevices } from "../machine/find-device.ts";
+import { UsageError } from "./errors.ts";
+import { Progress } from "./progress.ts";
+import type { RunOptions } from "./run-command.ts";
+import { COUNTERS, type Inspection } from "./run-inspected.ts";
+import type { RunWorkerData } from "./run-worker.ts";
+
+type Start = (data: RunWorkerData) => Promise<number>;
+
+/** `uvfio run` with --trace, --fault, --fault-each or --sanitize. */
+export async function runInspected(
+  argv: readonly string[],
+  options: RunOptions,
+  data: RunWorkerData,
+  start: Start,
+): Promise<number> {
+  const { description } = data;
+  const faults = options.fault ?? [];
+  const devices = allDevices(description).flatMap(({ device }) => (device.bus === "pci" ? [device.bdf] : []));
+  for (const text of faults) parseFault(text, devices);
+  const sanitize = options.sanitize === true || options.sanitizeError === true;
+  if (options.faultEach !== undefined) {
+    if (options.trace !== undefined)
+      throw new UsageError(
+        "--fault-each runs the program many times: leave out --trace, and trace the run of interest with --fault REQUEST#N=ERRNO",
+      );
+    return faultEach(options, data, faults, sanitize, start);
+  }
+  const counters = new SharedArrayBuffer(4 * COUNTERS.length);
+  const trace = options.trace === undefined ? undefined : openTrace(options.trace, argv, options, description);
+  const inspection: Inspection = { trace, faults, sanitize, counters };
+  try {
+    const status = await start({ ...data, inspection });
+    const found = new Int32Array(counters)[COUNTERS.findings]!;
+    return options.sanitizeError && found > 0 ? 1 : status;
+  } finally {
+    if (trace) closeSync(trace.fd);
+  }
+}
+
+function openTrace(
+  file: string,
+  argv: readonly string[],
+  { machine = "intel", api }: RunOptions,
+  { name, kernel }: RunWorkerData["description"],
+): Inspection["trace"] {
+  const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api !== undefined && { api }), argv };
+  try {
+    return { fd: openSync(file, "w"), head };
+  } catch (error) {
+    throw new UsageError(`--trace ${file}: cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`);
+  }
+}
+
+/** A program that does not come to an end of its faults is stopped here. */
+const RUNS_MAX = 10_000;
+const DEFAULT_ERRNO = "ENOMEM";
+
+interface FaultRun {
+  /** Which call failed, from 1; undefined in the last run, where none did. */
+  readonly fault: number | undefined;
+  readonly status: number;
+  readonly leakedMappings: number;
+  readonly findings: number;
+}
+
+/** Fails the 1st, 2nd, 3rd... call of a kind, a run each, until the program makes no more of them. 1 when a run was killed or left more mapped than the run without a fault. */
+async function faultEach(
+  options: RunOptions,
+  data: RunWorkerData,
+  faults: readonly string[],
+  sanitize: boolean,
+  start: Start,
+): Promise<number> {
+  const [name, errno = DEFAULT_ERRNO] = options.faultEach!.split("=") as [string, string?];
+  if (/[#@]/.test(name))
+    throw new UsageError(
+      `--fault-each "${options.faultEach}": only a request and an errno, like VFIO_IOMMU_MAP_DMA=ENOMEM`,
+    );
+  parseFault(`${name}=${errno}`);
+  const runs: FaultRun[] = [];
+  const progress = new Progress(RUNS_MAX, "fault");
+  for (let fault = 1; fault <= RUNS_MAX; fault++) {
+    const counters = new SharedArrayBuffer(4 * COUNTERS.length);
+    const counts = new Int32Array(counters);
+    const spec = `${name}#${fault}=${errno}`;
+    const inspection: Inspection = { trace: undefined, faults: [...faults, spec], sanitize, counters, each: true };
+    const status = await start({ ...data, inspection });
+    const injected = counts[COUNTERS.eachInjected]! > 0;
+    const run: FaultRun = {
+      fault: injected ? fault : undefined,
+      status,
+      leakedMappings: counts[COUNTERS.leakedMappings]!,
+      findings: counts[COUNTERS.findings]!,
+    };
+    runs.push(run);
+    progress.step(spec);
+    if (!injected) break;
+  }
+  progress.end();
+  const report = options.json ? [JSON.stringify({ request: name, errno, runs })] : faultReport(name, errno, runs);
+  for (const line of report) process.stderr.write(`${line}\n`);
+  const clean = runs.at(-1)!;
+  return runs.some((run) => isBad(run, clean)) || (options.sanitizeError && runs.some(({ findings }) => findings > 0))
+    ? 1
+    : 0;
+}
+
+function isBad({ status, leakedMappings }: FaultRun, clean: FaultRun): boolean {
+  return status > 128 || leakedMappings > clean.leakedMappings;
+}
+
+function faultReport(name: string, errno: string, runs: readonly FaultRun[]): string[] {
+  const lines = runs.map((run) => {
+    const what = run.fault === undefined ? "no fault" : `#${run.fault} = ${errno}`;
+    const leaked =
+      run.leakedMappings === 0
+        ? "no mapping left"
+        : `${run.leakedMappings} ${run.leakedMappings === 1 ? "mapping" : "mappings"} left`;
+    const findings = run.findings === 0 ? "" : `, ${run.findings} ${run.findings === 1 ? "finding" : "findings"}`;
+    return `uvfio: ${name} ${what}: ${statusText(run.status)}, ${leaked}${findings}`;
+  });
+  const clean = runs.at(-1)!;
+  const killed = runs.filter(({ status }) => status > 128).length;
+  const leaking = runs.filter((run) => run.leakedMappings > clean.leakedMappings).length;
+  const ignored = runs.filter((run) => run.fault !== undefined && run.status === 0).length;
+  const faulty = clean.fault === undefined ? runs.length - 1 : runs.length;
+  const end = clean.fault === undefined ? "" : `; stopped after ${RUNS_MAX} runs`;
+  return [
+    ...lines,
+    `uvfio: ${faulty} ${faulty === 1 ? "fault" : "faults"} of ${name}: ${killed} killed the program, ${leaking} left more mapped than the run without a fault, ${ignored} ended with exit status 0${end}`,
+  ];
+}
+
+function statusText(status: number): string {
+  if (status <= 128) return `exit status ${status}`;
+  const signal = Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0];
+  return `killed by ${signal ?? `signal ${status - 128}`}`;
+}

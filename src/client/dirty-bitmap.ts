@@ -1,0 +1,43 @@
+const BITS = 8;
+
+/** Which pages of a range were written: the answer to VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP. */
+export class DirtyBitmap {
+  /** The range's begin, in bytes. */
+  readonly iova: bigint;
+  readonly size: bigint;
+  /** Bytes that one bit stands for. */
+  readonly pageSize: bigint;
+  /** The bitmap as the kernel wrote it: bit n of the little-endian whole is page n of the range. */
+  readonly bytes: Uint8Array;
+
+  constructor(iova: bigint, size: bigint, pageSize: bigint, bytes: Uint8Array) {
+    this.iova = iova;
+    this.size = size;
+    this.pageSize = pageSize;
+    this.bytes = bytes;
+  }
+
+  /** Bytes of a bitmap for a range: whole 64-bit words, as the kernel wants it. */
+  static bytesFor(size: bigint, pageSize: bigint): number {
+    const pages = (size + pageSize - 1n) / pageSize;
+    return Number((pages + 63n) / 64n) * 8;
+  }
+
+  /** Whether the page with this address is dirty. */
+  isDirty(iova: bigint): boolean {
+    const page = Number((iova - this.iova) / this.pageSize);
+    return ((this.bytes[Math.floor(page / BITS)] ?? 0) & (1 << (page % BITS))) !== 0;
+  }
+
+  /** Addresses of the dirty pages, ascending. */
+  *dirtyPages(): Generator<bigint> {
+    const pages = Number((this.size + this.pageSize - 1n) / this.pageSize);
+    for (let byte = 0; byte * BITS < pages; byte++) {
+      if (this.bytes[byte] === 0) continue;
+      for (let page = byte * BITS; page < Math.min(pages, (byte + 1) * BITS); page++) {
+        const iova = this.iova + BigInt(page) * this.pageSize;
+        if (this.isDirty(iova)) yield iova;
+      }
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { s32, struct } from "../uapi/layout.ts";
+import {
+  VFIO_GROUP_FLAGS_CONTAINER_SET,
+  VFIO_GROUP_FLAGS_VIABLE,
+  VFIO_GROUP_GET_DEVICE_FD,
+  VFIO_GROUP_GET_STATUS,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_GROUP_UNSET_CONTAINER,
+  VfioGroupStatus,
+} from "../uapi/vfio.ts";
+import type { Container } from "./container.ts";
+import { Device } from "./device.ts";
+import { O_CLOEXEC, O_RDWR, type Transport } from "./transport.ts";
+
+export interface GroupStatus {
+  /** Every device of the group is bound to VFIO or to nothing that could do DMA. */
+  readonly viable: boolean;
+  readonly containerSet: boolean;
+  /** VFIO_GROUP_FLAGS_*. */
+  readonly flags: number;
+}
+
+/** The argument of VFIO_GROUP_SET_CONTAINER, which the header does not name. */
+const ContainerFd = struct("container_fd", { fd: s32 });
+
+/** Devices that cannot be told apart by the IOMMU (/dev/vfio/N). Every call throws SystemCallError when it fails. */
+export class Group {
+  readonly fd: number;
+  readonly number: number;
+  private readonly transport: Transport;
+
+  private constructor(transport: Transport, fd: number, number: number) {
+    this.transport = transport;
+    this.fd = fd;
+    this.number = number;
+  }
+
+  /** Opens a group by its number (see find-group.ts), without an IOMMU too (/dev/vfio/noiommu-N). */
+  static open(transport: Transport, number: number): Group {
+    const paths = [`/dev/vfio/${number}`, `/dev/vfio/noiommu-${number}`];
+    const path = paths.find((candidate) => transport.exists(candidate)) ?? paths[0]!;
+    return new Group(transport, transport.open(path, O_RDWR | O_CLOEXEC), number);
+  }
+
+  close(): void {
+    this.transport.close(this.fd);
+  }
+
+  status(): GroupStatus {
+    const status = VfioGroupStatus.encode({ argsz: VfioGroupStatus.size });
+    this.transport.ioctl(this.fd, VFIO_GROUP_GET_STATUS, status, "VFIO_GROUP_GET_STATUS");
+    const { flags } = VfioGroupStatus.decode(status);
+    return {
+      viable: (flags & VFIO_GROUP_FLAGS_VIABLE) !== 0,
+      containerSet: (flags & VFIO_GROUP_FLAGS_CONTAINER_SET) !== 0,
+      flags,
+    };
+  }
+
+  setContainer(container: Container): void {
+    const argument = ContainerFd.encode({ fd: container.fd });
+    this.transport.ioctl(this.fd, VFIO_GROUP_SET_CONTAINER, argument, "VFIO_GROUP_SET_CONTAINER");
+  }
+
+  unsetContainer(): void {
+    this.transport.ioctl(this.fd, VFIO_GROUP_UNSET_CONTAINER, 0, "VFIO_GROUP_UNSET_CONTAINER");
+  }
+
+  /** Opens a device of the group by its name: "0000:00:1b.0", a mediated device's UUID. */
+  getDevice(name: string): Device {
+    const fd = this.transport.ioctl(this.fd, VFIO_GROUP_GET_DEVICE_FD, name, "VFIO_GROUP_GET_DEVICE_FD");
+    return new Device(this.transport, fd, name);
+  }
+}

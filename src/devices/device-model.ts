@@ -1,0 +1,75 @@
+import type { PasidRequest } from "../iommu/dma-target.ts";
+
+/** A width of access to a region, in bytes. */
+export type AccessWidth = 1 | 2 | 4 | 8;
+
+/** A register that a program may use through a mapping, where nobody sees single accesses. */
+export interface MappedRegister {
+  readonly offset: number;
+  readonly width: AccessWidth;
+  /**
+   * A write has the device act, and a driver goes on at once as if it had: what it reads next must be no older than the write. A transport may
+   * have means for a few of these (an x86 processor watches four addresses), so only registers that need it are.
+   */
+  readonly doorbell?: true;
+}
+
+/** What a model can do to the world around it. */
+export interface DeviceBus {
+  /**
+   * Reads memory by DMA. What faults is zeros, and everything is while bus mastering is off.
+   * @param pasid how the request is made when it carries a PASID
+   * @returns whether all bytes were read
+   */
+  dmaRead(iova: bigint, into: Uint8Array, pasid?: PasidRequest): boolean;
+  /**
+   * Writes memory by DMA. What faults is dropped, and everything is while bus mastering is off.
+   * @returns whether all bytes arrived
+   */
+  dmaWrite(iova: bigint, from: Uint8Array, pasid?: PasidRequest): boolean;
+  /** Whether message-signalled interrupts are on (MSI or MSI-X); otherwise the device has its INTx line. */
+  readonly messagesEnabled: boolean;
+  /** Sends the message of a vector. */
+  sendMessage(vector: number): void;
+  /** Sets the level of the INTx line. */
+  setLine(asserted: boolean): void;
+}
+
+/**
+ * What is behind a PCI function's base address registers. One file per model under models/; create-model.ts knows them all.
+ * `region` is 0..5, or 6 for the expansion ROM.
+ */
+export interface DeviceModel {
+  /** An aligned read of `width` bytes. Never throws: a register that is not there reads as the device has it. */
+  read(region: number, offset: number, width: AccessWidth): bigint;
+  write(region: number, offset: number, width: AccessWidth, value: bigint): void;
+  /**
+   * Finishes what takes time and is due now; called before registers are looked at.
+   * @returns whether a register may have changed
+   */
+  advance?(): boolean;
+  /** Function-level reset: registers are as after power-on. */
+  reset(): void;
+  /**
+   * Regions that are plain memory, which somebody else can keep the bytes of while a program has them mapped. The others have
+   * registers, whose reads and writes mean something.
+   */
+  isMemory(region: number): boolean;
+  /** The parts of a memory region that are not all zeros; a model that has memory regions has it. */
+  pages?(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }>;
+  /**
+   * Registers of a region that a program which maps it may use, for transports that only see the memory: they look for changes in this
+   * order, and show what has changed in the opposite one.
+   */
+  registers(region: number): readonly MappedRegister[];
+  /**
+   * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a time when writing
+   * the value that it has already means something, shows another one.
+   */
+  shows?(region: number, offset: number, width: AccessWidth): bigint;
+  /**
+   * A recording begins in the middle of a machine's life: takes over what an earlier program left in a register that no reset
+   * clears. False when there is no such register, or when it was written since.
+   */
+  adopt?(region: number, offset: number, value: bigint): boolean;
+}

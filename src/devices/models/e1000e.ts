@@ -1,0 +1,54 @@
+import type { AccessWidth } from "../device-model.ts";
+import { ROM_BAR } from "../pci/registers.ts";
+import { GenericDevice } from "./generic.ts";
+
+/** CTRL and STATUS as recorded (d_msix_mmap). */
+const REGISTERS = Uint8Array.from([0x41, 0x02, 0x14, 0x00, 0, 0, 0, 0, 0x83, 0x02, 0x08, 0x00]);
+
+/** The start of the expansion ROM as recorded (d_rom): signature, entry, the PCI data structure. */
+const ROM = bytesOf(`
+  55aad5e9a200aa0000000000000000009c000000000084001c00400050434952
+  8680d310c0041c0003000002d50001000000070000000000902e8db4000089f6`);
+
+const REGISTER_BAR = 0;
+const IO_BAR = 2;
+/** The I/O window: IOADDR names a register, IODATA is that register (82574 datasheet, 13.2.3). */
+const IOADDR = 0;
+const IODATA = 4;
+const WINDOW = 0x1_ffffn;
+
+/** Intel 82574L as QEMU's e1000e shows it to who does not drive it: registers with their reset values, the I/O window, the ROM. */
+export class E1000e extends GenericDevice {
+  constructor() {
+    super(
+      new Map([
+        [REGISTER_BAR, REGISTERS],
+        [ROM_BAR, ROM],
+      ]),
+    );
+  }
+
+  override read(region: number, offset: number, width: AccessWidth): bigint {
+    if (region !== IO_BAR || offset < IODATA) return super.read(region, offset, width);
+    if (offset >= IODATA + 4) return 0n;
+    return super.read(REGISTER_BAR, this.#address() + offset - IODATA, width);
+  }
+
+  override write(region: number, offset: number, width: AccessWidth, value: bigint): void {
+    if (region === ROM_BAR) return;
+    if (region !== IO_BAR || offset < IODATA) super.write(region, offset, width, value);
+    else if (offset < IODATA + 4) super.write(REGISTER_BAR, this.#address() + offset - IODATA, width, value);
+  }
+
+  override isMemory(region = REGISTER_BAR): boolean {
+    return region !== IO_BAR;
+  }
+
+  #address(): number {
+    return Number(super.read(IO_BAR, IOADDR, 4) & WINDOW);
+  }
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/[0-9a-f]{2}/g)!, (digits) => Number.parseInt(digits, 16));
+}

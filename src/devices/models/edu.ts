@@ -1,0 +1,229 @@
+import type { PasidRequest } from "../../iommu/dma-target.ts";
+import type { AccessWidth, DeviceBus, DeviceModel } from "../device-model.ts";
+
+const IDENTIFICATION = 0x010000edn;
+const ALL_ONES = 2n ** 64n - 1n;
+const ALL_ONES_32 = 0xffff_ffffn;
+
+const LIVENESS = 0x04;
+const FACTORIAL = 0x08;
+const STATUS = 0x20;
+const IRQ_STATUS = 0x24;
+const IRQ_RAISE = 0x60;
+const IRQ_ACK = 0x64;
+const DMA_SOURCE = 0x80;
+const DMA_DESTINATION = 0x88;
+const DMA_COUNT = 0x90;
+const DMA_COMMAND = 0x98;
+/** Not QEMU's: only on hosts that speak a proposal with PASIDs (docs/vsva.md). */
+const DMA_PASID = 0xa0;
+const DMA_RESULT = 0xa8;
+
+const PASID_MASK = 0xf_ffffn;
+/** Requests carry the PASID. */
+const PASID_ENABLE = 1n << 31n;
+/** Requests are translated by the device itself, through its own TLB (ATS). */
+const PASID_ATS = 1n << 30n;
+/** Requests have supervisor privilege. */
+const PASID_PRIVILEGED = 1n << 29n;
+/** The last transfer did not reach all of its memory. */
+const RESULT_FAULT = 1n;
+
+const STATUS_IRQ_FACTORIAL = 0x80n;
+const IRQ_FACTORIAL = 0x1n;
+const IRQ_DMA = 0x100n;
+
+const COMMAND_RUN = 0x1n;
+/** Set: from the buffer to memory. Clear: from memory to the buffer. */
+const COMMAND_TO_MEMORY = 0x2n;
+const COMMAND_IRQ = 0x4n;
+const COMMAND_BITS = 0x7n;
+
+const BUFFER_START = 0x40000n;
+const BUFFER_SIZE = 4096n;
+/** Registers below take 4-byte accesses only, those from here on 4 or 8. */
+const WIDE_FROM = 0x80;
+
+/**
+ * QEMU's educational device (docs/specs/edu.rst, hw/misc/edu.c): a factorial engine, an interrupt that can be raised at will, and a DMA
+ * engine with a buffer of 4 KiB at 0x40000 of its own address space. Everything it is told to do is done at once.
+ */
+export class EduDevice implements DeviceModel {
+  readonly #bus: DeviceBus;
+  /** Address bits that its DMA engine drives. QEMU's default is 28 bits; the recorded machines have all 64. */
+  readonly #dmaMask: bigint;
+  readonly #buffer = new Uint8Array(Number(BUFFER_SIZE));
+  #liveness = 0n;
+  #livenessWritten = false;
+  #factorial = 0n;
+  #status = 0n;
+  #irqStatus = 0n;
+  #source = 0n;
+  #destination = 0n;
+  #count = 0n;
+  #command = 0n;
+
+  readonly #hasPasids: boolean;
+  #pasid = 0n;
+  #result = 0n;
+
+  constructor(bus: DeviceBus, dmaMask = ALL_ONES, hasPasids = false) {
+    this.#bus = bus;
+    this.#dmaMask = dmaMask;
+    this.#hasPasids = hasPasids;
+  }
+
+  read(_region: number, offset: number, width: AccessWidth): bigint {
+    // narrower accesses than its registers take do not reach it (d_bar_rw: they read as 0)
+    if (width < 4) return 0n;
+    const nothing = width === 8 ? ALL_ONES : ALL_ONES_32;
+    if (offset < WIDE_FROM && width !== 4) return nothing;
+    const value = this.#register(offset);
+    return value === undefined ? nothing : BigInt.asUintN(width * 8, value);
+  }
+
+  write(_region: number, offset: number, width: AccessWidth, value: bigint): void {
+    if (width < 4 || (offset < WIDE_FROM && width !== 4)) return;
+    switch (offset) {
+      case LIVENESS:
+        this.#liveness = BigInt.asUintN(32, ~value);
+        this.#livenessWritten = true;
+        return;
+      case FACTORIAL:
+        this.#compute(value);
+        return;
+      case STATUS:
+        this.#status = value & STATUS_IRQ_FACTORIAL;
+        return;
+      case IRQ_RAISE:
+        this.#raise(value);
+        return;
+      case IRQ_ACK:
+        this.#acknowledge(value);
+        return;
+      case DMA_SOURCE:
+        this.#source = value;
+        return;
+      case DMA_DESTINATION:
+        this.#destination = value;
+        return;
+      case DMA_COUNT:
+        this.#count = value;
+        return;
+      case DMA_COMMAND:
+        if (value & COMMAND_RUN) this.#run(value & COMMAND_BITS);
+        return;
+      case DMA_PASID:
+        if (this.#hasPasids) this.#pasid = value & (PASID_MASK | PASID_ENABLE | PASID_ATS | PASID_PRIVILEGED);
+        return;
+    }
+  }
+
+  reset(): void {
+    this.#liveness = 0n;
+    this.#factorial = 0n;
+    this.#status = 0n;
+    this.#irqStatus = 0n;
+    this.#source = 0n;
+    this.#destination = 0n;
+    this.#count = 0n;
+    this.#command = 0n;
+    this.#pasid = 0n;
+    this.#result = 0n;
+    this.#buffer.fill(0);
+  }
+
+  isMemory(): boolean {
+    return false;
+  }
+
+  registers(): readonly { offset: number; width: AccessWidth }[] {
+    const narrow = [0, LIVENESS, FACTORIAL, STATUS, IRQ_STATUS, IRQ_RAISE, IRQ_ACK];
+    // the PASID comes before the command: both may be written before anybody looks
+    const pasid = this.#hasPasids ? [DMA_PASID, DMA_RESULT] : [];
+    const wide = [DMA_SOURCE, DMA_DESTINATION, DMA_COUNT, ...pasid, DMA_COMMAND];
+    return [
+      ...narrow.map((offset) => ({ offset, width: 4 as const })),
+      ...wide.map((offset) => ({ offset, width: 8 as const })),
+    ];
+  }
+
+  adopt(_region: number, offset: number, value: bigint): boolean {
+    if (offset !== LIVENESS || this.#livenessWritten) return false;
+    this.#liveness = BigInt.asUintN(32, value);
+    return true;
+  }
+
+  #register(offset: number): bigint | undefined {
+    switch (offset) {
+      case 0:
+        return IDENTIFICATION;
+      case LIVENESS:
+        return this.#liveness;
+      case FACTORIAL:
+        return this.#factorial;
+      case STATUS:
+        return this.#status;
+      case IRQ_STATUS:
+        return this.#irqStatus;
+      case DMA_SOURCE:
+        return this.#source;
+      case DMA_DESTINATION:
+        return this.#destination;
+      case DMA_COUNT:
+        return this.#count;
+      case DMA_COMMAND:
+        return this.#command;
+      case DMA_PASID:
+        return this.#hasPasids ? this.#pasid : undefined;
+      case DMA_RESULT:
+        return this.#hasPasids ? this.#result : undefined;
+    }
+    return undefined;
+  }
+
+  #compute(value: bigint): void {
+    let result = 1n;
+    // from 34! on the low 32 bits are 0 and stay so
+    for (let factor = BigInt.asUintN(32, value); factor > 0n && result !== 0n; factor--) {
+      result = BigInt.asUintN(32, result * factor);
+    }
+    this.#factorial = result;
+    if (this.#status & STATUS_IRQ_FACTORIAL) this.#raise(IRQ_FACTORIAL);
+  }
+
+  #raise(bits: bigint): void {
+    this.#irqStatus |= BigInt.asUintN(32, bits);
+    if (this.#irqStatus === 0n) return;
+    if (this.#bus.messagesEnabled) this.#bus.sendMessage(0);
+    else this.#bus.setLine(true);
+  }
+
+  #acknowledge(bits: bigint): void {
+    this.#irqStatus &= ~BigInt.asUintN(32, bits);
+    if (this.#irqStatus === 0n && !this.#bus.messagesEnabled) this.#bus.setLine(false);
+  }
+
+  #pasidRequest(): PasidRequest | undefined {
+    if (!(this.#pasid & PASID_ENABLE)) return undefined;
+    const has = (bit: bigint) => (this.#pasid & bit) !== 0n;
+    return { pasid: Number(this.#pasid & PASID_MASK), ats: has(PASID_ATS), privileged: has(PASID_PRIVILEGED) };
+  }
+
+  #run(command: bigint): void {
+    const toMemory = (command & COMMAND_TO_MEMORY) !== 0n;
+    const inner = toMemory ? this.#source : this.#destination;
+    const outer = (toMemory ? this.#destination : this.#source) & this.#dmaMask;
+    const count = this.#count;
+    // a transfer that leaves the buffer does not happen, but it completes
+    if (inner >= BUFFER_START && inner + count <= BUFFER_START + BUFFER_SIZE) {
+      const start = Number(inner - BUFFER_START);
+      const part = this.#buffer.subarray(start, start + Number(count));
+      const pasid = this.#pasidRequest();
+      const arrived = toMemory ? this.#bus.dmaWrite(outer, part, pasid) : this.#bus.dmaRead(outer, part, pasid);
+      this.#result = arrived ? 0n : RESULT_FAULT;
+    }
+    this.#command = command & ~COMMAND_RUN;
+    if (command & COMMAND_IRQ) this.#raise(IRQ_DMA);
+  }
+}

@@ -1,0 +1,46 @@
+import type { AccessWidth, DeviceModel } from "../device-model.ts";
+import { MemoryRegion } from "./memory-region.ts";
+
+/** A device whose registers are plain memory. It does nothing of its own. */
+export class GenericDevice implements DeviceModel {
+  readonly #regions = new Map<number, MemoryRegion>();
+  readonly #initial: ReadonlyMap<number, Uint8Array>;
+
+  /** @param initial the first bytes of regions after reset */
+  constructor(initial: ReadonlyMap<number, Uint8Array> = new Map()) {
+    this.#initial = initial;
+  }
+
+  read(region: number, offset: number, width: AccessWidth): bigint {
+    return this.#region(region).read(offset, width);
+  }
+
+  write(region: number, offset: number, width: AccessWidth, value: bigint): void {
+    this.#region(region).write(offset, width, value);
+  }
+
+  reset(): void {
+    for (const region of this.#regions.values()) region.reset();
+  }
+
+  isMemory(): boolean {
+    return true;
+  }
+
+  pages(region: number): Iterable<{ offset: number; bytes: Uint8Array }> {
+    return this.#region(region).pages();
+  }
+
+  registers(): readonly [] {
+    return [];
+  }
+
+  #region(number: number): MemoryRegion {
+    let region = this.#regions.get(number);
+    if (region === undefined) {
+      region = new MemoryRegion(this.#initial.get(number));
+      this.#regions.set(number, region);
+    }
+    return region;
+  }
+}

@@ -1,0 +1,243 @@
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../device-model.ts";
+import * as reg from "./ioat-registers.ts";
+
+/** The largest copy of one descriptor. */
+const TRANSFER_MAX = 2 ** reg.TRANSFER_CAPACITY;
+/**
+ * How long a reset of the channel takes, in milliseconds. Drivers wait for it; DPDK's writes the chain's address meanwhile when it takes
+ * longer than one (drivers/dma/ioat/ioat_dmadev.c), and relies on that.
+ */
+const RESET_MS = 2;
+/** DMACOUNT and the channel's own count of descriptors done are 16 bits wide. */
+const COUNT_MODULUS = 0x10000;
+
+/**
+ * A channel of Intel's DMA engine (CBDMA, "ioat") of version 3.3 with one channel: a chain of descriptors in memory, each a copy, worked
+ * off as DMACOUNT allows; completion write-back, interrupts, errors that halt the channel until it is reset. Layouts are those that its
+ * Linux driver uses (drivers/dma/ioat/registers.h, hw.h). Work is done at once, when it is asked for.
+ */
+export class IoatDevice implements DeviceModel {
+  readonly #bus: DeviceBus;
+  /** Milliseconds. */
+  readonly #now: () => number;
+  readonly #bytes = new Uint8Array(reg.REGISTERS_SIZE);
+  readonly #view = new DataView(this.#bytes.buffer);
+  readonly #descriptor = new Uint8Array(reg.DESCRIPTOR_SIZE);
+  readonly #descriptorView = new DataView(this.#descriptor.buffer);
+  readonly #completion = new Uint8Array(8);
+  readonly #data = new Uint8Array(TRANSFER_MAX);
+  /** The descriptor done last: the next one is behind its link, read when it is needed. */
+  #last: bigint | undefined;
+  /** Descriptors done since CHAINADDR was written, modulo 2^16 as DMACOUNT counts. */
+  #done = 0;
+  /** An interrupt disarms the channel until INT_REARM is written. */
+  #armed = false;
+  /** When the reset that is under way is over. */
+  #resetEnd: number | undefined;
+
+  constructor(bus: DeviceBus, now: () => number = () => performance.now()) {
+    this.#bus = bus;
+    this.#now = now;
+    this.reset();
+  }
+
+  read(_region: number, offset: number, width: AccessWidth): bigint {
+    this.advance();
+    if (offset + width > this.#bytes.length) return 0n;
+    switch (width) {
+      case 1:
+        return BigInt(this.#view.getUint8(offset));
+      case 2:
+        return BigInt(this.#view.getUint16(offset, true));
+      case 4:
+        return BigInt(this.#view.getUint32(offset, true));
+      default:
+        return this.#view.getBigUint64(offset, true);
+    }
+  }
+
+  write(_region: number, offset: number, width: AccessWidth, value: bigint): void {
+    this.advance();
+    const register = reg.WRITABLE.find((each) => offset >= each.offset && offset + width <= each.offset + each.width);
+    if (!register) return;
+    if (register.offset === reg.CHANERR) {
+      // write 1 to clear
+      this.#setError(this.#error & ~Number(value & 0xffff_ffffn));
+      return;
+    }
+    for (let i = 0; i < width; i++) this.#bytes[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn);
+    switch (register.offset) {
+      case reg.CHANCTRL:
+        if (value & BigInt(reg.CHANCTRL_INT_REARM)) this.#armed = true;
+        break;
+      case reg.CHANCMD:
+        this.#command(Number(value));
+        break;
+      case reg.CHAINADDR:
+        this.#last = undefined;
+        this.#done = 0;
+        if (this.#resetEnd === undefined && this.#error === 0) this.#setStatus(reg.ARMED, 0n);
+        break;
+      case reg.DMACOUNT:
+        if (this.#resetEnd === undefined) this.#run();
+        break;
+    }
+  }
+
+  advance(): boolean {
+    if (this.#resetEnd === undefined || this.#now() < this.#resetEnd) return false;
+    this.#resetEnd = undefined;
+    this.#bytes[reg.CHANCMD] = 0;
+    // a chain's address that came meanwhile counts
+    if (this.#view.getBigUint64(reg.CHAINADDR, true) !== reg.NO_CHAIN) this.#setStatus(reg.ARMED, 0n);
+    else this.#view.setBigUint64(reg.CHAINADDR, 0n, true);
+    return true;
+  }
+
+  reset(): void {
+    this.#bytes.fill(0);
+    this.#bytes[reg.CHANCNT] = 1;
+    this.#bytes[reg.XFERCAP] = reg.TRANSFER_CAPACITY;
+    this.#bytes[reg.VER] = reg.VERSION;
+    this.#view.setUint32(reg.DMACAPABILITY, reg.CAPABILITIES, true);
+    this.#view.setUint16(reg.DMA_COMP, reg.DMA_COMP_V2, true);
+    this.#resetEnd = undefined;
+    this.#resetChannel();
+  }
+
+  isMemory(): boolean {
+    return false;
+  }
+
+  registers(): readonly MappedRegister[] {
+    return reg.ALL;
+  }
+
+  /** A channel that stands still is set up anew with CHAINADDR and DMACOUNT, perhaps with the values that they have. */
+  shows(_region: number, offset: number, width: AccessWidth): bigint {
+    const value = this.read(0, offset, width);
+    const standsStill = this.#status !== reg.ACTIVE && this.#status !== reg.DONE;
+    const isSetUp = offset === reg.CHAINADDR || offset === reg.DMACOUNT;
+    return standsStill && isSetUp ? BigInt.asUintN(width * 8, ~value) : value;
+  }
+
+  get #status(): number {
+    return Number(this.#view.getBigUint64(reg.CHANSTS, true) & reg.CHANSTS_STATUS);
+  }
+
+  #setStatus(status: number, completed = this.#view.getBigUint64(reg.CHANSTS, true) & ~reg.CHANSTS_STATUS): void {
+    this.#view.setBigUint64(reg.CHANSTS, completed | BigInt(status), true);
+  }
+
+  get #error(): number {
+    return this.#view.getUint32(reg.CHANERR, true);
+  }
+
+  #setError(bits: number): void {
+    this.#view.setUint32(reg.CHANERR, bits >>> 0, true);
+  }
+
+  #resetChannel(): void {
+    for (const { offset, width } of reg.CHANNEL_STATE) this.#bytes.fill(0, offset, offset + width);
+    this.#last = undefined;
+    this.#done = 0;
+    this.#armed = false;
+    this.#setStatus(reg.HALTED, 0n);
+  }
+
+  #command(bits: number): void {
+    if (bits & reg.CHANCMD_RESET) {
+      this.#resetChannel();
+      this.#bytes[reg.CHANCMD] = reg.CHANCMD_RESET;
+      this.#view.setBigUint64(reg.CHAINADDR, reg.NO_CHAIN, true);
+      this.#resetEnd = this.#now() + RESET_MS;
+      return;
+    }
+    this.#bytes[reg.CHANCMD] = 0;
+    if (bits & reg.CHANCMD_ABORT) this.#setStatus(reg.HALTED);
+    else if (bits & reg.CHANCMD_SUSPEND && this.#status !== reg.HALTED) this.#setStatus(reg.SUSPENDED);
+    else if (bits & (reg.CHANCMD_RESUME | reg.CHANCMD_START | reg.CHANCMD_APPEND)) this.#run();
+  }
+
+  /** Works off descriptors until as many are done as DMACOUNT says, or one fails. */
+  #run(): void {
+    if (this.#error !== 0 || this.#status === reg.HALTED) return;
+    const wanted = this.#view.getUint16(reg.DMACOUNT, true);
+    while (this.#done !== wanted) {
+      const error = this.#runDescriptor((this.#done + 1) % COUNT_MODULUS === wanted);
+      if (error !== 0) {
+        this.#halt(error);
+        return;
+      }
+      this.#done = (this.#done + 1) % COUNT_MODULUS;
+    }
+    this.#setStatus(reg.DONE);
+  }
+
+  /** The next descriptor of the chain; returns CHANERR bits, 0 when all went well. */
+  #runDescriptor(isLast: boolean): number {
+    const address = this.#nextDescriptor();
+    if (address === undefined) return reg.CHANERR_NEXT_ADDR;
+    if (address % BigInt(reg.DESCRIPTOR_SIZE) !== 0n) return reg.CHANERR_NEXT_ALIGN;
+    if (!this.#bus.dmaRead(address, this.#descriptor)) return reg.CHANERR_NEXT_ADDR;
+    const view = this.#descriptorView;
+    const control = view.getUint32(4, true);
+    const error = control & reg.CTL_NULL ? 0 : this.#transfer(control >>> 24, view.getUint32(0, true));
+    if (error !== 0) return error;
+    this.#last = address;
+    this.#setStatus(isLast ? reg.DONE : reg.ACTIVE, address);
+    if (control & reg.CTL_COMPLETION_WRITE && !this.#writeCompletion()) return reg.CHANERR_COMPLETION_ADDR;
+    if (control & reg.CTL_INTERRUPT) this.#interrupt();
+    return 0;
+  }
+
+  /** Address of the next descriptor: the chain's first one, or behind the link of the one done last, which may have been set since. */
+  #nextDescriptor(): bigint | undefined {
+    if (this.#last === undefined) return this.#view.getBigUint64(reg.CHAINADDR, true);
+    const link = new Uint8Array(8);
+    return this.#bus.dmaRead(this.#last + BigInt(reg.DESCRIPTOR_NEXT), link)
+      ? new DataView(link.buffer).getBigUint64(0, true)
+      : undefined;
+  }
+
+  #transfer(operation: number, size: number): number {
+    const source = this.#descriptorView.getBigUint64(8, true);
+    const destination = this.#descriptorView.getBigUint64(16, true);
+    if (size > TRANSFER_MAX) return reg.CHANERR_LENGTH;
+    const data = this.#data.subarray(0, size);
+    if (operation === reg.OP_COPY) {
+      if (!this.#bus.dmaRead(source, data)) return reg.CHANERR_READ_DATA;
+    } else if (operation === reg.OP_FILL) {
+      // the source field is the pattern
+      const pattern = this.#descriptor.subarray(8, 16);
+      for (let i = 0; i < size; i++) data[i] = pattern[i % 8]!;
+    } else {
+      return reg.CHANERR_CONTROL;
+    }
+    return this.#bus.dmaWrite(destination, data) ? 0 : reg.CHANERR_WRITE_DATA;
+  }
+
+  /** CHANSTS goes to the address in CHANCMP. */
+  #writeCompletion(): boolean {
+    this.#completion.set(this.#bytes.subarray(reg.CHANSTS, reg.CHANSTS + 8));
+    return this.#bus.dmaWrite(this.#view.getBigUint64(reg.CHANCMP, true), this.#completion);
+  }
+
+  #halt(error: number): void {
+    this.#setError(this.#error | error);
+    this.#setStatus(reg.HALTED);
+    const control = this.#view.getUint16(reg.CHANCTRL, true);
+    if (control & reg.CHANCTRL_ERR_COMPLETION_EN) this.#writeCompletion();
+    if (control & reg.CHANCTRL_ERR_INT_EN) this.#interrupt();
+  }
+
+  #interrupt(): void {
+    const enabled = this.#bytes[reg.INTRCTRL]! & (reg.INTRCTRL_MASTER | reg.INTRCTRL_MSIX);
+    if (!enabled || !this.#armed) return;
+    this.#armed = false;
+    const control = this.#view.getUint16(reg.CHANCTRL, true);
+    this.#view.setUint16(reg.CHANCTRL, control & ~reg.CHANCTRL_INT_REARM, true);
+    if (this.#bus.messagesEnabled) this.#bus.sendMessage(0);
+    else this.#bus.setLine(true);
+  }
+}

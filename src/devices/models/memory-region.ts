@@ -1,0 +1,48 @@
+import type { AccessWidth } from "../device-model.ts";
+
+const PAGE = 4096;
+
+/** A region that is plain memory: what was written can be read back. Pages take memory once they are written. */
+export class MemoryRegion {
+  readonly #pages = new Map<number, Uint8Array>();
+  readonly #initial: Uint8Array;
+
+  /** @param initial what its first bytes are after reset; the rest is 0 */
+  constructor(initial: Uint8Array = new Uint8Array()) {
+    this.#initial = initial;
+    this.reset();
+  }
+
+  read(offset: number, width: AccessWidth): bigint {
+    let value = 0n;
+    for (let i = width - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#byte(offset + i));
+    return value;
+  }
+
+  write(offset: number, width: AccessWidth, value: bigint): void {
+    for (let i = 0; i < width; i++) this.#set(offset + i, Number((value >> BigInt(i * 8)) & 0xffn));
+  }
+
+  *pages(): Iterable<{ offset: number; bytes: Uint8Array }> {
+    for (const [number, bytes] of this.#pages) yield { offset: number * PAGE, bytes };
+  }
+
+  reset(): void {
+    this.#pages.clear();
+    for (const [offset, byte] of this.#initial.entries()) if (byte !== 0) this.#set(offset, byte);
+  }
+
+  #byte(offset: number): number {
+    return this.#pages.get(Math.floor(offset / PAGE))?.[offset % PAGE] ?? 0;
+  }
+
+  #set(offset: number, byte: number): void {
+    const number = Math.floor(offset / PAGE);
+    let page = this.#pages.get(number);
+    if (page === undefined) {
+      page = new Uint8Array(PAGE);
+      this.#pages.set(number, page);
+    }
+    page[offset % PAGE] = byte;
+  }
+}

@@ -1,0 +1,195 @@
+import { type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
+import type { PciBar, PciDeviceDescription } from "../../machine/host-description.ts";
+import type { AccessWidth, DeviceBus, DeviceModel } from "../device-model.ts";
+import { findCapability } from "./capabilities.ts";
+import { ConfigSpace, type ConfigWidth } from "./config-space.ts";
+import * as pci from "./registers.ts";
+
+/** Who handles a function's interrupts: the driver that is bound to it. */
+export interface InterruptHandler {
+  /** The INTx line is asserted and not disabled. Called again whenever that becomes so, as a level-triggered line does it. */
+  line(): void;
+  /** The message of a vector (MSI or MSI-X) was sent. */
+  message(vector: number): void;
+}
+
+/** What a function shows of itself beside its config space. */
+export type FunctionDescription = Pick<
+  PciDeviceDescription,
+  "vendor" | "device" | "subsystemVendor" | "bars" | "mmap" | "config"
+>;
+
+/** Power states of a function, as the low bits of its PM control register have them. */
+export const D0 = 0;
+export const D3HOT = 3;
+
+const NO_PASIDS = new NoTarget("nothing translates PASIDs for the device");
+const NO_DRIVER = new NoTarget("no driver has given the device memory to reach");
+
+/** A PCI function as the hardware that it is: config space, regions, interrupts, DMA. It lives as long as its machine. */
+export class PciFunction implements DeviceBus {
+  /** "0000:00:04.0"; a mediated device's UUID. */
+  readonly name: string;
+  readonly description: FunctionDescription;
+  readonly config: ConfigSpace;
+  readonly model: DeviceModel;
+  /** Where its DMA goes: set by whoever gives it an address space. */
+  dma: DmaTarget = NO_DRIVER;
+  interrupts: InterruptHandler | undefined;
+  /** D0..D3HOT. */
+  powerState = D0;
+  readonly #bars = new Map<number, PciBar>();
+  readonly #msi: number | undefined;
+  readonly #msix: number | undefined;
+  readonly #onFault: (message: string) => void;
+
+  /**
+   * @param config as firmware leaves it
+   * @param onFault what a person should know about an access that did not reach memory
+   * @param makeModel makes what is behind its regions
+   */
+  constructor(
+    name: string,
+    description: FunctionDescription,
+    config: Uint8Array,
+    onFault: (message: string) => void,
+    makeModel: (bus: DeviceBus) => DeviceModel,
+  ) {
+    this.name = name;
+    this.description = description;
+    this.config = new ConfigSpace(config);
+    for (const bar of description.bars) this.#bars.set(bar.index, bar);
+    this.#msi = findCapability(config, pci.PCI_CAP_ID_MSI);
+    this.#msix = findCapability(config, pci.PCI_CAP_ID_MSIX);
+    this.#onFault = onFault;
+    this.model = makeModel(this);
+  }
+
+  /** A base address register that the function has; index 6 is the expansion ROM. */
+  bar(index: number): PciBar | undefined {
+    return this.#bars.get(index);
+  }
+
+  /** Offset of the MSI capability, if there is one. */
+  get msi(): number | undefined {
+    return this.#msi;
+  }
+
+  get msix(): number | undefined {
+    return this.#msix;
+  }
+
+  /** Whether it is a PCI Express function. */
+  get isExpress(): boolean {
+    return findCapability(this.config.bytes, pci.PCI_CAP_ID_EXP) !== undefined;
+  }
+
+  get lineAsserted(): boolean {
+    return (this.config.bytes[pci.PCI_STATUS]! & pci.PCI_STATUS_INTERRUPT) !== 0;
+  }
+
+  get #command(): number {
+    return this.config.read(pci.PCI_COMMAND, 2);
+  }
+
+  /** An aligned read of a region (0..5, 6 the ROM). I/O ports are at most 4 bytes wide: wider accesses are two. */
+  readRegion(region: number, offset: number, width: AccessWidth): bigint {
+    const { model } = this;
+    if (width < 8 || this.bar(region)?.type !== "io") return model.read(region, offset, width);
+    return model.read(region, offset, 4) | (model.read(region, offset + 4, 4) << 32n);
+  }
+
+  writeRegion(region: number, offset: number, width: AccessWidth, value: bigint): void {
+    const { model } = this;
+    if (width < 8 || this.bar(region)?.type !== "io") {
+      model.write(region, offset, width, value);
+      return;
+    }
+    model.write(region, offset, 4, BigInt.asUintN(32, value));
+    model.write(region, offset + 4, 4, value >> 32n);
+  }
+
+  readConfig(offset: number, width: ConfigWidth): number {
+    return this.config.read(offset, width);
+  }
+
+  writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    this.config.write(offset, width, value);
+    if (offset <= pci.PCI_COMMAND + 1 && offset + width > pci.PCI_COMMAND) this.#deliverLine();
+  }
+
+  /** Sets or clears bits of the command register. */
+  setCommand(bits: number, on: boolean): void {
+    const command = this.#command;
+    this.writeConfig(pci.PCI_COMMAND, 2, on ? command | bits : command & ~bits);
+  }
+
+  /** Function-level reset. Config space is put back by whoever resets, as the kernel does it; here it just stays. */
+  reset(): void {
+    this.model.reset();
+    this.powerState = D0;
+    this.#setStatus(false);
+  }
+
+  get messagesEnabled(): boolean {
+    const { config } = this;
+    if (this.#msi !== undefined && config.read(this.#msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_ENABLE)
+      return true;
+    return (
+      this.#msix !== undefined && (config.read(this.#msix + pci.PCI_MSIX_FLAGS, 2) & pci.PCI_MSIX_FLAGS_ENABLE) !== 0
+    );
+  }
+
+  sendMessage(vector: number): void {
+    if (!(this.#command & pci.PCI_COMMAND_MASTER)) {
+      this.#onFault(`${this.name}: interrupt message ${vector} is lost: bus mastering is off (PCI_COMMAND bit 2)`);
+      return;
+    }
+    this.interrupts?.message(vector);
+  }
+
+  setLine(asserted: boolean): void {
+    this.#setStatus(asserted);
+    if (asserted) this.#deliverLine();
+  }
+
+  dmaRead(iova: bigint, into: Uint8Array, pasid?: PasidRequest): boolean {
+    if (this.#isMaster()) return this.#report("read", iova, into.length, this.#target(pasid).read(iova, into));
+    into.fill(0);
+    return false;
+  }
+
+  dmaWrite(iova: bigint, from: Uint8Array, pasid?: PasidRequest): boolean {
+    return this.#isMaster() && this.#report("write", iova, from.length, this.#target(pasid).write(iova, from));
+  }
+
+  #target(pasid: PasidRequest | undefined): DmaTarget {
+    if (pasid === undefined) return this.dma;
+    return this.dma.withPasid?.(this.name, pasid) ?? NO_PASIDS;
+  }
+
+  #isMaster(): boolean {
+    if (this.#command & pci.PCI_COMMAND_MASTER) return true;
+    this.#onFault(`${this.name}: DMA does not happen: bus mastering is off (PCI_COMMAND bit 2)`);
+    return false;
+  }
+
+  #report(what: "read" | "write", iova: bigint, length: number, fault: DmaFault | undefined): boolean {
+    if (fault === undefined) return true;
+    const at = fault.iova === iova ? "" : ` at 0x${fault.iova.toString(16)}`;
+    this.#onFault(
+      `${this.name}: DMA ${what} of 0x${length.toString(16)} bytes at iova 0x${iova.toString(16)} faults${at}: ${fault.reason}`,
+    );
+    return false;
+  }
+
+  #setStatus(asserted: boolean): void {
+    const { bytes } = this.config;
+    const others = bytes[pci.PCI_STATUS]! & ~pci.PCI_STATUS_INTERRUPT;
+    bytes[pci.PCI_STATUS] = asserted ? others | pci.PCI_STATUS_INTERRUPT : others;
+  }
+
+  #deliverLine(): void {
+    if (this.lineAsserted && !(this.#command & pci.PCI_COMMAND_INTX_DISABLE)) this.interrupts?.line();
+  }
+}

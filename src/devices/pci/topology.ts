@@ -1,0 +1,52 @@
+import type { PciFunction } from "./function.ts";
+import { hasDeviceFlr } from "./reset-methods.ts";
+
+/** A PCI address: "0000:04:02.1" */
+export interface PciAddress {
+  readonly segment: number;
+  readonly bus: number;
+  /** Slot in the high five bits, function in the low three. */
+  readonly devfn: number;
+}
+
+export function parseAddress(bdf: string): PciAddress {
+  const [segment, bus, rest] = bdf.split(":");
+  const [slot, func] = rest!.split(".");
+  const number = (text: string | undefined) => Number.parseInt(text!, 16);
+  return { segment: number(segment), bus: number(bus), devfn: (number(slot) << 3) | number(func) };
+}
+
+/** All functions of a machine and how they hang together, as far as resets need it. */
+export class PciTopology {
+  readonly #functions: ReadonlyMap<string, PciFunction>;
+
+  constructor(functions: ReadonlyMap<string, PciFunction>) {
+    this.#functions = functions;
+  }
+
+  find(name: string): PciFunction | undefined {
+    return this.#functions.get(name);
+  }
+
+  /** The functions on the same bus, this one included, in the order of their addresses. */
+  sameBus(name: string): PciFunction[] {
+    const here = parseAddress(name);
+    return [...this.#functions.values()]
+      .filter((other) => {
+        const { segment, bus } = parseAddress(other.name);
+        return segment === here.segment && bus === here.bus;
+      })
+      .sort((a, b) => parseAddress(a.name).devfn - parseAddress(b.name).devfn);
+  }
+
+  /** Whether there is a bridge above the function's bus that can reset it. Bus 0 of a segment is its root. */
+  hasBridgeAbove(name: string): boolean {
+    return parseAddress(name).bus !== 0;
+  }
+
+  /** Whether the function can be reset without touching others (drivers/pci/pci.c: pci_reset_fn_methods). */
+  canResetAlone(target: PciFunction): boolean {
+    if (hasDeviceFlr(target)) return true;
+    return this.hasBridgeAbove(target.name) && this.sameBus(target.name).length === 1;
+  }
+}

@@ -1,0 +1,12 @@
+import { type Cure, cures } from "./cures.ts";
+import { type FitRequest, judge, type Verdict } from "./judge.ts";
+
+export interface FitResult extends Verdict {
+  readonly cures: readonly Cure[];
+}
+
+/** Whether a guest fits a host, and what would help if not. */
+export function checkFit(request: FitRequest): FitResult {
+  const verdict = judge(request);
+  return { ...verdict, cures: verdict.fits ? [] : cures(request, verdict) };
+}

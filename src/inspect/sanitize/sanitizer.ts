@@ -1,0 +1,394 @@
+import type { DmaFault } from "../../iommu/dma-target.ts";
+import type { AddressSpace } from "../../kernel/address-space.ts";
+import { hex, hexRange } from "../../kernel/errors.ts";
+import type { FileDescription } from "../../kernel/file-description.ts";
+import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../../uapi/iommufd.ts";
+import { viewOf } from "../../uapi/layout.ts";
+import { requestName } from "../../uapi/request-names.ts";
+import {
+  VFIO_DMA_MAP_FLAG_READ,
+  VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_DMA_MAP_FLAG_WRITE,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+} from "../../uapi/vfio-type1.ts";
+import { requestFacts } from "../requests.ts";
+import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
+import { type CallText, IovaSpace, type Mapping, rangeText } from "./mappings.ts";
+
+/** What the sanitizer finds. */
+export type FindingKind =
+  | "memory unmapped while mapped for DMA"
+  | "DMA after unmap"
+  | "DMA to an IOVA never mapped"
+  | "DMA against the mapping's permission"
+  | "mapping left behind"
+  | "device reset or closed while DMA may be running";
+
+const LAST = 2n ** 64n - 1n;
+/** So much memory is looked at before each call; with more mappings it goes round. */
+const CHECKED_EACH_CALL = 64;
+
+type Fields = Readonly<Record<string, bigint>>;
+type IoctlCall = Extract<ModelCall, { op: "ioctl" }>;
+
+interface DeviceState {
+  /** What started its last DMA; undefined once the program has looked at the device or taken an interrupt. */
+  unseen: CallText | undefined;
+  group: FileDescription | undefined;
+}
+
+/**
+ * Finds misuse of DMA mappings while a program runs. What it can and cannot notice, and when: docs/sanitizer.md. Without `say` it only
+ * counts mappings that are left behind.
+ */
+export class Sanitizer implements Watcher {
+  /** Mappings that the program left. */
+  leakedMappings = 0;
+  readonly #say: ((line: string) => void) | undefined;
+  readonly #found = new Map<FindingKind, number>();
+  readonly #said = new Set<string>();
+  readonly #spaces = new Map<FileDescription, Map<bigint, IovaSpace>>();
+  readonly #devices = new Map<string, DeviceState>();
+  readonly #containers = new Map<FileDescription, FileDescription>();
+  /** Held memory that is there as far as we know, with what it is held for. */
+  readonly #pins = new Map<Pin, { mapping: Mapping | undefined; space: IovaSpace | undefined }>();
+  /** Mappings whose memory was missed already. */
+  readonly #withoutMemory = new WeakSet<Mapping>();
+  #call: ModelCall | undefined;
+  #calls = 0;
+  #name = "";
+  #fields: Fields = {};
+  #made: Pin[] = [];
+  #container: FileDescription | undefined;
+  #registerWritten = "";
+
+  constructor(say: ((line: string) => void) | undefined) {
+    this.#say = say;
+  }
+
+  get findings(): number {
+    return [...this.#found.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  readonly model = {
+    dmaDone: (device: string, write: boolean, iova: bigint, length: number, fault: DmaFault | undefined) => {
+      const state = this.#device(`device ${device}`);
+      // what a program sees of a device whose registers it has mapped, nobody else sees
+      state.unseen = this.#call?.op === "poll" ? undefined : this.#cause();
+      if (fault && !fault.reason.startsWith("injected by --fault")) this.#judge(device, write, iova, length, fault);
+    },
+    registerWritten: (device: string, region: number, offset: number) => {
+      this.#registerWritten = `a write to the mapped register ${hex(offset)} in BAR ${region} of ${device}`;
+    },
+  };
+
+  before(call: ModelCall): void {
+    this.#call = call;
+    this.#made = [];
+    this.#registerWritten = "";
+    this.#container = undefined;
+    if (call.op === "poll") return;
+    this.#calls++;
+    this.#name = call.op === "ioctl" ? requestOf(call) : call.op;
+    this.#fields = call.op === "ioctl" ? readFields(call, this.#name) : {};
+    if (call.task && this.#say) this.#lookForMemory(call);
+    if (call.op === "close" && call.file!.kind === "device") this.#refuseRunning(call.file!, "closed");
+  }
+
+  after(call: ModelCall, result: CallResult): void {
+    if (call.op === "close") this.#closed(call.file!);
+    else if (call.op === "pread" && call.file!.kind === "device") this.#device(call.file!.label).unseen = undefined;
+    else if (call.op === "ioctl" && !result.error) this.#done(call, result);
+    this.#call = undefined;
+  }
+
+  looked(_fd: number, file: FileDescription | undefined): void {
+    if (file?.kind === "container" || file?.kind === "iommufd") this.#container = file;
+  }
+
+  pinned(pin: Pin): void {
+    this.#made.push(pin);
+    this.#pins.set(pin, { mapping: undefined, space: undefined });
+  }
+
+  unpinned(pin: Pin): void {
+    const known = this.#pins.get(pin);
+    this.#pins.delete(pin);
+    known?.mapping?.pins.delete(pin);
+    if (!known?.mapping || this.#name === "VFIO_IOMMU_UNMAP_DMA" || !isTeardown(this.#call, this.#name)) return;
+    // the container has let go of it because the program let go of the container
+    if (known.space?.live.get(known.mapping.first) !== known.mapping || known.mapping.pins.size > 0) return;
+    this.#leave(known.space, known.mapping);
+  }
+
+  reached(pin: Pin, _address: number, _bytes: Uint8Array, write: boolean, failed: boolean): void {
+    if (failed && this.#call?.task?.memory === pin.space)
+      this.#memoryGone(pin, `the device's ${write ? "write" : "read"}`);
+  }
+
+  signalled(): void {
+    for (const state of this.#devices.values()) state.unseen = undefined;
+  }
+
+  /** The program is over: says what is left, and how it went. */
+  end(): void {
+    this.#name = "the end of the program";
+    this.#call = undefined;
+    for (const spaces of this.#spaces.values()) {
+      for (const space of spaces.values()) for (const mapping of [...space.live.values()]) this.#leave(space, mapping);
+    }
+    const { findings } = this;
+    if (findings === 0) this.#say?.(`sanitizer: no findings in ${this.#calls} calls`);
+    else {
+      const kinds = [...this.#found].map(([kind, count]) => `${kind} (${count})`).join(", ");
+      this.#say?.(
+        `sanitizer: ${findings} ${findings === 1 ? "finding" : "findings"} in ${this.#calls} calls: ${kinds}`,
+      );
+    }
+  }
+
+  #done(call: IoctlCall, { installed }: CallResult): void {
+    const file = call.file!;
+    const fields = this.#fields;
+    switch (this.#name) {
+      case "VFIO_GROUP_SET_CONTAINER":
+        if (this.#container) this.#containers.set(file, this.#container);
+        return;
+      case "VFIO_GROUP_GET_DEVICE_FD":
+        if (installed) this.#device(installed.label).group = file;
+        return;
+      case "VFIO_DEVICE_RESET":
+      case "VFIO_DEVICE_PCI_HOT_RESET":
+        this.#refuseRunning(file, "reset");
+        return;
+      case "VFIO_IOMMU_MAP_DMA": {
+        const flags = Number(fields.flags);
+        if (flags & VFIO_DMA_MAP_FLAG_VADDR) return;
+        const read = (flags & VFIO_DMA_MAP_FLAG_READ) !== 0;
+        const write = (flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0;
+        this.#mapped(this.#space(file, 0n), fields.iova!, fields.size!, { read, write });
+        return;
+      }
+      case "VFIO_IOMMU_UNMAP_DMA": {
+        const flags = Number(fields.flags);
+        const { size } = readFields(call, this.#name);
+        if (flags & VFIO_DMA_UNMAP_FLAG_VADDR || size === 0n) return;
+        const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
+        this.#unmapped(this.#space(file, 0n), all ? 0n : fields.iova!, all ? LAST : fields.iova! + fields.size! - 1n);
+        return;
+      }
+      case "IOMMU_IOAS_MAP":
+      case "IOMMU_IOAS_MAP_FILE": {
+        const flags = Number(fields.flags);
+        const read = (flags & IOMMU_IOAS_MAP_READABLE) !== 0;
+        const write = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
+        const { iova } = readFields(call, this.#name);
+        this.#mapped(this.#space(file, fields.ioas_id!), iova ?? fields.iova!, fields.length!, { read, write });
+        return;
+      }
+      case "IOMMU_IOAS_UNMAP": {
+        const last = fields.iova! + fields.length! - 1n;
+        this.#unmapped(this.#space(file, fields.ioas_id!), fields.iova!, last > LAST ? LAST : last);
+        return;
+      }
+      case "IOMMU_DESTROY":
+        this.#spaces.get(file)?.delete(fields.id!);
+        return;
+    }
+  }
+
+  #mapped(space: IovaSpace, first: bigint, length: bigint, access: { read: boolean; write: boolean }): void {
+    const mapping: Mapping = {
+      first,
+      last: first + length - 1n,
+      ...access,
+      madeBy: this.#cause(),
+      pins: new Set(this.#made),
+    };
+    space.add(mapping);
+    for (const pin of this.#made) this.#pins.set(pin, { mapping, space });
+  }
+
+  #unmapped(space: IovaSpace, first: bigint, last: bigint): void {
+    for (const mapping of space.within(first, last)) space.remove(mapping, this.#cause());
+  }
+
+  /** A file's last reference is gone. Mappings of an iommufd go with it; those of a container went when its memory was let go of. */
+  #closed(file: FileDescription): void {
+    if (file.kind !== "iommufd") return;
+    for (const space of this.#spaces.get(file)?.values() ?? [])
+      for (const mapping of [...space.live.values()]) this.#leave(space, mapping);
+  }
+
+  #leave(space: IovaSpace, mapping: Mapping): void {
+    this.leakedMappings++;
+    space.remove(mapping, this.#cause());
+    this.#report(
+      "mapping left behind",
+      `${rangeText(mapping)} was still mapped at ${this.#cause()}; it was mapped by ${mapping.madeBy}`,
+    );
+  }
+
+  /** Whether memory that is held for DMA is there still, as far as can be seen from outside: before a call, and all that an unmap is about. */
+  #lookForMemory(call: ModelCall): void {
+    const space = call.task!.memory;
+    const due = new Set<Pin>();
+    if (call.op === "ioctl" && /UNMAP/.test(this.#name) && this.#fields.iova !== undefined) {
+      const length = this.#fields.size ?? this.#fields.length ?? 0n;
+      const id = this.#fields.ioas_id ?? 0n;
+      const last = length === 0n ? LAST : this.#fields.iova + length - 1n;
+      for (const mapping of this.#space(call.file!, id).within(this.#fields.iova, last))
+        for (const pin of mapping.pins) if (this.#pins.has(pin)) due.add(pin);
+    }
+    for (const pin of this.#pins.keys()) {
+      if (due.size >= CHECKED_EACH_CALL) break;
+      if (pin.space === space) due.add(pin);
+    }
+    for (const pin of due) {
+      if (pin.space !== space) continue;
+      const known = this.#pins.get(pin)!;
+      if (!isThere(space, pin)) this.#memoryGone(pin, this.#cause());
+      else if (this.#pins.size > CHECKED_EACH_CALL) {
+        // the next call looks at others
+        this.#pins.delete(pin);
+        this.#pins.set(pin, known);
+      }
+    }
+  }
+
+  #memoryGone(pin: Pin, noticed: string): void {
+    const known = this.#pins.get(pin);
+    const mapping = known?.mapping;
+    if (!known || !mapping || this.#withoutMemory.has(mapping)) return;
+    this.#withoutMemory.add(mapping);
+    const where = hexRange(pin.vaddr, pin.vaddr + pin.length - 1);
+    this.#report(
+      "memory unmapped while mapped for DMA",
+      `the program's memory at ${where} is not there any more (munmap or mprotect), but ${rangeText(mapping)} maps it, made by ${mapping.madeBy}; noticed at ${noticed}`,
+    );
+  }
+
+  #judge(device: string, write: boolean, iova: bigint, length: number, fault: DmaFault): void {
+    const what = `${device} ${write ? "writes" : "reads"} ${length} bytes at iova ${hex(iova)}, started by ${this.#cause()}`;
+    const spaces = this.#spacesOf(device);
+    const first = <T>(find: (space: IovaSpace) => T | undefined): T | undefined => {
+      for (const space of spaces) {
+        const found = find(space);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    };
+    const live = first((space) => space.at(fault.iova));
+    if (live) {
+      if (write ? live.write : live.read) return;
+      const only = write ? "read-only" : "write-only";
+      this.#report(
+        "DMA against the mapping's permission",
+        `${what}: ${rangeText(live)} is mapped ${only}, by ${live.madeBy}`,
+      );
+      return;
+    }
+    const past = first((space) => space.wasAt(fault.iova));
+    if (past) {
+      this.#report(
+        "DMA after unmap",
+        `${what}: ${rangeText(past)} was mapped by ${past.madeBy} and went with ${past.removedBy}`,
+      );
+      return;
+    }
+    this.#report("DMA to an IOVA never mapped", `${what}: ${fault.reason}`);
+  }
+
+  /** Nothing shows that the program waited for the DMA that it started last. */
+  #refuseRunning(file: FileDescription, what: "reset" | "closed"): void {
+    const state = this.#device(file.label);
+    if (state.unseen === undefined) return;
+    this.#report(
+      "device reset or closed while DMA may be running",
+      `${file.label} is ${what} after ${state.unseen} started DMA, and the program has neither read a register nor taken an interrupt since`,
+    );
+    state.unseen = undefined;
+  }
+
+  #report(kind: FindingKind, text: string): void {
+    const line = `sanitizer: ${kind}: ${text}`;
+    if (this.#said.has(line)) return;
+    this.#said.add(line);
+    this.#found.set(kind, (this.#found.get(kind) ?? 0) + 1);
+    this.#say?.(line);
+  }
+
+  #space(file: FileDescription, id: bigint): IovaSpace {
+    const spaces = this.#spaces.get(file) ?? new Map<bigint, IovaSpace>();
+    this.#spaces.set(file, spaces);
+    const space = spaces.get(id) ?? new IovaSpace();
+    spaces.set(id, space);
+    return space;
+  }
+
+  /** The address spaces that a device may be in: its container's, or all where that is not known (iommufd). */
+  #spacesOf(device: string): IovaSpace[] {
+    const { group } = this.#device(`device ${device}`);
+    const container = group && this.#containers.get(group);
+    const own = container && this.#spaces.get(container);
+    return own ? [...own.values()] : [...this.#spaces.values()].flatMap((spaces) => [...spaces.values()]);
+  }
+
+  #device(label: string): DeviceState {
+    const state = this.#devices.get(label) ?? { unseen: undefined, group: undefined };
+    this.#devices.set(label, state);
+    return state;
+  }
+
+  /** The call in hand, or what the program did without one. */
+  #cause(): CallText {
+    const call = this.#call;
+    if (call === undefined) return this.#name;
+    if (call.op === "poll") return this.#registerWritten || "a write to a mapped register";
+    const who = call.task ? ` of ${call.task.name}[${call.task.pid}]` : "";
+    return `call ${this.#calls}${who} (${this.#name}${detail(call, this.#name, this.#fields)})`;
+  }
+}
+
+function detail(call: ModelCall, name: string, fields: Fields): string {
+  if (call.op === "pwrite" || call.op === "pread") return ` on ${call.file!.label} at ${hex(call.offset)}`;
+  if (call.op === "close") return ` of ${call.file!.label}`;
+  const range = requestFacts(name)?.range;
+  const first = range && fields[range.iova];
+  const length = range && fields[range.length];
+  if (first === undefined || length === undefined || length === 0n)
+    return call.op === "ioctl" ? ` on ${call.file!.label}` : "";
+  return `, iova ${hexRange(first, first + length - 1n)}`;
+}
+
+/** Whether mappings go because their container goes. */
+function isTeardown(call: ModelCall | undefined, name: string): boolean {
+  return call === undefined || call.op === "close" || name === "VFIO_GROUP_UNSET_CONTAINER";
+}
+
+function isThere(space: AddressSpace, { vaddr, length, write }: Pin): boolean {
+  const pin = space.pinFast(vaddr, length / space.pageSize, write);
+  if (pin >= 0) space.unpin(pin);
+  return pin >= 0;
+}
+
+function requestOf({ file, request }: IoctlCall): string {
+  return requestName(file!.kind, request, file!.label.startsWith("spapr") ? "spapr" : "type1");
+}
+
+/** The numbers in a request's structure as they are now; empty for requests without one. */
+function readFields(call: IoctlCall, name: string): Fields {
+  const layout = requestFacts(name)?.layout;
+  if (!layout || !/MAP|DESTROY/.test(name)) return {};
+  const bytes = new Uint8Array(layout.size);
+  try {
+    call.task!.memory.copyIn(call.arg, bytes, bytes.length);
+  } catch {
+    return {};
+  }
+  const entries = Object.entries(layout.read(viewOf(bytes), 0)).flatMap(([field, value]) =>
+    typeof value === "number" || typeof value === "bigint" ? [[field, BigInt(value)] as const] : [],
+  );
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,55 @@
+import { spawnSync } from "node:child_process";
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { type KernelTree, occursInTests } from "./kernel-tree.ts";
+import { SelftestsError } from "./selftests-error.ts";
+
+/**
+ * Builds the tests with the kernel's own makefiles, against the tree's own headers; the tree itself stays as it is.
+ * @param folder where everything goes; it is used again when it holds an earlier build
+ * @returns the tests' programs, as paths
+ * @throws SelftestsError with what make said
+ */
+export function buildTests(tree: KernelTree, folder: string): readonly string[] {
+  const output = join(folder, "vfio");
+  mkdirSync(output, { recursive: true });
+  // an in-tree build has made its headers in the tree, and refuses others elsewhere
+  const inTree = existsSync(join(tree.path, ".config")) && existsSync(join(tree.path, "usr/include/linux"));
+  if (!inTree) make("the kernel's headers", ["-C", tree.path, `O=${join(folder, "kernel")}`, "headers"]);
+  const headers = join(inTree ? tree.path : join(folder, "kernel"), "usr/include");
+  make("the selftests", ["-C", tree.tests, `OUTPUT=${output}`, `KHDR_INCLUDES=-isystem ${headers}`, ...patches(tree)]);
+  const programs = readdirSync(output)
+    .filter((name) => !name.includes(".") && isProgram(join(output, name)))
+    .sort();
+  if (programs.length === 0) throw new SelftestsError(`${tree.tests}: make built no test`);
+  return programs.map((name) => join(output, name));
+}
+
+/** Linux 7.2.y uses calloc_assert in a fix whose definition came with 7.3: it checks that calloc succeeded. */
+function patches(tree: KernelTree): readonly string[] {
+  const missing = occursInTests(tree, /\bcalloc_assert\(/) && !occursInTests(tree, /#\s*define\s+calloc_assert\b/);
+  return missing ? ["EXTRA_CFLAGS=-Dcalloc_assert=calloc"] : [];
+}
+
+function make(what: string, args: readonly string[]): void {
+  const { error, status, stdout, stderr } = spawnSync("make", ["-s", `-j${availableParallelism()}`, ...args], {
+    encoding: "utf8",
+    maxBuffer: 64 << 20,
+  });
+  if (error) throw new SelftestsError(`make cannot be started (${(error as NodeJS.ErrnoException).code}); install it`);
+  if (status !== 0)
+    throw new SelftestsError(
+      `${what} do not build (gcc, make, and the headers of libuuid are needed):\n${(stdout + stderr).trimEnd()}`,
+    );
+}
+
+function isProgram(path: string): boolean {
+  if (!statSync(path).isFile()) return false;
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

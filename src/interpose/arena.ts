@@ -1,0 +1,61 @@
+import koffi from "koffi";
+
+/**
+ * A block of memory outside of V8's heap whose address is known and never moves: what system calls read and fill. The
+ * address is a number (user addresses are below 2^47), so that passing one allocates nothing.
+ */
+export class Arena {
+  /** Address of the first byte. */
+  readonly address: number;
+  readonly size: number;
+  readonly bytes: Buffer;
+  readonly view: DataView;
+  readonly #words: Uint32Array;
+
+  /** @param size bytes */
+  constructor(size: number) {
+    const block = koffi.alloc("uint8_t", size);
+    const buffer = koffi.view(block, size);
+    this.address = Number(koffi.address(block));
+    this.size = size;
+    this.bytes = Buffer.from(buffer);
+    this.view = new DataView(buffer);
+    this.#words = new Uint32Array(buffer, 0, size >>> 2);
+  }
+
+  u32(at: number): number {
+    return this.view.getUint32(at, true);
+  }
+
+  s32(at: number): number {
+    return this.view.getInt32(at, true);
+  }
+
+  setU32(at: number, value: number): void {
+    this.view.setUint32(at, value, true);
+  }
+
+  /** A 64-bit field as a number; exact below 2^53. */
+  u64(at: number): number {
+    return this.view.getUint32(at + 4, true) * 0x1_0000_0000 + this.view.getUint32(at, true);
+  }
+
+  /** Stores a number below 2^53 as a 64-bit field: an address, a size. */
+  setU64(at: number, value: number): void {
+    this.view.setUint32(at, value % 0x1_0000_0000, true);
+    this.view.setUint32(at + 4, value / 0x1_0000_0000, true);
+  }
+
+  /** Zeroes `length` bytes at `at`, both multiples of 4. Buffer.fill() leaves JavaScript for it. */
+  clear(at: number, length: number): void {
+    this.#words.fill(0, at >>> 2, (at + length) >>> 2);
+  }
+
+  /** Stores `text` with its final NUL at `at`; returns the address of it. RangeError when it does not fit. */
+  text(at: number, text: string): number {
+    const length = this.bytes.write(text, at, this.size - at - 1, "utf8");
+    if (length < text.length) throw new RangeError(`a text of ${text.length} characters does not fit`);
+    this.bytes[at + length] = 0;
+    return this.address + at;
+  }
+}

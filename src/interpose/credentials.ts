@@ -1,0 +1,104 @@
+import { CAP_DAC_OVERRIDE } from "../kernel/task.ts";
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { syscall } from "./libc.ts";
+import { LINUX_CAPABILITY_VERSION_3, RLIMIT_MEMLOCK } from "./linux.ts";
+import { lastStat, statUserNamespace } from "./path-stat.ts";
+import { readProc } from "./proc-file.ts";
+
+const CAP_DAC_READ_SEARCH = 2;
+const INFINITE = 2 ** 64;
+/** The overflow id: of a thread that is gone. */
+const NOBODY = 65534;
+const arena = new Arena(64);
+
+/** User and group ids as file permissions look at them. */
+interface Ids {
+  readonly euid: number;
+  readonly fsuid: number;
+  readonly fsgid: number;
+  readonly groups: readonly number[];
+}
+
+/**
+ * Who a thread is to the kernel that we play. Capabilities count relative to the user namespace that the program was
+ * started in. When that is one that we made (a user without root), being user 0 or fully capable inside means
+ * nothing on a real host, so what is answered is what uvfio itself was allowed before: for an ordinary user, nothing.
+ */
+export class Credentials {
+  readonly #allowed: number;
+  readonly #allowedHigh: number;
+  readonly #namespace: number;
+
+  /**
+   * @param madeNamespace the program runs in a user namespace made for it
+   * @param launcher the process it was started as
+   */
+  constructor(madeNamespace: boolean, launcher: number) {
+    const own = madeNamespace && readCapabilities(0);
+    this.#allowed = madeNamespace ? (own ? arena.u32(8) : 0) : 0xffff_ffff;
+    this.#allowedHigh = madeNamespace ? (own ? arena.u32(20) : 0) : 0xffff_ffff;
+    this.#namespace = statUserNamespace(launcher) === 0 ? lastStat.inode : 0;
+  }
+
+  capable(tid: number, capability: number): boolean {
+    if (!readCapabilities(tid)) return false;
+    const allowed = capability < 32 ? this.#allowed : this.#allowedHigh;
+    const effective = arena.u32(capability < 32 ? 8 : 20);
+    if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
+    // A program that went into a namespace of its own has its capabilities only there.
+    return statUserNamespace(tid) === 0 && lastStat.inode === this.#namespace;
+  }
+
+  /** As this process sees it: the real user, also for one who is user 0 in a namespace of ours. */
+  euid(tid: number): number {
+    return readIds(tid).euid;
+  }
+
+  /** The soft RLIMIT_MEMLOCK in bytes. */
+  memlockLimit(tid: number): number {
+    if (syscall(HOST_CALLS.prlimit64, tid, RLIMIT_MEMLOCK, 0, arena.address) < 0) return memlockFromText(tid);
+    const limit = arena.u64(0);
+    return limit >= INFINITE ? Number.POSITIVE_INFINITY : limit;
+  }
+
+  /** inode_permission() for an open of the file whose stat is in lastStat: why not, or undefined when it may. */
+  refusal(tid: number, read: boolean, write: boolean): string | undefined {
+    const { mode, uid, gid } = lastStat;
+    const wanted = (read ? 4 : 0) | (write ? 2 : 0);
+    const ids = readIds(tid);
+    const granted = ids.fsuid === uid ? mode >> 6 : ids.fsgid === gid || ids.groups.includes(gid) ? mode >> 3 : mode;
+    if ((granted & wanted) === wanted) return undefined;
+    // The filesystem belongs to the namespace that the program was started in: capabilities there count in full,
+    // whatever uvfio itself was allowed outside.
+    if (readCapabilities(tid)) {
+      const effective = arena.u32(8);
+      if (((effective >> CAP_DAC_OVERRIDE) & 1) === 1) return undefined;
+      if (!write && ((effective >> CAP_DAC_READ_SEARCH) & 1) === 1) return undefined;
+    }
+    const permissions = (mode & 0o777).toString(8).padStart(4, "0");
+    return `has mode ${permissions} and belongs to user ${uid}, group ${gid}: the program is user ${ids.fsuid}`;
+  }
+}
+
+/** capget() of a thread: struct __user_cap_header_struct @0, then {effective, permitted, inheritable}[2] @8. */
+function readCapabilities(tid: number): boolean {
+  arena.setU32(0, LINUX_CAPABILITY_VERSION_3);
+  arena.setU32(4, tid);
+  return syscall(HOST_CALLS.capget, arena.address, arena.address + 8) === 0;
+}
+
+function readIds(tid: number): Ids {
+  const status = readProc(tid, "status") ?? "";
+  // Uid: real, effective, saved, filesystem
+  const numbers = (name: string) =>
+    (new RegExp(`^${name}:\\s*(.*)`, "m").exec(status)?.[1] ?? "").trim().split(/\s+/).map(Number);
+  const uid = numbers("Uid");
+  const [, euid = NOBODY, , fsuid = NOBODY] = uid;
+  return { euid, fsuid, fsgid: numbers("Gid")[3] ?? NOBODY, groups: numbers("Groups") };
+}
+
+function memlockFromText(tid: number): number {
+  const soft = /^Max locked memory\s+(\S+)/m.exec(readProc(tid, "limits") ?? "")?.[1];
+  return soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft ?? 0);
+}

@@ -1,0 +1,48 @@
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { close, syscall } from "./libc.ts";
+import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, O_CLOEXEC } from "./linux.ts";
+
+const MAX_EVENTS = 32;
+/** Bytes of struct epoll_event {u32 events; u64 data}: packed on x86-64 only. */
+const EVENT_SIZE = process.arch === "x64" ? 12 : 16;
+const DATA = process.arch === "x64" ? 4 : 8;
+
+/** Waits for several descriptors to become readable. */
+export class Epoll {
+  readonly #fd = syscall(HOST_CALLS.epoll_create1, O_CLOEXEC);
+  readonly #events = new Arena(MAX_EVENTS * EVENT_SIZE);
+  /** struct timespec. */
+  readonly #timeout = new Arena(16);
+
+  add(fd: number): void {
+    this.#events.setU32(0, EPOLLIN);
+    this.#events.setU64(DATA, fd);
+    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_ADD, fd, this.#events.address);
+  }
+
+  remove(fd: number): void {
+    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_DEL, fd, this.#events.address);
+  }
+
+  /** @param timeout microseconds below a second; -1 waits for ever. Returns how many are ready; less than 1 when none is. */
+  wait(timeout: number): number {
+    this.#timeout.setU64(8, Math.max(timeout, 0) * 1000);
+    const address = timeout < 0 ? 0 : this.#timeout.address;
+    return syscall(HOST_CALLS.epoll_pwait2, this.#fd, this.#events.address, MAX_EVENTS, address);
+  }
+
+  /** The descriptor of the n-th that is ready, until the next wait, add or remove. */
+  descriptor(index: number): number {
+    return this.#events.u32(index * EVENT_SIZE + DATA);
+  }
+
+  /** Its EPOLL* bits. */
+  events(index: number): number {
+    return this.#events.u32(index * EVENT_SIZE);
+  }
+
+  close(): void {
+    close(this.#fd);
+  }
+}

@@ -1,0 +1,119 @@
+import { assemble, BPF, type Instruction, type Line } from "./bpf.ts";
+import {
+  AT_EMPTY_PATH,
+  KVM_SET_DEVICE_ATTR,
+  MAP_ANONYMOUS,
+  MAP_SHARED,
+  O_ACCMODE,
+  O_RDWR,
+  SECCOMP_RET_ALLOW,
+  SECCOMP_RET_USER_NOTIF,
+} from "./linux.ts";
+import { type Abi, HOST_ABIS, type TrappedCall } from "./syscall-table.ts";
+
+/** Upper half of 1 << 40: region 1 of a vfio-pci device begins there (VFIO_PCI_OFFSET_SHIFT). */
+const FIRST_REGION_HIGH = 0x100;
+/** The same in pages, as mmap2 counts. */
+const FIRST_REGION_PAGES = 1 << 28;
+/** A register is at most this wide; region 0 lies at offset 0, where other files' data lies too. */
+const REGISTER_BYTES = 8;
+/** Numbers from here on are x32's, which is not served. */
+const X32_BIT = 0x4000_0000;
+
+// struct seccomp_data: nr u32@0, arch u32@4, instruction pointer u64@8, args u64[6]@16
+const NUMBER = 0;
+const ARCH = 4;
+const low = (argument: number) => 16 + 8 * argument;
+const high = (argument: number) => 20 + 8 * argument;
+
+const load = (value: number): Instruction => ({ code: BPF.load, value });
+const and = (value: number): Instruction => ({ code: BPF.and, value });
+const equal = (value: number, ifTrue?: string, ifFalse?: string): Instruction => ({
+  code: BPF.equal,
+  value,
+  ifTrue,
+  ifFalse,
+});
+const atLeast = (value: number, ifTrue?: string, ifFalse?: string): Instruction => ({
+  code: BPF.atLeast,
+  value,
+  ifTrue,
+  ifFalse,
+});
+const anyBit = (value: number, ifTrue?: string, ifFalse?: string): Instruction => ({
+  code: BPF.anyBit,
+  value,
+  ifTrue,
+  ifFalse,
+});
+const ret = (value: number): Instruction => ({ code: BPF.return, value });
+
+export interface FilterOptions {
+  /** Trap fstat() and its kin on descriptors, so that ours look like the character devices they stand for. */
+  readonly trapFstat: boolean;
+}
+
+/**
+ * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not memory,
+ * so it picks by what is rare in other programs:
+ * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
+ * - open: read and write, as VFIO's nodes are opened (openat2 keeps its flags in memory: always);
+ * - pread, pwrite: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
+ * - mmap: shared mappings of files, and private ones behind 1 TiB;
+ * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
+ * - execve, because the memory of a process is another one afterwards.
+ */
+export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_ABIS): Buffer {
+  const lines: Line[] = [load(ARCH)];
+  for (const abi of abis) lines.push(equal(abi.arch, abi.name));
+  lines.push(ret(SECCOMP_RET_ALLOW));
+  for (const abi of abis) lines.push(...abiSection(abi, options));
+  return assemble(lines);
+}
+
+function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
+  const label = (name: string) => `${abi.name}:${name}`;
+  const notify = label("notify");
+  const allow = label("allow");
+  const lines: Line[] = [abi.name, load(NUMBER)];
+  if (abi.name === "x64") lines.push(atLeast(X32_BIT, allow));
+  const jump = (call: TrappedCall, target: string) => {
+    const number = abi.numbers[call];
+    if (number !== undefined) lines.push(equal(number, target));
+  };
+  jump("ioctl", label("ioctl"));
+  jump("openat", label("openat"));
+  jump("open", label("open"));
+  for (const call of ["pread64", "pwrite64"] as const) jump(call, label("access"));
+  for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
+  for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
+  for (const call of ["openat2", "execve", "execveat"] as const) jump(call, notify);
+  if (trapFstat) {
+    for (const call of ["fstat", "fstat64"] as const) jump(call, notify);
+    for (const call of ["newfstatat", "fstatat64"] as const) jump(call, label("fstatat"));
+    jump("statx", label("statx"));
+  }
+  lines.push(ret(SECCOMP_RET_ALLOW));
+
+  lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify), and(0xff00));
+  lines.push(equal(0x3b00, notify, allow));
+  lines.push(label("openat"), load(low(2)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+  if (abi.numbers.open !== undefined) {
+    lines.push(label("open"), load(low(1)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+  }
+  if (trapFstat) {
+    lines.push(label("fstatat"), load(low(3)), anyBit(AT_EMPTY_PATH, notify, allow));
+    lines.push(label("statx"), load(low(2)), anyBit(AT_EMPTY_PATH, notify, allow));
+  }
+  // The offset is one register, or two with the low half first.
+  const offsetHigh = abi.halves ? low(4) : high(3);
+  lines.push(label("access"), load(offsetHigh), atLeast(FIRST_REGION_HIGH, notify));
+  if (!abi.halves) lines.push(load(high(2)), equal(0, undefined, allow));
+  lines.push(load(low(2)), atLeast(REGISTER_BYTES + 1, allow, notify));
+  lines.push(label("vector"), load(offsetHigh), atLeast(FIRST_REGION_HIGH, notify, allow));
+  lines.push(label("mmap"), load(low(3)), anyBit(MAP_ANONYMOUS, allow), anyBit(MAP_SHARED, notify));
+  if (abi.halves) lines.push(load(low(5)), atLeast(FIRST_REGION_PAGES, notify, allow));
+  else lines.push(load(high(5)), atLeast(FIRST_REGION_HIGH, notify, allow));
+  lines.push(notify, ret(SECCOMP_RET_USER_NOTIF), allow, ret(SECCOMP_RET_ALLOW));
+  return lines;
+}

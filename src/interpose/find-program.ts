@@ -1,0 +1,51 @@
+import fs from "node:fs";
+import { InterposerError } from "./interposer-error.ts";
+
+/**
+ * Finds the program as execvp() does: a name with a slash is a path, any other is looked for along PATH.
+ * @param path the program's PATH; execvp's default when undefined
+ */
+export function findProgram(name: string, path: string | undefined): string {
+  if (name === "") throw new InterposerError("program-not-found", "the program's name is empty");
+  if (name.includes("/")) {
+    const found = look(name);
+    if (found === "missing") throw new InterposerError("program-not-found", `${name}: no such file`);
+    if (found !== "program") throw new InterposerError("not-executable", `${name}: ${found}`);
+    return name;
+  }
+  let refused: string | undefined;
+  for (const directory of (path ?? "/bin:/usr/bin").split(":")) {
+    const candidate = directory === "" ? `./${name}` : `${directory}/${name}`;
+    const found = look(candidate);
+    if (found === "program") return candidate;
+    if (found !== "missing") refused ??= `${candidate}: ${found}`;
+  }
+  if (refused !== undefined) throw new InterposerError("not-executable", refused);
+  throw new InterposerError("program-not-found", `${name}: not found along PATH`);
+}
+
+function look(candidate: string): string {
+  try {
+    if (!fs.statSync(candidate).isFile()) return "not a file that can be run";
+    fs.accessSync(candidate, fs.constants.X_OK);
+    return "program";
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    return code === "ENOENT" || code === "ENOTDIR" ? "missing" : "no permission to run it";
+  }
+}
+
+/** Why execve() refused a file that is there: its first bytes tell. */
+export function describeFormat(path: string): string {
+  const head = Buffer.alloc(20);
+  const fd = fs.openSync(path, "r");
+  const length = fs.readSync(fd, head, 0, head.length, 0);
+  fs.closeSync(fd);
+  if (length === 0) return "the file is empty";
+  if (length === 20 && head.toString("latin1", 0, 4) === "\x7fELF") {
+    return `made for another machine (ELF machine ${head.readUInt16LE(18)}, this is ${process.arch})`;
+  }
+  return head.toString("latin1", 0, 2) === "#!"
+    ? "the interpreter in its #! line cannot be run"
+    : "neither an ELF program nor a script with a #! line";
+}

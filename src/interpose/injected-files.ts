@@ -1,0 +1,240 @@
+import { FileDescription, type SharedMemory } from "../kernel/file-description.ts";
+import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { ERRNO } from "../uapi/errno.ts";
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { close, pread, pwrite, syscall, syscall3 } from "./libc.ts";
+import {
+  AT_FDCWD,
+  F_SETLEASE,
+  F_UNLCK,
+  F_WRLCK,
+  IN_CLOSE,
+  IN_Q_OVERFLOW,
+  MFD_CLOEXEC,
+  MFD_NOEXEC_SEAL,
+  O_ACCMODE,
+  O_APPEND,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDWR,
+} from "./linux.ts";
+import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
+
+/** Nine regions of vfio-pci, each at its index << 40 (VFIO_PCI_OFFSET_SHIFT); sparse. */
+const PCI_DEVICE_SIZE = 9 * 2 ** 40;
+/** How long a file that reported a close may still have a writer before that writer is believed to be another one. */
+const UNDECIDED_MS = 1000;
+const EVENTS = 4096;
+const NAME = 0;
+const arena = new Arena(256 + EVENTS);
+
+/**
+ * One of the model's files as programs hold it: a memfd with an inode of its own, opened once more. The inode tells which
+ * file a descriptor is, whatever dup(), fork(), exec() and SCM_RIGHTS did with it.
+ */
+export class InjectedFile implements SharedMemory {
+  readonly description: FileDescription;
+  /** The node it was opened through; undefined for what an ioctl returned. */
+  readonly node: DeviceNode | undefined;
+  readonly inode: number;
+  readonly watch: number;
+  /** Our own descriptor of the memfd. */
+  readonly memory: number;
+
+  constructor(
+    description: FileDescription,
+    node: DeviceNode | undefined,
+    { inode, watch, memory }: { inode: number; watch: number; memory: number },
+  ) {
+    this.description = description;
+    this.node = node;
+    this.inode = inode;
+    this.watch = watch;
+    this.memory = memory;
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    pread(this.memory, into, offset);
+  }
+
+  write(offset: number, from: Uint8Array): void {
+    pwrite(this.memory, from, offset);
+  }
+}
+
+/** Every file that programs hold, and when the last reference to one goes. */
+export class InjectedFiles {
+  /** Readable when a file was closed. */
+  readonly inotify: number;
+  readonly #byInode = new Map<number, InjectedFile>();
+  readonly #byWatch = new Map<number, InjectedFile>();
+  readonly #mapped = new Set<InjectedFile>();
+  /** Files that reported a close, and since when it has not been the last one. */
+  readonly #closing = new Map<InjectedFile, number>();
+  readonly #onRelease: (description: FileDescription) => void;
+  // All memfds live on one internal mount; other filesystems may use the same inode numbers.
+  #deviceMajor = -1;
+  #deviceMinor = -1;
+
+  /** @param onRelease the last descriptor and the last mapping of a file are gone */
+  constructor(onRelease: (description: FileDescription) => void) {
+    this.#onRelease = onRelease;
+    this.inotify = syscall(HOST_CALLS.inotify_init1, O_CLOEXEC | O_NONBLOCK);
+  }
+
+  get size(): number {
+    return this.#byInode.size;
+  }
+
+  /** Whether programs have mappings whose memory the model wants to look at. */
+  get hasMappings(): boolean {
+    return this.#mapped.size > 0;
+  }
+
+  /** A program maps a file: from now on, until its release, its memory may be written at any time. */
+  noteMapping(file: InjectedFile): void {
+    if (file.description.pollMemory !== FileDescription.prototype.pollMemory) this.#mapped.add(file);
+  }
+
+  /** Lets the model look at memory that programs can write to. Returns whether one has. */
+  pollMappings(): boolean {
+    let written = false;
+    for (const file of this.#mapped) if (file.description.pollMemory()) written = true;
+    return written;
+  }
+
+  /** A program has written to a doorbell of a mapped file. */
+  ring(inode: number, offset: number): void {
+    this.#byInode.get(inode)?.description.ringDoorbell(offset);
+  }
+
+  /** The device number of all files here. */
+  get fileSystem(): { readonly major: number; readonly minor: number } {
+    return { major: this.#deviceMajor, minor: this.#deviceMinor };
+  }
+
+  find(inode: number, deviceMajor: number, deviceMinor: number): InjectedFile | undefined {
+    const file = this.#byInode.get(inode);
+    return file !== undefined && deviceMajor === this.#deviceMajor && deviceMinor === this.#deviceMinor
+      ? file
+      : undefined;
+  }
+
+  /** The file that the last statx() saw. */
+  findLastStat(): InjectedFile | undefined {
+    return this.#byInode.size === 0 ? undefined : this.find(lastStat.inode, lastStat.deviceMajor, lastStat.deviceMinor);
+  }
+
+  /**
+   * Makes the memory for a description, and a descriptor of it to give away: close that one afterwards. Returns a
+   * negative errno when the machine has no more of something (EMFILE, ENFILE, ENOMEM).
+   * @param flags the open() flags that the program gave
+   */
+  create(
+    description: FileDescription,
+    node: DeviceNode | undefined,
+    flags: number,
+  ): { file: InjectedFile; fd: number } | number {
+    const memory = this.#memory(description.kind);
+    if (memory < 0) return memory;
+    const size = description.memorySize || (description.kind === "device" ? PCI_DEVICE_SIZE : 0);
+    if (size > 0) syscall(HOST_CALLS.ftruncate, memory, size);
+    const path = `/proc/self/fd/${memory}`;
+    const watch = syscall(HOST_CALLS.inotify_add_watch, this.inotify, arena.text(NAME, path), IN_CLOSE);
+    const kept = flags & (O_ACCMODE | O_NONBLOCK | O_APPEND);
+    const fd = watch < 0 ? watch : openPath(AT_FDCWD, path, kept | O_CLOEXEC);
+    if (fd < 0) {
+      close(memory);
+      return fd;
+    }
+    statDescriptor(memory);
+    this.#deviceMajor = lastStat.deviceMajor;
+    this.#deviceMinor = lastStat.deviceMinor;
+    const file = new InjectedFile(description, node, { inode: lastStat.inode, watch, memory });
+    this.#byInode.set(file.inode, file);
+    this.#byWatch.set(watch, file);
+    description.attachMemory(file);
+    return { file, fd };
+  }
+
+  /** Forgets a file that no program got: without a release. */
+  forget(file: InjectedFile): void {
+    this.#byInode.delete(file.inode);
+    this.#byWatch.delete(file.watch);
+    this.#closing.delete(file);
+    this.#mapped.delete(file);
+    syscall(HOST_CALLS.inotify_rm_watch, this.inotify, file.watch);
+    close(file.memory);
+  }
+
+  /**
+   * Releases what was closed since the last time. The event is queued before the close() returns, so what a program does
+   * after it finds the file released when this runs before the call is handled.
+   */
+  drain(): void {
+    for (;;) {
+      const length = syscall3(HOST_CALLS.read, this.inotify, arena.address + 256, EVENTS);
+      if (length <= 0) break;
+      // struct inotify_event: wd s32@0, mask u32@4, cookie u32@8, len u32@12, name
+      for (let at = 256; at < 256 + length; at += 16 + arena.u32(at + 12)) {
+        const mask = arena.u32(at + 4);
+        if ((mask & IN_Q_OVERFLOW) !== 0) for (const file of this.#byWatch.values()) this.#closing.set(file, 0);
+        const file = (mask & IN_CLOSE) !== 0 ? this.#byWatch.get(arena.s32(at)) : undefined;
+        if (file !== undefined) this.#closing.set(file, 0);
+      }
+      if (length < EVENTS / 2) break;
+    }
+    if (this.#closing.size > 0) this.#releaseClosed();
+  }
+
+  /** Whether files are being looked at that were closed by somebody, perhaps not by the last: drain() again soon. */
+  get undecided(): boolean {
+    return this.#closing.size > 0;
+  }
+
+  /** Releases everything, whoever holds it still. */
+  releaseAll(): void {
+    for (const file of [...this.#byInode.values()]) this.#release(file);
+  }
+
+  close(): void {
+    close(this.inotify);
+  }
+
+  /**
+   * A program can open /proc/self/fd/N and so get a second description of the same inode, whose close is no last close.
+   * A write lease is given only to the one writer that an inode has. The event comes a moment before the writer is
+   * counted off (__fput() in fs/file_table.c), so a refusal is believed only when it lasts.
+   */
+  #releaseClosed(): void {
+    const now = performance.now();
+    for (const [file, since] of this.#closing) {
+      const lease = syscall(HOST_CALLS.fcntl, file.memory, F_SETLEASE, F_WRLCK);
+      if (lease === -ERRNO.EAGAIN) {
+        if (since === 0) this.#closing.set(file, now);
+        else if (now - since > UNDECIDED_MS) this.#closing.delete(file);
+        continue;
+      }
+      if (lease === 0) syscall(HOST_CALLS.fcntl, file.memory, F_SETLEASE, F_UNLCK);
+      this.#release(file);
+    }
+  }
+
+  #release(file: InjectedFile): void {
+    this.forget(file);
+    this.#onRelease(file.description);
+  }
+
+  /** A memfd, opened once more: the description that memfd_create() makes reports no close and counts as no writer. */
+  #memory(kind: string): number {
+    const name = arena.text(NAME, `uvfio-${kind}`);
+    let made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    // Before Linux 6.3 the second flag is not known.
+    if (made === -ERRNO.EINVAL) made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC);
+    if (made < 0) return made;
+    const memory = openPath(AT_FDCWD, `/proc/self/fd/${made}`, O_RDWR | O_CLOEXEC);
+    close(made);
+    return memory;
+  }
+}

@@ -1,0 +1,111 @@
+/** Numbers of the Linux user API that this folder uses, under the names of the kernel's headers. */
+
+// fcntl.h (O_DIRECTORY and O_DIRECT differ between x86 and arm64)
+export const O_ACCMODE = 0o3;
+export const O_RDWR = 0o2;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_DIRECTORY = process.arch === "arm64" ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = process.arch === "arm64" ? 0o100000 : 0o400000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+export const AT_FDCWD = -100;
+export const AT_EMPTY_PATH = 0x1000;
+export const F_SETFD = 2;
+export const F_SETLEASE = 1024;
+export const F_WRLCK = 1;
+export const F_UNLCK = 2;
+export const FD_CLOEXEC = 1;
+
+// openat2.h
+export const RESOLVE_NO_MAGICLINKS = 0x02;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_IN_ROOT = 0x10;
+/** sizeof(struct open_how): flags, mode, resolve. */
+export const OPEN_HOW_SIZE = 24;
+
+// stat.h
+export const S_IFMT = 0o170000;
+export const S_IFCHR = 0o020000;
+export const STATX_BASIC_STATS = 0x7ff;
+export const STATX_INO = 0x100;
+/** Offsets in struct statx. */
+export const STATX = {
+  mask: 0,
+  blksize: 4,
+  nlink: 16,
+  uid: 20,
+  gid: 24,
+  mode: 28,
+  ino: 32,
+  size: 40,
+  blocks: 48,
+  rdevMajor: 128,
+  rdevMinor: 132,
+  devMajor: 136,
+  devMinor: 140,
+  length: 256,
+} as const;
+
+// seccomp.h
+export const SECCOMP_SET_MODE_FILTER = 1;
+export const SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3;
+export const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5;
+export const SECCOMP_RET_USER_NOTIF = 0x7fc0_0000;
+export const SECCOMP_RET_ALLOW = 0x7fff_0000;
+export const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
+export const SECCOMP_ADDFD_FLAG_SETFD = 1;
+export const SECCOMP_ADDFD_FLAG_SEND = 2;
+export const SECCOMP_IOCTL_NOTIF_RECV = 0xc050_2100;
+export const SECCOMP_IOCTL_NOTIF_SEND = 0xc018_2101;
+export const SECCOMP_IOCTL_NOTIF_ADDFD = 0x4018_2103;
+/** Its argument is the flags themselves. */
+export const SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x4008_2104;
+export const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1;
+
+// audit.h
+export const AUDIT_ARCH_X86_64 = 0xc000_003e;
+export const AUDIT_ARCH_I386 = 0x4000_0003;
+export const AUDIT_ARCH_AARCH64 = 0xc000_00b7;
+
+// mount.h, sched.h, prctl.h
+export const MS_NOSUID = 2;
+export const MS_BIND = 4096;
+export const MS_REC = 16384;
+export const MS_SLAVE = 1 << 19;
+export const MNT_DETACH = 2;
+export const CLONE_NEWNS = 0x0002_0000;
+export const PR_SET_PDEATHSIG = 1;
+export const PR_SET_CHILD_SUBREAPER = 36;
+export const PR_CAP_AMBIENT = 47;
+export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+export const LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
+export const RLIMIT_NOFILE = 7;
+export const RLIMIT_MEMLOCK = 8;
+
+// fs.h
+export const RWF_NOWAIT = 8;
+
+// mman.h
+export const MAP_SHARED = 1;
+export const MAP_TYPE = 0xf;
+export const MAP_PRIVATE = 2;
+export const MAP_ANONYMOUS = 0x20;
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+
+// epoll, inotify, memfd
+export const EPOLLIN = 1;
+export const EPOLLHUP = 16;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const IN_CLOSE = 0x18;
+export const IN_Q_OVERFLOW = 0x4000;
+export const MFD_CLOEXEC = 1;
+export const MFD_NOEXEC_SEAL = 8;
+
+// kvm.h: KVM_SET_DEVICE_ATTR and the group that hands VFIO files to KVM
+export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;
+export const KVM_DEV_VFIO_FILE = 1;

@@ -1,0 +1,138 @@
+import { type Word, wordFromHalves } from "../kernel/word.ts";
+import { ERRNO } from "../uapi/errno.ts";
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { syscall3 } from "./libc.ts";
+import {
+  SECCOMP_ADDFD_FLAG_SEND,
+  SECCOMP_ADDFD_FLAG_SETFD,
+  SECCOMP_IOCTL_NOTIF_ADDFD,
+  SECCOMP_IOCTL_NOTIF_RECV,
+  SECCOMP_IOCTL_NOTIF_SEND,
+  SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+  SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
+  SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+} from "./linux.ts";
+import type { Abi } from "./syscall-table.ts";
+
+// struct seccomp_notif: id u64@0, pid u32@8, flags u32@12, data@16 {nr s32@0, arch u32@4, ip u64@8, args u64[6]@16}
+const NOTIF_SIZE = 80;
+const PID = 8;
+const NUMBER = 16;
+const ARCH = 20;
+const ARGS = 32;
+// struct seccomp_notif_resp: id u64@0, val s64@8, error s32@16, flags u32@20
+const RESPONSE = 96;
+// struct seccomp_notif_addfd: id u64@0, flags u32@8, srcfd u32@12, newfd u32@16, newfd_flags u32@20
+const ADDFD = 128;
+
+/** The seccomp listener and the one notification that is being handled. */
+export class Listener {
+  readonly fd: number;
+  readonly #arena = new Arena(256);
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  /**
+   * Has the scheduler run who is woken on the waker's CPU (Linux 6.6; before, nothing changes): caller and server never
+   * run at the same time anyway, and waking an idle CPU, of a virtual machine above all, costs ten times the call.
+   */
+  wakeOnSameCpu(): void {
+    syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+  }
+
+  /** Takes the next notification. False when it vanished in between (its task was killed or interrupted). */
+  receive(): boolean {
+    // The kernel refuses a buffer that is not zero.
+    this.#arena.clear(0, NOTIF_SIZE);
+    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, this.#arena.address) === 0;
+  }
+
+  /** The calling thread, as our own pid namespace numbers it. */
+  get tid(): number {
+    return this.#arena.u32(PID);
+  }
+
+  get number(): number {
+    return this.#arena.s32(NUMBER);
+  }
+
+  get arch(): number {
+    return this.#arena.u32(ARCH);
+  }
+
+  /** An argument as the signed int that descriptors are. */
+  int(index: number): number {
+    return this.#arena.s32(ARGS + 8 * index);
+  }
+
+  /** The low 32 bits of an argument. */
+  low(index: number): number {
+    return this.#arena.u32(ARGS + 8 * index);
+  }
+
+  /** A whole argument: an address, a length. 32-bit programs have only the low half. */
+  word(index: number, abi: Abi): Word {
+    const low = this.#arena.u32(ARGS + 8 * index);
+    return abi.halves ? low : wordFromHalves(low, this.#arena.u32(ARGS + 8 * index + 4));
+  }
+
+  /** A 64-bit argument, which takes two registers of a 32-bit program. */
+  wide(index: number, abi: Abi): Word {
+    const high = abi.halves ? this.#arena.u32(ARGS + 8 * (index + 1)) : this.#arena.u32(ARGS + 8 * index + 4);
+    return wordFromHalves(this.#arena.u32(ARGS + 8 * index), high);
+  }
+
+  /** Answers with a value (>= 0) or a negative errno. False when the caller is gone. */
+  answer(result: number): boolean {
+    return result < 0 ? this.#send(0, result, 0) : this.#send(result, 0, 0);
+  }
+
+  /** Lets the kernel carry out the call as if there were no filter. */
+  continue(): boolean {
+    return this.#send(0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+  }
+
+  /** Gives the caller a new descriptor for our `fd`; its number or a negative errno. */
+  addDescriptor(fd: number, closeOnExec: number): number {
+    return this.#addfd(fd, 0, 0, closeOnExec);
+  }
+
+  /** The same, and the number is the answer to the call, in one step that cannot come apart. */
+  addDescriptorAndAnswer(fd: number, closeOnExec: number): number {
+    return this.#addfd(fd, SECCOMP_ADDFD_FLAG_SEND, 0, closeOnExec);
+  }
+
+  /** Replaces what is behind one of the caller's descriptors. */
+  replaceDescriptor(fd: number, target: number, closeOnExec: number): number {
+    return this.#addfd(fd, SECCOMP_ADDFD_FLAG_SETFD, target, closeOnExec);
+  }
+
+  #addfd(fd: number, flags: number, target: number, closeOnExec: number): number {
+    const arena = this.#arena;
+    this.#copyId(ADDFD);
+    arena.setU32(ADDFD + 8, flags);
+    arena.setU32(ADDFD + 12, fd);
+    arena.setU32(ADDFD + 16, target);
+    arena.setU32(ADDFD + 20, closeOnExec);
+    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
+  }
+
+  #send(value: number, error: number, flags: number): boolean {
+    const arena = this.#arena;
+    this.#copyId(RESPONSE);
+    arena.setU64(RESPONSE + 8, value);
+    arena.view.setInt32(RESPONSE + 16, error, true);
+    arena.setU32(RESPONSE + 20, flags);
+    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, arena.address + RESPONSE) !== -ERRNO.ENOENT;
+  }
+
+  /** The notification's id to the start of what goes back. */
+  #copyId(to: number): void {
+    const arena = this.#arena;
+    arena.setU32(to, arena.u32(0));
+    arena.setU32(to + 4, arena.u32(4));
+  }
+}

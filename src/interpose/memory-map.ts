@@ -1,0 +1,123 @@
+import fs from "node:fs";
+import { ERRNO } from "../uapi/errno.ts";
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { syscall3 } from "./libc.ts";
+
+/** _IOWR('f', 17, struct procmap_query) of linux/fs.h, since Linux 6.11. */
+const PROCMAP_QUERY = 0xc068_6611;
+const QUERY_SIZE = 104;
+const VMA_READABLE = 1;
+const VMA_WRITABLE = 2;
+// struct procmap_query: size@0, query_flags@8, query_addr@16, vma_start@24, vma_end@32, vma_flags@40, vma_page_size@48,
+// vma_offset@56, inode@64 (u64 each), dev_major u32@72, dev_minor u32@76, name and build id
+const query = new Arena(QUERY_SIZE);
+
+/** One mapping of a process: the kernel's vm_area_struct as far as pinning looks at it. */
+export interface Mapping {
+  /** Byte behind its last. */
+  end: number;
+  readable: boolean;
+  writable: boolean;
+  /** 0: anonymous. */
+  inode: number;
+  deviceMajor: number;
+  deviceMinor: number;
+}
+
+/** Answers which mapping covers an address. One object is filled again for each answer. */
+export interface MemoryMap {
+  /** The mapping that covers `address`, or undefined; valid until the next call. */
+  find(address: number): Mapping | undefined;
+  /** Forget what was read: the program may have changed its mappings. */
+  refresh(): void;
+}
+
+/** @param maps an open /proc/PID/maps; it stays with the memory it was opened for, whatever the process executes later */
+export function memoryMap(maps: number): MemoryMap {
+  return new QueriedMap(maps).usable() ? new QueriedMap(maps) : new ParsedMap(maps);
+}
+
+/** One ioctl() for each question. */
+class QueriedMap implements MemoryMap {
+  readonly #maps: number;
+  readonly #found: Mapping = { end: 0, readable: false, writable: false, inode: 0, deviceMajor: 0, deviceMinor: 0 };
+
+  constructor(maps: number) {
+    this.#maps = maps;
+  }
+
+  usable(): boolean {
+    return this.#ask(0) !== -ERRNO.ENOTTY;
+  }
+
+  find(address: number): Mapping | undefined {
+    if (this.#ask(address) < 0) return undefined;
+    const found = this.#found;
+    const flags = query.u32(40);
+    found.end = query.u64(32);
+    found.readable = (flags & VMA_READABLE) !== 0;
+    found.writable = (flags & VMA_WRITABLE) !== 0;
+    found.inode = query.u64(64);
+    found.deviceMajor = query.u32(72);
+    found.deviceMinor = query.u32(76);
+    return found;
+  }
+
+  refresh(): void {}
+
+  #ask(address: number): number {
+    query.clear(0, QUERY_SIZE);
+    query.setU64(0, QUERY_SIZE);
+    query.setU64(16, address);
+    return syscall3(HOST_CALLS.ioctl, this.#maps, PROCMAP_QUERY, query.address);
+  }
+}
+
+/** Reads the text of /proc/PID/maps, as before Linux 6.11. */
+export class ParsedMap implements MemoryMap {
+  readonly #path: string;
+  #mappings: (Mapping & { start: number })[] | undefined;
+
+  constructor(maps: number) {
+    this.#path = `/proc/self/fd/${maps}`;
+  }
+
+  find(address: number): Mapping | undefined {
+    this.#mappings ??= this.#read();
+    let from = 0;
+    let to = this.#mappings.length;
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.#mappings[middle]!.end > address) to = middle;
+      else from = middle + 1;
+    }
+    const mapping = this.#mappings[from];
+    return mapping !== undefined && mapping.start <= address ? mapping : undefined;
+  }
+
+  refresh(): void {
+    this.#mappings = undefined;
+  }
+
+  #read(): (Mapping & { start: number })[] {
+    let text: string;
+    try {
+      text = fs.readFileSync(this.#path, "latin1");
+    } catch {
+      return [];
+    }
+    // 7f5c1c000000-7f5c1c021000 rw-p 00000000 00:00 0    [name]
+    return [...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) (r|-)(w|-)\S* [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+)/gm)].map(
+      ([, start, end, read, write, major, minor, inode]) => ({
+        start: Number.parseInt(start!, 16),
+        end: Number.parseInt(end!, 16),
+        readable: read === "r",
+        writable: write === "w",
+        inode: Number(inode),
+        deviceMajor: Number.parseInt(major!, 16),
+        deviceMinor: Number.parseInt(minor!, 16),
+      }),
+    );
+  }
+}

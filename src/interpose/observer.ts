@@ -1,0 +1,44 @@
+import type { KernelError } from "../kernel/errors.ts";
+import type { FileKind } from "../kernel/file-description.ts";
+import type { Word } from "../kernel/word.ts";
+import type { TrappedCall } from "./syscall-table.ts";
+
+/** A call of the program that we answered, as a trace or a message shows it. */
+export interface FinishedCall {
+  readonly call: TrappedCall;
+  readonly tid: number;
+  readonly pid: number;
+  /** Short name of the program. */
+  readonly program: string;
+  /** The descriptor that the call names; for an open() that worked, the one it returned; else -1. */
+  readonly fd: number;
+  /** Kind and label of the file behind it; undefined when an open() failed. */
+  readonly kind: FileKind | undefined;
+  readonly label: string | undefined;
+  /** ioctl: the request number and its argument. */
+  readonly request: number;
+  readonly argument: Word;
+  /** open: the path of the node. */
+  readonly path: string | undefined;
+  /** read, write, mmap: bytes into the file, and how many. */
+  readonly offset: Word;
+  readonly length: number;
+  /** What the program got: a value, or a negative errno. */
+  readonly result: number;
+  /** Set when the call failed in the model: the errno with its reason. */
+  readonly error: KernelError | undefined;
+  /** False when the caller was killed before it could be told. */
+  readonly delivered: boolean;
+  /** From the notification to the answer. */
+  readonly microseconds: number;
+}
+
+/** Hears what happens while a program is served. It runs in the serving thread and the program waits: be quick, and write with fs.writeSync, because the thread's event loop stands still. */
+export interface Observer {
+  /** Every call that the model answered or refused. */
+  finished?(call: FinishedCall): void;
+  /** Only those that failed. */
+  failed?(call: FinishedCall): void;
+  /** The model threw something that is no KernelError; the program got EIO. One line. */
+  broken?(message: string, error: unknown): void;
+}

@@ -1,0 +1,91 @@
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { syscall } from "./libc.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, STATX, STATX_BASIC_STATS } from "./linux.ts";
+
+const PATH = 256;
+const arena = new Arena(PATH + 4200);
+const pathAddress = arena.address + PATH;
+
+/**
+ * The last statx() of this thread. One buffer for all: what it holds is read at once, and fs.statSync costs several
+ * times as much.
+ */
+export const lastStat = {
+  get inode(): number {
+    return arena.u64(STATX.ino);
+  },
+  get deviceMajor(): number {
+    return arena.u32(STATX.devMajor);
+  },
+  get deviceMinor(): number {
+    return arena.u32(STATX.devMinor);
+  },
+  get mode(): number {
+    return arena.view.getUint16(STATX.mode, true);
+  },
+  get uid(): number {
+    return arena.u32(STATX.uid);
+  },
+  get gid(): number {
+    return arena.u32(STATX.gid);
+  },
+  /** All 256 bytes of struct statx. */
+  get bytes(): Buffer {
+    return arena.bytes.subarray(0, STATX.length);
+  },
+};
+
+/** statx() of a path relative to `directory`, following links. 0 or a negative errno; the answer is in lastStat. */
+export function statPath(directory: number, path: string): number {
+  arena.text(PATH, path);
+  return syscall(HOST_CALLS.statx, directory, pathAddress, 0, STATX_BASIC_STATS, arena.address);
+}
+
+/** statx() of a descriptor of ours. */
+export function statDescriptor(fd: number): number {
+  arena.bytes[PATH] = 0;
+  return syscall(HOST_CALLS.statx, fd, pathAddress, AT_EMPTY_PATH, STATX_BASIC_STATS, arena.address);
+}
+
+const ZERO = 0x30;
+const text = new TextEncoder();
+const PROC = text.encode("/proc/");
+const FD = text.encode("/fd/");
+const USER_NAMESPACE = text.encode("/ns/user\0");
+
+/** statx() of /proc/TID/fd/N: which file a descriptor of a thread stands for. Allocates nothing. */
+export function statThreadDescriptor(tid: number, fd: number): number {
+  const { bytes } = arena;
+  bytes[writeDecimal(writeProcPath(tid, FD), fd)] = 0;
+  return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, 0, STATX_BASIC_STATS, arena.address);
+}
+
+/** statx() of a thread's user namespace, whose inode tells which one it is. Allocates nothing. */
+export function statUserNamespace(tid: number): number {
+  writeProcPath(tid, USER_NAMESPACE);
+  return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, 0, STATX_BASIC_STATS, arena.address);
+}
+
+/** Writes /proc/TID and what follows; returns where it ends. */
+function writeProcPath(tid: number, rest: Uint8Array): number {
+  const { bytes } = arena;
+  bytes.set(PROC, PATH);
+  const middle = writeDecimal(PATH + PROC.length, tid);
+  bytes.set(rest, middle);
+  return middle + rest.length;
+}
+
+/** Writes a whole number as text at `at`; returns where it ends. */
+function writeDecimal(at: number, value: number): number {
+  let digits = 1;
+  for (let rest = value; rest >= 10; rest = Math.trunc(rest / 10)) digits++;
+  let to = at + digits;
+  for (let rest = value; to > at; rest = Math.trunc(rest / 10)) arena.bytes[--to] = ZERO + (rest % 10);
+  return at + digits;
+}
+
+/** openat() relative to a directory of ours; the new descriptor or a negative errno. */
+export function openPath(directory: number, path: string, flags: number): number {
+  return syscall(HOST_CALLS.openat, directory, arena.text(PATH, path), flags, 0);
+}

@@ -1,0 +1,76 @@
+import type { AddressSpace } from "../kernel/address-space.ts";
+import { fail } from "../kernel/errors.ts";
+import { CAP_DAC_OVERRIDE, type FileTable, type Task } from "../kernel/task.ts";
+import type { Credentials } from "./credentials.ts";
+import { readProc } from "./proc-file.ts";
+import type { Process, ProcessTable } from "./process-table.ts";
+import type { ProgramFiles } from "./program-files.ts";
+
+/**
+ * The thread whose call is being handled. One object, set anew for each call: a Task is valid during a call only. What
+ * process it belongs to is found out when something asks, which calls on files that are not ours never do.
+ */
+export class ProcessTask implements Task {
+  readonly #processes: ProcessTable;
+  readonly #credentials: Credentials;
+  readonly #files: ProgramFiles;
+  #tid = 0;
+  #process: Process | undefined;
+  /**
+   * The file permissions of the node in hand have been checked, as the kernel does before a driver's open() runs: by its
+   * stand-in's owner and mode, which the program may have changed. The model need not check them again.
+   */
+  mayOpenNode = false;
+
+  constructor(processes: ProcessTable, credentials: Credentials, files: ProgramFiles) {
+    this.#processes = processes;
+    this.#credentials = credentials;
+    this.#files = files;
+  }
+
+  use(tid: number): void {
+    this.#tid = tid;
+    this.#process = undefined;
+    this.mayOpenNode = false;
+    this.#files.use(this);
+  }
+
+  get tid(): number {
+    return this.#tid;
+  }
+
+  get process(): Process {
+    this.#process ??= this.#processes.of(this.#tid);
+    // Nobody hears this: the caller was killed.
+    return this.#process ?? fail("EINTR", `thread ${this.#tid} is gone`);
+  }
+
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  get name(): string {
+    return readProc(this.#tid, "comm")?.trimEnd() ?? "?";
+  }
+
+  get memory(): AddressSpace {
+    return this.#processes.memory(this.process, this.#tid);
+  }
+
+  get files(): FileTable {
+    return this.#files;
+  }
+
+  get euid(): number {
+    return this.#credentials.euid(this.#tid);
+  }
+
+  capable(capability: number): boolean {
+    if (this.mayOpenNode && capability === CAP_DAC_OVERRIDE) return true;
+    return this.#credentials.capable(this.#tid, capability);
+  }
+
+  memlockLimit(): number {
+    return this.#credentials.memlockLimit(this.#tid);
+  }
+}

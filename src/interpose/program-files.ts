@@ -1,0 +1,138 @@
+import fs from "node:fs";
+import { fail } from "../kernel/errors.ts";
+import { type EventSignal, type FileDescription, ForeignFile } from "../kernel/file-description.ts";
+import type { FileTable } from "../kernel/task.ts";
+import { ERRNO, type ErrnoName, errnoName } from "../uapi/errno.ts";
+import { Arena } from "./arena.ts";
+import type { EventWatches } from "./event-watches.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import type { InjectedFiles } from "./injected-files.ts";
+import { close, syscall } from "./libc.ts";
+import { O_CLOEXEC, O_RDWR } from "./linux.ts";
+import type { Listener } from "./listener.ts";
+import { statThreadDescriptor } from "./path-stat.ts";
+import type { ProcessTask } from "./process-task.ts";
+
+/** The descriptors of the thread whose call is being handled. */
+export class ProgramFiles implements FileTable {
+  readonly #files: InjectedFiles;
+  readonly #listener: Listener;
+  readonly #watches: EventWatches;
+  #task: ProcessTask | undefined;
+
+  constructor(files: InjectedFiles, listener: Listener, watches: EventWatches) {
+    this.#files = files;
+    this.#watches = watches;
+    this.#listener = listener;
+  }
+
+  use(task: ProcessTask): void {
+    this.#task = task;
+  }
+
+  get(fd: number): FileDescription | undefined {
+    if (fd < 0 || this.#task === undefined || statThreadDescriptor(this.#task.tid, fd) < 0) return undefined;
+    return this.#files.findLastStat()?.description ?? new ProgramFile(this.#task, fd, this.#watches);
+  }
+
+  install(description: FileDescription, closeOnExec: boolean): number {
+    const made = this.#files.create(description, undefined, O_RDWR);
+    if (typeof made === "number") failInstall(made, description.label);
+    const number = this.#listener.addDescriptor(made.fd, closeOnExec ? O_CLOEXEC : 0);
+    if (number < 0) this.#files.forget(made.file);
+    close(made.fd);
+    return number < 0 ? failInstall(number, description.label) : number;
+  }
+}
+
+/** @param errno negative, as a system call returned it */
+export function failInstall(errno: number, label: string): never {
+  // ENOENT: the caller was killed in the meantime, and nobody will hear the answer.
+  const name = errno === -ERRNO.ENOENT ? "EINTR" : (errnoName(-errno) as ErrnoName);
+  fail(name, `the program gets no descriptor for ${label}`);
+}
+
+/** A file of the program that is not ours. */
+class ProgramFile extends ForeignFile {
+  readonly #tid: number;
+  readonly #pidfd: () => number;
+  readonly #fd: number;
+  readonly #watches: EventWatches;
+
+  constructor(task: ProcessTask, fd: number, watches: EventWatches) {
+    super();
+    this.#watches = watches;
+    this.#tid = task.tid;
+    this.#pidfd = () => task.process.pidfd;
+    this.#fd = fd;
+  }
+
+  override event(): EventSignal | undefined {
+    try {
+      if (fs.readlinkSync(`/proc/${this.#tid}/fd/${this.#fd}`) !== "anon_inode:[eventfd]") return undefined;
+    } catch {
+      return undefined;
+    }
+    const fd = syscall(HOST_CALLS.pidfd_getfd, this.#pidfd(), this.#fd, 0);
+    return fd < 0 ? undefined : new HeldEvent(fd, this.#watches);
+  }
+}
+
+const one = new Arena(8);
+one.setU64(0, 1);
+
+/** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
+function eventfdId(pid: number, fd: number | string): string | undefined {
+  try {
+    return /^eventfd-id:\s*(\S+)/m.exec(fs.readFileSync(`/proc/${pid}/fdinfo/${fd}`, "latin1"))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+function descriptorsOf(pid: number): readonly string[] {
+  try {
+    return fs.readdirSync(`/proc/${pid}/fdinfo`);
+  } catch {
+    return [];
+  }
+}
+
+class HeldEvent implements EventSignal {
+  readonly #watches: EventWatches;
+  #fd: number;
+
+  constructor(fd: number, watches: EventWatches) {
+    this.#fd = fd;
+    this.#watches = watches;
+  }
+
+  signal(): void {
+    if (this.#fd >= 0) syscall(HOST_CALLS.write, this.#fd, one.address, 8);
+  }
+
+  isAbandoned(): boolean {
+    const id = eventfdId(process.pid, this.#fd);
+    if (id === undefined) return false;
+    for (const pid of this.#watches.programs()) {
+      if (descriptorsOf(pid).some((fd) => eventfdId(pid, fd) === id)) return false;
+    }
+    return true;
+  }
+
+  release(): void {
+    if (this.#fd < 0) return;
+    this.#watches.remove(this.#fd);
+    close(this.#fd);
+    this.#fd = -1;
+  }
+
+  watch(handler: () => void): () => void {
+    const fd = this.#fd;
+    if (fd < 0) return () => {};
+    this.#watches.add(fd, handler);
+    return () => {
+      if (this.#fd === fd) this.#watches.remove(fd);
+    };
+  }
+}

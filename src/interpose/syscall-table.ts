@@ -1,0 +1,128 @@
+import { AUDIT_ARCH_AARCH64, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64 } from "./linux.ts";
+
+/** A system call that the filter can hand to us. */
+export type TrappedCall =
+  | "open"
+  | "openat"
+  | "openat2"
+  | "ioctl"
+  | "pread64"
+  | "pwrite64"
+  | "preadv"
+  | "pwritev"
+  | "preadv2"
+  | "pwritev2"
+  | "mmap"
+  | "mmap2"
+  | "fstat"
+  | "fstat64"
+  | "newfstatat"
+  | "fstatat64"
+  | "statx"
+  | "execve"
+  | "execveat";
+
+/** How one architecture's programs call the kernel. */
+export interface Abi {
+  readonly name: "x64" | "ia32" | "arm64";
+  /** AUDIT_ARCH_* as seccomp reports it. */
+  readonly arch: number;
+  /** Registers hold 32 bits: a 64-bit argument takes two of them, low half first. */
+  readonly halves: boolean;
+  readonly numbers: Readonly<Partial<Record<TrappedCall, number>>>;
+}
+
+export const X64: Abi = {
+  name: "x64",
+  arch: AUDIT_ARCH_X86_64,
+  halves: false,
+  numbers: {
+    open: 2,
+    openat: 257,
+    openat2: 437,
+    ioctl: 16,
+    pread64: 17,
+    pwrite64: 18,
+    preadv: 295,
+    pwritev: 296,
+    preadv2: 327,
+    pwritev2: 328,
+    mmap: 9,
+    fstat: 5,
+    newfstatat: 262,
+    statx: 332,
+    execve: 59,
+    execveat: 322,
+  },
+};
+
+export const IA32: Abi = {
+  name: "ia32",
+  arch: AUDIT_ARCH_I386,
+  halves: true,
+  numbers: {
+    open: 5,
+    openat: 295,
+    openat2: 437,
+    ioctl: 54,
+    pread64: 180,
+    pwrite64: 181,
+    preadv: 333,
+    pwritev: 334,
+    preadv2: 378,
+    pwritev2: 379,
+    mmap2: 192,
+    fstat64: 197,
+    fstatat64: 300,
+    statx: 383,
+    execve: 11,
+    execveat: 358,
+  },
+};
+
+export const ARM64: Abi = {
+  name: "arm64",
+  arch: AUDIT_ARCH_AARCH64,
+  halves: false,
+  numbers: {
+    openat: 56,
+    openat2: 437,
+    ioctl: 29,
+    pread64: 67,
+    pwrite64: 68,
+    preadv: 69,
+    pwritev: 70,
+    preadv2: 286,
+    pwritev2: 287,
+    mmap: 222,
+    fstat: 80,
+    newfstatat: 79,
+    statx: 291,
+    execve: 221,
+    execveat: 281,
+  },
+};
+
+/** The kinds of program that this machine runs. 32-bit ARM programs and x32 are not served. */
+export const HOST_ABIS: readonly Abi[] = process.arch === "arm64" ? [ARM64] : [X64, IA32];
+
+/** Finds the ABI and the name of a trapped call without a search: one array per architecture. */
+export class CallNames {
+  readonly #byArch = new Map<number, { abi: Abi; names: (TrappedCall | undefined)[] }>();
+
+  constructor(abis: readonly Abi[] = HOST_ABIS) {
+    for (const abi of abis) {
+      const names: (TrappedCall | undefined)[] = [];
+      for (const [name, number] of Object.entries(abi.numbers)) names[number] = name as TrappedCall;
+      this.#byArch.set(abi.arch, { abi, names });
+    }
+  }
+
+  abi(arch: number): Abi | undefined {
+    return this.#byArch.get(arch)?.abi;
+  }
+
+  name(arch: number, number: number): TrappedCall | undefined {
+    return this.#byArch.get(arch)?.names[number];
+  }
+}

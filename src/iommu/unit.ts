@@ -1,0 +1,20 @@
+/** What an IOMMU of some architecture can do, as the kernel's driver for it reports. */
+export interface IommuUnit {
+  /** For messages: "Intel VT-d, 39 address bits". */
+  readonly label: string;
+  /** The driver's operations: domains of different drivers are never shared (vfio_iommu_type1.c compares ops). */
+  readonly driver: string;
+  /** First and last byte that a domain can translate (struct iommu_domain_geometry). */
+  readonly apertureStart: bigint;
+  readonly apertureLast: bigint;
+  /** Bitmap of the page sizes that its tables know. */
+  readonly pageSizes: bigint;
+  /** Whether it can force non-coherent accesses to be coherent (enforce_cache_coherency). */
+  readonly cacheCoherent: boolean;
+  /** Whether interrupts from one group cannot be faked by another (iommu_group_has_isolated_msi). */
+  readonly isolatedMsi: boolean;
+  /** Whether its page tables cannot say "write only", so that devices can also read what was mapped for writing. */
+  readonly writeImpliesRead: boolean;
+  /** Whether its driver knows nested domains of the old kind, and with which errno enabling them fails if not. */
+  readonly nesting: "EINVAL" | "EPERM";
+}

@@ -1,0 +1,80 @@
+import { type Descriptor, decodeDescriptor } from "../../uapi/intel-invalidation.ts";
+import type { AddressRange } from "./iotlb.ts";
+import type { VtdUnit } from "./unit.ts";
+
+const PAGE = 4096n;
+const EVERYTHING: AddressRange = { start: 0n, bytes: 1n << 64n };
+
+/** What a descriptor does to the caches of a unit. A text says why it is none. */
+export function invalidate(unit: VtdUnit, descriptor: Descriptor): string | undefined {
+  const decoded = decodeDescriptor(descriptor);
+  if (typeof decoded === "string") return decoded;
+  const { kind, fields } = decoded;
+  const granularity = Number(fields.granularity ?? 0n);
+  const domain = Number(fields.domain ?? 0n);
+  const pasid = Number(fields.pasid ?? 0n);
+  switch (kind) {
+    case "contextCache":
+      // contexts are not cached here; what depends on them is invalidated by its own descriptors
+      return granularity === 0 ? "granularity 0 of a context-cache invalidation is reserved" : undefined;
+    case "iotlb":
+      if (granularity === 0) return "granularity 0 of an IOTLB invalidation is reserved";
+      invalidateIotlb(unit, granularity, domain, fields);
+      return undefined;
+    case "pasidIotlb":
+      if (granularity < 2) return `granularity ${granularity} of a PASID-based IOTLB invalidation is reserved`;
+      invalidatePasidIotlb(unit, granularity, domain, pasid, fields);
+      return undefined;
+    case "pasidCache":
+      if (granularity === 2) return "granularity 2 of a PASID-cache invalidation is reserved";
+      if (granularity === 3) unit.pasidCache.invalidate(undefined, undefined);
+      else unit.pasidCache.invalidate(domain, granularity === 1 ? pasid : undefined);
+      return undefined;
+    case "deviceTlb":
+      deviceTlb(unit, fields)?.invalidate(undefined, undefined, sizedRange(fields));
+      return undefined;
+    case "pasidDeviceTlb":
+      deviceTlb(unit, fields)?.invalidate(undefined, fields.global ? undefined : pasid, sizedRange(fields));
+      return undefined;
+    case "interruptEntry":
+    case "wait":
+      return undefined;
+  }
+}
+
+type Fields = Readonly<Record<string, bigint>>;
+
+/** By pages it removes second-level translations; nested ones are removed by domain, since their tags are guest addresses. */
+function invalidateIotlb(unit: VtdUnit, granularity: number, domain: number, fields: Fields): void {
+  const which = granularity === 1 ? undefined : domain;
+  unit.iotlb.invalidate(which, undefined, granularity === 3 ? maskedRange(fields) : undefined, granularity === 3);
+  unit.structures.invalidate(which, undefined);
+}
+
+function invalidatePasidIotlb(unit: VtdUnit, granularity: number, domain: number, pasid: number, fields: Fields): void {
+  const range = granularity === 3 ? maskedRange(fields) : undefined;
+  unit.iotlb.invalidate(domain, pasid, range);
+  if (!range || !fields.leafHint) unit.structures.invalidate(domain, pasid, range);
+}
+
+/** 2^am pages, aligned to their size. */
+function maskedRange(fields: Fields): AddressRange {
+  const bytes = PAGE << fields.addressMask!;
+  const start = fields.address! * PAGE;
+  return { start: start - (start % bytes), bytes };
+}
+
+/** PCI's encoding: with the size bit, the lowest zero bit above bit 12 says that twice as many bytes are meant (ATS specification). */
+function sizedRange(fields: Fields): AddressRange {
+  if (!fields.size) return { start: fields.address! * PAGE, bytes: PAGE };
+  let ones = 0n;
+  while (ones < 52n && (fields.address! >> ones) & 1n) ones++;
+  if (ones >= 51n) return EVERYTHING;
+  const bytes = PAGE << (ones + 1n);
+  const start = fields.address! * PAGE;
+  return { start: start - (start % bytes), bytes };
+}
+
+function deviceTlb(unit: VtdUnit, fields: Fields) {
+  return unit.context(Number(fields.sourceId))?.deviceTlb;
+}

@@ -1,0 +1,84 @@
+import { isRefused, type Refused, refuse } from "./access.ts";
+import type { HostMemory } from "./host-memory.ts";
+import { decodeEntry, ENTRY_BYTES, ENTRY_WORDS, encodeEntry, type PasidEntry } from "./pasid-entry.ts";
+import type { TableMemory } from "./table-memory.ts";
+
+/** A directory entry covers this many PASIDs: one page of table entries. */
+const PASIDS_PER_TABLE = 64;
+const PRESENT = 1n;
+const ADDRESS = 0xffff_ffff_ffff_f000n;
+/** Bits 2-11 of a directory entry; bit 1 is "fault processing disable". */
+const DIRECTORY_RESERVED = 0xffcn;
+
+/**
+ * Looks a PASID up as the hardware does: the directory by bits 6-19, then the table by bits 0-5 (VT-d specification, "Scalable-Mode PASID
+ * Directory Entry").
+ * @param directory address of the directory in `memory`
+ * @param bits how many bits of PASID the table has: the PDTS field of the context entry
+ */
+export function findEntry(memory: TableMemory, directory: bigint, bits: number, pasid: number): PasidEntry | Refused {
+  if (pasid >= 2 ** bits) return refuse("pasidTooLarge");
+  const at = directory + BigInt(Math.floor(pasid / PASIDS_PER_TABLE)) * 8n;
+  const word = memory.load(at);
+  if (word === undefined) return refuse("directoryUnreachable");
+  if (!(word & PRESENT)) return refuse("directoryNotPresent");
+  if (word & DIRECTORY_RESERVED) return refuse("directoryReserved");
+  const entry = (word & ADDRESS) + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES);
+  const words: bigint[] = [];
+  for (let i = 0; i < ENTRY_WORDS; i++) {
+    const value = memory.load(entry + BigInt(i * 8));
+    if (value === undefined) return refuse("entryUnreachable");
+    words.push(value);
+  }
+  return decodeEntry(words);
+}
+
+/** The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID cache. */
+export class HostPasidTable {
+  readonly #memory: HostMemory;
+  readonly directory: bigint;
+  readonly bits: number;
+  readonly #tables = new Map<number, bigint>();
+  readonly #directoryPages: bigint[] = [];
+
+  constructor(memory: HostMemory, bits: number) {
+    this.#memory = memory;
+    this.bits = bits;
+    // one after the other: allocatePage() hands out neighbours
+    const pages = Math.max(1, (2 ** bits / PASIDS_PER_TABLE) * (8 / 4096));
+    for (let i = 0; i < pages; i++) this.#directoryPages.push(memory.allocatePage());
+    this.directory = this.#directoryPages[0]!;
+  }
+
+  /** What is entered for a PASID; undefined when nothing is. */
+  get(pasid: number): PasidEntry | undefined {
+    const entry = findEntry(this.#memory, this.directory, this.bits, pasid);
+    return isRefused(entry) ? undefined : entry;
+  }
+
+  set(pasid: number, entry: PasidEntry): void {
+    this.#write(pasid, encodeEntry(entry));
+  }
+
+  clear(pasid: number): void {
+    if (this.#tables.has(Math.floor(pasid / PASIDS_PER_TABLE))) {
+      this.#write(pasid, new Array<bigint>(ENTRY_WORDS).fill(0n));
+    }
+  }
+
+  free(): void {
+    for (const page of [...this.#directoryPages, ...this.#tables.values()]) this.#memory.freePage(page);
+  }
+
+  #write(pasid: number, words: readonly bigint[]): void {
+    const index = Math.floor(pasid / PASIDS_PER_TABLE);
+    let table = this.#tables.get(index);
+    if (table === undefined) {
+      table = this.#memory.allocatePage();
+      this.#tables.set(index, table);
+      this.#memory.store(this.directory + BigInt(index * 8), table | PRESENT);
+    }
+    const at = table + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES);
+    for (const [i, word] of words.entries()) this.#memory.store(at + BigInt(i * 8), word);
+  }
+}

@@ -1,0 +1,73 @@
+import { fail } from "../kernel/errors.ts";
+import type { Task } from "../kernel/task.ts";
+import { type Word, wordAdd } from "../kernel/word.ts";
+import type { Layout } from "../uapi/layout.ts";
+
+/** No structure is larger (main.c: union ucmd_buffer). */
+const LARGEST = 64;
+const PIECE = 4096;
+
+const tail = new Uint8Array(PIECE);
+
+/**
+ * One copy of a caller's structure that begins with `size`, taken once (struct iommufd_ucmd). The buffer is shared by all requests of the
+ * single-threaded model.
+ */
+export class Command {
+  readonly bytes = new Uint8Array(LARGEST);
+  readonly view = new DataView(this.bytes.buffer);
+  #task!: Task;
+  #arg!: Word;
+  #userSize = 0;
+
+  get task(): Task {
+    return this.#task;
+  }
+
+  /** Bytes that the caller's structure has. */
+  get userSize(): number {
+    return this.#userSize;
+  }
+
+  /**
+   * Copies a structure in; what the caller's version lacks is zero (copy_struct_from_user()).
+   * @param minimum bytes that the request began with
+   * @throws KernelError EFAULT, EINVAL (too small), E2BIG (larger than known, and not zero there)
+   */
+  fetch(task: Task, arg: Word, known: number, minimum: number, name: string): void {
+    this.#task = task;
+    this.#arg = arg;
+    task.memory.copyIn(arg, this.bytes, 4);
+    const size = this.view.getUint32(0, true);
+    this.#userSize = size;
+    if (size < minimum) fail("EINVAL", `size of struct ${name} is ${size}, at least ${minimum} are needed`);
+    if (size > known) this.#refuseTail(known, size, name);
+    this.bytes.fill(0);
+    task.memory.copyIn(arg, this.bytes, Math.min(size, known));
+  }
+
+  /** Copies the structure back, as much of it as the caller has. EFAULT. */
+  // biome-ignore lint/suspicious/noExplicitAny: a layout of any fields
+  respond(layout: Layout<any>): void {
+    this.#task.memory.copyOut(this.#arg, this.bytes, Math.min(this.#userSize, layout.size));
+  }
+
+  /** Copies one field back, whatever the caller's size (put_user()). */
+  respondField(offset: number, size: number): void {
+    this.#task.memory.copyOut(wordAdd(this.#arg, offset), this.bytes.subarray(offset), size);
+  }
+
+  /** check_zeroed_user(): page by page, as far as the first byte that is not zero. */
+  #refuseTail(known: number, size: number, name: string): void {
+    for (let at = known; at < size; ) {
+      const address = wordAdd(this.#arg, at);
+      const toPageEnd = PIECE - Number(BigInt(address) % BigInt(PIECE));
+      const count = Math.min(size - at, toPageEnd);
+      this.#task.memory.copyIn(address, tail, count);
+      if (tail.subarray(0, count).some((byte) => byte !== 0)) {
+        fail("E2BIG", `struct ${name} has ${size} bytes, of which this kernel knows ${known}; the others must be zero`);
+      }
+      at += count;
+    }
+  }
+}

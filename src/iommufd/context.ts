@@ -1,0 +1,54 @@
+import type { ModelContext } from "../vfio/model-context.ts";
+import type { GroupAttachment } from "./devices/group-attachment.ts";
+import type { Ioas } from "./ioas.ts";
+import type { LockedByUser } from "./memory/pin-account.ts";
+import { ObjectTable } from "./object-table.ts";
+
+/** What all iommufds of a host share. */
+export interface IommufdModule {
+  readonly context: ModelContext;
+  readonly lockedByUser: LockedByUser;
+  /** Whether the kernel was built with VFIO's no-IOMMU mode. */
+  readonly noIommuBuilt: boolean;
+}
+
+/**
+ * What is behind an open /dev/iommu (struct iommufd_ctx). Devices that are bound to it, groups that are in it and its event files keep it when
+ * its own descriptor is closed; with the last of them everything in it goes.
+ */
+export class IommufdContext {
+  readonly module: IommufdModule;
+  readonly objects = new ObjectTable();
+  /** By the IOMMU group's number. */
+  readonly groups = new Map<number, GroupAttachment>();
+  /** Whose limit pinned pages count against. */
+  accountMode: "user" | "process";
+  /** A group without IOMMU is in it: nothing else may be. */
+  noIommu = false;
+  /** What the requests of a VFIO container mean. */
+  compatIoas: Ioas | undefined;
+  #references = 1;
+
+  constructor(module: IommufdModule, accountMode: "user" | "process") {
+    this.module = module;
+    this.accountMode = accountMode;
+  }
+
+  get pageSize(): number {
+    return this.module.context.pageSize;
+  }
+
+  get lockedByUser(): LockedByUser {
+    return this.module.lockedByUser;
+  }
+
+  /** One more needs it. */
+  get(): void {
+    this.#references++;
+  }
+
+  /** One fewer does. */
+  put(): void {
+    if (--this.#references === 0) this.objects.destroyAll();
+  }
+}

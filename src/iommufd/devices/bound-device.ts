@@ -1,0 +1,139 @@
+import type { IommuUnit } from "../../iommu/unit.ts";
+import { fail, KernelError } from "../../kernel/errors.ts";
+import type { Task } from "../../kernel/task.ts";
+import type { VfioGroup } from "../../vfio/group.ts";
+import type { IommufdContext } from "../context.ts";
+import { Ioas } from "../ioas.ts";
+import { IommufdObject } from "../object-table.ts";
+import type { Binding } from "./bind-device.ts";
+import { GroupAttachment } from "./group-attachment.ts";
+import { Hwpt } from "./hwpt.ts";
+
+/** A device that an iommufd has (struct iommufd_device). Its driver uses it, so that DESTROY is EBUSY. */
+export class BoundDevice extends IommufdObject implements Binding {
+  readonly name: string;
+  readonly group: VfioGroup;
+  readonly unit: IommuUnit;
+  readonly #context: IommufdContext;
+  readonly #groupAttachment: GroupAttachment;
+
+  /** Use create(), which checks. */
+  constructor(context: IommufdContext, name: string, group: VfioGroup, unit: IommuUnit) {
+    super();
+    this.name = name;
+    this.group = group;
+    this.unit = unit;
+    this.#context = context;
+    const { id } = group.iommuGroup;
+    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(group);
+    context.groups.set(id, this.#groupAttachment);
+    context.get();
+    context.objects.add(this);
+    this.users++;
+  }
+
+  /**
+   * device.c:iommufd_device_bind
+   * @throws KernelError EPERM (interrupts are not isolated; somebody else has the group), EINVAL (firmware has)
+   */
+  static create(context: IommufdContext, name: string, group: VfioGroup, unit: IommuUnit): BoundDevice {
+    const { booleanParameter, release } = context.module.context;
+    if (!unit.isolatedMsi && !booleanParameter("iommufd/allow_unsafe_interrupts")) {
+      fail(
+        "EPERM",
+        `${unit.label} does not remap interrupts, so ${name} could fake them; set iommufd.allow_unsafe_interrupts=1 to accept that`,
+      );
+    }
+    group.claim(context, release.has("directRegionsRefused"));
+    return new BoundDevice(context, name, group, unit);
+  }
+
+  get label(): string {
+    return `device ${this.name}`;
+  }
+
+  get isAttached(): boolean {
+    return this.#groupAttachment.devices.has(this);
+  }
+
+  /**
+   * Attaches the device, or moves it when it is attached (device.c:iommufd_device_attach, iommufd_device_replace).
+   * @param id an address space, for which a page table is found or made, or a page table
+   * @returns the page table's id
+   * @throws KernelError ENOENT, EINVAL, EADDRINUSE, EFAULT, ENOMEM
+   */
+  attach(task: Task, id: number): number {
+    const target = this.#context.objects.get(id) ?? fail("ENOENT", `there is no object with id ${id}`);
+    const change: Change = this.isAttached
+      ? { moves: true, to: (hwpt) => this.#groupAttachment.replace(this, hwpt) }
+      : { moves: false, to: (hwpt) => void this.#groupAttachment.attach(this, hwpt) };
+    if (target instanceof Ioas) return this.#attachToIoas(task, target, change);
+    if (!(target instanceof Hwpt)) fail("EINVAL", `a device is attached to an ioas or a hwpt, not to ${target.label}`);
+    this.#leave(change.to(target));
+    return target.id;
+  }
+
+  /** device.c:iommufd_device_detach. Nothing when it is not attached. */
+  detach(): void {
+    this.#leave(this.#groupAttachment.detach(this));
+  }
+
+  /** The driver lets go: device.c:iommufd_device_unbind. */
+  unbind(): void {
+    this.detach();
+    this.users--;
+    this.#context.objects.destroy(this);
+    const { groups, objects } = this.#context;
+    const { id } = this.group.iommuGroup;
+    const isNeeded = [...objects].some((object) => object instanceof BoundDevice && object.group === this.group);
+    if (!isNeeded) groups.delete(id);
+    this.#context.put();
+  }
+
+  destroy(): void {
+    this.group.unclaim(this.#context);
+  }
+
+  /** device.c:iommufd_device_auto_get_domain: any page table that was made for an attach will do. */
+  #attachToIoas(task: Task, ioas: Ioas, change: Change): number {
+    for (const hwpt of ioas.hwpts) {
+      if (!hwpt.auto) continue;
+      try {
+        this.#leave(change.to(hwpt));
+        return hwpt.id;
+      } catch (error) {
+        // EINVAL: this one does not fit the device
+        if (!(error instanceof KernelError) || error.code !== "EINVAL") throw error;
+      }
+    }
+    const hwpt = new Hwpt(ioas, this.unit, false);
+    const { objects } = this.#context;
+    objects.add(hwpt);
+    let left: Hwpt | undefined;
+    try {
+      // a new device is attached first, and its reserved regions count; one that moves finds the page table complete
+      if (!change.moves) change.to(hwpt);
+      hwpt.join(task);
+      if (change.moves) left = change.to(hwpt);
+    } catch (error) {
+      if (!change.moves) this.#groupAttachment.detach(this);
+      objects.destroy(hwpt);
+      throw error;
+    }
+    hwpt.auto = true;
+    this.#leave(left);
+    return hwpt.id;
+  }
+
+  /** A page table that was made for an attach goes with its last device. */
+  #leave(hwpt: Hwpt | undefined): void {
+    if (hwpt?.auto && hwpt.users === 0) this.#context.objects.destroy(hwpt);
+  }
+}
+
+interface Change {
+  /** The device is attached already. */
+  readonly moves: boolean;
+  /** Returns what the device has left. */
+  to(hwpt: Hwpt): Hwpt | undefined;
+}

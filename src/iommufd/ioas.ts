@@ -1,0 +1,23 @@
+import type { Hwpt } from "./devices/hwpt.ts";
+import { IoPageTable } from "./memory/io-page-table.ts";
+import { IommufdObject } from "./object-table.ts";
+
+/** An I/O address space (struct iommufd_ioas): mappings, and the page tables that follow them. */
+export class Ioas extends IommufdObject {
+  readonly table: IoPageTable;
+  /** In the order in which they were made. */
+  readonly hwpts: Hwpt[] = [];
+
+  constructor(pageSize: number) {
+    super();
+    this.table = new IoPageTable(pageSize);
+  }
+
+  get label(): string {
+    return `ioas ${this.id}`;
+  }
+
+  destroy(): void {
+    this.table.clear();
+  }
+}

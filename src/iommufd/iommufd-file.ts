@@ -1,0 +1,56 @@
+import { fail, hex } from "../kernel/errors.ts";
+import type { MmapRequest } from "../kernel/file-description.ts";
+import type { Task } from "../kernel/task.ts";
+import type { Word } from "../kernel/word.ts";
+import { IOMMUFD_CMD_BASE } from "../uapi/ioctl.ts";
+import { type GroupIommufd, IommufdDescription } from "../vfio/iommufd.ts";
+import { Command } from "./command.ts";
+import { compatRequest } from "./compat/requests.ts";
+import type { IommufdContext } from "./context.ts";
+import { forGroups } from "./devices/for-groups.ts";
+import { OPERATIONS, type Operation } from "./requests/table.ts";
+
+const command = new Command();
+const LAST_NUMBER = Math.max(...OPERATIONS.keys()) & 0xff;
+
+/** An open /dev/iommu. */
+export class IommufdFile extends IommufdDescription {
+  override readonly label = "iommufd";
+  readonly context: IommufdContext;
+  readonly forGroups: GroupIommufd;
+
+  constructor(context: IommufdContext) {
+    super();
+    this.context = context;
+    this.forGroups = forGroups(context);
+  }
+
+  /** main.c:iommufd_fops_ioctl */
+  override ioctl(task: Task, request: number, arg: Word): number {
+    const operation = OPERATIONS.get(request);
+    if (operation && this.#knows(operation)) {
+      command.fetch(task, arg, operation.size, operation.minimum, operation.name);
+      return operation.execute(this.context, command);
+    }
+    const number = request & 0xff;
+    if (number < IOMMUFD_CMD_BASE || number > LAST_NUMBER) return compatRequest(this.context, task, request, arg);
+    // a number of iommufd's with another type or direction: the structure's size is looked at first
+    if (!operation) task.memory.copyIn(arg, new Uint8Array(4), 4);
+    const { release } = this.context.module.context;
+    fail("ENOTTY", `an iommufd of Linux ${release.name} knows no request ${hex(request)}`);
+  }
+
+  /** main.c:iommufd_fops_mmap. Only queues of virtual IOMMUs could be mapped. */
+  override mmap(_task: Task, { shared }: MmapRequest): void {
+    if (!shared) fail("EINVAL", "an iommufd can only be mapped with MAP_SHARED");
+    fail("ENXIO", "there is nothing in this iommufd that can be mapped");
+  }
+
+  #knows({ needs }: Operation): boolean {
+    return needs === undefined || this.context.module.context.release.has(needs);
+  }
+
+  override release(): void {
+    this.context.put();
+  }
+}

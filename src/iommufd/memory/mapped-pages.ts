@@ -1,0 +1,121 @@
+import { holesIn, type IovaRange } from "../../address/iova-ranges.ts";
+import type { PageSource } from "./page-source.ts";
+import type { PinAccount } from "./pin-account.ts";
+
+/** Pages that are held together. Numbers count pages of the source. */
+interface Run {
+  readonly first: number;
+  readonly count: number;
+  readonly pin: number;
+}
+
+/** Who needs a range of pages held: an area of an address space that has page tables. Inclusive page numbers. */
+export type Holder = IovaRange;
+
+/**
+ * Memory that one or more areas map (struct iopt_pages): IOMMU_IOAS_COPY and the splitting of areas share it. However many need a page, it is
+ * held and counted once.
+ */
+export class MappedPages {
+  readonly source: PageSource;
+  /** Whether devices may ever write it: decided when it was mapped first. */
+  readonly writable: boolean;
+  readonly pageSize: number;
+  /** Of the first page: a user address, or bytes into the file. */
+  readonly address: bigint;
+  account: PinAccount;
+  /** Pages that count (npinned). */
+  pinned = 0;
+  readonly #holders = new Set<Holder>();
+  #runs: Run[] = [];
+
+  constructor(
+    source: PageSource,
+    address: bigint,
+    options: { readonly writable: boolean; readonly pageSize: number; readonly account: PinAccount },
+  ) {
+    this.source = source;
+    this.address = address;
+    this.writable = options.writable;
+    this.pageSize = options.pageSize;
+    this.account = options.account;
+  }
+
+  /**
+   * Holds the pages of `holder` until letGo(). All of them or none; memory that cannot be held is found out before the limit.
+   * @throws KernelError EFAULT, EINVAL, ENOMEM
+   */
+  hold(holder: Holder): void {
+    const added = countOf(holesIn(holder, this.#holders));
+    const made: Run[] = [];
+    try {
+      for (const gap of holesIn(holder, this.#runs.map(rangeOf))) made.push(this.#pin(gap));
+      this.account.charge(added);
+    } catch (error) {
+      for (const run of made) this.source.unpin(run.pin);
+      throw error;
+    }
+    this.pinned += added;
+    this.#runs.push(...made);
+    this.#holders.add(holder);
+  }
+
+  /** Pages that nobody else needs no longer count. Memory of a run stays held until none of its pages is needed. */
+  letGo(holder: Holder): void {
+    if (!this.#holders.delete(holder)) return;
+    const gone = countOf(holesIn(holder, this.#holders));
+    this.pinned -= gone;
+    this.account.uncharge(gone);
+    this.#runs = this.#runs.filter((run) => {
+      const { start, last } = rangeOf(run);
+      for (const other of this.#holders) if (other.start <= last && other.last >= start) return true;
+      this.source.unpin(run.pin);
+      return false;
+    });
+  }
+
+  /** One holder becomes two that need the same pages together. */
+  split(holder: Holder, parts: readonly Holder[]): void {
+    if (!this.#holders.delete(holder)) return;
+    for (const part of parts) this.#holders.add(part);
+  }
+
+  /** DMA from held pages: `offset` in bytes from the first page. */
+  read(offset: bigint, into: Uint8Array): void {
+    this.#each(offset, into, (run, within, piece) => this.source.read(run.pin, run.first, within, piece));
+  }
+
+  /** DMA to held pages. */
+  write(offset: bigint, from: Uint8Array): void {
+    this.#each(offset, from, (run, within, piece) => this.source.write(run.pin, run.first, within, piece));
+  }
+
+  #pin({ start, last }: IovaRange): Run {
+    const first = Number(start);
+    const count = Number(last - start) + 1;
+    return { first, count, pin: this.source.pin(first, count, this.writable) };
+  }
+
+  #each(offset: bigint, bytes: Uint8Array, each: (run: Run, within: number, piece: Uint8Array) => void): void {
+    for (let done = 0; done < bytes.length; ) {
+      const at = Number(offset) + done;
+      const page = Math.floor(at / this.pageSize);
+      const run = this.#runs.find(({ first, count }) => page >= first && page < first + count);
+      if (!run) throw new Error(`page ${page} of a mapping is not held`);
+      const within = at - run.first * this.pageSize;
+      const count = Math.min(bytes.length - done, run.count * this.pageSize - within);
+      each(run, within, bytes.subarray(done, done + count));
+      done += count;
+    }
+  }
+}
+
+function rangeOf({ first, count }: Run): IovaRange {
+  return { start: BigInt(first), last: BigInt(first + count - 1) };
+}
+
+function countOf(ranges: readonly IovaRange[]): number {
+  let count = 0;
+  for (const { start, last } of ranges) count += Number(last - start) + 1;
+  return count;
+}

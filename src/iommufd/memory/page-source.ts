@@ -1,0 +1,109 @@
+import type { AddressSpace } from "../../kernel/address-space.ts";
+import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import type { FileMemory } from "../../kernel/file-description.ts";
+
+/** Where mapped bytes come from: a process's memory or a file's (enum iopt_address_type). Offsets are bytes from its first page. */
+export interface PageSource {
+  readonly kind: "user" | "file";
+  /**
+   * Holds pages for DMA.
+   * @returns an id for the others
+   * @throws KernelError EFAULT, EINVAL (no memfd, or it ends before)
+   */
+  pin(firstPage: number, pages: number, write: boolean): number;
+  unpin(pin: number): void;
+  /** Reads held bytes: `offset` counts from the first page of the pin. */
+  read(pin: number, firstPage: number, offset: number, into: Uint8Array): void;
+  write(pin: number, firstPage: number, offset: number, from: Uint8Array): void;
+}
+
+/** Memory of a process. */
+export class UserPages implements PageSource {
+  readonly kind = "user";
+  readonly #space: AddressSpace;
+  readonly #vaddr: bigint;
+
+  /** @param vaddr of the first page */
+  constructor(space: AddressSpace, vaddr: bigint) {
+    this.#space = space;
+    this.#vaddr = vaddr;
+  }
+
+  pin(firstPage: number, pages: number, write: boolean): number {
+    const space = this.#space;
+    const vaddr = this.#addressOf(firstPage);
+    const length = BigInt(pages * space.pageSize);
+    const where = hexRange(vaddr, vaddr + length - 1n);
+    // beyond what a number holds there is no user memory
+    if (vaddr + length > BigInt(Number.MAX_SAFE_INTEGER)) fail("EFAULT", `${where} is no user memory`);
+    const pin = space.pinFast(Number(vaddr), pages, write);
+    if (pin < 0) {
+      const wanted = write ? "writable" : "readable";
+      fail("EFAULT", `memory at ${where} cannot be pinned: some of it is not mapped or not ${wanted}`);
+    }
+    if (space.charged < pages) {
+      space.unpin(pin);
+      fail("EFAULT", `${where} is not memory but a device's registers, which an iommufd cannot map`);
+    }
+    return pin;
+  }
+
+  unpin(pin: number): void {
+    this.#space.unpin(pin);
+  }
+
+  read(pin: number, firstPage: number, offset: number, into: Uint8Array): void {
+    this.#space.readPinned(pin, Number(this.#addressOf(firstPage)), offset, into);
+  }
+
+  write(pin: number, firstPage: number, offset: number, from: Uint8Array): void {
+    this.#space.writePinned(pin, Number(this.#addressOf(firstPage)), offset, from);
+  }
+
+  #addressOf(page: number): bigint {
+    return this.#vaddr + BigInt(page * this.#space.pageSize);
+  }
+}
+
+/** Memory of a file: a memfd. What else a descriptor may be shows only when it is to be pinned (mm/gup.c:memfd_pin_folios). */
+export class FilePages implements PageSource {
+  readonly kind = "file";
+  readonly #memory: FileMemory | undefined;
+  readonly #label: string;
+  readonly #start: bigint;
+  readonly #pageSize: number;
+
+  /** @param start of the first page, bytes into the file */
+  constructor(memory: FileMemory | undefined, label: string, start: bigint, pageSize: number) {
+    this.#memory = memory;
+    this.#label = label;
+    this.#start = start;
+    this.#pageSize = pageSize;
+  }
+
+  pin(firstPage: number, pages: number): number {
+    if (!this.#memory)
+      fail(
+        "EINVAL",
+        `${this.#label} has no memory that can be reached; a memfd has, where the program runs in the model`,
+      );
+    const end = this.#start + BigInt((firstPage + pages) * this.#pageSize);
+    const size = this.#memory.size;
+    if (end > BigInt(size)) fail("EINVAL", `the mapping ends at ${hex(end)} of a file that has ${hex(size)} bytes`);
+    return 0;
+  }
+
+  unpin(): void {}
+
+  read(_pin: number, firstPage: number, offset: number, into: Uint8Array): void {
+    this.#memory!.read(this.#offsetOf(firstPage) + offset, into);
+  }
+
+  write(_pin: number, firstPage: number, offset: number, from: Uint8Array): void {
+    this.#memory!.write(this.#offsetOf(firstPage) + offset, from);
+  }
+
+  #offsetOf(page: number): number {
+    return Number(this.#start) + page * this.#pageSize;
+  }
+}

@@ -1,0 +1,73 @@
+import type { AddressSpace } from "../../kernel/address-space.ts";
+import { fail, hex } from "../../kernel/errors.ts";
+import { CAP_IPC_LOCK, type Task } from "../../kernel/task.ts";
+
+/** Pages that iommufds hold for each user (struct user_struct.locked_vm), in all processes. */
+export type LockedByUser = Map<number, number>;
+
+/** none: no limit counts; user: the pages of all processes of a user count; process: as VFIO counts (enum iopt_pages account_mode). */
+export type AccountMode = "none" | "user" | "process";
+
+/** Whose limit pinned pages count against (the source_* fields of struct iopt_pages). */
+export class PinAccount {
+  readonly mode: AccountMode;
+  readonly #space: AddressSpace;
+  readonly #uid: number;
+  readonly #locked: LockedByUser;
+  /** RLIMIT_MEMLOCK in bytes, as it was when the process last had to do with these pages. */
+  #memlock: number;
+
+  constructor(task: Task, mode: AccountMode, locked: LockedByUser) {
+    this.mode = mode;
+    this.#space = task.memory;
+    this.#uid = task.euid;
+    this.#locked = locked;
+    this.#memlock = task.memlockLimit();
+  }
+
+  /** For memory that `task` maps: without limit when it has CAP_IPC_LOCK. */
+  static of(task: Task, mode: "user" | "process", locked: LockedByUser): PinAccount {
+    return new PinAccount(task, task.capable(CAP_IPC_LOCK) ? "none" : mode, locked);
+  }
+
+  /** The same for another process. */
+  movedTo(task: Task): PinAccount {
+    return new PinAccount(task, this.mode, this.#locked);
+  }
+
+  /** Somebody makes a call that may charge it: the limit that counts is the owner's at that time. */
+  hear(task: Task): void {
+    if (task.memory === this.#space) this.#memlock = task.memlockLimit();
+  }
+
+  /** Counts pages; ENOMEM when they are too many (pages.c:iopt_pages_update_pinned). */
+  charge(pages: number): void {
+    const space = this.#space;
+    const limit = Math.floor(this.#memlock / space.pageSize);
+    if (this.mode === "user") {
+      const held = this.#locked.get(this.#uid) ?? 0;
+      if (held + pages > limit) this.#refuse(held, pages, `user ${this.#uid} has`);
+      this.#locked.set(this.#uid, held + pages);
+    } else if (this.mode === "process") {
+      const held = space.lockedPages + space.foreignLockedPages();
+      if (held + pages > limit) this.#refuse(held, pages, "the process has");
+      space.lockedPages += pages;
+    }
+    space.pinnedPages += pages;
+  }
+
+  uncharge(pages: number): void {
+    const space = this.#space;
+    if (this.mode === "user") this.#locked.set(this.#uid, this.#locked.get(this.#uid)! - pages);
+    else if (this.mode === "process") space.lockedPages -= pages;
+    space.pinnedPages -= pages;
+  }
+
+  #refuse(held: number, pages: number, who: string): never {
+    const bytes = (count: number) => hex(count * this.#space.pageSize);
+    fail(
+      "ENOMEM",
+      `RLIMIT_MEMLOCK is ${hex(this.#memlock)} bytes, ${who} ${bytes(held)} locked, ${bytes(pages)} more are needed; raise the limit (ulimit -l) or give CAP_IPC_LOCK`,
+    );
+  }
+}

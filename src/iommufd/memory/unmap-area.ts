@@ -1,0 +1,73 @@
+import { ALL_ADDRESSES } from "../../address/iova-ranges.ts";
+import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { Area } from "./area.ts";
+import type { IoPageTable } from "./io-page-table.ts";
+
+const END = 2n ** 64n;
+
+/** What an unmap did: also when it stopped at a mapping that it would have cut. */
+export interface Unmapped {
+  readonly bytes: bigint;
+  /** The mapping that lies across an end of the range. What lay before it is gone all the same (io_pagetable.c:iopt_unmap_iova_range). */
+  readonly cut: Area | undefined;
+}
+
+/** The last byte of a range that a caller gave. EINVAL for nothing, EOVERFLOW (io_pagetable.c:iopt_unmap_iova). */
+export function lastOf(iova: bigint, length: bigint): bigint {
+  if (length === 0n) fail("EINVAL", "the length is 0");
+  const last = iova + length - 1n;
+  if (last >= END) fail("EOVERFLOW", `iova ${hex(iova)} plus length ${hex(length)} runs past 2^64`);
+  return last;
+}
+
+/** Removes the mappings in a range, in order, up to one that reaches beyond it. */
+export function unmapRange(table: IoPageTable, start: bigint, last: bigint): Unmapped {
+  let bytes = 0n;
+  for (let area = table.areas.meeting(start, last); area; area = table.areas.meeting(start, last)) {
+    if (area.start < start || area.last > last) return { bytes, cut: area };
+    area.unfill();
+    table.areas.delete(area);
+    bytes += area.length;
+  }
+  return { bytes, cut: undefined };
+}
+
+export function unmapAll(table: IoPageTable): bigint {
+  return unmapRange(table, ALL_ADDRESSES.start, ALL_ADDRESSES.last).bytes;
+}
+
+/** The reason for an unmap that stopped. */
+export function cutText(start: bigint, last: bigint, cut: Area): string {
+  return `${hexRange(start, last)} would cut ${cut.label}; mappings are unmapped whole`;
+}
+
+/**
+ * Splits the mapping that `iova` is in behind that byte, where there is one (io_pagetable.c:iopt_cut_iova, iopt_area_split). A mapping whose
+ * first byte it is stays whole, as in the kernel.
+ */
+export function cutAfter(table: IoPageTable, iova: bigint): void {
+  const area = table.areas.meeting(iova, iova);
+  if (!area || iova === area.start || iova === area.last) return;
+  const at = iova + 1n;
+  const mask = table.alignment - 1n;
+  if ((at | area.offsetOf(at)) & mask) {
+    fail("EINVAL", `${area.label} can be split at multiples of ${hex(table.alignment)} only, not at ${hex(at)}`);
+  }
+  if (area.holder && !table.largePagesDisabled) {
+    fail("EINVAL", `${area.label} may be in the page tables as large pages and cannot be split`);
+  }
+  const left = part(area, area.start, at - area.start);
+  const right = part(area, at, area.last - iova);
+  if (area.holder) {
+    left.holder = left.pageRange;
+    right.holder = right.pageRange;
+    area.pages.split(area.holder, [left.holder, right.holder]);
+  }
+  table.areas.delete(area);
+  table.areas.add(left);
+  table.areas.add(right);
+}
+
+function part(area: Area, start: bigint, length: bigint): Area {
+  return new Area(start, length, { pages: area.pages, startByte: area.offsetOf(start) }, area);
+}

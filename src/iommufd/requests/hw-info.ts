@@ -1,0 +1,51 @@
+import { fail, hex } from "../../kernel/errors.ts";
+import type { Task } from "../../kernel/task.ts";
+import { wordFromBigInt } from "../../kernel/word.ts";
+import {
+  IommuHwInfoV617 as HwInfo,
+  IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED,
+  IOMMU_HW_INFO_FLAG_INPUT_TYPE,
+  IOMMU_HW_INFO_TYPE_DEFAULT,
+} from "../../uapi/iommufd-hwpt.ts";
+import type { Command } from "../command.ts";
+import type { IommufdContext } from "../context.ts";
+import { BoundDevice } from "../devices/bound-device.ts";
+import { driverOf } from "../devices/hardware.ts";
+
+const ZEROS = new Uint8Array(4096);
+
+/** device.c:iommufd_get_hw_info. No device here has PASIDs or could use ATS. */
+export function getHwInfo(context: IommufdContext, command: Command): number {
+  const request = HwInfo.read(command.view, 0);
+  const { release } = context.module.context;
+  const known = release.has("hwInfoInputType") ? IOMMU_HW_INFO_FLAG_INPUT_TYPE : 0;
+  const unknown = (request.flags & ~known) >>> 0;
+  if (unknown) fail("EOPNOTSUPP", `unknown flag bits ${hex(unknown)} (known: ${hex(known)})`);
+  if (request.__reserved.some((byte) => byte !== 0)) fail("EOPNOTSUPP", "the field __reserved must be 0");
+  const { unit } = context.objects.find(request.dev_id, BoundDevice, "device");
+  const driver = driverOf(unit);
+  const wanted = request.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE ? request.in_data_type : IOMMU_HW_INFO_TYPE_DEFAULT;
+  const data = driver.info(unit);
+  if (data.length > 0 && wanted !== IOMMU_HW_INFO_TYPE_DEFAULT && wanted !== driver.infoType) {
+    fail("EOPNOTSUPP", `${unit.label} has information of type ${driver.infoType}, not of type ${wanted}`);
+  }
+  writePadded(command.task, request.data_uptr, data, request.data_len);
+  HwInfo.write(command.view, 0, {
+    data_len: data.length,
+    out_data_type: driver.infoType,
+    out_max_pasid_log2: 0,
+    out_capabilities: release.has("hwInfoAts") ? BigInt(IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED) : 0n,
+  });
+  command.respond(HwInfo);
+  return 0;
+}
+
+/** Writes `data` and zeros behind it, `room` bytes together. EFAULT. */
+function writePadded(task: Task, address: bigint, data: Uint8Array, room: number): void {
+  const head = Math.min(data.length, room);
+  task.memory.copyOut(wordFromBigInt(address), data, head);
+  for (let done = head; done < room; done += ZEROS.length) {
+    const count = Math.min(ZEROS.length, room - done);
+    task.memory.copyOut(wordFromBigInt(address + BigInt(done)), ZEROS, count);
+  }
+}

@@ -1,0 +1,74 @@
+import type { IovaRange } from "../../address/iova-ranges.ts";
+import { SpanMap } from "../../address/span-map.ts";
+import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { wordFromBigInt } from "../../kernel/word.ts";
+import { IommuIoasAlloc, IommuIoasAllowIovas, IommuIoasIovaRanges, IommuIovaRange } from "../../uapi/iommufd.ts";
+import type { Command } from "../command.ts";
+import type { IommufdContext } from "../context.ts";
+import { Ioas } from "../ioas.ts";
+
+/** ioas.c:iommufd_ioas_alloc_ioctl */
+export function ioasAlloc(context: IommufdContext, command: Command): number {
+  const { flags } = IommuIoasAlloc.read(command.view, 0);
+  if (flags) fail("EOPNOTSUPP", `unknown flag bits ${hex(flags)}`);
+  const ioas = new Ioas(context.pageSize);
+  context.objects.add(ioas);
+  try {
+    IommuIoasAlloc.write(command.view, 0, { out_ioas_id: ioas.id });
+    command.respond(IommuIoasAlloc);
+  } catch (error) {
+    context.objects.destroy(ioas);
+    throw error;
+  }
+  return 0;
+}
+
+/** ioas.c:iommufd_ioas_iova_ranges. Ranges are written as far as there is room, and the structure after them. */
+export function iovaRanges(context: IommufdContext, command: Command): number {
+  const request = IommuIoasIovaRanges.read(command.view, 0);
+  refuseReserved(request.__reserved);
+  const { table } = findIoas(context, request.ioas_id);
+  const ranges = table.usableRanges();
+  const { memory } = command.task;
+  for (const [i, range] of ranges.slice(0, request.num_iovas).entries()) {
+    const address = wordFromBigInt(request.allowed_iovas + BigInt(i * IommuIovaRange.size));
+    memory.copyOut(address, IommuIovaRange.encode(range), IommuIovaRange.size);
+  }
+  IommuIoasIovaRanges.write(command.view, 0, { num_iovas: ranges.length, out_iova_alignment: table.alignment });
+  command.respond(IommuIoasIovaRanges);
+  if (ranges.length > request.num_iovas) {
+    fail("EMSGSIZE", `there are ${ranges.length} ranges, num_iovas has room for ${request.num_iovas}`);
+  }
+  return 0;
+}
+
+/** ioas.c:iommufd_ioas_allow_iovas */
+export function allowIovas(context: IommufdContext, command: Command): number {
+  const request = IommuIoasAllowIovas.read(command.view, 0);
+  refuseReserved(request.__reserved);
+  const { table } = findIoas(context, request.ioas_id);
+  const ranges = new SpanMap<IovaRange>();
+  const bytes = new Uint8Array(IommuIovaRange.size);
+  for (let i = 0; i < request.num_iovas; i++) {
+    const address = wordFromBigInt(request.allowed_iovas + BigInt(i * IommuIovaRange.size));
+    command.task.memory.copyIn(address, bytes, bytes.length);
+    const { start, last } = IommuIovaRange.decode(bytes);
+    if (start >= last) fail("EINVAL", `range ${i} ends at ${hex(last)}, at or before its start ${hex(start)}`);
+    const other = ranges.meeting(start, last);
+    if (other)
+      fail("EINVAL", `${hexRange(start, last)} overlaps ${hexRange(other.start, other.last)} in the same list`);
+    ranges.add({ start, last });
+  }
+  table.allow([...ranges]);
+  return 0;
+}
+
+/** An address space by its id. ENOENT. */
+export function findIoas(context: IommufdContext, id: number): Ioas {
+  return context.objects.find(id, Ioas, "ioas");
+}
+
+/** Fields that mean nothing yet must be zero. */
+export function refuseReserved(value: number): void {
+  if (value !== 0) fail("EOPNOTSUPP", `the field __reserved is ${hex(value)} and must be 0`);
+}

@@ -1,0 +1,112 @@
+import { fail, hex } from "../../kernel/errors.ts";
+import { ForeignFile } from "../../kernel/file-description.ts";
+import {
+  IOMMU_IOAS_MAP_FIXED_IOVA,
+  IOMMU_IOAS_MAP_READABLE,
+  IOMMU_IOAS_MAP_WRITEABLE,
+  IommuIoasCopy,
+  IommuIoasMap,
+  IommuIoasMapFile,
+  IommuIoasUnmap,
+} from "../../uapi/iommufd.ts";
+import type { Command } from "../command.ts";
+import type { IommufdContext } from "../context.ts";
+import type { Access } from "../memory/area.ts";
+import { mapSlices, type Slice } from "../memory/map-area.ts";
+import { fileSlice, userSlice } from "../memory/new-pages.ts";
+import { hintOf, slicesOf } from "../memory/slices-of.ts";
+import { cutText, lastOf, unmapAll, unmapRange } from "../memory/unmap-area.ts";
+import { findIoas, refuseReserved } from "./ioas-requests.ts";
+
+const LAST = 2n ** 64n - 1n;
+const KNOWN_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
+
+/** ioas.c:iommufd_ioas_map */
+export function ioasMap(context: IommufdContext, command: Command): number {
+  const request = IommuIoasMap.read(command.view, 0);
+  refuseFlags(request.flags);
+  refuseReserved(request.__reserved);
+  const access = accessOf(request.flags, [request.iova, request.length]);
+  const { table } = findIoas(context, request.ioas_id);
+  const slice = userSlice(context, command.task, request.user_va, request.length, access.writeable);
+  const iova = mapSlices(table, [slice], fixedAt(request.flags, request.iova), hintOf(slice), access);
+  IommuIoasMap.write(command.view, 0, { iova });
+  // a reply that cannot be written is an error although the mapping is made, as in the kernel
+  command.respond(IommuIoasMap);
+  return 0;
+}
+
+/** ioas.c:iommufd_ioas_map_file */
+export function ioasMapFile(context: IommufdContext, command: Command): number {
+  const request = IommuIoasMapFile.read(command.view, 0);
+  refuseFlags(request.flags);
+  const access = accessOf(request.flags, [request.iova, request.length]);
+  const { table } = findIoas(context, request.ioas_id);
+  const { fd, start, length } = request;
+  if (length === 0n) fail("EINVAL", "the length is 0");
+  if (start + length - 1n > LAST) fail("EOVERFLOW", `start ${hex(start)} plus length ${hex(length)} runs past 2^64`);
+  const file = command.task.files.get(fd);
+  if (!file) fail("EBADF", `file descriptor ${fd} is not open`);
+  const memory = file instanceof ForeignFile ? file : { label: file.label, memory: () => undefined };
+  const slice = fileSlice(context, command.task, memory, start, length, access.writeable);
+  const iova = mapSlices(table, [slice], fixedAt(request.flags, request.iova), hintOf(slice), access);
+  IommuIoasMapFile.write(command.view, 0, { iova });
+  command.respond(IommuIoasMapFile);
+  return 0;
+}
+
+/** ioas.c:iommufd_ioas_copy */
+export function ioasCopy(context: IommufdContext, command: Command): number {
+  const request = IommuIoasCopy.read(command.view, 0);
+  refuseFlags(request.flags);
+  const access = accessOf(request.flags, [request.length, request.src_iova, request.dst_iova]);
+  const slices: Slice[] = slicesOf(findIoas(context, request.src_ioas_id).table, request.src_iova, request.length);
+  const { table } = findIoas(context, request.dst_ioas_id);
+  for (const { pages } of slices) pages.account.hear(command.task);
+  const iova = mapSlices(table, slices, fixedAt(request.flags, request.dst_iova), hintOf(slices[0]!), access);
+  IommuIoasCopy.write(command.view, 0, { dst_iova: iova });
+  command.respond(IommuIoasCopy);
+  return 0;
+}
+
+/** ioas.c:iommufd_ioas_unmap */
+export function ioasUnmap(context: IommufdContext, command: Command): number {
+  const { ioas_id, iova, length } = IommuIoasUnmap.read(command.view, 0);
+  const { table } = findIoas(context, ioas_id);
+  let bytes: bigint;
+  if (iova === 0n && length === LAST) {
+    bytes = unmapAll(table);
+  } else {
+    refuseHuge([iova, length]);
+    const last = lastOf(iova, length);
+    const unmapped = unmapRange(table, iova, last);
+    if (unmapped.cut) fail("ENOENT", cutText(iova, last, unmapped.cut));
+    if (unmapped.bytes === 0n) fail("ENOENT", `nothing is mapped in iova ${hex(iova)}-${hex(last)}`);
+    bytes = unmapped.bytes;
+  }
+  IommuIoasUnmap.write(command.view, 0, { length: bytes });
+  command.respond(IommuIoasUnmap);
+  return 0;
+}
+
+function refuseFlags(flags: number): void {
+  const unknown = (flags & ~KNOWN_FLAGS) >>> 0;
+  if (unknown) fail("EOPNOTSUPP", `unknown flag bits ${hex(unknown)} (known: ${hex(KNOWN_FLAGS)})`);
+}
+
+/** The checks that MAP, MAP_FILE and COPY share between their flags and their objects. */
+function accessOf(flags: number, values: readonly bigint[]): Access {
+  refuseHuge(values);
+  const readable = (flags & IOMMU_IOAS_MAP_READABLE) !== 0;
+  const writeable = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
+  if (!readable && !writeable) fail("EINVAL", "neither READABLE nor WRITEABLE is asked for");
+  return { readable, writeable };
+}
+
+function refuseHuge(values: readonly bigint[]): void {
+  if (values.includes(LAST)) fail("EOVERFLOW", "an address or a length is 2^64-1");
+}
+
+function fixedAt(flags: number, iova: bigint): bigint | undefined {
+  return flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
+}

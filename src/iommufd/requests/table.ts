@@ -1,0 +1,76 @@
+import type { FeatureName } from "../../kernel/releases.ts";
+import * as uapi from "../../uapi/iommufd.ts";
+import * as hwpt from "../../uapi/iommufd-hwpt.ts";
+import * as viommu from "../../uapi/iommufd-viommu.ts";
+import type { Layout } from "../../uapi/layout.ts";
+import type { Command } from "../command.ts";
+import type { IommufdContext } from "../context.ts";
+import { getHwInfo } from "./hw-info.ts";
+import { getDirtyBitmap, hwptAlloc, invalidate, setDirtyTracking } from "./hwpt-requests.ts";
+import { allowIovas, ioasAlloc, iovaRanges } from "./ioas-requests.ts";
+import { ioasCopy, ioasMap, ioasMapFile, ioasUnmap } from "./map-requests.ts";
+import { changeProcess, destroyObject, vfioIoas } from "./object-requests.ts";
+import { option } from "./option.ts";
+import { faultAlloc, hwQueueAlloc, vdeviceAlloc, veventqAlloc, viommuAlloc } from "./viommu-requests.ts";
+
+/** One request of /dev/iommu (struct iommufd_ioctl_op). */
+export interface Operation {
+  readonly name: string;
+  /** Bytes of the structure that are known. */
+  readonly size: number;
+  /** Bytes that the caller's structure must have: what the request began with. */
+  readonly minimum: number;
+  /** What a release must have to know the request; every release with iommufd does when left out. */
+  readonly needs?: FeatureName;
+  execute(context: IommufdContext, command: Command): number;
+}
+
+type Execute = Operation["execute"];
+
+// biome-ignore lint/suspicious/noExplicitAny: layouts of any fields
+function operation(layout: Layout<any>, lastField: string, execute: Execute, needs?: FeatureName): Operation {
+  return {
+    name: layout.name.replace(/_v\d+$/, ""),
+    size: layout.size,
+    minimum: layout.endOf(lastField),
+    execute,
+    ...(needs !== undefined && { needs }),
+  };
+}
+
+/** main.c: iommufd_ioctl_ops. The named field is the last of the request's first version. */
+export const OPERATIONS: ReadonlyMap<number, Operation> = new Map([
+  [uapi.IOMMU_DESTROY, operation(uapi.IommuDestroy, "id", destroyObject)],
+  [uapi.IOMMU_IOAS_ALLOC, operation(uapi.IommuIoasAlloc, "out_ioas_id", ioasAlloc)],
+  [uapi.IOMMU_IOAS_ALLOW_IOVAS, operation(uapi.IommuIoasAllowIovas, "allowed_iovas", allowIovas)],
+  [uapi.IOMMU_IOAS_COPY, operation(uapi.IommuIoasCopy, "src_iova", ioasCopy)],
+  [uapi.IOMMU_IOAS_IOVA_RANGES, operation(uapi.IommuIoasIovaRanges, "out_iova_alignment", iovaRanges)],
+  [uapi.IOMMU_IOAS_MAP, operation(uapi.IommuIoasMap, "iova", ioasMap)],
+  [uapi.IOMMU_IOAS_UNMAP, operation(uapi.IommuIoasUnmap, "length", ioasUnmap)],
+  [uapi.IOMMU_OPTION, operation(uapi.IommuOption, "val64", option)],
+  [uapi.IOMMU_VFIO_IOAS, operation(uapi.IommuVfioIoas, "__reserved", vfioIoas)],
+  [hwpt.IOMMU_HWPT_ALLOC, operation(hwpt.IommuHwptAlloc, "__reserved", hwptAlloc, "hwptAlloc")],
+  [hwpt.IOMMU_GET_HW_INFO, operation(hwpt.IommuHwInfo, "__reserved", getHwInfo, "hwptAlloc")],
+  [
+    hwpt.IOMMU_HWPT_SET_DIRTY_TRACKING,
+    operation(hwpt.IommuHwptSetDirtyTracking, "__reserved", setDirtyTracking, "hwptDirtyTracking"),
+  ],
+  [
+    hwpt.IOMMU_HWPT_GET_DIRTY_BITMAP,
+    operation(hwpt.IommuHwptGetDirtyBitmap, "data", getDirtyBitmap, "hwptDirtyTracking"),
+  ],
+  [hwpt.IOMMU_HWPT_INVALIDATE, operation(hwpt.IommuHwptInvalidate, "__reserved", invalidate, "hwptInvalidate")],
+  [viommu.IOMMU_FAULT_QUEUE_ALLOC, operation(viommu.IommuFaultAlloc, "out_fault_fd", faultAlloc, "iommuFaultQueue")],
+  [uapi.IOMMU_IOAS_MAP_FILE, operation(uapi.IommuIoasMapFile, "iova", ioasMapFile, "virtualIommus")],
+  [viommu.IOMMU_VIOMMU_ALLOC, operation(viommu.IommuViommuAlloc, "out_viommu_id", viommuAlloc, "virtualIommus")],
+  [viommu.IOMMU_VDEVICE_ALLOC, operation(viommu.IommuVdeviceAlloc, "virt_id", vdeviceAlloc, "virtualIommus")],
+  [
+    uapi.IOMMU_IOAS_CHANGE_PROCESS,
+    operation(uapi.IommuIoasChangeProcess, "__reserved", changeProcess, "virtualIommus"),
+  ],
+  [
+    viommu.IOMMU_VEVENTQ_ALLOC,
+    operation(viommu.IommuVeventqAlloc, "out_veventq_fd", veventqAlloc, "virtualIommuEvents"),
+  ],
+  [viommu.IOMMU_HW_QUEUE_ALLOC, operation(viommu.IommuHwQueueAlloc, "length", hwQueueAlloc, "virtualIommuQueues")],
+]);

@@ -1,0 +1,162 @@
+import { fail, hex } from "./errors.ts";
+import type { MemoryObject } from "./model-pages.ts";
+import type { Task } from "./task.ts";
+import type { Word } from "./word.ts";
+
+/** What kind of file a description is: decides what a request number means. */
+export type FileKind = "container" | "group" | "device" | "iommufd" | "foreign";
+
+/** A mapping that a program asks for on a file. */
+export interface MmapRequest {
+  /** Bytes into the file. */
+  readonly offset: Word;
+  readonly length: number;
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly shared: boolean;
+}
+
+/** A register in a file's memory whose writing has the device act at once: a program reads the outcome in its next instruction. */
+export interface Doorbell {
+  /** Bytes into the file. */
+  readonly offset: number;
+  /** 1, 2, 4 or 8 bytes. */
+  readonly width: number;
+}
+
+/** Memory behind a file that programs map: both sides see each other's writes at once. Offsets are bytes into the file. */
+export interface SharedMemory {
+  read(offset: number, into: Uint8Array): void;
+  write(offset: number, from: Uint8Array): void;
+}
+
+/** The memory of a file that can be held for DMA. */
+export interface FileMemory extends SharedMemory {
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What shows behind a mapping that a program in this process makes. */
+export interface MappedObject {
+  readonly object: MemoryObject;
+  /** Bytes into the object that the mapping begins at. */
+  readonly offset: number;
+}
+
+/** A reference to an eventfd of a program (struct eventfd_ctx): what an interrupt raises. */
+export interface EventSignal {
+  /** eventfd_signal(): adds one. */
+  signal(): void;
+  /** eventfd_ctx_put() */
+  release(): void;
+  /**
+   * Calls `handler` whenever somebody writes to the eventfd, and at once when something is in it already (vfio_virqfd_enable). A
+   * transport that cannot notice that leaves it out; what depends on it then never happens.
+   * @returns stops it
+   */
+  watch?(handler: () => void): () => void;
+  /**
+   * Whether no program has a descriptor of it any more: what watches it lets go then, as the kernel does on EPOLLHUP
+   * (virqfd.c:virqfd_wakeup). Asked when it matters; a transport that cannot tell leaves it out.
+   */
+  isAbandoned?(): boolean;
+}
+
+/**
+ * An open file (the kernel's struct file): what descriptors, dups and forked processes share. Transports keep count of the
+ * references; the model hears only of the last one going, through release().
+ */
+export abstract class FileDescription {
+  abstract readonly kind: FileKind;
+
+  /** Which one it is, for messages: "group 12", "device 0000:00:1b.0". */
+  abstract readonly label: string;
+
+  /** Where read() and write() without an offset go on (f_pos), for transports that keep it here. Bytes. */
+  position = 0;
+
+  /** Bytes of memory that a transport keeps behind the file for mappings to show; 0 leaves it to the transport. */
+  get memorySize(): number {
+    return 0;
+  }
+
+  /** A transport that lets programs map files hands that memory over: once, before there is a descriptor for the file. */
+  attachMemory(_memory: SharedMemory): void {}
+
+  /**
+   * Looks for what programs have written to the attached memory where writes mean something (registers), and does it. A transport
+   * calls it when it thinks that there may be something: before it handles a call of the program, and again and again while the file
+   * is mapped. Calls to the file itself look on their own.
+   * @returns whether there was something
+   */
+  pollMemory(): boolean {
+    return false;
+  }
+
+  /** What a transport that can notice single writes to the attached memory is to watch, calling ringDoorbell() before the program goes on. */
+  get doorbells(): readonly Doorbell[] {
+    return [];
+  }
+
+  /**
+   * pollMemory(), for a doorbell that was certainly written, perhaps with the value that it had.
+   * @param _offset which of `doorbells`
+   */
+  ringDoorbell(_offset: number): void {}
+
+  /**
+   * Carries out one request; returns the ioctl's value. Throws KernelError.
+   * @param request the low 32 bits of the request number in the plain encoding of _IO(); a transport translates powerpc's
+   * @param arg a user address, or a value, as the request has it
+   */
+  ioctl(_task: Task, request: number, _arg: Word): number {
+    fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);
+  }
+
+  /** pread()/read() at `offset` into user memory: the number of bytes. */
+  read(_task: Task, _address: Word, _count: number, _offset: Word): number {
+    fail("EINVAL", `${this.label} cannot be read`);
+  }
+
+  /** pwrite()/write() at `offset` from user memory: the number of bytes. */
+  write(_task: Task, _address: Word, _count: number, _offset: Word): number {
+    fail("EINVAL", `${this.label} cannot be written`);
+  }
+
+  /** Whether a mapping may be made; throws when not. The memory behind it is the transport's matter. */
+  mmap(_task: Task, _request: MmapRequest): void {
+    fail("ENODEV", `${this.label} cannot be mapped`);
+  }
+
+  /**
+   * What a mapping that mmap() has allowed shows, for transports whose programs live in this process: every access to it is an access
+   * to the file's memory or registers. Undefined for files without memory.
+   */
+  mappedObject(_request: MmapRequest): MappedObject | undefined {
+    return undefined;
+  }
+
+  /** The last reference is gone (f_op->release). Must not throw. */
+  release(): void {}
+}
+
+/** A file that belongs to the world outside the model. */
+export class ForeignFile extends FileDescription {
+  override readonly kind = "foreign";
+  override readonly label: string;
+
+  constructor(label = "a file that is not VFIO's") {
+    super();
+    this.label = label;
+  }
+
+  /** eventfd_ctx_fdget(): a reference that outlives the call, or undefined when this is no eventfd. */
+  event(): EventSignal | undefined {
+    return undefined;
+  }
+
+  /** What memfd_pin_folios() pins: the memory of a memfd or tmpfs file. Undefined for other files, and out of a transport's reach. */
+  memory(): FileMemory | undefined {
+    return undefined;
+  }
+}

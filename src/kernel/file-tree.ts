@@ -1,0 +1,26 @@
+/**
+ * A tree of files as data: what the host's /sys and /dev hold beside the nodes. machine/ makes it, a transport puts it
+ * where a program can see it.
+ */
+export interface FileTree {
+  /** Real directories whose other entries stay visible while ours are put in, e.g. /sys/bus/pci. */
+  readonly grafts: readonly Graft[];
+  /** Directories that exist even when empty. */
+  readonly directories: readonly string[];
+  /** Contents by absolute path. */
+  readonly files: ReadonlyMap<string, FileContent>;
+  /** Link targets (verbatim, usually relative) by absolute path. */
+  readonly links: ReadonlyMap<string, string>;
+}
+
+export interface Graft {
+  readonly directory: string;
+  /** Entries of the real directory that must not show through, as exact names; "*" hides all of them. */
+  readonly hidden: readonly string[];
+}
+
+export interface FileContent {
+  readonly content: string | Uint8Array;
+  /** Permission bits; 0o444 for what only reports, 0o644 for what can be written. */
+  readonly mode: number;
+}

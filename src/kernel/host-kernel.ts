@@ -1,0 +1,43 @@
+import type { FileDescription } from "./file-description.ts";
+import type { FileTree } from "./file-tree.ts";
+import type { Task } from "./task.ts";
+
+/** A character device node that the host has. */
+export interface DeviceNode {
+  /** Absolute, below /dev. */
+  readonly path: string;
+  readonly major: number;
+  readonly minor: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/**
+ * A booted host as a transport sees it: files that programs find, nodes that they open, and module parameters that they
+ * may write. Everything behind an opened node is a FileDescription.
+ */
+export interface HostKernel {
+  /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of. */
+  readonly tree: FileTree;
+
+  /** The nodes that exist now. */
+  deviceNodes(): readonly DeviceNode[];
+
+  /**
+   * Opens a node. Throws KernelError: ENOENT (no such node), EBUSY (a group that is open), EPERM.
+   * @param flags the open() flags of the caller
+   */
+  open(task: Task, path: string, flags: number): FileDescription;
+
+  /**
+   * The request that a program means by a number of ioctl(), in the plain encoding of _IO() that files take: on a host of powerpc
+   * both encodings are taken, since the programs that run here are built for other machines. Absent: numbers are plain.
+   */
+  plainRequest?(request: number): number;
+
+  /**
+   * Where the kernel reads module parameters from when a transport keeps them as files that programs may write:
+   * called with the path below /sys/module, returns the text or undefined. Unset, the host's own values count.
+   */
+  parameterReader?: (path: string) => string | undefined;
+}

@@ -1,0 +1,130 @@
+/**
+ * What changed between kernel releases where a program can tell. Behaviour asks this table and never compares releases
+ * itself. `until` is the first release without the feature.
+ */
+interface Feature {
+  readonly since?: string;
+  readonly until?: string;
+  /** Where the change is recorded. */
+  readonly source: string;
+}
+
+const FEATURES = {
+  dmaEntryLimit: { since: "5.1", source: "492855939bdb vfio/type1: Limit DMA mappings per container" },
+  iovaRangeCapability: { since: "5.4", source: "a717072007e8 vfio/type1: Add IOVA range capability support" },
+  validIovaEnforced: {
+    since: "5.4",
+    source: "9b77e5c79840 vfio/type1: check dma map request is within a valid iova range",
+  },
+  migrationCapability: { since: "5.8", source: "ad721705d09c vfio iommu: Add migration capability" },
+  dirtyPages: { since: "5.8", source: "d6a4c185660c vfio iommu: Implementation of ioctl for dirty pages tracking" },
+  dmaAvailCapability: { since: "5.10", source: "7d6e1329652e vfio iommu: Add dma available capability" },
+  iommuUapiArgsz: {
+    since: "5.10",
+    source: "iommu/uapi: Add argsz for user filled data; only the vSVA proposals use it (UAPI of <linux/iommu.h>)",
+  },
+  unmapAll: { since: "5.12", source: "c19650995374 vfio/type1: implement unmap all" },
+  updateVaddr: { since: "5.12", source: "c3cbab24db38 vfio/type1: implement interfaces to update vaddr" },
+  wholeInfoWritten: {
+    since: "6.6",
+    source:
+      "a881b496941f vfio: align capability structures; the info structures got explicit padding in the same cycle",
+  },
+  alignedCapabilities: { since: "6.6", source: "a881b496941f vfio: align capability structures" },
+  directRegionsRefused: {
+    since: "6.6",
+    source: "a48ce36e2786 iommu: Prevent RESV_DIRECT devices from blocking domains",
+  },
+  pinnedPagesOnly: {
+    since: "6.0",
+    source: "vfio: Replace phys_pfn with pages for vfio_pin_pages()",
+  },
+  lowPowerFeature: {
+    since: "6.1",
+    source: "39f62fb82a21 vfio: Add the device features for the low power entry and exit",
+  },
+  dynamicMsix: { since: "6.5", source: "6c8017c6a58d vfio/pci: Support dynamic MSI-X" },
+  qwordBarAccess: {
+    since: "6.11",
+    source: "2b938e3db335 vfio/pci: Extract duplicated code into macro, and the 8-byte loads and stores after it",
+  },
+  nestingType: { until: "6.13", source: "35890f85573c vfio: Remove VFIO_TYPE1_NESTING_IOMMU" },
+  overflowErrno: {
+    since: "6.18",
+    source: "16df67f2189a vfio/type1: sanitize for overflow using check_*_overflow()",
+  },
+  lastByteUsable: {
+    since: "6.18",
+    source: "ef270ec4c5d1 vfio/type1: handle DMA map/unmap up to the addressable limit",
+  },
+  dmaBufFeature: { since: "6.19", source: "5d74781ebc86 vfio/pci: Add dma-buf export support for MMIO regions" },
+  writeOnlyDenied: {
+    since: "7.0",
+    source:
+      "iommu/vt-d: use the generic page table; recorded: devices read write-only mappings on 6.12, not on 7.2 (dma_writeonly)",
+  },
+  precopyInfoV2: {
+    since: "7.2",
+    source: "VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2: recorded on 7.2, not on 6.12 (d_feature_A)",
+  },
+  tceUnmapEndChecked: {
+    since: "7.2",
+    source:
+      "arch/powerpc/kernel/iommu.c:iommu_tce_check_ioba looks at the end; recorded on 7.2, not on 6.12 (x01, x05, x07)",
+  },
+  tceShiftWraps: {
+    until: "7.2",
+    source: "a page_shift of 128 + k passes for k: undefined in C, so in the recorded build of 6.12, not of 7.2 (x03)",
+  },
+  iommufd: { since: "6.2", source: "2ff4bed7fee7 iommufd: File descriptor, context, kconfig and makefiles" },
+  deviceNodes: { since: "6.6", source: "5fcc26969a16 vfio: Add VFIO_DEVICE_BIND_IOMMUFD" },
+  hwptAlloc: { since: "6.6", source: "iommufd: Add IOMMU_HWPT_ALLOC; iommufd: Add IOMMU_GET_HW_INFO" },
+  hwptDirtyTracking: { since: "6.7", source: "iommufd: Add IOMMU_HWPT_SET_DIRTY_TRACKING" },
+  hwptInvalidate: { since: "6.8", source: "iommufd: Add IOMMU_HWPT_INVALIDATE" },
+  iommuFaultQueue: { since: "6.11", source: "iommufd: Add iommufd fault object" },
+  virtualIommus: {
+    since: "6.13",
+    source: "iommufd: IOMMU_VIOMMU_ALLOC, VDEVICE_ALLOC, IOAS_MAP_FILE and IOAS_CHANGE_PROCESS, all of the 6.13 cycle",
+  },
+  virtualIommuEvents: { since: "6.15", source: "iommufd: Add IOMMUFD_OBJ_VEVENTQ and IOMMUFD_CMD_VEVENTQ_ALLOC" },
+  pasidAttach: { since: "6.15", source: "vfio: VFIO_DEVICE_[AT|DE]TACH_IOMMUFD_PT support pasid" },
+  virtualIommuQueues: { since: "6.17", source: "2238ddc2b056 iommufd/viommu: Add IOMMUFD_CMD_HW_QUEUE_ALLOC ioctl" },
+  bindToken: { since: "6.17", source: "86624ba3b522 vfio/pci: Do vf_token checks for VFIO_DEVICE_BIND_IOMMUFD" },
+  hwInfoInputType: { since: "6.17", source: "iommu: Allow an input type in hw_info op" },
+  hwInfoAts: { since: "7.1", source: "IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: recorded on 7.2 (fd_hw_info)" },
+} as const satisfies Record<string, Feature>;
+
+export type FeatureName = keyof typeof FEATURES;
+
+/** A kernel release, `major.minor`. */
+export class Release {
+  readonly name: string;
+  readonly #has: ReadonlySet<FeatureName>;
+
+  constructor(name: string) {
+    const number = releaseNumber(name);
+    if (number === undefined) throw new RangeError(`not a kernel release: "${name}" (write it like 6.12)`);
+    this.name = name;
+    this.#has = new Set(
+      (Object.keys(FEATURES) as FeatureName[]).filter((key) => {
+        const { since, until }: Feature = FEATURES[key];
+        return (!since || number >= releaseNumber(since)!) && (!until || number < releaseNumber(until)!);
+      }),
+    );
+  }
+
+  has(feature: FeatureName): boolean {
+    return this.#has.has(feature);
+  }
+}
+
+/** A release as one comparable number; undefined when the text is none. */
+export function releaseNumber(name: string): number | undefined {
+  const match = /^(\d{1,3})\.(\d{1,4})$/.exec(name);
+  return match ? Number(match[1]) * 10000 + Number(match[2]) : undefined;
+}
+
+/** The table, for the documentation. */
+export function featureTable(): readonly (Feature & { readonly name: string })[] {
+  return Object.entries(FEATURES).map(([name, feature]) => ({ name, ...feature }));
+}

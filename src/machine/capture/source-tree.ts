@@ -1,0 +1,74 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+
+/** The files of a host below some directory: / for the one it runs on. Absence is no error: what is missing is asked for by its name. */
+export class SourceTree {
+  readonly root: string;
+  /** Whether this is the machine itself, so that what the process knows about it counts as well. */
+  readonly isLive: boolean;
+  readonly #missing: string[] = [];
+
+  constructor(root: string) {
+    this.root = root;
+    this.isLive = root === "/";
+  }
+
+  /** What could not be found out, a line each. */
+  get missing(): readonly string[] {
+    return this.#missing;
+  }
+
+  miss(line: string): void {
+    if (!this.#missing.includes(line)) this.#missing.push(line);
+  }
+
+  exists(path: string): boolean {
+    return existsSync(join(this.root, path));
+  }
+
+  /** A file without the line end; undefined when it is not there or cannot be read. */
+  text(path: string): string | undefined {
+    return this.bytes(path)?.toString("utf8").replace(/\n$/, "");
+  }
+
+  bytes(path: string): Buffer | undefined {
+    try {
+      return readFileSync(join(this.root, path));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** A number as sysfs writes it, 0x hex or decimal. */
+  number(path: string): number | undefined {
+    const text = this.text(path)?.trim();
+    return text !== undefined && /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : undefined;
+  }
+
+  /** Names in a directory, sorted; undefined when there is no such directory. */
+  list(path: string): readonly string[] | undefined {
+    try {
+      return readdirSync(join(this.root, path)).sort();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The last part of a link's target: sysfs says with links what belongs together. */
+  linkName(path: string): string | undefined {
+    try {
+      return basename(readlinkSync(join(this.root, path)));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The name of the directory that something really lies in. */
+  parentName(path: string): string | undefined {
+    try {
+      return basename(dirname(realpathSync(join(this.root, path))));
+    } catch {
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { hexRange } from "../kernel/errors.ts";
+import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
+import type { FieldPath, Problem } from "./yaml-source.ts";
+
+type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
+
+/** What is wrong with a file although every value by itself is fine: values that contradict each other. */
+export function checkHost(file: HostFile): readonly Problem[] {
+  return [...namedHost(file), ...iommuProblems(file), ...groupProblems(file), ...parentProblems(file)];
+}
+
+function* namedHost(file: HostFile): Generator<Problem> {
+  if (file.name == null && file.machine == null) yield { path: ["name"], message: "missing", missing: true };
+}
+
+function* iommuProblems({ iommu, vfio_container, iommufd }: HostFile): Generator<Problem> {
+  const start = iommu.aperture_start ?? 0n;
+  if (iommu.aperture_end != null && start > iommu.aperture_end)
+    yield {
+      path: ["iommu", "aperture_end"],
+      message: `the aperture ends before it starts (${hexRange(start, iommu.aperture_end)})`,
+    };
+  if (iommu.model !== "spapr-tce") {
+    for (const key of ["platform", "dma32_window_start", "dma32_window_size", "max_dynamic_windows", "levels"] as const)
+      if (iommu[key] != null) yield { path: ["iommu"], key, message: "only an spapr-tce IOMMU has this" };
+  }
+  if (iommu.page_sizes === 0n && iommu.model !== "none")
+    yield { path: ["iommu", "page_sizes"], message: "an IOMMU has at least one page size" };
+  if (vfio_container === "spapr" && iommu.model !== "spapr-tce")
+    yield { path: ["vfio_container"], message: `spapr needs an spapr-tce IOMMU, not ${iommu.model}` };
+  if (vfio_container === "iommufd" && iommufd === false)
+    yield { path: ["iommufd"], message: "vfio_container is iommufd, so iommufd cannot be false" };
+}
+
+function* groupProblems(file: HostFile): Generator<Problem> {
+  const groupOf = new Map<number, number>();
+  const placeOf = new Map<string, string>();
+  for (const [index, group] of file.groups.entries()) {
+    const path = ["groups", index];
+    const other = groupOf.get(group.id);
+    if (other !== undefined) yield { path: [...path, "id"], message: `group ${group.id} is groups[${other}] already` };
+    groupOf.set(group.id, index);
+    yield* regionProblems(group, path);
+    for (const [position, device] of (group.devices ?? []).entries()) {
+      const key = "uuid" in device ? "uuid" : "bdf";
+      const name = deviceName(device);
+      const place = placeOf.get(name);
+      const devicePath = [...path, "devices", position];
+      if (place !== undefined) yield { path: [...devicePath, key], message: `${name} is ${place} already` };
+      placeOf.set(name, `groups[${index}].devices[${position}]`);
+      if (!("uuid" in device)) yield* pciProblems(device, devicePath);
+      else if (!device.iommu_backed && group.devices!.length > 1)
+        yield {
+          path: [...devicePath, key],
+          message: `${name} has no IOMMU backing, so it must be alone in its group (or say iommu_backed: true)`,
+        };
+    }
+  }
+}
+
+function* pciProblems(device: Exclude<DeviceFile, { uuid: string }>, path: FieldPath): Generator<Problem> {
+  const { config, id } = device;
+  if (config) {
+    const vendor = config[0]! | (config[1]! << 8);
+    const deviceId = config[2]! | (config[3]! << 8);
+    if (vendor !== id.vendor || deviceId !== id.device)
+      yield {
+        path: [...path, "config"],
+        message: `begins with the ids ${hex4(vendor)}:${hex4(deviceId)}, not ${hex4(id.vendor)}:${hex4(id.device)}`,
+      };
+  }
+  const taken = new Set<number>();
+  for (const [index, bar] of (device.bars ?? []).entries()) {
+    const indices = bar.type === "memory64" ? [bar.index, bar.index + 1] : [bar.index];
+    if ((bar.index === 6) !== (bar.type === "rom"))
+      yield { path: [...path, "bars", index, "type"], message: "index 6, and only that, is the rom" };
+    else if (bar.type === "memory64" && bar.index === 5)
+      yield { path: [...path, "bars", index, "index"], message: "a memory64 BAR takes two, and there is none after 5" };
+    else if (indices.some((taking) => taken.has(taking)))
+      yield { path: [...path, "bars", index, "index"], message: `BAR ${bar.index} is taken already` };
+    for (const taking of indices) taken.add(taking);
+  }
+}
+
+/** Each region by itself, then every pair: of the group and, together with it, of its devices. */
+function* regionProblems(group: GroupFile, path: FieldPath): Generator<Problem> {
+  const regions: { readonly region: RegionFile; readonly path: FieldPath; readonly list: FieldPath }[] = [];
+  const collect = (list: readonly RegionFile[] | null | undefined, listPath: FieldPath) => {
+    for (const [index, region] of (list ?? []).entries())
+      regions.push({ region, path: [...listPath, index], list: listPath });
+  };
+  collect(group.reserved_regions, [...path, "reserved_regions"]);
+  for (const [index, device] of (group.devices ?? []).entries())
+    if (!("uuid" in device)) collect(device.reserved_regions, [...path, "devices", index, "reserved_regions"]);
+
+  for (const [index, { region, path: regionPath, list }] of regions.entries()) {
+    if (region.start > region.end) {
+      yield {
+        path: [...regionPath, "end"],
+        message: `the region ends before it starts (${hexRange(region.start, region.end)})`,
+      };
+      continue;
+    }
+    for (const earlier of regions.slice(0, index)) {
+      const overlap = region.start <= earlier.region.end && earlier.region.start <= region.end;
+      // Devices of one group may each report the same region, and the group's list may repeat theirs.
+      const same =
+        list !== earlier.list &&
+        region.start === earlier.region.start &&
+        region.end === earlier.region.end &&
+        region.type === earlier.region.type;
+      if (overlap && !same)
+        yield {
+          path: [...regionPath, "start"],
+          message:
+            `${hexRange(region.start, region.end)} (${region.type}) overlaps ` +
+            `${hexRange(earlier.region.start, earlier.region.end)} (${earlier.region.type})`,
+        };
+    }
+  }
+}
+
+function* parentProblems(file: HostFile): Generator<Problem> {
+  const places = file.groups.flatMap((group, index) =>
+    (group.devices ?? []).map((device, position) => ({ device, path: ["groups", index, "devices", position] })),
+  );
+  const pci = new Set(places.flatMap(({ device }) => ("uuid" in device ? [] : [device.bdf])));
+  for (const { device, path } of places)
+    if ("uuid" in device && !pci.has(device.parent))
+      yield { path: [...path, "parent"], message: `no PCI device ${device.parent} in this file` };
+}
+
+function deviceName(device: DeviceFile): string {
+  return "uuid" in device ? device.uuid : device.bdf;
+}
+
+function hex4(value: number): string {
+  return value.toString(16).padStart(4, "0");
+}

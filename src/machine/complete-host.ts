@@ -1,0 +1,202 @@
+import { mdevDevice, mergeRegions, pciDevice, VFIO_GROUP_NAME } from "./describe.ts";
+import type {
+  DeviceDescription,
+  GroupDescription,
+  HostDescription,
+  IommuDescription,
+  ModuleParameters,
+  ReservedRegionDescription,
+  SpaprDescription,
+} from "./host-description.ts";
+import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
+import {
+  defaultAperture,
+  defaultArch,
+  defaultCacheCoherent,
+  defaultGroupType,
+  defaultInterruptRemapping,
+  defaultPageSizes,
+  defaultReservedRegions,
+  defaultSpapr,
+  lastOfAddressBits,
+} from "./iommu-defaults.ts";
+
+/** The normal form of a file that has been checked: everything that it leaves open is filled in. */
+export function completeHost(file: HostFile): HostDescription {
+  const { model } = file.iommu;
+  const arch = file.arch ?? defaultArch(model);
+  const pageSize = file.page_size ?? (arch === "ppc64le" ? 0x10000 : 0x1000);
+  const vfioContainer = file.vfio_container ?? (model === "spapr-tce" ? "spapr" : "type1");
+  const iommufd = file.iommufd ?? vfioContainer === "iommufd";
+  const iommu = completeIommu(file, { arch, pageSize });
+  return {
+    name: file.name ?? file.machine ?? "",
+    description: file.description ?? "",
+    kernel: file.kernel ?? "6.12",
+    api: file.api ?? "mainline",
+    arch,
+    pageSize,
+    vfioContainer,
+    iommufd,
+    iommu,
+    modules: completeModules(file, iommufd),
+    groups: file.groups.map((group) => completeGroup(group, { iommu, arch }, file.machine != null)),
+  };
+}
+
+function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pageSize">): IommuDescription {
+  const { iommu } = file;
+  const { model } = iommu;
+  const spapr = model === "spapr-tce" ? completeSpapr(iommu) : undefined;
+  const aperture = spapr ? spaprAperture(spapr) : defaultAperture(model);
+  // On a recorded machine whose container is iommufd's, GET_INFO was asked before anything was attached, and then describes
+  // an empty address space and not the IOMMU: all page sizes, one range of all 64 bits, coherent (FINDINGS on intel39-k72c).
+  const unattached = file.machine != null && file.vfio_container === "iommufd";
+  const seen = unattached ? undefined : iommu.iova_ranges_first_seen?.at(-1)?.[1];
+  return {
+    model,
+    apertureStart: iommu.aperture_start ?? aperture.start,
+    apertureLast:
+      iommu.aperture_end ??
+      (iommu.address_bits == null ? undefined : lastOfAddressBits(model, iommu.address_bits)) ??
+      // The last valid range ends where the aperture does unless a reserved region lies right there, which none of the
+      // models has; amd-ivmd and smmuv3 say no address_bits, their ranges do.
+      seen ??
+      aperture.last,
+    pageSizes: (unattached ? undefined : iommu.page_sizes) ?? defaultPageSizes(model, host.pageSize, spapr?.platform),
+    cacheCoherent: (unattached ? undefined : iommu.cache_coherent) ?? defaultCacheCoherent(model),
+    interruptRemapping: iommu.interrupt_remapping ?? defaultInterruptRemapping(model, host.arch),
+    ...(spapr && { spapr }),
+  };
+}
+
+function completeSpapr(iommu: HostFile["iommu"]): SpaprDescription {
+  const defaults = defaultSpapr(iommu.platform ?? "pseries");
+  return {
+    platform: defaults.platform,
+    dma32WindowStart: iommu.dma32_window_start ?? defaults.dma32WindowStart,
+    dma32WindowSize: iommu.dma32_window_size ?? defaults.dma32WindowSize,
+    maxDynamicWindows: iommu.max_dynamic_windows ?? defaults.maxDynamicWindows,
+    levels: iommu.levels ?? defaults.levels,
+  };
+}
+
+/** The 32-bit window: what a container can map without making windows. */
+function spaprAperture(spapr: SpaprDescription): { readonly start: bigint; readonly last: bigint } {
+  return { start: spapr.dma32WindowStart, last: spapr.dma32WindowStart + spapr.dma32WindowSize - 1n };
+}
+
+function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
+  const { vfio, vfio_iommu_type1: type1, iommufd: iommufdModule } = file.modules ?? {};
+  const commandLine = file.kernel_command_line ?? "";
+  const flag = (module: string, options: ReadonlyMap<string, string> | null | undefined, name: string) => {
+    const fromCommandLine = new RegExp(`(?:^|\\s)${module}\\.${name}(?:=(\\S*))?(?=\\s|$)`).exec(commandLine);
+    const text = options?.get(name) ?? (fromCommandLine ? (fromCommandLine[1] ?? "") : undefined);
+    return text === undefined ? undefined : isYes(text);
+  };
+  const noiommu =
+    vfio?.enable_unsafe_noiommu_mode === null
+      ? undefined
+      : (vfio?.enable_unsafe_noiommu_mode ??
+        flag("vfio", vfio?.options, "enable_unsafe_noiommu_mode") ??
+        // Groups without an IOMMU are only there with it on. The kernels with iommufd were recorded with the parameter,
+        // distributions' kernels without (g_noiommu_absent).
+        (file.iommu.model === "none" ? true : iommufd ? false : undefined));
+  const limit = type1?.options?.get("dma_entry_limit");
+  return {
+    vfio: noiommu === undefined ? {} : { enableUnsafeNoiommuMode: noiommu },
+    vfioIommuType1: {
+      dmaEntryLimit: type1?.dma_entry_limit ?? (limit === undefined ? 65535 : Number(limit)),
+      allowUnsafeInterrupts:
+        type1?.allow_unsafe_interrupts ?? flag("vfio_iommu_type1", type1?.options, "allow_unsafe_interrupts") ?? false,
+      disableHugepages:
+        type1?.disable_hugepages ?? flag("vfio_iommu_type1", type1?.options, "disable_hugepages") ?? false,
+    },
+    iommufd: {
+      allowUnsafeInterrupts:
+        iommufdModule?.allow_unsafe_interrupts ??
+        flag("iommufd", iommufdModule?.options, "allow_unsafe_interrupts") ??
+        false,
+    },
+  };
+}
+
+/** kstrtobool(); a parameter without a value is set. */
+function isYes(text: string): boolean {
+  return text === "" || /^([yYtT1]|[oO][nN])/.test(text);
+}
+
+function completeGroup(
+  file: GroupFile,
+  host: Pick<HostDescription, "arch" | "iommu">,
+  recorded: boolean,
+): GroupDescription {
+  const { model } = host.iommu;
+  const devices = (file.devices ?? []).map((device) => completeDevice(device, recorded));
+  const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
+  // A group that VFIO made itself: no IOMMU stands behind it.
+  const madeByVfio =
+    model === "none" || (devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked));
+  const regions = file.reserved_regions?.map(completeRegion);
+  const name = file.name ?? (madeByVfio ? VFIO_GROUP_NAME : undefined);
+  return {
+    id: file.id,
+    type: file.type ?? (madeByVfio ? "unknown" : defaultGroupType(model)),
+    ...(name !== undefined && { name }),
+    ...(file.iommu != null && { iommu: ownIommu(file.iommu, host.iommu) }),
+    reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : defaultReservedRegions(model, host.arch)), ofDevices),
+    devices,
+  };
+}
+
+/** A group's own IOMMU: the host's, but for what is said. */
+function ownIommu(file: NonNullable<GroupFile["iommu"]>, host: IommuDescription): IommuDescription {
+  const ofBits = file.address_bits == null ? undefined : lastOfAddressBits(host.model, file.address_bits);
+  return {
+    ...host,
+    apertureStart: file.aperture_start ?? host.apertureStart,
+    apertureLast: file.aperture_end ?? ofBits ?? host.apertureLast,
+    pageSizes: file.page_sizes ?? host.pageSizes,
+    cacheCoherent: file.cache_coherent ?? host.cacheCoherent,
+    interruptRemapping: file.interrupt_remapping ?? host.interruptRemapping,
+  };
+}
+
+function completeRegion(file: {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly type: ReservedRegionDescription["type"];
+}): ReservedRegionDescription {
+  return { start: file.start, last: file.end, type: file.type };
+}
+
+function completeDevice(file: DeviceFile, recorded: boolean): DeviceDescription {
+  const name = file.name ?? undefined;
+  const driver = file.driver === "" ? null : (file.driver ?? undefined);
+  if ("uuid" in file)
+    return mdevDevice({
+      uuid: file.uuid,
+      parent: file.parent,
+      type: file.type,
+      iommuBacked: file.iommu_backed ?? undefined,
+      name,
+      driver,
+      model: file.model ?? undefined,
+    });
+  return pciDevice({
+    bdf: file.bdf,
+    ...file.id,
+    name,
+    driver,
+    model: file.model ?? undefined,
+    class: file.class ?? undefined,
+    revision: file.revision ?? undefined,
+    subsystemVendor: file.subsystem_id?.vendor,
+    subsystemDevice: file.subsystem_id?.device,
+    // the recorded kernels let every memory BAR be mapped
+    mmap: file.mmap ?? (recorded ? true : undefined),
+    config: file.config ?? undefined,
+    bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : undefined,
+    reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
+  });
+}

@@ -1,0 +1,62 @@
+import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { allDevices, type FoundDevice } from "./find-device.ts";
+import type { DeviceDescription, HostDescription } from "./host-description.ts";
+
+/** The misc devices' major, and the minor that VFIO has for ever (include/linux/miscdevice.h: VFIO_MINOR). */
+const MISC_MAJOR = 10;
+const VFIO_MINOR = 196;
+/** iommufd takes a dynamic minor (drivers/iommu/iommufd/main.c: MISC_DYNAMIC_MINOR); they are given out below 128. */
+const IOMMU_MINOR = 125;
+
+/**
+ * Majors from the kernel's dynamic ranges (254 down to 234, then 511 down to 384): which ones depends on what was
+ * registered before, so a program cannot rely on them. These are usual.
+ */
+export const VFIO_GROUP_MAJOR = 240;
+export const VFIO_DEVICE_MAJOR = 511;
+
+/** Drivers that register what they are bound to with VFIO. */
+export function isVfioDriver(driver: string | null): boolean {
+  return driver !== null && /^vfio[-_]|^mdev-vfio|[-_]vfio[-_](pci|ccw|ap)$|^nvgrace-gpu-vfio-pci$/.test(driver);
+}
+
+export function hasVfioDriver(device: DeviceDescription): boolean {
+  return isVfioDriver(device.driver);
+}
+
+/** A device that is registered with VFIO, and its number there. */
+export interface VfioDevice extends FoundDevice {
+  /** N in vfio-dev/vfioN and /dev/vfio/devices/vfioN: the order of binding, here that of the description. */
+  readonly index: number;
+}
+
+export function vfioDevices(host: HostDescription): readonly VfioDevice[] {
+  return allDevices(host)
+    .filter(({ device }) => hasVfioDriver(device))
+    .map((found, index) => ({ ...found, index }));
+}
+
+/** The node of a group: no-IOMMU groups have names of their own (drivers/vfio/group.c: vfio_group_alloc). */
+export function groupNodePath(host: HostDescription, id: number): string {
+  return host.iommu.model === "none" ? `/dev/vfio/noiommu-${id}` : `/dev/vfio/${id}`;
+}
+
+/** Whether devices have nodes of their own: with iommufd, but not in no-IOMMU mode (drivers/vfio/vfio_main.c: vfio_device_add). */
+export function hasDeviceNodes(host: HostDescription): boolean {
+  return host.iommufd && host.iommu.model !== "none";
+}
+
+/** The nodes below /dev that the host has at boot, everything that has a VFIO driver being bound to it. */
+export function deviceNodes(host: HostDescription): readonly DeviceNode[] {
+  const nodes: DeviceNode[] = [{ path: "/dev/vfio/vfio", major: MISC_MAJOR, minor: VFIO_MINOR, mode: 0o666 }];
+  const groups = host.groups.filter((group) => group.devices.some(hasVfioDriver));
+  for (const [minor, { id }] of groups.entries())
+    nodes.push({ path: groupNodePath(host, id), major: VFIO_GROUP_MAJOR, minor, mode: 0o600 });
+  if (!host.iommufd) return nodes;
+  // iommufd's miscdevice asks for 0660 and belongs to root (drivers/iommu/iommufd/main.c).
+  nodes.push({ path: "/dev/iommu", major: MISC_MAJOR, minor: IOMMU_MINOR, mode: 0o660 });
+  if (hasDeviceNodes(host))
+    for (const { index } of vfioDevices(host))
+      nodes.push({ path: `/dev/vfio/devices/vfio${index}`, major: VFIO_DEVICE_MAJOR, minor: index, mode: 0o600 });
+  return nodes;
+}

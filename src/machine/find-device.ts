@@ -1,0 +1,38 @@
+import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
+import { HostDescriptionError } from "./host-description-error.ts";
+
+/** A device and the group it is in. */
+export interface FoundDevice {
+  readonly device: DeviceDescription;
+  readonly group: GroupDescription;
+}
+
+/** What VFIO calls a device (VFIO_GROUP_GET_DEVICE_FD takes it): its PCI address or its UUID. */
+export function deviceName(device: DeviceDescription): string {
+  return device.bus === "pci" ? device.bdf : device.uuid;
+}
+
+/** Every device of the host in the order of its description. */
+export function allDevices(host: HostDescription): readonly FoundDevice[] {
+  return host.groups.flatMap((group) => group.devices.map((device) => ({ device, group })));
+}
+
+/**
+ * Finds a device by its PCI address, its UUID, or a sysfs path that ends in one of them (/sys/bus/pci/devices/0000:00:1b.0,
+ * with or without slashes at the end).
+ * Throws HostDescriptionError that lists the devices there are.
+ */
+export function findDevice(host: HostDescription, nameOrPath: string): FoundDevice {
+  const wanted = nameOrPath.replace(/\/+$/, "").replace(/^.*\//, "").toLowerCase();
+  const all = allDevices(host);
+  const found = all.find(({ device }) => deviceName(device) === wanted);
+  if (found) return found;
+  const names = all.map(({ device }) => deviceName(device)).join(", ");
+  throw new HostDescriptionError(
+    `device "${nameOrPath}" is not on host ${host.name}; ${names === "" ? "it has no devices" : `its devices: ${names}`}`,
+  );
+}
+
+export function findGroup(host: HostDescription, id: number): GroupDescription | undefined {
+  return host.groups.find((group) => group.id === id);
+}

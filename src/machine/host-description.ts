@@ -1,0 +1,215 @@
+/**
+ * What a host is, as far as VFIO can tell: the kernel, the IOMMU, the groups and their devices. The normal form that every
+ * part of the model reads: all defaults filled in, addresses as bigint, everything else as numbers and booleans. The tidy
+ * file format with the same content is in host-schema.ts; defaults come from iommu-defaults.ts and known-devices.ts.
+ */
+export interface HostDescription {
+  /** What people call it: a ready-made name, or the `name` (in a recording, `machine`) of the file. */
+  readonly name: string;
+  /** One line for `uvfio hosts`; may be empty. */
+  readonly description: string;
+  /** Kernel release as `major.minor`, e.g. "6.12": decides which requests and answers there are (kernel/releases.ts). Default "6.12". */
+  readonly kernel: string;
+  /** Whose meaning the shared request numbers have. Default "mainline". */
+  readonly api: ApiProfile;
+  /** Instruction set. Decides the encoding of _IO() (POWER differs) and where interrupts are written to. Default: by IOMMU model. */
+  readonly arch: Arch;
+  /** The kernel's PAGE_SIZE in bytes. Default 4096, on ppc64le 65536 (what distributions ship). */
+  readonly pageSize: number;
+  /** What answers on /dev/vfio/vfio. Default: "spapr" with an spapr-tce IOMMU, else "type1". */
+  readonly vfioContainer: VfioContainer;
+  /** Whether /dev/iommu and the devices' own nodes exist (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV). Default: only with vfioContainer "iommufd". */
+  readonly iommufd: boolean;
+  readonly iommu: IommuDescription;
+  readonly modules: ModuleParameters;
+  /** In the order of the file; ids are unique. */
+  readonly groups: readonly GroupDescription[];
+}
+
+export const ARCHES = ["x86_64", "arm64", "ppc64le", "s390x"] as const;
+export type Arch = (typeof ARCHES)[number];
+
+/** mainline, or a proposal that used request numbers which mainline gave to something else (UAPI history in the docs). */
+export const API_PROFILES = ["mainline", "vsva-v1", "vsva-v7", "rfc-2017"] as const;
+export type ApiProfile = (typeof API_PROFILES)[number];
+
+/** PASIDs that a process may have on a host that speaks a proposal, until somebody writes vfio_iommu_type1/pasid_quota (vSVA v1). */
+export const DEFAULT_PASID_QUOTA = 1000;
+
+/** type1: the container with vfio_iommu_type1; spapr: with vfio_iommu_spapr_tce; iommufd: CONFIG_IOMMUFD_VFIO_CONTAINER. */
+export const VFIO_CONTAINERS = ["type1", "spapr", "iommufd"] as const;
+export type VfioContainer = (typeof VFIO_CONTAINERS)[number];
+
+/**
+ * intel-vtd-sm is VT-d in scalable mode with first-stage tables; `none` is a host without IOMMU whose VFIO runs in
+ * no-IOMMU mode (groups are then the fake ones that VFIO makes).
+ */
+export const IOMMU_MODELS = [
+  "intel-vtd",
+  "intel-vtd-sm",
+  "amd-vi",
+  "virtio-iommu",
+  "arm-smmu-v3",
+  "spapr-tce",
+  "s390",
+  "none",
+] as const;
+export type IommuModel = (typeof IOMMU_MODELS)[number];
+
+/** An IOMMU of the host: what the kernel's driver gives its domains. */
+export interface IommuDescription {
+  readonly model: IommuModel;
+  /** First IOVA byte that a domain translates (struct iommu_domain_geometry.aperture_start). Default 0. */
+  readonly apertureStart: bigint;
+  /** Last IOVA byte, inclusive (aperture_end). Default: from `address_bits`, else the ranges of a recording, else the model's. */
+  readonly apertureLast: bigint;
+  /** Bitmap of page sizes in bytes: bit 12 set means 4 KiB pages (struct iommu_domain.pgsize_bitmap). Default: the model's. 0 with model none. */
+  readonly pageSizes: bigint;
+  /** Whether the IOMMU can make a device's accesses snoop (enforce_cache_coherency; VFIO_DMA_CC_IOMMU). Default: the model's. */
+  readonly cacheCoherent: boolean;
+  /** Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants allow_unsafe_interrupts. Default: model and arch. */
+  readonly interruptRemapping: boolean;
+  /** Present exactly when the model is spapr-tce. */
+  readonly spapr?: SpaprDescription;
+}
+
+export const SPAPR_PLATFORMS = ["powernv8", "powernv9", "powernv10", "pseries"] as const;
+export type SpaprPlatform = (typeof SPAPR_PLATFORMS)[number];
+
+/** What VFIO_IOMMU_SPAPR_TCE_GET_INFO reports (struct vfio_iommu_spapr_tce_info); defaults as recorded per platform. */
+export interface SpaprDescription {
+  /** powernvN: bare metal POWERN; pseries: a logical partition. Default pseries. */
+  readonly platform: SpaprPlatform;
+  /** First bus address of the 32-bit window, bytes. Default 0. */
+  readonly dma32WindowStart: bigint;
+  /** Bytes. Default 2 GiB on powernv, 1 GiB on pseries. */
+  readonly dma32WindowSize: bigint;
+  /** How many windows a group can have (info.ddw.max_dynamic_windows_supported). 0xffffffff: firmware without dynamic windows. */
+  readonly maxDynamicWindows: number;
+  /** Most levels of a TCE table (info.ddw.levels). */
+  readonly levels: number;
+}
+
+/** Values of module parameters at boot; programs may write those that sysfs shows as writable. */
+export interface ModuleParameters {
+  readonly vfio: {
+    /** Absent where the kernel was built without CONFIG_VFIO_NOIOMMU: the parameter does not exist. Default: true with IOMMU model none, false with iommufd, else absent. */
+    readonly enableUnsafeNoiommuMode?: boolean;
+  };
+  readonly vfioIommuType1: {
+    /** Mappings that one container may have; an unsigned int. Default 65535 (U16_MAX, vfio_iommu_type1.c). */
+    readonly dmaEntryLimit: number;
+    /** Lets devices be used without interrupt remapping. Default false. */
+    readonly allowUnsafeInterrupts: boolean;
+    /** Maps one page at a time. Default false. */
+    readonly disableHugepages: boolean;
+  };
+  readonly iommufd: {
+    /** The same for /dev/iommu. Default false. */
+    readonly allowUnsafeInterrupts: boolean;
+  };
+}
+
+/** An IOMMU group: what sysfs shows below /sys/kernel/iommu_groups/ID. */
+export interface GroupDescription {
+  /** The group's number: /dev/vfio/ID. */
+  readonly id: number;
+  /** Kind of the default domain as the `type` file says: DMA, DMA-FQ, identity, blocked, unknown. Default: DMA, unknown where no IOMMU driver gives one. */
+  readonly type: string;
+  /** Content of the `name` file (POWER's "domain0-pe1fd", VFIO's own "vfio-noiommu"); absent where the kernel gives none. */
+  readonly name?: string;
+  /** The IOMMU that translates for this group, where it is another than the host's: a machine may have several of one kind. Default: the host's. */
+  readonly iommu?: IommuDescription;
+  /** Sorted by start, without overlaps; includes those of the group's devices. Default: the model's. */
+  readonly reservedRegions: readonly ReservedRegionDescription[];
+  readonly devices: readonly DeviceDescription[];
+}
+
+/** The names that sysfs prints (drivers/iommu/iommu.c: iommu_group_resv_type_string). */
+export const RESERVED_REGION_TYPES = ["direct", "direct-relaxable", "reserved", "msi"] as const;
+export type ReservedRegionKind = (typeof RESERVED_REGION_TYPES)[number];
+
+/** A range of IOVAs that cannot be used like others. */
+export interface ReservedRegionDescription {
+  /** First byte. */
+  readonly start: bigint;
+  /** Last byte, inclusive. */
+  readonly last: bigint;
+  readonly type: ReservedRegionKind;
+}
+
+export type DeviceDescription = PciDeviceDescription | MdevDeviceDescription;
+
+/** Names of device models (devices/). generic: registers are plain memory, and it does no DMA of its own. */
+export const DEVICE_MODELS = ["generic", "edu", "ioat"] as const;
+export type DeviceModelName = (typeof DEVICE_MODELS)[number];
+
+/**
+ * Models of mediated devices (devices/mediated/). sample: registers that make it pin pages, docs/sample-mdev.md. generic: what i915 GVT shows, the
+ * identity of its parent with registers that are plain memory; it never pins.
+ */
+export const MEDIATED_MODELS = ["sample", "generic"] as const;
+export type MediatedModelName = (typeof MEDIATED_MODELS)[number];
+
+export interface PciDeviceDescription {
+  readonly bus: "pci";
+  /** Domain, bus, slot and function in lower case: "0000:00:1b.0". */
+  readonly bdf: string;
+  /** What people call it, e.g. "HD audio"; may be empty. */
+  readonly name: string;
+  /** 16-bit ids (config space 0x00, 0x02). */
+  readonly vendor: number;
+  readonly device: number;
+  /** 24 bits: base class, subclass, programming interface (config space 0x09-0x0b). Default: from config, else known-devices.ts, else 0xff0000. */
+  readonly class: number;
+  /** 8 bits (config space 0x08). Default: from config, else 0. */
+  readonly revision: number;
+  /** Default: from config, else known-devices.ts, else 0. */
+  readonly subsystemVendor: number;
+  readonly subsystemDevice: number;
+  /** The bound driver; null for none. Default vfio-pci; for PCI bridges (class 0x0604) none. */
+  readonly driver: string | null;
+  /** Which device model answers. Default: known-devices.ts, else generic. */
+  readonly model: DeviceModelName;
+  /** Config space bytes, when recorded: 256 or 4096. See pci-config.ts for what there is otherwise. */
+  readonly config?: Uint8Array;
+  /**
+   * Whether programs may map its BARs. A mapping's registers are polled, reads and writes of the device file are exact, so a device that
+   * programs can use without mapping it is better not mapped. Default: not for edu, else yes; in a recording always, as recorded.
+   */
+  readonly mmap: boolean;
+  /** Sorted by index. Default: known-devices.ts. */
+  readonly bars: readonly PciBar[];
+  /** Regions that this device adds to its group's, sorted by start. Default none. */
+  readonly reservedRegions: readonly ReservedRegionDescription[];
+}
+
+export const PCI_BAR_TYPES = ["memory", "memory64", "io", "rom"] as const;
+
+/** A base address register: config space tells its place and kind, but never its size. */
+export interface PciBar {
+  /** 0..5, or 6 for the expansion ROM, as VFIO numbers regions. */
+  readonly index: number;
+  /** Bytes, a power of two. */
+  readonly size: number;
+  readonly type: (typeof PCI_BAR_TYPES)[number];
+}
+
+/** A mediated device: a software-made share of a parent device (drivers/vfio/mdev). */
+export interface MdevDeviceDescription {
+  readonly bus: "mdev";
+  /** Lower case. */
+  readonly uuid: string;
+  /** May be empty. */
+  readonly name: string;
+  /** BDF of the PCI device whose driver made it. */
+  readonly parent: string;
+  /** Type id below mdev_supported_types, e.g. "i915-GVTg_V5_4". */
+  readonly type: string;
+  /** Whether DMA goes through an IOMMU. Default false: the parent's driver pins pages itself, and the group has no IOMMU. */
+  readonly iommuBacked: boolean;
+  /** Default vfio_mdev; null for none. */
+  readonly driver: string | null;
+  /** Default generic for the types of i915 GVT ("i915-GVTg_..."), else sample. */
+  readonly model: MediatedModelName;
+}

@@ -1,0 +1,252 @@
+import { z } from "zod";
+import { releaseNumber } from "../kernel/releases.ts";
+import {
+  API_PROFILES,
+  ARCHES,
+  DEVICE_MODELS,
+  IOMMU_MODELS,
+  type IommuModel,
+  MEDIATED_MODELS,
+  PCI_BAR_TYPES,
+  RESERVED_REGION_TYPES,
+  SPAPR_PLATFORMS,
+  VFIO_CONTAINERS,
+} from "./host-description.ts";
+import {
+  address,
+  boolean,
+  byteSize,
+  checked,
+  fileName,
+  hexNumber,
+  notOneOf,
+  numberBetween,
+  oneOf,
+  pageSizeBitmap,
+  powerOfTwo,
+  shown,
+  text,
+} from "./host-values.ts";
+import { nearest } from "./nearest.ts";
+
+/**
+ * The file format: a host file as people write it, and, with the same names, the host.json of a recording. A recording says
+ * more than the model needs, so there (and only there) unknown keys are passed over.
+ */
+
+const UINT32 = 0xffff_ffff;
+
+/** "6.12". Text, because 6.10 is not the number 6.1. */
+const kernel = checked((value) =>
+  typeof value === "string" && releaseNumber(value) !== undefined
+    ? { value }
+    : { problem: `not a kernel release: ${shown(value)} (write it like 6.12)` },
+);
+
+/** A model's name; in a recording free text may follow it: "intel-vtd, DMAR with an RMRR for device B". */
+const iommuModel = checked<IommuModel>((value) => {
+  const model = typeof value === "string" ? modelOfText(value) : undefined;
+  return model === undefined ? { problem: notOneOf(value, IOMMU_MODELS) } : { value: model };
+});
+
+function modelOfText(value: string): IommuModel | undefined {
+  const word = /^[a-z0-9-]+(?=$|[\s,(;])/.exec(value)?.[0];
+  // Recorded as "intel-vtd scalable mode, first-stage". With second-stage tables scalable mode is plain VT-d to VFIO.
+  if (word === "intel-vtd" && /scalable/i.test(value) && !/second/i.test(value)) return "intel-vtd-sm";
+  return IOMMU_MODELS.find((model) => model === word);
+}
+
+/** Domain, bus, slot, function. */
+const bdf = checked((value) => {
+  if (typeof value === "string" && /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i.test(value))
+    return { value: value.toLowerCase() };
+  return { problem: `not a PCI address: ${shown(value)} (write it with its domain, like 0000:00:1b.0)` };
+});
+
+const uuid = checked((value) =>
+  typeof value === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)
+    ? { value: value.toLowerCase() }
+    : { problem: `not a UUID: ${shown(value)}` },
+);
+
+/** "8086:10d3", also with 0x before each number as recordings have it. */
+const idPair = checked((value) => {
+  const match = typeof value === "string" ? /^(?:0x)?([0-9a-f]{1,4}):(?:0x)?([0-9a-f]{1,4})$/i.exec(value) : null;
+  if (!match) return { problem: `not vendor and device: ${shown(value)} (write it like 8086:10d3)` };
+  return { value: { vendor: Number.parseInt(match[1]!, 16), device: Number.parseInt(match[2]!, 16) } };
+});
+
+/** A driver's name; nothing between the quotes means none. */
+const driver = checked((value) =>
+  typeof value === "string" && /^[A-Za-z0-9_.-]*$/.test(value)
+    ? { value }
+    : { problem: `not a driver's name: ${shown(value)}` },
+);
+
+/** The whole config space in hex. Spaces and line breaks are for readers. */
+const configSpace = checked((value) => {
+  const digits = String(value).replace(/\s+/g, "");
+  if (!/^([0-9a-f]{2})*$/i.test(digits)) return { problem: `not hex bytes: ${shown(value)}` };
+  const bytes = Uint8Array.from(Buffer.from(digits, "hex"));
+  if (bytes.length !== 256 && bytes.length !== 4096)
+    return { problem: `${bytes.length} bytes; a config space has 256 or 4096` };
+  return { value: bytes };
+});
+
+/** "allow_unsafe_interrupts=1 disable_hugepages": what a recording's modules were loaded with. */
+const moduleOptions = checked((value) => {
+  if (typeof value !== "string") return { problem: `not module options: ${shown(value)}` };
+  const pairs = value.split(/\s+/).filter((option) => option !== "");
+  return { value: new Map(pairs.map((pair) => [pair.replace(/=.*/, ""), pair.replace(/^[^=]*=?/, "")])) };
+});
+
+/** What a file says, field by field, before defaults. Names are the file's. */
+export type HostFile = z.infer<ReturnType<typeof hostSchema>>;
+export type GroupFile = HostFile["groups"][number];
+export type DeviceFile = NonNullable<GroupFile["devices"]>[number];
+
+/** @param recording whether unknown keys are passed over */
+export function hostSchema(recording: boolean) {
+  const mapping = <Shape extends z.core.$ZodLooseShape>(shape: Shape) => {
+    if (recording) return z.object(shape);
+    const strict = z.strictObject(shape, {
+      error: (issue) => (issue.code === "unrecognized_keys" ? unknownKeys(issue.keys, Object.keys(shape)) : undefined),
+    });
+    // Only the index signature of the inferred type differs.
+    return strict as unknown as z.ZodObject<Shape, z.core.$strip>;
+  };
+
+  const reservedRegion = mapping({ start: address, end: address, type: oneOf(RESERVED_REGION_TYPES) });
+  const reservedRegions = z.array(reservedRegion).nullish();
+
+  const iommu = mapping({
+    model: iommuModel,
+    address_bits: numberBetween(12, 64).nullish(),
+    aperture_start: address.nullish(),
+    aperture_end: address.nullish(),
+    page_sizes: pageSizeBitmap.nullish(),
+    cache_coherent: boolean.nullish(),
+    interrupt_remapping: boolean.nullish(),
+    platform: oneOf(SPAPR_PLATFORMS).nullish(),
+    dma32_window_start: address.nullish(),
+    dma32_window_size: byteSize.nullish(),
+    max_dynamic_windows: numberBetween(0, UINT32).nullish(),
+    levels: numberBetween(0, UINT32).nullish(),
+    // Recorded: the valid ranges that the first GET_INFO showed.
+    iova_ranges_first_seen: z.array(z.tuple([address, address])).nullish(),
+  });
+
+  const modules = mapping({
+    vfio: mapping({
+      // null: a kernel without no-IOMMU mode does not have the parameter.
+      enable_unsafe_noiommu_mode: boolean.nullish(),
+      options: moduleOptions.nullish(),
+    }).nullish(),
+    vfio_iommu_type1: mapping({
+      dma_entry_limit: numberBetween(0, UINT32).nullish(),
+      allow_unsafe_interrupts: boolean.nullish(),
+      disable_hugepages: boolean.nullish(),
+      options: moduleOptions.nullish(),
+    }).nullish(),
+    iommufd: mapping({ allow_unsafe_interrupts: boolean.nullish(), options: moduleOptions.nullish() }).nullish(),
+  });
+
+  const bar = mapping({ index: numberBetween(0, 6), size: powerOfTwo, type: oneOf(PCI_BAR_TYPES) });
+
+  const pciDevice = mapping({
+    bdf,
+    id: idPair,
+    name: text.nullish(),
+    bus: oneOf(["pci"]).nullish(),
+    class: hexNumber(6).nullish(),
+    revision: hexNumber(2).nullish(),
+    subsystem_id: idPair.nullish(),
+    driver: driver.nullish(),
+    model: oneOf(DEVICE_MODELS).nullish(),
+    mmap: boolean.nullish(),
+    bars: z.array(bar).nullish(),
+    reserved_regions: reservedRegions,
+    config: configSpace.nullish(),
+  });
+
+  const mdevDevice = mapping({
+    uuid,
+    parent: bdf,
+    type: fileName,
+    name: text.nullish(),
+    bus: oneOf(["mdev"]).nullish(),
+    iommu_backed: boolean.nullish(),
+    driver: driver.nullish(),
+    model: oneOf(MEDIATED_MODELS).nullish(),
+  });
+
+  // A device's address tells which of the two it is; a union's messages would speak of both.
+  const device = z.unknown().transform((value, context): z.infer<typeof pciDevice> | z.infer<typeof mdevDevice> => {
+    const result =
+      isObject(value) && "uuid" in value
+        ? mdevDevice.safeParse(value, { error: describeIssue })
+        : pciDevice.safeParse(value, { error: describeIssue });
+    if (result.success) return result.data;
+    context.issues.push(...(result.error.issues as z.core.$ZodRawIssue[]));
+    return z.NEVER;
+  });
+
+  // What may differ between IOMMUs of one kind in one machine.
+  const groupIommu = mapping({
+    address_bits: numberBetween(12, 64).nullish(),
+    aperture_start: address.nullish(),
+    aperture_end: address.nullish(),
+    page_sizes: pageSizeBitmap.nullish(),
+    cache_coherent: boolean.nullish(),
+    interrupt_remapping: boolean.nullish(),
+  });
+
+  const group = mapping({
+    id: numberBetween(0, 0x7fff_ffff),
+    type: fileName.nullish(),
+    name: text.nullish(),
+    iommu: groupIommu.nullish(),
+    reserved_regions: reservedRegions,
+    devices: z.array(device).nullish(),
+  });
+
+  return mapping({
+    // A recording has `machine` where a host file has `name`.
+    machine: text.nullish(),
+    name: text.nullish(),
+    description: text.nullish(),
+    kernel: kernel.nullish(),
+    api: oneOf(API_PROFILES).nullish(),
+    arch: oneOf(ARCHES).nullish(),
+    page_size: powerOfTwo.nullish(),
+    vfio_container: oneOf(VFIO_CONTAINERS).nullish(),
+    iommufd: boolean.nullish(),
+    iommu,
+    modules: modules.nullish(),
+    groups: z.array(group),
+    // Recorded: holds module parameters as well.
+    kernel_command_line: text.nullish(),
+  });
+}
+
+/** What is wrong with a mapping or a list; single values say it themselves (host-values.ts). */
+export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code !== "invalid_type" && issue.code !== "too_small" && issue.code !== "too_big") return undefined;
+  if (issue.input === undefined || issue.input === null) return "missing";
+  if (issue.code !== "invalid_type") return "not a pair of start and end";
+  return `must be ${issue.expected === "object" ? "a mapping" : "a list"}, not ${shown(issue.input)}`;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+/** One line for each key. */
+function unknownKeys(keys: readonly string[], known: readonly string[]): string {
+  return keys
+    .map((key) => {
+      const guess = nearest(key, known);
+      return `unknown key${guess ? ` (did you mean ${guess}?)` : ` (there are: ${known.join(", ")})`}`;
+    })
+    .join("\n");
+}

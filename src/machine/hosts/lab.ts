@@ -1,0 +1,49 @@
+import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice } from "../describe.ts";
+import type { GroupDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
+import { defaultPageSizes, lastOfBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
+
+/**
+ * A host to try programs on, made for that and like no machine in particular: devices that do something, each in a group of its own, by
+ * both APIs. What DPDK, QEMU and the kernel's selftests need is here.
+ */
+export const lab: HostDescription = {
+  name: "lab",
+  description: "Intel VT-d, 39-bit IOVAs, two DMA engines, an edu and a sample mediated device, /dev/iommu",
+  kernel: "6.12",
+  api: "mainline",
+  arch: "x86_64",
+  pageSize: 4096,
+  vfioContainer: "type1",
+  iommufd: true,
+  iommu: {
+    model: "intel-vtd",
+    apertureStart: 0n,
+    apertureLast: lastOfBits(39),
+    pageSizes: defaultPageSizes("intel-vtd", 4096),
+    cacheCoherent: false,
+    interruptRemapping: true,
+  },
+  modules: DEFAULT_MODULES,
+  groups: [
+    alone(
+      0,
+      pciDevice({ bdf: "0000:00:02.0", name: "GPU", vendor: 0x8086, device: 0x1622, class: 0x030000, driver: "i915" }),
+    ),
+    alone(1, pciDevice({ bdf: "0000:01:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
+    alone(2, pciDevice({ bdf: "0000:02:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
+    alone(3, pciDevice({ bdf: "0000:03:00.0", name: "edu", vendor: 0x1234, device: 0x11e8 })),
+    emulatedGroup(
+      4,
+      mdevDevice({
+        uuid: "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
+        name: "sample",
+        parent: "0000:00:02.0",
+        type: "uvfio-sample",
+      }),
+    ),
+  ],
+};
+
+function alone(id: number, device: PciDeviceDescription): GroupDescription {
+  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW], devices: [device] };
+}

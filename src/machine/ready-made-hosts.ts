@@ -1,0 +1,31 @@
+import type { HostDescription } from "./host-description.ts";
+import { amd } from "./hosts/amd.ts";
+import { arm } from "./hosts/arm.ts";
+import { intel } from "./hosts/intel.ts";
+import { lab } from "./hosts/lab.ts";
+import { power9, power9With4k } from "./hosts/power9.ts";
+import { pseries, pseriesWith4k } from "./hosts/pseries.ts";
+import { virtio } from "./hosts/virtio.ts";
+
+/** The host that is meant when none is named. */
+export const DEFAULT_HOST = "intel";
+
+/** The hosts that need no file, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed at start-up. */
+export const READY_MADE_HOSTS: readonly HostDescription[] = [
+  intel,
+  amd,
+  arm,
+  virtio,
+  power9,
+  power9With4k,
+  pseries,
+  pseriesWith4k,
+  lab,
+];
+
+/** Names that are promised and come with the s390 backend. */
+export const HOSTS_TO_COME: readonly string[] = ["s390"];
+
+export function readyMadeHost(name: string): HostDescription | undefined {
+  return READY_MADE_HOSTS.find((host) => host.name === name);
+}

@@ -1,0 +1,126 @@
+import { hasVfioDriver } from "../device-nodes.ts";
+import { allDevices } from "../find-device.ts";
+import type { HostDescription, PciBar, PciDeviceDescription } from "../host-description.ts";
+import { configSpace, isBridge, placedBars } from "../pci-config.ts";
+import { devicePath } from "./device-path.ts";
+import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
+
+/** /sys/devices/pci* and /sys/bus/pci: the devices and the drivers that have them. */
+export function addPciDevices(tree: TreeBuilder, host: HostDescription): void {
+  tree.directory("/sys/bus/pci/devices");
+  tree.directory("/sys/bus/pci/slots");
+  tree.line("/sys/bus/pci/drivers_autoprobe", "1", READ_WRITE);
+  for (const name of ["drivers_probe", "rescan", "uevent"]) tree.trigger(`/sys/bus/pci/${name}`);
+
+  const drivers = new Set(["vfio-pci"]);
+  for (const { device, group } of allDevices(host)) {
+    if (device.bus !== "pci") continue;
+    const at = devicePath(host, device);
+    addDevice(tree, host, device, at);
+    tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
+    tree.link(`/sys/bus/pci/devices/${device.bdf}`, at);
+    if (device.driver === null) continue;
+    drivers.add(device.driver);
+    tree.link(`${at}/driver`, driverPath(device.driver));
+    tree.link(`${driverPath(device.driver)}/${device.bdf}`, at);
+  }
+  for (const driver of drivers) addDriver(tree, driver);
+}
+
+function driverPath(driver: string): string {
+  return `/sys/bus/pci/drivers/${driver}`;
+}
+
+/** Module names have no hyphens. */
+export function moduleOfDriver(driver: string): string {
+  return driver.replaceAll("-", "_");
+}
+
+function addDriver(tree: TreeBuilder, driver: string): void {
+  const at = driverPath(driver);
+  for (const name of ["bind", "unbind", "new_id", "remove_id", "uevent"]) tree.trigger(`${at}/${name}`);
+  if (driver !== "vfio-pci") return;
+  // Only of this one are the names of driver and module known to go together.
+  tree.link(`${at}/module`, `/sys/module/${moduleOfDriver(driver)}`);
+  tree.link(`/sys/module/${moduleOfDriver(driver)}/drivers/pci:${driver}`, at);
+}
+
+function addDevice(tree: TreeBuilder, host: HostDescription, device: PciDeviceDescription, at: string): void {
+  const config = configSpace(host, device);
+  tree.link(`${at}/subsystem`, "/sys/bus/pci");
+  tree.line(`${at}/vendor`, hex(device.vendor, 4));
+  tree.line(`${at}/device`, hex(device.device, 4));
+  tree.line(`${at}/subsystem_vendor`, hex(device.subsystemVendor, 4));
+  tree.line(`${at}/subsystem_device`, hex(device.subsystemDevice, 4));
+  tree.line(`${at}/class`, hex(device.class, 6));
+  tree.line(`${at}/revision`, hex(device.revision, 2));
+  tree.file(`${at}/config`, config, READ_WRITE);
+  tree.file(`${at}/resource`, resources(host, device));
+  tree.line(`${at}/irq`, String(interruptLine(config)));
+  // No node: these hosts have one memory.
+  tree.line(`${at}/numa_node`, "-1", READ_WRITE);
+  // How often it was enabled: vfio-pci does that when the device is opened, host drivers when they are bound.
+  tree.line(`${at}/enable`, device.driver !== null && !hasVfioDriver(device) ? "1" : "0", READ_WRITE);
+  tree.line(`${at}/driver_override`, hasVfioDriver(device) ? device.driver! : "(null)", READ_WRITE);
+  tree.line(`${at}/modalias`, modalias(device));
+  tree.file(`${at}/uevent`, uevent(device), READ_WRITE);
+}
+
+/** 0xff means not connected; Linux has no interrupt 0 for devices either. */
+function interruptLine(config: Uint8Array): number {
+  const line = config[0x3c]!;
+  return line === 0xff ? 0 : line;
+}
+
+/** drivers/pci/pci-sysfs.c: resource_show prints start, end and IORESOURCE_* flags of the six BARs and the ROM. */
+function resources(host: HostDescription, device: PciDeviceDescription): string {
+  const lines: string[] = new Array(7).fill(resourceLine(0n, 0n, 0));
+  if (!isBridge(device))
+    // A ROM that firmware did not place has no resource.
+    for (const bar of placedBars(host, device))
+      if (bar.address !== 0n)
+        lines[bar.index] = resourceLine(bar.address, bar.address + BigInt(bar.size) - 1n, RESOURCE_FLAGS[bar.type]);
+  return `${lines.join("\n")}\n`;
+}
+
+function resourceLine(start: bigint, last: bigint, flags: number): string {
+  return `${hex(start, 16)} ${hex(last, 16)} ${hex(flags, 16)}`;
+}
+
+/** include/linux/ioport.h: IORESOURCE_MEM 0x200, _IO 0x100, _SIZEALIGN 0x40000, _MEM_64 0x100000, _PREFETCH 0x2000, _READONLY 0x4000, and the BAR's own low bits. */
+const RESOURCE_FLAGS: Readonly<Record<PciBar["type"], number>> = {
+  memory: 0x40200,
+  memory64: 0x140204,
+  io: 0x40101,
+  rom: 0x46200,
+};
+
+function modalias(device: PciDeviceDescription): string {
+  const id = (value: number) => upper(value, 8);
+  const [base, sub, programming] = [device.class >>> 16, (device.class >>> 8) & 0xff, device.class & 0xff];
+  return (
+    `pci:v${id(device.vendor)}d${id(device.device)}sv${id(device.subsystemVendor)}sd${id(device.subsystemDevice)}` +
+    `bc${upper(base, 2)}sc${upper(sub, 2)}i${upper(programming, 2)}`
+  );
+}
+
+/** drivers/pci/pci-driver.c: pci_uevent. The class is not padded there. */
+function uevent(device: PciDeviceDescription): string {
+  const lines = [
+    `PCI_CLASS=${upper(device.class, 0)}`,
+    `PCI_ID=${upper(device.vendor, 4)}:${upper(device.device, 4)}`,
+    `PCI_SUBSYS_ID=${upper(device.subsystemVendor, 4)}:${upper(device.subsystemDevice, 4)}`,
+    `PCI_SLOT_NAME=${device.bdf}`,
+    `MODALIAS=${modalias(device)}`,
+  ];
+  if (device.driver !== null) lines.unshift(`DRIVER=${device.driver}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function hex(value: number | bigint, digits: number): string {
+  return `0x${value.toString(16).padStart(digits, "0")}`;
+}
+
+function upper(value: number, digits: number): string {
+  return value.toString(16).toUpperCase().padStart(digits, "0");
+}

@@ -1,0 +1,48 @@
+import path from "node:path/posix";
+import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
+
+/** Permission bits as sysfs uses them. */
+export const READ_ONLY = 0o444;
+export const READ_WRITE = 0o644;
+export const WRITE_ONLY = 0o200;
+
+/** Collects a FileTree. Paths are absolute; a path that is given twice is a mistake here, not in a description. */
+export class TreeBuilder {
+  readonly #directories = new Set<string>();
+  readonly #files = new Map<string, FileContent>();
+  readonly #links = new Map<string, string>();
+
+  /** A directory that is there even when nothing is in it. */
+  directory(at: string): void {
+    this.#directories.add(at);
+  }
+
+  /** A line of text gets its line end here, as sysfs files have one. */
+  line(at: string, text: string, mode = READ_ONLY): void {
+    this.file(at, `${text}\n`, mode);
+  }
+
+  file(at: string, content: string | Uint8Array, mode = READ_ONLY): void {
+    this.#refuseTwice(at);
+    this.#files.set(at, { content, mode });
+  }
+
+  /** Something that a script writes to, and that cannot be read. */
+  trigger(at: string): void {
+    this.file(at, "", WRITE_ONLY);
+  }
+
+  /** A link, relative as sysfs makes them. @param target absolute */
+  link(at: string, target: string): void {
+    this.#refuseTwice(at);
+    this.#links.set(at, path.relative(path.dirname(at), target));
+  }
+
+  build(grafts: readonly Graft[]): FileTree {
+    return { grafts, directories: [...this.#directories], files: this.#files, links: this.#links };
+  }
+
+  #refuseTwice(at: string): void {
+    if (this.#files.has(at) || this.#links.has(at)) throw new Error(`${at} is made twice`);
+  }
+}

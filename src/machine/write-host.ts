@@ -1,0 +1,193 @@
+import type {
+  DeviceDescription,
+  GroupDescription,
+  HostDescription,
+  IommuDescription,
+  MdevDeviceDescription,
+  PciDeviceDescription,
+  ReservedRegionDescription,
+} from "./host-description.ts";
+
+/** Digits of config space in one line: 64 bytes. */
+const CONFIG_LINE = 128;
+
+/** The host as a host file: every field, with comments, and parseHost() makes the same description of it again. */
+export function toYaml(host: HostDescription): string {
+  return `${[...head(host), ...iommu(host), ...modules(host), ...groups(host)].join("\n")}\n`;
+}
+
+function head(host: HostDescription): string[] {
+  return [
+    `# A host for uvfio: run programs on it with  uvfio run -m FILE -- PROGRAM`,
+    "# Fields that are left out get defaults; what is said here is all there is.",
+    `name: ${text(host.name)}`,
+    ...(host.description === "" ? [] : [`description: ${text(host.description)}`]),
+    "",
+    "# The kernel release, and whose meaning the request numbers have (mainline, vsva-v1, vsva-v7, rfc-2017).",
+    `kernel: ${text(host.kernel)}`,
+    `api: ${host.api}`,
+    "# x86_64, arm64, ppc64le or s390x; the kernel's page size in bytes.",
+    `arch: ${host.arch}`,
+    `page_size: ${host.pageSize}`,
+    "# What answers on /dev/vfio/vfio (type1, spapr, iommufd), and whether there is a /dev/iommu.",
+    `vfio_container: ${host.vfioContainer}`,
+    `iommufd: ${host.iommufd}`,
+  ];
+}
+
+function iommu({ iommu: unit }: HostDescription): string[] {
+  const { spapr } = unit;
+  return [
+    "",
+    "iommu:",
+    "  # intel-vtd, intel-vtd-sm (scalable mode, first stage), amd-vi, virtio-iommu, arm-smmu-v3, spapr-tce, s390 or none",
+    `  model: ${unit.model}`,
+    "  # First and last IOVA that it translates; instead of the last one: address_bits.",
+    `  aperture_start: ${hex(unit.apertureStart)}`,
+    `  aperture_end: ${hex(unit.apertureLast)}`,
+    "  # A bitmap: bit 12 stands for 4 KiB pages, bit 21 for 2 MiB.",
+    `  page_sizes: ${hex(unit.pageSizes)}`,
+    `  cache_coherent: ${unit.cacheCoherent}`,
+    "  # Without it VFIO wants allow_unsafe_interrupts.",
+    `  interrupt_remapping: ${unit.interruptRemapping}`,
+    ...(spapr
+      ? [
+          "  # powernv8, powernv9, powernv10 or pseries, and what it says about its windows.",
+          `  platform: ${spapr.platform}`,
+          `  dma32_window_start: ${hex(spapr.dma32WindowStart)}`,
+          `  dma32_window_size: ${hex(spapr.dma32WindowSize)}`,
+          `  max_dynamic_windows: ${spapr.maxDynamicWindows}`,
+          `  levels: ${spapr.levels}`,
+        ]
+      : []),
+  ];
+}
+
+function modules({ modules: { vfio, vfioIommuType1, iommufd } }: HostDescription): string[] {
+  return [
+    "",
+    "# Module parameters at boot.",
+    "modules:",
+    "  vfio:",
+    "    # null: the kernel is built without no-IOMMU mode.",
+    `    enable_unsafe_noiommu_mode: ${vfio.enableUnsafeNoiommuMode ?? null}`,
+    "  vfio_iommu_type1:",
+    "    # Mappings that a container may have.",
+    `    dma_entry_limit: ${vfioIommuType1.dmaEntryLimit}`,
+    `    allow_unsafe_interrupts: ${vfioIommuType1.allowUnsafeInterrupts}`,
+    `    disable_hugepages: ${vfioIommuType1.disableHugepages}`,
+    "  iommufd:",
+    `    allow_unsafe_interrupts: ${iommufd.allowUnsafeInterrupts}`,
+  ];
+}
+
+function groups(host: HostDescription): string[] {
+  if (host.groups.length === 0) return ["", "groups: []"];
+  return [
+    "",
+    "# IOMMU groups: id is the number in /dev/vfio. Reserved regions: first and last byte; direct, direct-relaxable, msi or reserved.",
+    "groups:",
+    ...host.groups.flatMap((group, index) => [...(index === 0 ? [] : [""]), ...entry("  ", groupLines(group))]),
+  ];
+}
+
+function groupLines(group: GroupDescription): string[] {
+  return [
+    `id: ${group.id}`,
+    `type: ${text(group.type)}`,
+    ...(group.name === undefined ? [] : [`name: ${text(group.name)}`]),
+    ...(group.iommu === undefined ? [] : ["iommu:", ...ownIommuLines(group.iommu)]),
+    ...regionLines(group.reservedRegions),
+    ...(group.devices.length === 0 ? ["devices: []"] : ["devices:"]),
+    ...group.devices.flatMap((device) => entry("  ", deviceLines(device))),
+  ];
+}
+
+/** Where a group has an IOMMU of its own. */
+function ownIommuLines(unit: IommuDescription): string[] {
+  return [
+    `  aperture_start: ${hex(unit.apertureStart)}`,
+    `  aperture_end: ${hex(unit.apertureLast)}`,
+    `  page_sizes: ${hex(unit.pageSizes)}`,
+    `  cache_coherent: ${unit.cacheCoherent}`,
+    `  interrupt_remapping: ${unit.interruptRemapping}`,
+  ];
+}
+
+function regionLines(regions: readonly ReservedRegionDescription[]): string[] {
+  if (regions.length === 0) return ["reserved_regions: []"];
+  return [
+    "reserved_regions:",
+    ...regions.map(({ start, last, type }) => `  - { start: ${hex(start)}, end: ${hex(last)}, type: ${type} }`),
+  ];
+}
+
+function deviceLines(device: DeviceDescription): string[] {
+  return device.bus === "pci" ? pciLines(device) : mdevLines(device);
+}
+
+function pciLines(device: PciDeviceDescription): string[] {
+  return [
+    `bdf: ${text(device.bdf)}`,
+    ...nameLines(device.name),
+    `id: ${text(`${hexDigits(device.vendor, 4)}:${hexDigits(device.device, 4)}`)}`,
+    `class: 0x${hexDigits(device.class, 6)}`,
+    `revision: 0x${hexDigits(device.revision, 2)}`,
+    `subsystem_id: ${text(`${hexDigits(device.subsystemVendor, 4)}:${hexDigits(device.subsystemDevice, 4)}`)}`,
+    driverLine(device.driver),
+    `model: ${device.model}`,
+    `mmap: ${device.mmap}`,
+    ...(device.bars.length === 0 ? ["bars: []"] : ["bars:"]),
+    ...device.bars.map((bar) => `  - { index: ${bar.index}, size: 0x${bar.size.toString(16)}, type: ${bar.type} }`),
+    ...(device.reservedRegions.length === 0 ? [] : regionLines(device.reservedRegions)),
+    ...(device.config ? configLines(device.config) : []),
+  ];
+}
+
+function mdevLines(device: MdevDeviceDescription): string[] {
+  return [
+    `uuid: ${text(device.uuid)}`,
+    ...nameLines(device.name),
+    `parent: ${text(device.parent)}`,
+    `type: ${text(device.type)}`,
+    `iommu_backed: ${device.iommuBacked}`,
+    driverLine(device.driver),
+    `model: ${device.model}`,
+  ];
+}
+
+function nameLines(name: string): string[] {
+  return name === "" ? [] : [`name: ${text(name)}`];
+}
+
+/** "" is how a file says that no driver is bound; leaving it out would mean the default. */
+function driverLine(driver: string | null): string {
+  return `driver: ${text(driver ?? "")}`;
+}
+
+/** The bytes in hex, folded; the end is often zeros, but they are part of it. */
+function configLines(config: Uint8Array): string[] {
+  const digits = Buffer.from(config).toString("hex");
+  const lines = digits.match(new RegExp(`.{1,${CONFIG_LINE}}`, "g")) ?? [];
+  return ["config: |", ...lines.map((line) => `  ${line}`)];
+}
+
+/** An entry of a list. */
+function entry(indent: string, lines: readonly string[]): string[] {
+  return lines.map((line, index) => `${indent}${index === 0 ? "- " : "  "}${line}`);
+}
+
+/** Plain where YAML cannot take it for anything else, else quoted (JSON strings are YAML). */
+function text(value: string): string {
+  const plain =
+    /^[A-Za-z][A-Za-z0-9_ ./()-]*[A-Za-z0-9_.)]$/.test(value) && !/^(true|false|null|yes|no|on|off)$/i.test(value);
+  return plain ? value : JSON.stringify(value);
+}
+
+function hex(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+function hexDigits(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, "0");
+}

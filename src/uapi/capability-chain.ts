@@ -1,0 +1,93 @@
+import { roundUp, viewOf } from "./layout.ts";
+import { VfioInfoCapHeader } from "./vfio.ts";
+
+/**
+ * The list of capabilities behind an info structure (drivers/vfio/vfio_main.c:vfio_info_cap_add(), vfio_info_cap_shift()):
+ * each begins with a VfioInfoCapHeader whose `next` counts from the start of the info structure.
+ */
+
+/** A capability to be encoded. */
+export interface Capability {
+  readonly id: number;
+  readonly version: number;
+  /** What follows the header. */
+  readonly body: Uint8Array;
+}
+
+/** A capability as it was found. */
+export interface ParsedCapability extends Capability {
+  /** Offset of the header from the start of the info structure. */
+  readonly offset: number;
+  /** As in the header: the offset of the next one, 0 in the last. */
+  readonly next: number;
+}
+
+/** A chain that no kernel would make. */
+export class CapabilityChainError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "CapabilityChainError";
+  }
+}
+
+const HEADER = VfioInfoCapHeader.size;
+/** Headers consist of u16 and u32, so a reader needs no more; a kernel before 6.6 really makes chains that are not 8-aligned. */
+const ALIGNMENT = VfioInfoCapHeader.align;
+
+/**
+ * The bytes of a chain that begins `base` bytes behind the start of the info structure (its cap_offset).
+ * @param padTo8 whether each capability is padded to 8 bytes, as kernels do since 6.6. Before, the 12 bytes of DMA_AVAIL
+ *   left the next one misaligned.
+ */
+export function encodeCapabilityChain(base: number, capabilities: readonly Capability[], padTo8: boolean): Uint8Array {
+  const sizes = capabilities.map(({ body }) => {
+    const size = HEADER + body.length;
+    return padTo8 ? roundUp(size, 8) : size;
+  });
+  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+  const view = viewOf(bytes);
+  let at = 0;
+  capabilities.forEach(({ id, version, body }, i) => {
+    const end = at + sizes[i]!;
+    const next = i === capabilities.length - 1 ? 0 : base + end;
+    VfioInfoCapHeader.write(view, at, { id, version, next });
+    bytes.set(body, at + HEADER);
+    at = end;
+  });
+  return bytes;
+}
+
+/**
+ * Follows a chain through `info`, which begins with the info structure and ends where its argsz says. A capability does not
+ * say how long it is, so its body reaches to the next header above it, or to the end.
+ * @param first the structure's cap_offset; 0 means that there is no chain
+ * @param fixedSize bytes of the info structure itself, where no capability can lie
+ * @throws CapabilityChainError for a header that is outside, misaligned, or visited before
+ */
+export function parseCapabilityChain(info: Uint8Array, first: number, fixedSize: number): ParsedCapability[] {
+  const view = viewOf(info);
+  const found: { offset: number; id: number; version: number; next: number }[] = [];
+  const visited = new Set<number>();
+  for (let offset = first; offset !== 0; ) {
+    check(offset, info.length, fixedSize, visited);
+    visited.add(offset);
+    const header = VfioInfoCapHeader.read(view, offset);
+    found.push({ offset, ...header });
+    offset = header.next;
+  }
+  const starts = [...visited, info.length].sort((a, b) => a - b);
+  const endOf = new Map(starts.map((start, i) => [start, starts[i + 1]!]));
+  return found.map((header) => {
+    const end = endOf.get(header.offset)!;
+    return { ...header, body: info.subarray(Math.min(header.offset + HEADER, end), end) };
+  });
+}
+
+function check(offset: number, length: number, fixedSize: number, visited: Set<number>): void {
+  const where = `capability at offset 0x${offset.toString(16)}`;
+  if (offset < fixedSize)
+    throw new CapabilityChainError(`${where} lies in the ${fixedSize} bytes of the info structure`);
+  if (offset + HEADER > length) throw new CapabilityChainError(`${where} has no room for a header in ${length} bytes`);
+  if (offset % ALIGNMENT !== 0) throw new CapabilityChainError(`${where} is not aligned to ${ALIGNMENT} bytes`);
+  if (visited.has(offset)) throw new CapabilityChainError(`${where} comes twice: the chain is a loop`);
+}

@@ -1,0 +1,40 @@
+import type { IommuUnit } from "../iommu/unit.ts";
+import type { Release } from "../kernel/releases.ts";
+import type { IommuDescription, IommuModel } from "../machine/host-description.ts";
+
+const NAMES: Record<Exclude<IommuModel, "none">, string> = {
+  "intel-vtd": "Intel VT-d",
+  "intel-vtd-sm": "Intel VT-d (first-stage tables)",
+  "amd-vi": "AMD-Vi",
+  "virtio-iommu": "virtio-iommu",
+  "arm-smmu-v3": "Arm SMMUv3",
+  "spapr-tce": "POWER TCE",
+  s390: "s390 PCI IOMMU",
+};
+
+/** The IOMMU of a host as its kernel driver presents it; undefined where there is none. */
+export function unitOf(description: IommuDescription, release: Release): IommuUnit | undefined {
+  const { model } = description;
+  if (model === "none") return undefined;
+  return {
+    label: `${NAMES[model]}, ${description.apertureLast.toString(2).length} address bits`,
+    driver: model,
+    apertureStart: description.apertureStart,
+    apertureLast: description.apertureLast,
+    pageSizes: description.pageSizes,
+    cacheCoherent: description.cacheCoherent,
+    isolatedMsi: description.interruptRemapping,
+    writeImpliesRead: writeImpliesRead(model, release),
+    // recorded: an SMMUv3 without stage 2 says EPERM to nesting, the others have no such operation (g_nested_type)
+    nesting: model === "arm-smmu-v3" ? "EPERM" : "EINVAL",
+  };
+}
+
+/**
+ * Stage-1 tables of Intel and Arm have no write-only entries; VT-d's second stage has, but its driver used the read bit as "present"
+ * for long (recorded in dma_writeonly on all of them).
+ */
+function writeImpliesRead(model: IommuModel, release: Release): boolean {
+  if (model === "intel-vtd-sm" || model === "arm-smmu-v3") return true;
+  return model === "intel-vtd" && !release.has("writeOnlyDenied");
+}

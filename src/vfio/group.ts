@@ -1,0 +1,146 @@
+import type { DmaTarget } from "../iommu/dma-target.ts";
+import { groupLabel, type IommuGroup } from "../iommu/group.ts";
+import { fail } from "../kernel/errors.ts";
+import type { FileDescription } from "../kernel/file-description.ts";
+import type { Task } from "../kernel/task.ts";
+import type { Container } from "./container.ts";
+import type { VfioDevice } from "./device.ts";
+import type { GroupIommufd } from "./iommufd.ts";
+
+/** Who else has drivers bound to devices of a group: decides whether user space may own it. */
+export interface GroupOwnership {
+  /** The device and driver that keep the group from user space, "0000:04:02.0 (uio_pci_generic)"; undefined when nothing does. */
+  hostDriverIn(group: IommuGroup): string | undefined;
+}
+
+/** A device that an iommufd has (vfio_device.iommufd_device). */
+export interface IommufdDevice {
+  readonly iommufd: object;
+  /** Its object's id there. */
+  readonly id: number;
+  /** It was opened through its own node, not through its group (vfio_device_cdev_opened). */
+  readonly ownNode: boolean;
+}
+
+/** An IOMMU group with VFIO drivers bound to devices in it (struct vfio_group). */
+export class VfioGroup {
+  readonly iommuGroup: IommuGroup;
+  readonly devices: VfioDevice[] = [];
+  container: Container | undefined;
+  /** The iommufd that it is in instead of a container. */
+  iommufd: GroupIommufd | undefined;
+  /** What an iommufd attached it to. */
+  translation: DmaTarget | undefined;
+  /** Device files open through this group. */
+  openDevices = 0;
+  /** The group file is open, or a device file that was opened through it is: one user at a time. */
+  isOpen = false;
+  /** Devices of it that an iommufd has, by name. */
+  readonly inIommufd = new Map<string, IommufdDevice>();
+  /** The last driver let go while the group file was open. */
+  isGone = false;
+  readonly #ownership: GroupOwnership;
+  /** For devices opened through an iommufd: what their last close calls. */
+  readonly #closers = new Map<VfioDevice, () => void>();
+  #owner: object | undefined;
+  #claims = 0;
+
+  constructor(iommuGroup: IommuGroup, ownership: GroupOwnership) {
+    this.iommuGroup = iommuGroup;
+    this.#ownership = ownership;
+  }
+
+  get label(): string {
+    return `group ${this.iommuGroup.id}`;
+  }
+
+  /** Whether it is in a container, or in an iommufd in its place (vfio_group_has_iommu). */
+  get isInContainer(): boolean {
+    return this.container !== undefined || this.iommufd !== undefined;
+  }
+
+  /** Where DMA of its devices goes now. */
+  get dma(): DmaTarget | undefined {
+    return this.container?.backend?.dma ?? this.translation;
+  }
+
+  /** Whether a device is open through its own node: then the group itself cannot be opened (cdev_device_open_cnt). */
+  get hasOpenNodes(): boolean {
+    for (const { ownNode } of this.inIommufd.values()) if (ownNode) return true;
+    return false;
+  }
+
+  /** Whether user space owns the group's DMA. */
+  get isClaimed(): boolean {
+    return this.#owner !== undefined;
+  }
+
+  isOwnedBy(owner: object): boolean {
+    return this.#owner === owner;
+  }
+
+  /** Whether user space may own the group now (iommu_group_dma_owner_claimed). */
+  get isViable(): boolean {
+    if (this.iommuGroup.kind !== "iommu") return true;
+    return !this.isClaimed && this.#ownership.hostDriverIn(this.iommuGroup) === undefined;
+  }
+
+  /**
+   * Takes the group for a container or an iommufd, or says who has it (iommu_group_claim_dma_owner, iommu_device_claim_dma_owner). An owner may
+   * take it several times. EPERM, EINVAL.
+   */
+  claim(owner: object, directRegionsRefused: boolean): void {
+    if (this.iommuGroup.kind !== "iommu") return;
+    if (this.#owner !== undefined) {
+      if (this.#owner !== owner) fail("EPERM", `${this.label} belongs to another container or iommufd`);
+      this.#claims++;
+      return;
+    }
+    const driver = this.#ownership.hostDriverIn(this.iommuGroup);
+    if (driver !== undefined) {
+      fail("EPERM", `${this.label} is not viable: ${driver} belongs to the host; unbind it or bind it to vfio-pci`);
+    }
+    const direct = this.iommuGroup.reservedRegions.find((region) => region.type === "direct");
+    if (direct && directRegionsRefused) {
+      fail(
+        "EINVAL",
+        `firmware needs 0x${direct.start.toString(16)}-0x${direct.last.toString(16)} of ${groupLabel(this.iommuGroup)} mapped 1:1 (reserved region of type direct), so that it cannot be given to user space`,
+      );
+    }
+    this.#owner = owner;
+    this.#claims = 1;
+  }
+
+  /** Gives back what claim() took. */
+  unclaim(owner: object): void {
+    if (this.#owner !== owner || --this.#claims > 0) return;
+    this.#owner = undefined;
+  }
+
+  /** Lets the container go that it is in. An iommufd goes with the group's file only, or when it is told to. */
+  leaveContainer(): void {
+    this.container?.detach(this);
+  }
+
+  leaveIommufd(): void {
+    this.iommufd?.letGo(this);
+    this.iommufd = undefined;
+  }
+
+  /** Opens a device through an iommufd: with the first open it is bound and attached, with the last close that ends. */
+  openThroughIommufd(task: Task, iommufd: GroupIommufd, device: VfioDevice): FileDescription {
+    if (!device.isOpen) this.#closers.set(device, iommufd.openDevice(task, this, device));
+    return device.open(task, () => {
+      if (device.isOpen) return;
+      this.#closers.get(device)?.();
+      this.#closers.delete(device);
+    });
+  }
+
+  /** The group file and all device files opened through it are closed. */
+  lastFileClosed(): void {
+    this.leaveContainer();
+    this.leaveIommufd();
+    this.isOpen = false;
+  }
+}

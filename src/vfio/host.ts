@@ -1,0 +1,268 @@
+import type { IommuGroup } from "../iommu/group.ts";
+import { fail, KernelError } from "../kernel/errors.ts";
+import type { FileDescription } from "../kernel/file-description.ts";
+import type { FileTree } from "../kernel/file-tree.ts";
+import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
+import { ModuleParameters } from "../kernel/module-parameters.ts";
+import { Release } from "../kernel/releases.ts";
+import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
+import { deviceNodes, isVfioDriver, vfioDevices } from "../machine/device-nodes.ts";
+import { deviceName } from "../machine/find-device.ts";
+import {
+  DEFAULT_PASID_QUOTA,
+  type DeviceDescription,
+  type GroupDescription,
+  type HostDescription,
+} from "../machine/host-description.ts";
+import { sysfsTree } from "../machine/sysfs-tree.ts";
+import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
+import type { IommuDriver } from "./backend.ts";
+import { Container } from "./container.ts";
+import { unitOf } from "./describe-unit.ts";
+import type { VfioDevice } from "./device.ts";
+import { createDevice } from "./devices.ts";
+import { DriverBinding, isHostDriver } from "./driver-binding.ts";
+import { VfioGroup } from "./group.ts";
+import { GroupFile } from "./group-file.ts";
+import type { IommufdHost, IommufdNodes } from "./iommufd.ts";
+import { MediatedDevices } from "./mediated/mediated-devices.ts";
+import type { ModelContext } from "./model-context.ts";
+import type { ModelWatch } from "./model-watch.ts";
+import { NestingHardware } from "./nesting/nesting-hardware.ts";
+import { NoIommuDriver } from "./noiommu.ts";
+import { PciDevices } from "./pci/pci-devices.ts";
+import { SpaprDriver } from "./spapr/driver.ts";
+import { Type1Driver } from "./type1/driver.ts";
+
+const CONTAINER_NODE = "/dev/vfio/vfio";
+const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
+const IOMMUFD_NODE = /^\/dev\/(iommu$|vfio\/devices\/)/;
+const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
+
+export interface HostOptions {
+  /** Where warnings go: what a person should know although a call succeeded. */
+  readonly onWarning?: (message: string) => void;
+  /** Who hears what devices do by themselves. */
+  readonly watch?: ModelWatch;
+}
+
+/**
+ * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them through. Without iommufd:
+ * iommufd/host.ts has the whole.
+ */
+export class Host implements HostKernel {
+  readonly description: HostDescription;
+  readonly tree: FileTree;
+  readonly parameters = new ModuleParameters();
+  readonly binding: DriverBinding;
+  parameterReader?: (path: string) => string | undefined;
+  readonly #context: ModelContext;
+  readonly #pci: PciDevices;
+  readonly #mediated: MediatedDevices;
+  readonly #drivers: readonly IommuDriver[];
+  readonly #iommuGroups = new Map<number, IommuGroup>();
+  readonly #groups = new Map<number, VfioGroup>();
+  readonly #iommufd: IommufdNodes | undefined;
+  readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
+
+  /** @param iommufd makes the part that serves iommufd's nodes, on a host that has them */
+  constructor(description: HostDescription, options: HostOptions = {}, iommufd?: (host: IommufdHost) => IommufdNodes) {
+    this.description = description;
+    this.tree = sysfsTree(description);
+    const warnings = new Set<string>();
+    this.#context = {
+      release: new Release(description.kernel),
+      pageSize: description.pageSize,
+      numberParameter: (name) => this.#parameter(name),
+      booleanParameter: (name) => this.#parameter(name) !== 0,
+      watch: options.watch,
+      warn: (message) => {
+        if (warnings.has(message)) return;
+        warnings.add(message);
+        options.onWarning?.(message);
+      },
+    };
+    this.#pci = new PciDevices(description, this.#context);
+    this.#mediated = new MediatedDevices(description, this.#context);
+    this.#defineParameters();
+    this.#drivers = this.#loadDrivers();
+    this.binding = new DriverBinding({
+      binding: (device, driver) => this.#refuseBinding(device, driver),
+      bound: (device, driver) => this.#bound(device, driver),
+      unbound: (device, driver) => this.#unbound(device, driver),
+    });
+    for (const group of description.groups) this.#addGroup(group);
+    if (description.iommufd && this.#context.release.has("iommufd")) {
+      this.#iommufd = iommufd?.({ context: this.#context, deviceAt: (index) => this.#deviceAt(index) });
+    }
+  }
+
+  /** How this host's architecture encodes request numbers. */
+  get ioctlEncoding(): IoctlEncoding {
+    return this.description.arch === "ppc64le" ? "powerpc" : "plain";
+  }
+
+  plainRequest(request: number): number {
+    return plainRequest(request, this.ioctlEncoding) ?? request;
+  }
+
+  deviceNodes(): readonly DeviceNode[] {
+    return deviceNodes(this.description).filter((node) => {
+      const match = GROUP_NODE.exec(node.path);
+      if (match) return this.#groups.has(Number(match[2]));
+      return IOMMUFD_NODE.test(node.path) ? (this.#iommufd?.isThere(node) ?? false) : true;
+    });
+  }
+
+  open(task: Task, path: string, _flags: number): FileDescription {
+    if (this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
+    const served = this.#iommufd?.open(task, path);
+    if (served) return served;
+    if (path === CONTAINER_NODE && this.description.vfioContainer !== "iommufd")
+      return new Container(this.#context, this.#drivers);
+    const match = GROUP_NODE.exec(path);
+    const group = match ? this.#groups.get(Number(match[2])) : undefined;
+    const isNamed = group && (match![1] !== undefined) === (group.iommuGroup.kind === "noiommu");
+    if (!isNamed) fail("ENOENT", `${path} is not on this host`);
+    if (task.euid !== 0 && !task.capable(CAP_DAC_OVERRIDE)) fail("EACCES", `${path} has mode 0600 and is root's`);
+    if (group.iommuGroup.kind === "noiommu" && !task.capable(CAP_SYS_RAWIO)) {
+      fail("EPERM", `${group.label} has no IOMMU: its devices reach all memory, which takes CAP_SYS_RAWIO`);
+    }
+    if (group.hasOpenNodes) fail("EBUSY", `devices of ${group.label} are open through their own nodes`);
+    if (group.isOpen)
+      fail("EBUSY", `${group.label} is open already, itself or through a device file: one user at a time`);
+    return new GroupFile(group);
+  }
+
+  /** The IOMMU group of a device by its name (BDF or UUID). */
+  groupOf(device: string): number | undefined {
+    return this.#descriptions.get(device)?.group;
+  }
+
+  /** A device by its number among those that VFIO had at boot; undefined when it has none of that number now. */
+  #deviceAt(index: number): { readonly device: VfioDevice; readonly group: VfioGroup } | undefined {
+    const found = vfioDevices(this.description)[index];
+    if (!found || found.index !== index || !this.#context.release.has("deviceNodes")) return undefined;
+    const group = this.#groups.get(found.group.id);
+    const device = group?.devices.find(({ name }) => name === deviceName(found.device));
+    // no-IOMMU groups' devices have no nodes of their own
+    return group && device && group.iommuGroup.kind !== "noiommu" ? { device, group } : undefined;
+  }
+
+  #loadDrivers(): readonly IommuDriver[] {
+    const { vfioContainer, iommu } = this.description;
+    const drivers: IommuDriver[] = [
+      vfioContainer === "spapr"
+        ? new SpaprDriver(this.#context, iommu)
+        : new Type1Driver(this.#context, this.#nesting()),
+    ];
+    // the parameter exists exactly where the kernel was built with no-IOMMU mode
+    if (this.parameters.has(NOIOMMU_PARAMETER)) drivers.push(new NoIommuDriver(this.#context, NOIOMMU_PARAMETER));
+    return drivers;
+  }
+
+  /** What the proposals' containers share; undefined on a mainline host, or one whose container is not type1. */
+  #nesting(): NestingHardware | undefined {
+    const { api, vfioContainer } = this.description;
+    return api === "mainline" || vfioContainer !== "type1" ? undefined : new NestingHardware(this.description, api);
+  }
+
+  #defineParameters(): void {
+    const { vfioIommuType1, iommufd } = this.description.modules;
+    const { parameters } = this;
+    // vfio_iommu_type1.c: module_param_named(..., S_IRUGO | S_IWUSR) for all of them; not built where iommufd is the container
+    if (this.description.vfioContainer !== "iommufd") {
+      if (this.#context.release.has("dmaEntryLimit")) {
+        parameters.define("vfio_iommu_type1/dma_entry_limit", "uint", vfioIommuType1.dmaEntryLimit, true);
+      }
+      parameters.define("vfio_iommu_type1/allow_unsafe_interrupts", "bool", vfioIommuType1.allowUnsafeInterrupts, true);
+      parameters.define("vfio_iommu_type1/disable_hugepages", "bool", vfioIommuType1.disableHugepages, true);
+      if (this.description.api !== "mainline") {
+        parameters.define("vfio_iommu_type1/pasid_quota", "uint", DEFAULT_PASID_QUOTA, true);
+      }
+    }
+    if (this.description.iommufd) {
+      parameters.define("iommufd/allow_unsafe_interrupts", "bool", iommufd.allowUnsafeInterrupts, true);
+    }
+    const { enableUnsafeNoiommuMode } = this.description.modules.vfio;
+    if (enableUnsafeNoiommuMode !== undefined)
+      parameters.define(NOIOMMU_PARAMETER, "bool", enableUnsafeNoiommuMode, true);
+  }
+
+  /** A parameter's value now: what a program wrote into the transport's file counts when the kernel would have taken it. */
+  #parameter(name: string): number {
+    const [module, parameter] = name.split("/");
+    const written = this.parameterReader?.(`${module}/parameters/${parameter}`);
+    if (written !== undefined && written !== this.parameters.text(name)) {
+      try {
+        this.parameters.write(name, written);
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        this.#context.warn(`/sys/module/${module}/parameters/${parameter} is ignored: ${error.reason}`);
+      }
+    }
+    return this.parameters.get(name);
+  }
+
+  #addGroup(group: GroupDescription): void {
+    const unit = unitOf(group.iommu ?? this.description.iommu, this.#context.release);
+    const emulated = group.devices.some((device) => device.bus === "mdev" && !device.iommuBacked);
+    const kind = emulated ? "emulated" : unit ? "iommu" : "noiommu";
+    this.#iommuGroups.set(group.id, {
+      id: group.id,
+      kind,
+      unit: kind === "iommu" ? unit : undefined,
+      reservedRegions: group.reservedRegions,
+      deviceNames: group.devices.map(deviceName),
+    });
+    for (const device of group.devices) {
+      const name = deviceName(device);
+      this.#descriptions.set(name, { device, group: group.id });
+      this.binding.add(name, device.driver ?? undefined);
+      if (device.driver !== null) this.#bound(name, device.driver);
+    }
+  }
+
+  /** A host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
+  #refuseBinding(device: string, driver: string): void {
+    const group = this.#groups.get(this.#descriptions.get(device)!.group);
+    if (isHostDriver(driver) && group?.isClaimed) {
+      fail("EINVAL", `${driver} cannot have ${device}: ${group.label} belongs to user space`);
+    }
+  }
+
+  #bound(name: string, driver: string): void {
+    if (!isVfioDriver(driver)) return;
+    const { device, group: id } = this.#descriptions.get(name)!;
+    const group = this.#groups.get(id) ?? new VfioGroup(this.#iommuGroups.get(id)!, this.#ownership);
+    this.#groups.set(id, group);
+    group.devices.push(createDevice(device, group, this.#pci, this.#mediated));
+  }
+
+  #unbound(name: string, driver: string): void {
+    if (!isVfioDriver(driver)) return;
+    const id = this.#descriptions.get(name)!.group;
+    const group = this.#groups.get(id)!;
+    const index = group.devices.findIndex((device) => device.name === name);
+    if (group.devices[index]!.isOpen) {
+      fail("EBUSY", `${name} is open; a kernel would wait here until it is closed`);
+    }
+    group.devices.splice(index, 1);
+    this.#pci.unbind(name);
+    if (group.devices.length > 0) return;
+    // the last driver gone takes the group's node with it, also from under who has it open
+    group.leaveContainer();
+    group.isGone = true;
+    this.#groups.delete(id);
+  }
+
+  readonly #ownership = {
+    hostDriverIn: (group: IommuGroup): string | undefined => {
+      for (const name of group.deviceNames) {
+        const driver = this.binding.driverOf(name);
+        if (isHostDriver(driver)) return `${name} (${driver})`;
+      }
+      return undefined;
+    },
+  };
+}

@@ -1,0 +1,39 @@
+import { FileDescription } from "../kernel/file-description.ts";
+import type { DeviceNode } from "../kernel/host-kernel.ts";
+import type { Task } from "../kernel/task.ts";
+import type { VfioDevice } from "./device.ts";
+import type { VfioGroup } from "./group.ts";
+import type { ModelContext } from "./model-context.ts";
+
+/** An iommufd as a group uses it in the place of a container (drivers/vfio/iommufd.c). src/iommufd has the only kind. */
+export interface GroupIommufd {
+  /** VFIO_GROUP_SET_CONTAINER. The group keeps it until it lets go. Throws EINVAL. */
+  take(group: VfioGroup): void;
+  letGo(group: VfioGroup): void;
+  /**
+   * A device of the group is opened, and was not open before: it is bound and attached.
+   * @returns for its last close
+   * @throws KernelError EPERM, EINVAL, EADDRINUSE, EFAULT, ENOMEM
+   */
+  openDevice(task: Task, group: VfioGroup, device: VfioDevice): () => void;
+}
+
+/** An open /dev/iommu, or the /dev/vfio/vfio of a host where it stands for VFIO's container. */
+export abstract class IommufdDescription extends FileDescription {
+  override readonly kind = "iommufd";
+  abstract readonly forGroups: GroupIommufd;
+}
+
+/** What a host gives to the part that serves its iommufd nodes. */
+export interface IommufdHost {
+  readonly context: ModelContext;
+  /** A device by N in /dev/vfio/devices/vfioN; undefined when no VFIO driver has it. */
+  deviceAt(index: number): { readonly device: VfioDevice; readonly group: VfioGroup } | undefined;
+}
+
+/** Serves /dev/iommu, the devices' own nodes, and /dev/vfio/vfio in the place of VFIO. */
+export interface IommufdNodes {
+  /** Undefined for nodes that are not its own. Throws as HostKernel.open(). */
+  open(task: Task, path: string): FileDescription | undefined;
+  isThere(node: DeviceNode): boolean;
+}

@@ -1,0 +1,72 @@
+import type { MediatedMemory, PinnedPage } from "../../devices/mediated/mediated-model.ts";
+import { fail } from "../../kernel/errors.ts";
+import type { Task } from "../../kernel/task.ts";
+import type { DmaUnmapListener, MediatedAccess } from "../backend.ts";
+import type { VfioGroup } from "../group.ts";
+
+/**
+ * What a mediated device's driver reaches memory through: the container that its group is in while the device is open. It works in the
+ * context of whoever calls it.
+ */
+export class GroupMemory implements MediatedMemory {
+  readonly pageSize: number;
+  readonly #group: VfioGroup;
+  #caller: Task | undefined;
+  /** The container cannot change while the device is open. */
+  #access: MediatedAccess | undefined;
+
+  constructor(group: VfioGroup, pageSize: number) {
+    this.#group = group;
+    this.pageSize = pageSize;
+  }
+
+  /** The device is opened: from now on its driver hears of mappings that go (vfio_device_container_register). */
+  attach(listener: DmaUnmapListener | undefined): void {
+    this.#access = this.#group.container?.backend?.mediated;
+    if (listener) this.#access?.register(listener);
+  }
+
+  detach(listener: DmaUnmapListener | undefined): void {
+    if (listener) this.#access?.unregister(listener);
+    this.#access = undefined;
+  }
+
+  /** Does something on behalf of a caller. */
+  during<T>(caller: Task, call: () => T): T {
+    this.#caller = caller;
+    try {
+      return call();
+    } finally {
+      this.#caller = undefined;
+    }
+  }
+
+  pin(iova: bigint, pages: number, write: boolean): readonly PinnedPage[] {
+    return this.#reach().pinPages(this.#caller, this.#group, iova, pages, write);
+  }
+
+  unpin(iova: bigint, pages: number): void {
+    this.#access?.unpinPages(iova, pages);
+  }
+
+  read(iova: bigint, into: Uint8Array): void {
+    this.#reach().read(this.#caller, iova, into);
+  }
+
+  write(iova: bigint, from: Uint8Array): void {
+    this.#reach().write(this.#caller, iova, from);
+  }
+
+  #reach(): MediatedAccess {
+    const { container, label } = this.#group;
+    return (
+      this.#access ??
+      fail(
+        "ENOTTY",
+        container
+          ? `${label} is in a ${container.backend?.name} container, which has no memory for mediated devices`
+          : `${label} is in an iommufd, through which mediated devices do not reach memory in this model`,
+      )
+    );
+  }
+}

@@ -1,0 +1,94 @@
+import { createMediated, type MediatedFunction } from "../../devices/mediated/create-mediated.ts";
+import { PciTopology } from "../../devices/pci/topology.ts";
+import type { IommuGroup } from "../../iommu/group.ts";
+import type { FileDescription } from "../../kernel/file-description.ts";
+import type { Task } from "../../kernel/task.ts";
+import type { HostDescription, MdevDeviceDescription } from "../../machine/host-description.ts";
+import type { DmaUnmapListener } from "../backend.ts";
+import type { VfioDevice } from "../device.ts";
+import type { VfioGroup } from "../group.ts";
+import type { ModelContext } from "../model-context.ts";
+import { OpenDevice } from "../pci/open-device.ts";
+import { type PciContext, pciContext } from "../pci/pci-context.ts";
+import { AuxTarget } from "./aux-target.ts";
+import { MediatedDeviceFile } from "./device-file.ts";
+import { GroupMemory } from "./group-memory.ts";
+
+/** The mediated devices of a host. */
+export class MediatedDevices {
+  readonly #host: HostDescription;
+  readonly #context: PciContext;
+
+  constructor(host: HostDescription, context: ModelContext) {
+    this.#host = host;
+    this.#context = pciContext(host, context);
+  }
+
+  /**
+   * The driver of a mediated device takes it (its probe: vfio_register_emulated_iommu_dev).
+   *
+   * On a host that speaks a proposal with PASIDs it can also do DMA through the IOMMU: without a PASID by the one that its aux domain has.
+   * A device that is not backed by an IOMMU (`iommu_backed`) reaches nothing so.
+   */
+  bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
+    const memory = new GroupMemory(group, this.#context.pageSize);
+    const made = createMediated(this.#host, description, memory, this.#context.warn);
+    if (this.#host.api !== "mainline") made.target.dma = new AuxTarget(made.target.name, () => group.dma);
+    return new MediatedDevice(made, group.iommuGroup, memory, this.#context);
+  }
+}
+
+/** A mediated device that shows itself as a PCI function. */
+class MediatedDevice implements VfioDevice {
+  readonly iommuGroup: IommuGroup;
+  readonly #made: MediatedFunction;
+  readonly #listener: DmaUnmapListener | undefined;
+  readonly #memory: GroupMemory;
+  readonly #context: PciContext;
+  /** While any file for it is open. */
+  #state: OpenDevice | undefined;
+  #openCount = 0;
+
+  constructor(made: MediatedFunction, iommuGroup: IommuGroup, memory: GroupMemory, context: PciContext) {
+    const { dmaUnmap } = made;
+    this.#made = made;
+    this.iommuGroup = iommuGroup;
+    this.#memory = memory;
+    this.#context = context;
+    this.#listener = dmaUnmap && { dmaUnmap };
+  }
+
+  get name(): string {
+    return this.#made.target.name;
+  }
+
+  get isOpen(): boolean {
+    return this.#openCount > 0;
+  }
+
+  matches(wanted: string): boolean {
+    return wanted === this.name;
+  }
+
+  open(_task: Task, released: () => void): FileDescription {
+    this.#state ??= this.#firstOpen();
+    this.#openCount++;
+    return new MediatedDeviceFile(this.#state, this.#memory, () => {
+      if (--this.#openCount === 0) this.#lastClose();
+      released();
+    });
+  }
+
+  #firstOpen(): OpenDevice {
+    const { target } = this.#made;
+    this.#memory.attach(this.#listener);
+    return new OpenDevice(target, new PciTopology(new Map([[target.name, target]])), this.#context, "mediated");
+  }
+
+  /** The driver resets the device, which gives back all that it holds, and only then stops to hear of mappings. */
+  #lastClose(): void {
+    this.#state!.close();
+    this.#state = undefined;
+    this.#memory.detach(this.#listener);
+  }
+}

@@ -1,0 +1,16 @@
+import type { Release } from "../kernel/releases.ts";
+import type { ModelWatch } from "./model-watch.ts";
+
+/** What the parts of a booted host share. */
+export interface ModelContext {
+  readonly release: Release;
+  /** The host kernel's PAGE_SIZE in bytes. */
+  readonly pageSize: number;
+  /** A module parameter's value now, e.g. "vfio_iommu_type1/dma_entry_limit". */
+  numberParameter(name: string): number;
+  booleanParameter(name: string): boolean;
+  /** Something a person should know although the call succeeded: a kernel defect that shows, a parameter that is ignored. */
+  warn(message: string): void;
+  /** Who watches what devices do; nobody, as a rule. */
+  readonly watch?: ModelWatch | undefined;
+}

@@ -1,0 +1,39 @@
+import type { DmaFault, DmaTarget } from "../iommu/dma-target.ts";
+
+/** Hears what devices do by themselves, where no call of a program shows it. Tracing, fault injection and the sanitizer are written with it. */
+export interface ModelWatch {
+  /** A device is about to access memory. A text refuses that: the access faults with it as the reason. */
+  dma?(device: string, write: boolean, iova: bigint, length: number): string | undefined;
+  /** The access is over. */
+  dmaDone?(device: string, write: boolean, iova: bigint, length: number, fault: DmaFault | undefined): void;
+  /** A program has written a register that it has mapped; the device has not heard of it yet. `offset` is bytes into the region. */
+  registerWritten?(device: string, region: number, offset: number, width: number, value: bigint): void;
+}
+
+/** Where a device's accesses go, with somebody who watches them. */
+export class WatchedTarget implements DmaTarget {
+  readonly #device: string;
+  readonly #target: DmaTarget;
+  readonly #watch: ModelWatch;
+
+  constructor(device: string, target: DmaTarget, watch: ModelWatch) {
+    this.#device = device;
+    this.#target = target;
+    this.#watch = watch;
+  }
+
+  read(iova: bigint, into: Uint8Array): DmaFault | undefined {
+    const reason = this.#watch.dma?.(this.#device, false, iova, into.length);
+    if (reason !== undefined) into.fill(0);
+    const fault = reason === undefined ? this.#target.read(iova, into) : { iova, reason };
+    this.#watch.dmaDone?.(this.#device, false, iova, into.length, fault);
+    return fault;
+  }
+
+  write(iova: bigint, from: Uint8Array): DmaFault | undefined {
+    const reason = this.#watch.dma?.(this.#device, true, iova, from.length);
+    const fault = reason === undefined ? this.#target.write(iova, from) : { iova, reason };
+    this.#watch.dmaDone?.(this.#device, true, iova, from.length, fault);
+    return fault;
+  }
+}

@@ -1,0 +1,38 @@
+import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
+import { fail, hex } from "../../kernel/errors.ts";
+import {
+  IOMMU_SVA_VTD_GPASID_EAFE,
+  IOMMU_SVA_VTD_GPASID_SRE,
+  IOMMU_SVA_VTD_GPASID_WPE,
+} from "../../uapi/iommu-v510.ts";
+import type { FirstLevelBinding } from "./nesting-container.ts";
+
+const KNOWN = BigInt(IOMMU_SVA_VTD_GPASID_SRE | IOMMU_SVA_VTD_GPASID_EAFE | IOMMU_SVA_VTD_GPASID_WPE);
+
+/**
+ * What a guest's description of its table means to the IOMMU. EINVAL for an address width that there is not, a misaligned root, or flags that
+ * the IOMMU does not have (memory types: PCD, PWT, EMTE, CD).
+ * @param flags IOMMU_SVA_VTD_GPASID_*
+ */
+export function guestTable(root: bigint, addressWidth: number, flags: bigint): FirstLevelBinding {
+  if (addressWidth !== 48 && addressWidth !== 57) {
+    fail("EINVAL", `addr_width is ${addressWidth}; tables have 48 bits (4 levels) or 57 (5 levels)`);
+  }
+  if (root & 0xfffn) fail("EINVAL", `the page table's address ${hex(root)} is not a multiple of 0x1000`);
+  if (flags & ~KNOWN) {
+    fail(
+      "EINVAL",
+      `VT-d flags ${hex(flags & ~KNOWN)} are not supported here (known: SRE, EAFE, WPE, together ${hex(KNOWN)})`,
+    );
+  }
+  const has = (flag: number) => (flags & BigInt(flag)) !== 0n;
+  const table: FirstLevelTable = {
+    root,
+    levels: addressWidth === 57 ? 5 : 4,
+    writeProtect: has(IOMMU_SVA_VTD_GPASID_WPE),
+    noExecute: true,
+    smep: false,
+    extendedAccessed: has(IOMMU_SVA_VTD_GPASID_EAFE),
+  };
+  return { table, supervisor: has(IOMMU_SVA_VTD_GPASID_SRE) };
+}

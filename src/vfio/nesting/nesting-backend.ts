@@ -1,0 +1,107 @@
+import type { DmaTarget } from "../../iommu/dma-target.ts";
+import { fail } from "../../kernel/errors.ts";
+import type { Task } from "../../kernel/task.ts";
+import type { Word } from "../../kernel/word.ts";
+import type { Capability } from "../../uapi/capability-chain.ts";
+import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
+import type { IommuBackend, MediatedAccess } from "../backend.ts";
+import type { VfioGroup } from "../group.ts";
+import type { Type1Iommu } from "../type1/iommu.ts";
+import { nestingCapability } from "./info-capability.ts";
+import { iommuOp } from "./iommu-op.ts";
+import { NestingContainer } from "./nesting-container.ts";
+import { NestingDma } from "./nesting-dma.ts";
+import type { NestingHardware } from "./nesting-hardware.ts";
+import { opCapability } from "./op-support.ts";
+import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
+
+/** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
+export class NestingBackend implements IommuBackend {
+  readonly name = "type1";
+  readonly mediated: MediatedAccess;
+  readonly dma: DmaTarget;
+  readonly #inner: IommuBackend;
+  readonly #iommu: Type1Iommu;
+  readonly container: NestingContainer;
+  /** Opened as VFIO_TYPE1_NESTING_IOMMU. */
+  readonly #isNesting: boolean;
+
+  constructor(inner: IommuBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean) {
+    this.#inner = inner;
+    this.#iommu = iommu;
+    this.#isNesting = isNesting;
+    this.container = new NestingContainer(hardware, iommu, inner.dma!);
+    this.mediated = inner.mediated!;
+    this.dma = new NestingDma(inner.dma!, this.container);
+    if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))
+      iommu.proposedCapabilities = () => this.#capabilities();
+  }
+
+  attach(task: Task, group: VfioGroup): void {
+    if (this.#isNesting) this.#refuse(group);
+    this.#inner.attach(task, group);
+    this.container.attached(group);
+  }
+
+  detach(group: VfioGroup): void {
+    this.container.detaching(group);
+    this.#inner.detach(group);
+    this.container.secondLevelChanged();
+  }
+
+  ioctl(task: Task, request: number, arg: Word): number {
+    const answer = this.#proposed(task, request, arg);
+    if (answer !== undefined) return answer;
+    try {
+      return this.#inner.ioctl(task, request, arg);
+    } finally {
+      // also when it failed half way: mappings may be gone all the same
+      if (request === VFIO_IOMMU_UNMAP_DMA) this.container.secondLevelChanged();
+    }
+  }
+
+  checkExtension(extension: Word): number {
+    return this.#inner.checkExtension(extension);
+  }
+
+  release(): void {
+    this.container.release();
+    this.#inner.release();
+  }
+
+  #proposed(task: Task, request: number, arg: Word): number | undefined {
+    const { context } = this.#iommu;
+    const container = this.container;
+    switch (container.hardware.profile) {
+      case "vsva-v1":
+        return this.#isNesting ? vsvaV1(container, context, task, request, arg) : undefined;
+      case "vsva-v7":
+        return this.#isNesting ? vsvaV7(container, context, task, request, arg) : undefined;
+      case "rfc-2017":
+        return iommuOp(container, task, request, arg);
+    }
+  }
+
+  /** Nesting wants an IOMMU that has it; in v7 a nesting container holds one group. */
+  #refuse(group: VfioGroup): void {
+    const { unit } = group.iommuGroup;
+    if (unit && unit.driver !== "intel-vtd-sm") {
+      fail(
+        unit.nesting,
+        `${unit.label} of ${group.label} cannot nest translations (VFIO_TYPE1_NESTING_IOMMU); a host with the IOMMU intel-vtd-sm can`,
+      );
+    }
+    if (this.container.hardware.profile === "vsva-v7" && this.container.groups.length > 0) {
+      fail(
+        "EINVAL",
+        `a nesting container of vsva-v7 holds one group, and ${this.container.groups[0]!.label} is here already`,
+      );
+    }
+  }
+
+  /** What there is to tell is known once a group is attached. */
+  #capabilities(): readonly Capability[] {
+    if (this.container.hardware.profile === "rfc-2017") return [opCapability(this.container)];
+    return this.#iommu.domains.length > 0 ? [nestingCapability()] : [];
+  }
+}

@@ -1,0 +1,152 @@
+import { fail, hex } from "../../kernel/errors.ts";
+import {
+  type Doorbell,
+  FileDescription,
+  type MappedObject,
+  type MmapRequest,
+  type SharedMemory,
+} from "../../kernel/file-description.ts";
+import type { Task } from "../../kernel/task.ts";
+import type { Word } from "../../kernel/word.ts";
+import {
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_NUM_REGIONS,
+  VFIO_PCI_ROM_REGION_INDEX,
+} from "../../uapi/vfio-device.ts";
+import { VFIO_DEVICE_FEATURE } from "../../uapi/vfio-feature.ts";
+import {
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+  VFIO_DEVICE_IOEVENTFD,
+  VFIO_DEVICE_PCI_HOT_RESET,
+} from "../../uapi/vfio-pci.ts";
+import { commonRequest } from "./common-requests.ts";
+import { deviceFeature } from "./feature.ts";
+import { getHotResetInfo, type HotResetSurroundings, hotReset } from "./hot-reset.ts";
+import { ioeventfd } from "./ioeventfd.ts";
+import { MappedRegion } from "./mapped-region.ts";
+import type { OpenDevice } from "./open-device.ts";
+import { isMappable, regionOffset, splitOffset } from "./region.ts";
+import { accessRegion } from "./region-access.ts";
+import { SharedRegions } from "./shared-regions.ts";
+
+/** An open PCI device. All files that are open for it show the same device. */
+export class PciDeviceFile extends FileDescription {
+  override readonly kind = "device";
+  override readonly label: string;
+  readonly #device: OpenDevice;
+  readonly #around: HotResetSurroundings;
+  readonly #released: () => void;
+  #shared: SharedRegions | undefined;
+  #configKnown = false;
+
+  constructor(device: OpenDevice, around: HotResetSurroundings, released: () => void) {
+    super();
+    this.label = `device ${device.target.name}`;
+    this.#device = device;
+    this.#around = around;
+    this.#released = released;
+  }
+
+  override get memorySize(): number {
+    return regionOffset(VFIO_PCI_NUM_REGIONS);
+  }
+
+  override attachMemory(memory: SharedMemory): void {
+    this.#shared = new SharedRegions(this.#device, memory);
+    this.#device.shared.add(this.#shared);
+  }
+
+  override get doorbells(): readonly Doorbell[] {
+    return this.#shared?.doorbells() ?? [];
+  }
+
+  override ringDoorbell(offset: number): void {
+    this.#shared?.poll(offset);
+  }
+
+  override pollMemory(): boolean {
+    return this.#device.pollShared();
+  }
+
+  override ioctl(task: Task, request: number, arg: Word): number {
+    const device = this.#device;
+    device.pollShared();
+    try {
+      return this.#request(device, task, request, arg);
+    } finally {
+      device.showShared();
+    }
+  }
+
+  override read(task: Task, address: Word, count: number, offset: Word): number {
+    return accessRegion(this.#device, task, address, count, offset, false);
+  }
+
+  override write(task: Task, address: Word, count: number, offset: Word): number {
+    return accessRegion(this.#device, task, address, count, offset, true);
+  }
+
+  /** vfio_pci_core.c:vfio_pci_core_mmap */
+  override mmap(_task: Task, { offset, length, shared }: MmapRequest): void {
+    const { target, context } = this.#device;
+    const place = splitOffset(offset);
+    if (!place || place.index >= VFIO_PCI_NUM_REGIONS)
+      fail("EINVAL", `${target.name} has no region at offset ${hex(offset)}`);
+    if (!shared) fail("EINVAL", "registers can only be mapped with MAP_SHARED");
+    const { index, at } = place;
+    if (index >= VFIO_PCI_ROM_REGION_INDEX || !isMappable(target, index, context.pageSize)) {
+      fail("EINVAL", `region ${index} of ${target.name} cannot be mapped (GET_REGION_INFO has no flag MMAP)`);
+    }
+    const size = Math.ceil(target.bar(index)!.size / context.pageSize) * context.pageSize;
+    if (at + length > size) {
+      fail(
+        "EINVAL",
+        `region ${index} of ${target.name} has ${hex(size)} bytes to map; ${hex(at)} plus ${hex(length)} is beyond`,
+      );
+    }
+  }
+
+  override mappedObject({ offset }: MmapRequest): MappedObject {
+    const { index, at } = splitOffset(offset)!;
+    return { object: new MappedRegion(this.#device, index, this.#device.context.pageSize), offset: at };
+  }
+
+  /**
+   * For recordings, which begin in the middle of a machine's life: the register at `offset` into the file holds what an earlier
+   * program left there. Ignored where the device has no such register or it was written since.
+   */
+  adopt(offset: number, value: bigint): void {
+    const place = splitOffset(offset);
+    if (place) this.#device.target.model.adopt?.(place.index, place.at, value);
+  }
+
+  /** The same for config space that the host's description does not have: what firmware chose, as the first read shows it. */
+  adoptConfig(offset: number, bytes: Uint8Array): void {
+    const { target, config } = this.#device;
+    const place = splitOffset(offset);
+    if (place?.index !== VFIO_PCI_CONFIG_REGION_INDEX || target.description.config || this.#configKnown) return;
+    this.#configKnown = true;
+    config.adopt(place.at, bytes);
+  }
+
+  override release(): void {
+    if (this.#shared) this.#device.shared.delete(this.#shared);
+    this.#released();
+  }
+
+  #request(device: OpenDevice, task: Task, request: number, arg: Word): number {
+    switch (request) {
+      case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+        return getHotResetInfo(device, this.#around, task, arg);
+      case VFIO_DEVICE_PCI_HOT_RESET:
+        return hotReset(device, this.#around, task, arg);
+      case VFIO_DEVICE_IOEVENTFD:
+        return ioeventfd(device, task, arg);
+      case VFIO_DEVICE_FEATURE:
+        return deviceFeature(device, task, arg);
+    }
+    const answer = commonRequest(device, task, request, arg);
+    if (answer !== undefined) return answer;
+    fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);
+  }
+}

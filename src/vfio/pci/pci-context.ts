@@ -1,0 +1,21 @@
+import type { Release } from "../../kernel/releases.ts";
+import type { Arch, HostDescription } from "../../machine/host-description.ts";
+import type { ModelContext } from "../model-context.ts";
+import type { ModelWatch } from "../model-watch.ts";
+
+/** What the devices of a host share. */
+export interface PciContext {
+  readonly release: Release;
+  readonly arch: Arch;
+  /** The host kernel's PAGE_SIZE in bytes. */
+  readonly pageSize: number;
+  /** Whether the kernel was built with iommufd. */
+  readonly iommufd: boolean;
+  /** Something a person should know although nothing failed. */
+  warn(message: string): void;
+  readonly watch?: ModelWatch | undefined;
+}
+
+export function pciContext(host: HostDescription, { release, pageSize, warn, watch }: ModelContext): PciContext {
+  return { release, pageSize, warn, watch, arch: host.arch, iommufd: host.iommufd };
+}

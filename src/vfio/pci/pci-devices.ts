@@ -1,0 +1,134 @@
+import { createFunctions } from "../../devices/create-functions.ts";
+import type { PciFunction } from "../../devices/pci/function.ts";
+import { PciTopology } from "../../devices/pci/topology.ts";
+import { type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
+import type { IommuGroup } from "../../iommu/group.ts";
+import type { FileDescription } from "../../kernel/file-description.ts";
+import type { Task } from "../../kernel/task.ts";
+import { allDevices } from "../../machine/find-device.ts";
+import type { HostDescription } from "../../machine/host-description.ts";
+import { matchesPciName, type VfioDevice } from "../device.ts";
+import type { VfioGroup } from "../group.ts";
+import type { ModelContext } from "../model-context.ts";
+import { WatchedTarget } from "../model-watch.ts";
+import { PciDeviceFile } from "./device-file.ts";
+import type { HotResetSurroundings } from "./hot-reset.ts";
+import { OpenDevice } from "./open-device.ts";
+import { type PciContext, pciContext } from "./pci-context.ts";
+
+/** The PCI functions of a host and what vfio-pci has of them. */
+export class PciDevices implements HotResetSurroundings {
+  readonly topology: PciTopology;
+  readonly #context: PciContext;
+  readonly #groups = new Map<string, number>();
+  readonly #bound = new Map<string, VfioPciDevice>();
+
+  constructor(host: HostDescription, context: ModelContext) {
+    this.#context = pciContext(host, context);
+    this.topology = new PciTopology(createFunctions(host, context.warn));
+    for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
+  }
+
+  /** vfio-pci takes a device (its probe). Its accesses go where its group's go when it makes them. */
+  bind(name: string, group: VfioGroup): VfioDevice {
+    const device = new VfioPciDevice(this.topology.find(name)!, group, this.#context, this);
+    const target = new CurrentTarget(() => group.dma);
+    const { watch } = this.#context;
+    device.target.dma = watch ? new WatchedTarget(name, target, watch) : target;
+    this.#bound.set(name, device);
+    return device;
+  }
+
+  unbind(name: string): void {
+    this.#bound.delete(name);
+  }
+
+  groupOf(name: string): number {
+    return this.#groups.get(name)!;
+  }
+
+  isBound(name: string): boolean {
+    return this.#bound.has(name);
+  }
+
+  vfioGroupOf(name: string): VfioGroup | undefined {
+    return this.#bound.get(name)?.group;
+  }
+
+  openDevice(name: string): OpenDevice | undefined {
+    return this.#bound.get(name)?.state;
+  }
+}
+
+const NO_PASIDS = new NoTarget(
+  "nothing translates PASIDs in its container (the host's `api`, and the container's IOMMU)",
+);
+const UNATTACHED = new NoTarget("the device's group is in no container with an IOMMU");
+
+/** Whatever the device is attached to when it makes an access. */
+class CurrentTarget implements DmaTarget {
+  readonly #find: () => DmaTarget | undefined;
+
+  constructor(find: () => DmaTarget | undefined) {
+    this.#find = find;
+  }
+
+  read(iova: bigint, into: Uint8Array) {
+    return (this.#find() ?? UNATTACHED).read(iova, into);
+  }
+
+  write(iova: bigint, from: Uint8Array) {
+    return (this.#find() ?? UNATTACHED).write(iova, from);
+  }
+
+  withPasid(requester: string, request: PasidRequest | undefined): DmaTarget {
+    const target = this.#find();
+    return target?.withPasid?.(requester, request) ?? (target ? NO_PASIDS : UNATTACHED);
+  }
+}
+
+/** A PCI function that vfio-pci is bound to. */
+class VfioPciDevice implements VfioDevice {
+  readonly target: PciFunction;
+  readonly group: VfioGroup;
+  readonly #context: PciContext;
+  readonly #devices: PciDevices;
+  /** While any file for it is open. */
+  state: OpenDevice | undefined;
+  #openCount = 0;
+
+  constructor(target: PciFunction, group: VfioGroup, context: PciContext, devices: PciDevices) {
+    this.target = target;
+    this.group = group;
+    this.#context = context;
+    this.#devices = devices;
+  }
+
+  get name(): string {
+    return this.target.name;
+  }
+
+  get iommuGroup(): IommuGroup {
+    return this.group.iommuGroup;
+  }
+
+  get isOpen(): boolean {
+    return this.#openCount > 0;
+  }
+
+  matches(wanted: string): boolean {
+    return matchesPciName(this.name, wanted);
+  }
+
+  open(_task: Task, released: () => void): FileDescription {
+    this.state ??= new OpenDevice(this.target, this.#devices.topology, this.#context);
+    this.#openCount++;
+    return new PciDeviceFile(this.state, this.#devices, () => {
+      if (--this.#openCount === 0) {
+        this.state!.close();
+        this.state = undefined;
+      }
+      released();
+    });
+  }
+}

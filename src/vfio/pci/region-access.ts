@@ -1,0 +1,161 @@
+import type { AccessWidth } from "../../devices/device-model.ts";
+import { ROM_BAR } from "../../devices/pci/registers.ts";
+import { fail, hex } from "../../kernel/errors.ts";
+import type { Task } from "../../kernel/task.ts";
+import { type Word, wordAdd } from "../../kernel/word.ts";
+import { viewOf } from "../../uapi/layout.ts";
+import {
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_NUM_REGIONS,
+  VFIO_PCI_VGA_REGION_INDEX,
+} from "../../uapi/vfio-device.ts";
+import type { OpenDevice } from "./open-device.ts";
+import { msixTable, splitOffset } from "./region.ts";
+
+/** Bytes of config space or registers that are moved between the caller and the device in one piece. */
+const PIECE = 4096;
+
+/** read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were moved. */
+export function accessRegion(
+  device: OpenDevice,
+  task: Task,
+  address: Word,
+  count: number,
+  offset: Word,
+  write: boolean,
+): number {
+  if (count === 0) return 0;
+  const { target } = device;
+  const place = splitOffset(offset);
+  if (!place || place.index >= VFIO_PCI_NUM_REGIONS)
+    fail("EINVAL", `${target.name} has no region at offset ${hex(offset)}`);
+  // a device in low power wakes up for the access (pm_runtime_resume_and_get)
+  const { index, at } = place;
+  if (index === VFIO_PCI_CONFIG_REGION_INDEX) return accessConfig(device, task, address, count, at, write);
+  if (index === VFIO_PCI_VGA_REGION_INDEX) fail("EINVAL", `${target.name} is no VGA device`);
+  if (index === ROM_BAR && write) fail("EINVAL", "the expansion ROM cannot be written");
+  return accessBar(device, task, address, count, index, at, write);
+}
+
+function accessConfig(
+  device: OpenDevice,
+  task: Task,
+  address: Word,
+  count: number,
+  at: number,
+  write: boolean,
+): number {
+  const { config } = device;
+  // the kernel looks at the whole of what is left before each piece, so that nothing is moved when the end is beyond
+  if (at + count > config.size) {
+    fail(
+      "EFAULT",
+      `${device.target.name} has ${hex(config.size)} bytes of config space; ${hex(at)} plus ${hex(count)} is beyond`,
+    );
+  }
+  const bytes = new Uint8Array(count);
+  if (write) {
+    task.memory.copyIn(address, bytes, count);
+    config.write(at, bytes);
+  } else {
+    config.read(at, bytes);
+    task.memory.copyOut(address, bytes, count);
+  }
+  return count;
+}
+
+/** vfio_pci_bar_rw: an access that crosses the region's end is cut short. */
+function accessBar(
+  device: OpenDevice,
+  task: Task,
+  address: Word,
+  count: number,
+  index: number,
+  at: number,
+  write: boolean,
+): number {
+  const { target } = device;
+  const bar = target.bar(index);
+  if (bar === undefined)
+    fail("EINVAL", `${target.name} has no ${index === ROM_BAR ? "expansion ROM" : `BAR ${index}`}`);
+  if (at >= bar.size)
+    fail("EINVAL", `region ${index} of ${target.name} has ${hex(bar.size)} bytes; ${hex(at)} is beyond`);
+  const length = Math.min(count, bar.size - at);
+  // no 8-byte accesses to ROMs: some devices cannot take them
+  const widest = index === ROM_BAR || !device.context.release.has("qwordBarAccess") ? 4 : 8;
+  const bytes = new Uint8Array(Math.min(length, PIECE));
+  device.pollShared();
+  for (const shared of device.shared) shared.pull(index, at, length);
+  for (let done = 0; done < length; ) {
+    const piece = bytes.subarray(0, Math.min(length - done, PIECE));
+    const from = wordAdd(address, done);
+    if (write) task.memory.copyIn(from, piece, piece.length);
+    moveRegisters(device, index, at + done, piece, widest, write);
+    if (!write) task.memory.copyOut(from, piece, piece.length);
+    done += piece.length;
+  }
+  if (write) for (const shared of device.shared) shared.push(index, at, length);
+  device.showShared();
+  return length;
+}
+
+/** Splits an access as vfio_pci_core_do_io_rw does: aligned pieces as wide as can be; the MSI-X table reads as all ones. */
+function moveRegisters(
+  device: OpenDevice,
+  index: number,
+  start: number,
+  bytes: Uint8Array,
+  widest: AccessWidth,
+  write: boolean,
+): void {
+  const { target, config } = device;
+  const inMemory = target.bar(index)!.type !== "io";
+  const table = msixTable(target);
+  const hidden = table?.bar === index ? table : undefined;
+  const view = viewOf(bytes);
+  for (let done = 0; done < bytes.length; ) {
+    const at = start + done;
+    const left = bytes.length - done;
+    if (hidden && at >= hidden.start && at < hidden.end) {
+      const covered = Math.min(left, hidden.end - at);
+      if (!write) bytes.fill(0xff, done, done + covered);
+      done += covered;
+      continue;
+    }
+    const room = hidden && at < hidden.start ? Math.min(left, hidden.start - at) : left;
+    const width = pickWidth(at, room, widest);
+    if (inMemory && !config.memoryEnabled) {
+      fail("EIO", `memory regions of ${target.name} are switched off (PCI_COMMAND bit 1, or the device sleeps)`);
+    }
+    if (write) target.writeRegion(index, at, width, getValue(view, done, width));
+    else setValue(view, done, width, target.readRegion(index, at, width));
+    done += width;
+  }
+}
+
+function pickWidth(at: number, room: number, widest: AccessWidth): AccessWidth {
+  if (room >= 8 && at % 8 === 0 && widest === 8) return 8;
+  if (room >= 4 && at % 4 === 0) return 4;
+  return room >= 2 && at % 2 === 0 ? 2 : 1;
+}
+
+/** A little-endian value of a register in a buffer. */
+export function getValue(view: DataView, at: number, width: AccessWidth): bigint {
+  switch (width) {
+    case 8:
+      return view.getBigUint64(at, true);
+    case 4:
+      return BigInt(view.getUint32(at, true));
+    case 2:
+      return BigInt(view.getUint16(at, true));
+    default:
+      return BigInt(view.getUint8(at));
+  }
+}
+
+export function setValue(view: DataView, at: number, width: AccessWidth, value: bigint): void {
+  if (width === 8) view.setBigUint64(at, value, true);
+  else if (width === 4) view.setUint32(at, Number(BigInt.asUintN(32, value)), true);
+  else if (width === 2) view.setUint16(at, Number(BigInt.asUintN(16, value)), true);
+  else view.setUint8(at, Number(BigInt.asUintN(8, value)));
+}

@@ -1,0 +1,213 @@
+import { fail, hex } from "../../kernel/errors.ts";
+import type { EventSignal } from "../../kernel/file-description.ts";
+import type { Task } from "../../kernel/task.ts";
+import { type Word, wordAdd } from "../../kernel/word.ts";
+import {
+  VFIO_IRQ_SET_ACTION_MASK,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_ACTION_TYPE_MASK,
+  VFIO_IRQ_SET_ACTION_UNMASK,
+  VFIO_IRQ_SET_DATA_BOOL,
+  VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_IRQ_SET_DATA_NONE,
+  VFIO_IRQ_SET_DATA_TYPE_MASK,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
+  VFIO_PCI_NUM_IRQS,
+  VFIO_PCI_REQ_IRQ_INDEX,
+  VfioIrqSet,
+} from "../../uapi/vfio-device.ts";
+import { UserStruct } from "../user-struct.ts";
+import { eventOf } from "./event.ts";
+import { vectorCount } from "./irq-info.ts";
+import type { OpenDevice } from "./open-device.ts";
+import { setMessages } from "./set-messages.ts";
+
+const AT = VfioIrqSet.offsets;
+const MINIMUM = VfioIrqSet.endOf("count");
+const U32_MAX = 0xffff_ffff;
+
+const user = new UserStruct(MINIMUM);
+
+const INDEX_NAMES = ["INTx", "MSI", "MSI-X", "ERR", "REQ"] as const;
+
+/** A request whose numbers have been checked against each other. */
+export interface IrqRequest {
+  readonly task: Task;
+  /** "INTx", for messages. */
+  readonly name: string;
+  readonly index: number;
+  /** One of VFIO_IRQ_SET_DATA_*. */
+  readonly dataType: number;
+  readonly start: number;
+  readonly count: number;
+  /** DATA_BOOL: whether vector `start + i` is meant. */
+  isSet(i: number): boolean;
+  /** DATA_EVENTFD: the descriptor for vector `start + i`. */
+  fd(i: number): number;
+}
+
+/** VFIO_DEVICE_SET_IRQS (vfio_pci_core.c:vfio_pci_ioctl_set_irqs, vfio_pci_intrs.c:vfio_pci_set_irqs_ioctl). */
+export function setIrqs(device: OpenDevice, task: Task, arg: Word): number {
+  user.copyIn(task, arg, MINIMUM);
+  const flags = user.u32(AT.flags);
+  const request = readRequest(device, task, arg, flags);
+  const action = flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+  switch (request.index) {
+    case VFIO_PCI_INTX_IRQ_INDEX:
+      if (action === VFIO_IRQ_SET_ACTION_MASK) return maskIntx(device, request);
+      if (action === VFIO_IRQ_SET_ACTION_UNMASK) return unmaskIntx(device, request);
+      if (action === VFIO_IRQ_SET_ACTION_TRIGGER) return triggerIntx(device, request);
+      break;
+    case VFIO_PCI_MSI_IRQ_INDEX:
+    case VFIO_PCI_MSIX_IRQ_INDEX:
+      if (action === VFIO_IRQ_SET_ACTION_TRIGGER) return setMessages(device, request);
+      break;
+    case VFIO_PCI_ERR_IRQ_INDEX:
+      if (action === VFIO_IRQ_SET_ACTION_TRIGGER && device.target.isExpress) {
+        return triggerSingle(request, device.errorEvent, (event) => (device.errorEvent = event));
+      }
+      break;
+    case VFIO_PCI_REQ_IRQ_INDEX:
+      if (action === VFIO_IRQ_SET_ACTION_TRIGGER) {
+        return triggerSingle(request, device.requestEvent, (event) => (device.requestEvent = event));
+      }
+      break;
+  }
+  fail(
+    "ENOTTY",
+    `${request.name} has no such action (${hex(action)}); exactly one of MASK, UNMASK and TRIGGER is wanted, and only INTx can be masked`,
+  );
+}
+
+/** vfio_main.c:vfio_set_irqs_validate_and_prepare, then the data is copied. */
+function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): IrqRequest {
+  const argsz = user.u32(AT.argsz);
+  const index = user.u32(AT.index);
+  const start = user.u32(AT.start);
+  const count = user.u32(AT.count);
+  if (argsz < MINIMUM) fail("EINVAL", `argsz of struct vfio_irq_set is ${argsz}, at least ${MINIMUM} are needed`);
+  if (index >= VFIO_PCI_NUM_IRQS)
+    fail("EINVAL", `a PCI device has interrupt indexes 0 to ${VFIO_PCI_NUM_IRQS - 1}, not ${index}`);
+  if (count >= U32_MAX - start) fail("EINVAL", `start ${start} plus count ${count} is beyond 32 bits`);
+  const known = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
+  if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)}`);
+  const name = INDEX_NAMES[index]!;
+  const vectors = vectorCount(device, index);
+  if (start >= vectors || start + count > vectors) {
+    fail("EINVAL", `${device.target.name} has ${vectors} vectors of ${name}; ${count} from ${start} on were named`);
+  }
+  const dataType = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+  const bytes = dataBytes(dataType) * count;
+  if (argsz - MINIMUM < bytes) fail("EINVAL", `argsz ${argsz} leaves no room for ${bytes} bytes of data`);
+  const data = new Uint8Array(bytes);
+  if (bytes > 0) task.memory.copyIn(wordAdd(arg, MINIMUM), data, bytes);
+  const view = new DataView(data.buffer);
+  // the kernel looks at the first element even when there is none; the count is checked later
+  return {
+    task,
+    name,
+    index,
+    dataType,
+    start,
+    count,
+    isSet: (i) => (data[i] ?? 0) !== 0,
+    fd: (i) => view.getInt32(i * 4, true),
+  };
+}
+
+function dataBytes(dataType: number): number {
+  switch (dataType) {
+    case VFIO_IRQ_SET_DATA_NONE:
+      return 0;
+    case VFIO_IRQ_SET_DATA_BOOL:
+      return 1;
+    case VFIO_IRQ_SET_DATA_EVENTFD:
+      return 4;
+    default:
+      fail("EINVAL", "exactly one of DATA_NONE, DATA_BOOL and DATA_EVENTFD is wanted");
+  }
+}
+
+function maskIntx({ intx }: OpenDevice, request: IrqRequest): number {
+  needIntx(intx.active, request);
+  if (request.dataType === VFIO_IRQ_SET_DATA_EVENTFD) fail("ENOTTY", "no kernel masks INTx through an eventfd");
+  if (request.dataType === VFIO_IRQ_SET_DATA_NONE || request.isSet(0)) intx.mask();
+  return 0;
+}
+
+function unmaskIntx({ intx }: OpenDevice, request: IrqRequest): number {
+  needIntx(intx.active, request);
+  if (request.dataType !== VFIO_IRQ_SET_DATA_EVENTFD) {
+    if (request.dataType === VFIO_IRQ_SET_DATA_NONE || request.isSet(0)) intx.unmask();
+    return 0;
+  }
+  const fd = request.fd(0);
+  if (fd >= 0) intx.setUnmaskEvent(eventOf(request.task, fd));
+  else intx.stopUnmaskEvent();
+  return 0;
+}
+
+function needIntx(active: boolean, { start, count }: IrqRequest): void {
+  if (!active) fail("EINVAL", "INTx is not set up: an eventfd (ACTION_TRIGGER) comes first");
+  if (start !== 0 || count !== 1) fail("EINVAL", `there is one INTx, vector 0; ${count} from ${start} on were named`);
+}
+
+/** vfio_pci_set_intx_trigger */
+function triggerIntx(device: OpenDevice, request: IrqRequest): number {
+  const { intx } = device;
+  const { start, count, dataType } = request;
+  if (intx.active && count === 0 && dataType === VFIO_IRQ_SET_DATA_NONE) {
+    intx.disable();
+    return 0;
+  }
+  if (!intx.active && !device.noInterrupts) failBusy(device);
+  if (start !== 0 || count !== 1) fail("EINVAL", `there is one INTx, vector 0; ${count} from ${start} on were named`);
+  if (dataType === VFIO_IRQ_SET_DATA_EVENTFD) {
+    const fd = request.fd(0);
+    const trigger = fd >= 0 ? eventOf(request.task, fd) : undefined;
+    if (intx.active) intx.replaceTrigger(trigger);
+    else intx.enable(trigger);
+    return 0;
+  }
+  if (!intx.active) fail("EINVAL", "INTx is not set up: an eventfd comes before a test");
+  if (dataType === VFIO_IRQ_SET_DATA_NONE || request.isSet(0)) intx.signal();
+  return 0;
+}
+
+/** One kind of interrupt at a time. */
+export function failBusy({ intx, messages, target }: OpenDevice): never {
+  const used = intx.active ? "INTx" : messages.kind;
+  fail("EINVAL", `${target.name} uses ${used} now; switch that index off first (DATA_NONE, ACTION_TRIGGER, count 0)`);
+}
+
+/** The ERR and REQ indexes: an eventfd that can be tested (vfio_pci_set_ctx_trigger_single). */
+function triggerSingle(
+  { task, name, dataType, start, count, fd, isSet }: IrqRequest,
+  event: EventSignal | undefined,
+  replace: (event: EventSignal | undefined) => void,
+): number {
+  if (start !== 0 || count > 1) fail("EINVAL", `there is one vector of ${name}; ${count} from ${start} on were named`);
+  if (dataType === VFIO_IRQ_SET_DATA_NONE) {
+    if (!event) fail("EINVAL", `${name} has no eventfd to raise or to take away`);
+    if (count > 0) event.signal();
+    else {
+      event.release();
+      replace(undefined);
+    }
+    return 0;
+  }
+  if (count === 0) fail("EINVAL", `data for ${name} is announced but the count is 0`);
+  if (dataType === VFIO_IRQ_SET_DATA_BOOL) {
+    if (isSet(0)) event?.signal();
+    return 0;
+  }
+  const number = fd(0);
+  if (number < -1) fail("EINVAL", `${number} is no descriptor; -1 takes an eventfd away`);
+  const next = number === -1 ? undefined : eventOf(task, number);
+  event?.release();
+  replace(next);
+  return 0;
+}

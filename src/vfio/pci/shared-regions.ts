@@ -1,0 +1,134 @@
+import type { MappedRegister } from "../../devices/device-model.ts";
+import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
+import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
+import type { OpenDevice } from "./open-device.ts";
+import { isMappable, regionOffset } from "./region.ts";
+import { getValue, setValue } from "./region-access.ts";
+
+/** The registers of one region, and the bytes of the mapping that they lie in: looked at in one piece. */
+interface RegisterBlock {
+  readonly region: number;
+  readonly registers: readonly MappedRegister[];
+  /** Offset of `bytes` in the file. */
+  readonly place: number;
+  /** Offset of `bytes` in the region. */
+  readonly first: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** What the mapping showed when it was last looked at, in the layout of `bytes`. */
+  readonly shown: DataView;
+}
+
+/**
+ * The mappable regions of a device in memory that a transport shares with a program, where nobody sees single accesses. Plain memory is
+ * kept equal on both sides. Registers show their values there; one that the program has changed was written to, which poll() finds
+ * out. Two writes between polls look like one, and a write of the value that is shown already like none.
+ */
+export class SharedRegions {
+  readonly #device: OpenDevice;
+  readonly #memory: SharedMemory;
+  readonly #regions: readonly number[];
+  readonly #blocks: readonly RegisterBlock[];
+  /** Doorbells whose writing was found out before it was told: that is no second one. */
+  readonly #early = new Set<number>();
+
+  constructor(device: OpenDevice, memory: SharedMemory) {
+    this.#device = device;
+    this.#memory = memory;
+    const { target, context } = device;
+    const all = Array.from({ length: VFIO_PCI_ROM_REGION_INDEX }, (_, index) => index);
+    this.#regions = all.filter((index) => isMappable(target, index, context.pageSize));
+    this.#blocks = this.#regions.flatMap((region) => registerBlock(region, target.model.registers(region)));
+    for (const region of this.#regions) {
+      for (const { offset, bytes } of target.model.pages?.(region) ?? [])
+        memory.write(regionOffset(region) + offset, bytes);
+    }
+    this.show();
+  }
+
+  /** The registers that the model calls doorbells, as offsets into the file. */
+  doorbells(): Doorbell[] {
+    return this.#blocks.flatMap(({ region, registers }) =>
+      registers
+        .filter(({ doorbell }) => doorbell)
+        .map(({ offset, width }) => ({ offset: regionOffset(region) + offset, width })),
+    );
+  }
+
+  /** Takes over what the program wrote to a part of a memory region; nothing for registers. */
+  pull(region: number, at: number, length: number): void {
+    if (!this.#isMemory(region)) return;
+    const { target } = this.#device;
+    const bytes = new Uint8Array(length);
+    this.#memory.read(regionOffset(region) + at, bytes);
+    for (const [i, byte] of bytes.entries()) {
+      const value = BigInt(byte);
+      if (target.readRegion(region, at + i, 1) !== value) target.writeRegion(region, at + i, 1, value);
+    }
+  }
+
+  /** Shows the program what was written to a part of a memory region by other means. */
+  push(region: number, at: number, length: number): void {
+    if (!this.#isMemory(region)) return;
+    const bytes = new Uint8Array(length);
+    for (let i = 0; i < length; i++) bytes[i] = Number(this.#device.target.readRegion(region, at + i, 1));
+    this.#memory.write(regionOffset(region) + at, bytes);
+  }
+
+  /**
+   * Looks for registers that the program has written to, in the order in which the model lists them, and carries the writes out.
+   * @param rung offset into the file of a doorbell that was written, with whatever value
+   * @returns whether there was one
+   */
+  poll(rung?: number): boolean {
+    const { target, config, context } = this.#device;
+    if (!config.memoryEnabled) return false;
+    let written = target.model.advance?.() ?? false;
+    for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
+      this.#memory.read(place, bytes);
+      for (const { offset, width, doorbell } of registers) {
+        const value = getValue(view, offset - first, width);
+        const isRung = rung === regionOffset(region) + offset && !this.#early.delete(rung);
+        if (value === getValue(shown, offset - first, width) && !isRung) continue;
+        if (doorbell && !isRung && rung !== regionOffset(region) + offset)
+          this.#early.add(regionOffset(region) + offset);
+        setValue(shown, offset - first, width, value);
+        context.watch?.registerWritten?.(target.name, region, offset, width, value);
+        target.writeRegion(region, offset, width, value);
+        written = true;
+      }
+    }
+    if (written) this.show();
+    return written;
+  }
+
+  /** Shows what the registers read as now. Only what changes is written: the program may be writing others just then. */
+  show(): void {
+    const { target } = this.#device;
+    for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
+      for (let i = registers.length - 1; i >= 0; i--) {
+        const { offset, width } = registers[i]!;
+        const at = offset - first;
+        const value = target.model.shows?.(region, offset, width) ?? target.readRegion(region, offset, width);
+        if (value === getValue(shown, at, width)) continue;
+        setValue(view, at, width, value);
+        setValue(shown, at, width, value);
+        this.#memory.write(place + at, bytes.subarray(at, at + width));
+      }
+    }
+  }
+
+  #isMemory(region: number): boolean {
+    return this.#regions.includes(region) && this.#device.target.model.isMemory(region);
+  }
+}
+
+function registerBlock(region: number, registers: readonly MappedRegister[]): RegisterBlock[] {
+  if (registers.length === 0) return [];
+  const first = Math.min(...registers.map(({ offset }) => offset));
+  const end = Math.max(...registers.map(({ offset, width }) => offset + width));
+  const bytes = new Uint8Array(end - first);
+  const view = new DataView(bytes.buffer);
+  const shown = new DataView(new ArrayBuffer(end - first));
+  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, shown }];
+}

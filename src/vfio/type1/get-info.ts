@@ -1,0 +1,123 @@
+import type { IovaRangeList } from "../../address/iova-ranges.ts";
+import type { Task } from "../../kernel/task.ts";
+import { type Word, wordAdd } from "../../kernel/word.ts";
+import { type Capability, encodeCapabilityChain } from "../../uapi/capability-chain.ts";
+import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
+import {
+  VFIO_IOMMU_INFO_CAPS,
+  VFIO_IOMMU_INFO_PGSIZES,
+  VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+  VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
+  VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+  VfioIommuType1Info,
+  VfioIommuType1InfoCapIovaRange,
+  VfioIommuType1InfoCapMigration,
+  VfioIommuType1InfoDmaAvail,
+  VfioIovaRange,
+} from "../../uapi/vfio-type1.ts";
+import { UserStruct } from "../user-struct.ts";
+import { DIRTY_BITMAP_SIZE_MAX } from "./dirty-pages.ts";
+import type { Type1Iommu } from "./iommu.ts";
+
+const AT = VfioIommuType1Info.offsets;
+const MINIMUM = VfioIommuType1Info.endOf("iova_pgsizes");
+const WITH_CAPS = VfioIommuType1Info.endOf("cap_offset");
+const SIZE = VfioIommuType1Info.size;
+
+const user = new UserStruct(SIZE);
+
+/**
+ * VFIO_IOMMU_GET_INFO. A caller whose argsz has no room for the capabilities gets the size that it needs in argsz and no
+ * chain; that is a success (vfio_iommu_type1.c:vfio_iommu_type1_get_info).
+ */
+export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
+  user.copyInSized(task, arg, MINIMUM, "vfio_iommu_type1_info");
+  const argsz = user.u32(AT.argsz);
+  const written = bytesWritten(iommu, argsz);
+  user.setU64(AT.iova_pgsizes, iommu.pageSizes);
+  user.setU32(AT.cap_offset, 0);
+  user.setU32(AT.pad, 0);
+
+  const chain = capabilityChain(iommu);
+  user.setU32(AT.flags, VFIO_IOMMU_INFO_PGSIZES | (chain.length > 0 ? VFIO_IOMMU_INFO_CAPS : 0));
+  if (chain.length > 0) {
+    if (argsz < SIZE + chain.length) {
+      user.setU32(AT.argsz, SIZE + chain.length);
+    } else {
+      // the chain goes first: when it cannot be written the structure is left as it was
+      task.memory.copyOut(wordAdd(arg, SIZE), chain, chain.length);
+      user.setU32(AT.cap_offset, SIZE);
+    }
+  }
+  user.copyOut(task, arg, written);
+  return 0;
+}
+
+/** How much of the structure goes back: before it had a pad field, the kernel stopped behind the last field the caller had room for. */
+function bytesWritten(iommu: Type1Iommu, argsz: number): number {
+  const { release } = iommu.context;
+  if (release.has("wholeInfoWritten")) return Math.min(argsz, SIZE);
+  return release.has("iovaRangeCapability") && argsz >= WITH_CAPS ? WITH_CAPS : MINIMUM;
+}
+
+/** The chain as it was encoded last, and what is in it. */
+interface EncodedChain {
+  readonly bytes: Uint8Array;
+  readonly pageBytes: number;
+  readonly available: number;
+  readonly validRanges: IovaRangeList;
+}
+
+const encodedChains = new WeakMap<Type1Iommu, EncodedChain>();
+
+function capabilityChain(iommu: Type1Iommu): Uint8Array {
+  const { pageBytes, available, validRanges } = iommu;
+  const last = encodedChains.get(iommu);
+  if (last?.pageBytes === pageBytes && last.available === available && last.validRanges === validRanges)
+    return last.bytes;
+  const bytes = encodeCapabilityChain(SIZE, capabilities(iommu), iommu.context.release.has("alignedCapabilities"));
+  encodedChains.set(iommu, { bytes, pageBytes, available, validRanges });
+  return bytes;
+}
+
+/** In the order in which the kernel adds them. */
+function capabilities(iommu: Type1Iommu): Capability[] {
+  const { release } = iommu.context;
+  const list: Capability[] = [];
+  if (release.has("migrationCapability")) {
+    list.push(
+      capability(
+        VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
+        VfioIommuType1InfoCapMigration.encode({
+          pgsize_bitmap: BigInt(iommu.pageBytes),
+          max_dirty_bitmap_size: BigInt(DIRTY_BITMAP_SIZE_MAX),
+        }),
+      ),
+    );
+  }
+  if (release.has("dmaAvailCapability")) {
+    const body = VfioIommuType1InfoDmaAvail.encode({ avail: iommu.available });
+    list.push(capability(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, body));
+  }
+  if (release.has("iovaRangeCapability") && !iommu.validRanges.isEmpty) {
+    list.push(capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, encodeRanges(iommu)));
+  }
+  const proposed = iommu.proposedCapabilities?.() ?? [];
+  return [...list.filter(({ id }) => !proposed.some((other) => other.id === id)), ...proposed];
+}
+
+function encodeRanges(iommu: Type1Iommu): Uint8Array {
+  const { ranges } = iommu.validRanges;
+  const layout = VfioIommuType1InfoCapIovaRange;
+  const bytes = layout.encode({ nr_iovas: ranges.length }, ranges.length * VfioIovaRange.size);
+  const view = new DataView(bytes.buffer);
+  ranges.forEach(({ start, last }, i) => {
+    VfioIovaRange.write(view, layout.size + i * VfioIovaRange.size, { start, end: last });
+  });
+  return bytes;
+}
+
+/** A capability of version 1 from its whole structure, header included. */
+function capability(id: number, structure: Uint8Array): Capability {
+  return { id, version: 1, body: structure.subarray(VfioInfoCapHeader.size) };
+}

@@ -1,0 +1,184 @@
+import { IovaRangeList } from "../../address/iova-ranges.ts";
+import { PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
+import type { IommuUnit } from "../../iommu/unit.ts";
+import { hexRange } from "../../kernel/errors.ts";
+import type { Capability } from "../../uapi/capability-chain.ts";
+import type { DmaUnmapListener } from "../backend.ts";
+import type { VfioGroup } from "../group.ts";
+import type { ModelContext } from "../model-context.ts";
+import { DirtyBitmap } from "./dirty-bitmap.ts";
+import { MAP_LOCK_CAPABLE, MAP_PINNED, MAP_VADDR_INVALID, MAP_WRITE, MappingTable } from "./mapping-table.ts";
+
+/** Groups behind one IOMMU page table (struct vfio_domain). */
+export interface Type1Domain {
+  readonly unit: IommuUnit;
+  readonly groups: AttachedGroup[];
+}
+
+/** A group in the container (struct vfio_iommu_group). */
+export interface AttachedGroup {
+  readonly group: VfioGroup;
+  /** Whether it can dirty only pages that it pinned (pinned_page_dirty_scope): mediated devices. */
+  pinnedPageDirtyScope: boolean;
+}
+
+/** The largest bitmap that a mapping may need, in bits (vfio_iommu_type1.c: DIRTY_BITMAP_PAGES_MAX). */
+const DIRTY_BITMAP_PAGES_MAX = 2 ** 31 - 1;
+
+/** The state of a container's type1 backend (struct vfio_iommu), with what its requests share. */
+export class Type1Iommu {
+  readonly context: ModelContext;
+  /** v2: unmap requests must not cut mappings. v1 remains for programs that were written before. */
+  readonly v2: boolean;
+  /** The number of mappings that it may have: dma_entry_limit as it was when the backend was opened. */
+  readonly entryLimit: number;
+  /** Opened as VFIO_TYPE1_NESTING_IOMMU: no IOMMU driver of the releases that had it accepts that here. */
+  readonly nesting: boolean;
+  readonly mappings = new MappingTable();
+  readonly domains: Type1Domain[] = [];
+  readonly emulatedGroups: AttachedGroup[] = [];
+  readonly listeners: DmaUnmapListener[] = [];
+  validRanges = IovaRangeList.EMPTY;
+  /** Page sizes that all domains know, as GET_INFO reports them. */
+  pageSizes: bigint;
+  /** The smallest of them in bytes: the granularity of every request. */
+  pageBytes: number;
+  /** Capabilities of GET_INFO that a proposal adds; one that has the number of another takes its place. */
+  proposedCapabilities: (() => readonly Capability[]) | undefined;
+  vaddrInvalidCount = 0;
+  dirtyTracking = false;
+  /** Groups that may have dirtied any page (num_non_pinned_groups). */
+  nonPinnedGroups = 0;
+
+  constructor(context: ModelContext, v2: boolean, entryLimit: number, nesting: boolean) {
+    this.context = context;
+    this.v2 = v2;
+    this.entryLimit = entryLimit;
+    this.nesting = nesting;
+    // no domain yet: any multiple of the kernel's page will do (vfio_iommu_type1_open)
+    this.pageSizes = BigInt.asUintN(64, -BigInt(context.pageSize));
+    this.pageBytes = context.pageSize;
+  }
+
+  /** Mappings that can still be made (vfio_iommu.dma_avail). */
+  get available(): number {
+    return this.entryLimit - this.mappings.size;
+  }
+
+  /** 4 KiB pages per smallest IOMMU page. */
+  get pagesPerUnit(): number {
+    return this.pageBytes / PAGE_SIZE;
+  }
+
+  /** vfio_update_pgsize_bitmap: what all domains can do, sizes below the kernel's page folded into it. */
+  updatePageSizes(): void {
+    const pageSize = BigInt(this.context.pageSize);
+    let sizes = 2n ** 64n - 1n;
+    for (const domain of this.domains) sizes &= domain.unit.pageSizes;
+    if (sizes & (pageSize - 1n)) sizes = (sizes & BigInt.asUintN(64, -pageSize)) | pageSize;
+    this.pageSizes = sizes;
+    this.pageBytes = Number(sizes & -sizes);
+  }
+
+  /**
+   * Pins the pages of the mapping in `slot` and charges them (vfio_pin_map_dma). Pages that mediated devices hold already are
+   * charged already.
+   * @returns 0, or -EFAULT or -ENOMEM with nothing pinned
+   */
+  pinMapping(slot: number, pages: number, budget: number): number {
+    const { mappings } = this;
+    const space = mappings.spaceOf(slot);
+    const held = mappings.external.size === 0 ? 0 : (mappings.external.get(slot)?.charged ?? 0);
+    const count = (pages * PAGE_SIZE) / space.pageSize;
+    const write = (mappings.flags[slot]! & MAP_WRITE) !== 0;
+    const pin = space.pin(mappings.vaddrPage[slot]! * PAGE_SIZE, count, write, budget + held);
+    if (pin < 0) return pin;
+    space.lockedPages += space.charged - mappings.charged[slot]!;
+    mappings.pin[slot] = pin;
+    mappings.charged[slot] = space.charged;
+    mappings.flags[slot]! |= MAP_PINNED;
+    return 0;
+  }
+
+  /** Unpins the pages of a mapping; what mediated devices hold stays held and charged. */
+  unpinMapping(slot: number): void {
+    const { mappings } = this;
+    if (!(mappings.flags[slot]! & MAP_PINNED)) return;
+    const space = mappings.spaceOf(slot);
+    space.unpin(mappings.pin[slot]!);
+    const held = mappings.external.size === 0 ? 0 : (mappings.external.get(slot)?.charged ?? 0);
+    space.lockedPages += held - mappings.charged[slot]!;
+    mappings.charged[slot] = held;
+    mappings.flags[slot]! &= ~MAP_PINNED;
+  }
+
+  /** Removes the mapping at the cursor (vfio_remove_dma); the cursor moves on. */
+  removeMappingHere(): boolean {
+    const { mappings } = this;
+    const slot = mappings.byIova.value;
+    this.unpinMapping(slot);
+    if (mappings.flags[slot]! & MAP_VADDR_INVALID) this.vaddrInvalidCount--;
+    return mappings.removeHere();
+  }
+
+  removeAllMappings(): void {
+    const { byIova } = this.mappings;
+    let more = byIova.first();
+    while (more) {
+      this.releaseExternalPins(byIova.value);
+      more = this.removeMappingHere();
+    }
+  }
+
+  /** Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved afterwards. */
+  notifyUnmap(): void {
+    const { start, pages } = this.mappings.byIova;
+    const bytes = pageRunBytes(start, pages);
+    for (const listener of [...this.listeners]) listener.dmaUnmap(bytes.start, bytes.last - bytes.start + 1n);
+  }
+
+  /** Drops whatever mediated devices still hold of a mapping. */
+  releaseExternalPins(slot: number): void {
+    const { mappings } = this;
+    const pins = mappings.external.get(slot);
+    if (!pins) return;
+    const space = mappings.spaceOf(slot);
+    for (const page of [...pins.iovaPages()]) {
+      let gone = pins.drop(page);
+      while (!gone) gone = pins.drop(page);
+      space.unpin(gone.pin);
+      if (gone.charged && !(mappings.flags[slot]! & MAP_PINNED)) {
+        space.lockedPages--;
+        mappings.charged[slot]!--;
+      }
+    }
+    mappings.external.delete(slot);
+  }
+
+  /**
+   * How many more pages the caller may lock (Infinity with CAP_IPC_LOCK). Negative when the limit was lowered below what is locked.
+   * @param memlock RLIMIT_MEMLOCK in bytes
+   */
+  lockBudget(slot: number, memlock: number): number {
+    const { mappings } = this;
+    if (mappings.flags[slot]! & MAP_LOCK_CAPABLE || memlock === Number.POSITIVE_INFINITY)
+      return Number.POSITIVE_INFINITY;
+    const space = mappings.spaceOf(slot);
+    return Math.floor(memlock / space.pageSize) - space.lockedPages - space.foreignLockedPages();
+  }
+
+  /** Starts a bitmap for a mapping (vfio_dma_bitmap_alloc); false when it would be too large. */
+  startBitmap(slot: number, pages: number): boolean {
+    const bits = pages / this.pagesPerUnit;
+    if (bits > DIRTY_BITMAP_PAGES_MAX) return false;
+    this.mappings.dirty.set(slot, new DirtyBitmap(bits));
+    return true;
+  }
+
+  /** The mapping at the cursor, for a message. */
+  describeHere(): string {
+    const { start, pages } = this.mappings.byIova;
+    const bytes = pageRunBytes(start, pages);
+    return `the mapping ${hexRange(bytes.start, bytes.last)}`;
+  }
+}

@@ -1,0 +1,180 @@
+import { LAST_PAGE, PAGE_SIZE, pageFromHalves, pageRunBytes, wraps } from "../../address/pages.ts";
+import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import type { Task } from "../../kernel/task.ts";
+import type { Word } from "../../kernel/word.ts";
+import {
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+  VfioBitmap,
+  VfioIommuType1DmaUnmap,
+} from "../../uapi/vfio-type1.ts";
+import { UserStruct } from "../user-struct.ts";
+import { type BitmapRequest, checkBitmap, writeBitmap } from "./dirty-pages.ts";
+import { pageText } from "./explain.ts";
+import type { Type1Iommu } from "./iommu.ts";
+import { MAP_VADDR_INVALID } from "./mapping-table.ts";
+
+const SIZE = VfioIommuType1DmaUnmap.endOf("size");
+const AT = VfioIommuType1DmaUnmap.offsets;
+
+const user = new UserStruct(SIZE + VfioBitmap.size);
+
+/** VFIO_IOMMU_UNMAP_DMA. Checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_unmap_dma and vfio_dma_do_unmap. */
+export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
+  user.copyInSized(task, arg, SIZE, "vfio_iommu_type1_dma_unmap");
+  const flags = user.u32(AT.flags);
+  const known = knownFlags(iommu);
+  if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)} (known: ${hex(known)})`);
+  const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(task, arg, flags) : undefined;
+
+  const pages = doUnmap(iommu, task, flags, bitmap);
+  user.setU64(AT.size, BigInt(pages) * BigInt(PAGE_SIZE));
+  // a reply that cannot be written is an error although the mappings are gone
+  user.copyOut(task, arg, SIZE);
+  return 0;
+}
+
+function knownFlags(iommu: Type1Iommu): number {
+  const { release } = iommu.context;
+  return (
+    (release.has("dirtyPages") ? VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP : 0) |
+    (release.has("unmapAll") ? VFIO_DMA_UNMAP_FLAG_ALL : 0) |
+    (release.has("updateVaddr") ? VFIO_DMA_UNMAP_FLAG_VADDR : 0)
+  );
+}
+
+function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest {
+  if (flags & (VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR)) {
+    fail("EINVAL", "flag GET_DIRTY_BITMAP goes neither with ALL nor with VADDR");
+  }
+  const argsz = user.u32(AT.argsz);
+  if (argsz < SIZE + VfioBitmap.size) {
+    fail(
+      "EINVAL",
+      `argsz ${argsz} leaves no room for the struct vfio_bitmap behind it, ${SIZE + VfioBitmap.size} are needed`,
+    );
+  }
+  user.copyInTail(task, arg, SIZE, VfioBitmap.size);
+  const request = VfioBitmap.read(user.view, SIZE);
+  checkBitmap(request, user.u64(AT.size));
+  return request;
+}
+
+/** Returns how many 4 KiB pages were unmapped. */
+function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapRequest | undefined): number {
+  const { mappings } = iommu;
+  const { release } = iommu.context;
+  const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
+  const invalidate = (flags & VFIO_DMA_UNMAP_FLAG_VADDR) !== 0;
+  if (invalidate && iommu.emulatedGroups.length > 0) {
+    fail("EBUSY", "a mediated device in the container may be using the vaddrs; detach it before they are taken away");
+  }
+  const iovaLow = user.u32(AT.iova);
+  const iovaHigh = user.u32(AT.iova + 4);
+  const sizeLow = user.u32(AT.size);
+  const sizeHigh = user.u32(AT.size + 4);
+  const mask = iommu.pageBytes - 1;
+  if (iovaLow & mask) fail("EINVAL", `iova ${hex(user.u64(AT.iova))} is not a multiple of ${pageText(iommu)}`);
+
+  let iovaPage = 0;
+  let pages = LAST_PAGE + 1;
+  if (all) {
+    if (iovaLow | iovaHigh | sizeLow | sizeHigh) fail("EINVAL", "with flag ALL iova and size must be 0");
+  } else {
+    if ((sizeLow | sizeHigh) === 0) fail("EINVAL", "the size is 0 (to unmap everything use VFIO_DMA_UNMAP_FLAG_ALL)");
+    if (sizeLow & mask) fail("EINVAL", `size ${hex(user.u64(AT.size))} is not a multiple of ${pageText(iommu)}`);
+    if (wraps(iovaLow, iovaHigh, sizeLow, sizeHigh)) {
+      const reason = `iova ${hex(user.u64(AT.iova))} plus size ${hex(user.u64(AT.size))} runs past 2^64`;
+      fail(release.has("overflowErrno") ? "EOVERFLOW" : "EINVAL", reason);
+    }
+    iovaPage = pageFromHalves(iovaLow, iovaHigh);
+    pages = pageFromHalves(sizeLow, sizeHigh);
+  }
+  if (bitmap) {
+    if (!iommu.dirtyTracking) fail("EINVAL", "a dirty bitmap is asked for but dirty tracking is off");
+    if (bitmap.pgsize !== BigInt(iommu.pageBytes)) {
+      fail("EINVAL", `the bitmap's page size ${hex(bitmap.pgsize)} is not ${pageText(iommu)}`);
+    }
+  }
+  const last = iovaPage + pages - 1;
+  if (iommu.v2 && !all) refuseCuts(iommu, iovaPage, last);
+  if (last === LAST_PAGE && !all && !release.has("lastByteUsable")) {
+    if (mappings.byIova.seek(iovaPage)) {
+      iommu.context.warn(
+        `VFIO_IOMMU_UNMAP_DMA up to the last byte of the address space unmaps nothing and returns success: iova + size is 0, a defect of kernels before 6.18 (ef270ec4c5d1); ${iommu.describeHere()} stays`,
+      );
+    }
+    return 0;
+  }
+  if (!mappings.byIova.seek(iovaPage) || mappings.byIova.start > last) return 0;
+  // v1: a range that begins inside a mapping takes nothing (vfio_iommu_type1.c:vfio_dma_do_unmap, the v1 comment)
+  if (!iommu.v2 && mappings.byIova.start < iovaPage) return 0;
+  if (invalidate) return invalidateVaddrs(iommu, last);
+  return removeRange(iommu, task, iovaPage, last, bitmap);
+}
+
+/** A v2 request must cover the mappings it meets as a whole. */
+function refuseCuts(iommu: Type1Iommu, iovaPage: number, last: number): void {
+  const { byIova } = iommu.mappings;
+  if (byIova.overlaps(iovaPage, 1) && byIova.start !== iovaPage) failCut(iommu, iovaPage, last);
+  if (byIova.overlaps(last, 1) && byIova.start + byIova.pages - 1 !== last) failCut(iommu, iovaPage, last);
+}
+
+function failCut(iommu: Type1Iommu, iovaPage: number, last: number): never {
+  const bytes = pageRunBytes(iovaPage, last - iovaPage + 1);
+  fail(
+    "EINVAL",
+    `${hexRange(bytes.start, bytes.last)} would cut ${iommu.describeHere()}; a v2 container unmaps whole mappings only`,
+  );
+}
+
+/** VFIO_DMA_UNMAP_FLAG_VADDR from the cursor on; all of them or none. */
+function invalidateVaddrs(iommu: Type1Iommu, last: number): number {
+  const { byIova, flags } = iommu.mappings;
+  const first = byIova.start;
+  let pages = 0;
+  let more = true;
+  for (; more && byIova.start <= last; more = byIova.next()) {
+    const slot = byIova.value;
+    if (flags[slot]! & MAP_VADDR_INVALID) {
+      const which = iommu.describeHere();
+      const end = byIova.start;
+      for (let back = byIova.seek(first); back && byIova.start < end; back = byIova.next()) {
+        flags[byIova.value]! &= ~MAP_VADDR_INVALID;
+        iommu.vaddrInvalidCount--;
+      }
+      fail("EINVAL", `the vaddr of ${which} was taken away already`);
+    }
+    flags[slot]! |= MAP_VADDR_INVALID;
+    iommu.vaddrInvalidCount++;
+    pages += byIova.pages;
+  }
+  return pages;
+}
+
+function removeRange(
+  iommu: Type1Iommu,
+  task: Task,
+  iovaPage: number,
+  last: number,
+  bitmap: BitmapRequest | undefined,
+): number {
+  const { mappings } = iommu;
+  const { byIova } = mappings;
+  let pages = 0;
+  let more = true;
+  while (more && byIova.start <= last) {
+    if (mappings.external.size > 0 && mappings.external.has(byIova.value)) {
+      const at = byIova.start;
+      iommu.notifyUnmap();
+      if (!byIova.seek(at)) break;
+      iommu.releaseExternalPins(byIova.value);
+    }
+    // an unwritable bitmap ends the request; mappings before this one are gone, as in the kernel
+    if (bitmap) writeBitmap(iommu, task, bitmap, iovaPage);
+    pages += byIova.pages;
+    more = iommu.removeMappingHere();
+  }
+  return pages;
+}

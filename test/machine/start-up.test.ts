@@ -1,0 +1,45 @@
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+const MACHINE = fileURLToPath(new URL("../../src/machine/", import.meta.url));
+
+const sources = readdirSync(MACHINE, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => ({ file: path.join(MACHINE, file), text: readFileSync(path.join(MACHINE, file), "utf8") }));
+
+/** What a source imports when it is loaded: not what it only imports on demand, and not types. */
+function importsOf(text: string): string[] {
+  return [...text.matchAll(/^(?:import|export) (?!type )[^;]*?from "([^"]+)";/gms)].map((match) => match[1]!);
+}
+
+test("a ready-made host loads without the YAML reader and the validator", () => {
+  const seen = new Set<string>();
+  const visit = (file: string) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const source = sources.find((candidate) => candidate.file === file);
+    for (const target of source ? importsOf(source.text) : [])
+      visit(target.startsWith(".") ? path.resolve(path.dirname(file), target) : target);
+  };
+  visit(path.join(MACHINE, "index.ts"));
+  expect(seen).toContain(path.join(MACHINE, "hosts/intel.ts"));
+  expect(seen).not.toContain("yaml");
+  expect(seen).not.toContain("zod");
+});
+
+describe("src/machine stays below the model", () => {
+  test.each(sources.map(({ file, text }) => [path.relative(MACHINE, file), file, text] as const))(
+    "%s",
+    (_, file, text) => {
+      const targets = [...text.matchAll(/(?:from|import\()\s*"([^"]+)"/g)].map((match) => match[1]!);
+      for (const target of targets) {
+        const allowed = target.startsWith(".")
+          ? /\/src\/(machine|kernel|uapi)\//.test(path.resolve(path.dirname(file), target))
+          : /^(node:|yaml$|zod$)/.test(target);
+        expect(allowed, target).toBe(true);
+      }
+    },
+  );
+});

@@ -1,0 +1,72 @@
+import { describe, expect, test } from "vitest";
+import type { SharedMemory } from "../../../src/kernel/file-description.ts";
+import { DeviceProgram, REGION } from "./device-program.ts";
+
+/** Memory as a transport shares it, sparse. */
+class FakeMemory implements SharedMemory {
+  readonly bytes = new Map<number, number>();
+
+  read(offset: number, into: Uint8Array): void {
+    for (let i = 0; i < into.length; i++) into[i] = this.bytes.get(offset + i) ?? 0;
+  }
+
+  write(offset: number, from: Uint8Array): void {
+    for (const [i, byte] of from.entries()) this.bytes.set(offset + i, byte);
+  }
+
+  u32(offset: number): number {
+    const bytes = new Uint8Array(4);
+    this.read(offset, bytes);
+    return new DataView(bytes.buffer).getUint32(0, true);
+  }
+
+  set(offset: number, ...bytes: number[]): void {
+    this.write(offset, Uint8Array.from(bytes));
+  }
+}
+
+function attached(which: "edu" | "nic") {
+  const program = new DeviceProgram(which);
+  const memory = new FakeMemory();
+  program.setConfig(4, 2, 6);
+  program.file.attachMemory(memory);
+  return { program, memory };
+}
+
+describe("regions in memory that a transport shares with the program", () => {
+  test("registers show their values, and what the program writes there is carried out", () => {
+    const { program, memory } = attached("edu");
+    expect(memory.u32(0)).toBe(0x0100_00ed);
+    memory.set(4, 0x78, 0x56, 0x34, 0x12);
+    program.file.pollMemory();
+    expect(memory.u32(4)).toBe(0xedcb_a987);
+    expect(program.pread(4, 4)).toEqual(Uint8Array.of(0x87, 0xa9, 0xcb, 0xed));
+  });
+
+  test("DMA is started by the command register in memory", () => {
+    const { program, memory } = attached("edu");
+    const buffer = program.memory(4096);
+    program.poke(buffer, Uint8Array.of(1, 2, 3, 4));
+    program.map(program.containerFd, 0x1000n, buffer, 4096n);
+    memory.set(0x80, 0x00, 0x10);
+    memory.set(0x88, 0, 0, 4);
+    memory.set(0x90, 4);
+    memory.set(0x98, 1);
+    program.file.pollMemory();
+    expect(memory.u32(0x98) & 1).toBe(0);
+    memory.set(0x80, 0, 0, 4);
+    memory.set(0x88, 0x00, 0x18, 0);
+    memory.set(0x98, 3);
+    program.file.pollMemory();
+    expect(program.peek(buffer + 0x800, 4)).toEqual(Uint8Array.of(1, 2, 3, 4));
+  });
+
+  test("plain memory is the same on both sides", () => {
+    const { program, memory } = attached("nic");
+    expect(memory.u32(0)).toBe(0x0014_0241);
+    program.pwrite(0x100, Uint8Array.of(9, 8, 7));
+    expect(memory.bytes.get(0x101)).toBe(8);
+    memory.set(REGION + 0x20, 5, 6);
+    expect(program.pread(REGION + 0x20, 2)).toEqual(Uint8Array.of(5, 6));
+  });
+});
