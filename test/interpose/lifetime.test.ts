@@ -48,7 +48,10 @@ describe("signals to the supervisor", () => {
     if (!fs.existsSync("/usr/bin/script")) return skip("no script(1) here");
     const inner = "trap 'echo got' INT; echo ready; n=0; while [ $n -lt 20 ]; do sleep 0.02; n=$((n+1)); done; exit 8";
     const words = build.command({}, "sh", "-c", inner).map((word) => `'${word.replaceAll("'", "'\\''")}'`);
-    const running = start(["script", "-qec", words.join(" "), "/dev/null"], { stdio: ["pipe", "pipe", "pipe"] });
+    // exec: a shell that waits for its command would itself end at Ctrl-C.
+    const running = start(["script", "-qec", `exec ${words.join(" ")}`, "/dev/null"], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
     await running.says("ready");
     running.child.stdin!.write("\x03");
     const { status, stdout } = await running.finished;
@@ -91,7 +94,8 @@ describe("the end", () => {
   });
 
   test("when the supervisor is killed, the program is told and its calls do not hang", async () => {
-    const running = start(build.command({}, "sh", "-c", `trap 'echo told; wait' TERM; ${client} hold & wait`));
+    // The call may be answered before the program is told, so the program stays for a while.
+    const running = start(build.command({}, "sh", "-c", `trap 'echo told' TERM; ${client} hold & wait; wait; sleep 1`));
     await running.says("held");
     const [program] = children(running.child.pid!);
     running.child.kill("SIGKILL");
