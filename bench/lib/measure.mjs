@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 
 /** Of numbers: the one in the middle. */
 export function median(numbers) {
@@ -36,6 +37,26 @@ export function times(command) {
   const { status, stdout, stderr } = run(command);
   if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
   return new Uint32Array(stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.length));
+}
+
+/** Runs a command that writes numbers as text, one a line, and returns the least of them: what others on the machine disturbed least. */
+export function leastOf(command) {
+  const { status, stdout, stderr } = run(command);
+  if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
+  return least(stdout.toString().trim().split("\n").map(Number));
+}
+
+export function least(numbers) {
+  return numbers.reduce((smallest, each) => Math.min(smallest, each), Number.POSITIVE_INFINITY);
+}
+
+/** Runs a script of bench/inside in a process of its own, whose V8 has compiled nothing else, and returns its answer. */
+export function inside(script, ...args) {
+  const path = fileURLToPath(new URL(`../inside/${script}.mjs`, import.meta.url));
+  const command = [process.execPath, "--expose-gc", path, ...args.map(String)];
+  const { status, stdout, stderr } = run(command);
+  if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
+  return JSON.parse(stdout.toString());
 }
 
 /** Milliseconds from the start of a command to its end. */

@@ -7,7 +7,7 @@
  * @property {string} baseline what that is divided by, measured in the same session
  * @property {{ atMost: number } | { atLeast: number }} target of the ratio
  * @property {string} explanation for docs/performance.md: why the ratio is what it is
- * @property {(programs: import("./programs.mjs").Programs) => Result} run
+ * @property {(programs: import("./programs.mjs").Programs) => Result | Promise<Result>} run throws NotHere
  *
  * @typedef {object} Result
  * @property {number} ratio

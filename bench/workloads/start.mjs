@@ -2,8 +2,8 @@ import { readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { alternate, median, wallClock } from "../lib/measure.mjs";
 
-const ROUNDS = 21;
-const PHASE_ROUNDS = 7;
+const ROUNDS = { quick: 11, long: 31 };
+const PHASE_ROUNDS = 5;
 const PROBE = fileURLToPath(new URL("../start-probe.cjs", import.meta.url));
 
 /** What happens between two events that the probe notes. The launcher and the thread boot at the same time. */
@@ -22,7 +22,7 @@ const PHASES = [
 
 /** Milliseconds of each phase of one run. */
 function phasesOf(programs) {
-  const events = programs.path("events");
+  const events = programs.file("events");
   rmSync(events, { force: true });
   const [node, ...args] = programs.uvfio([programs.path("started")]);
   const at = new Map([["start", performance.timeOrigin + performance.now()]]);
@@ -61,7 +61,7 @@ compile them; the thread loads what makes system calls while the launcher makes 
     run(programs) {
       const units = [];
       const compared = alternate(
-        ROUNDS,
+        programs.long ? ROUNDS.long : ROUNDS.quick,
         () => wallClock(programs.uvfio(["true"])),
         () => {
           units.push(wallClock([process.execPath, "-e", "0"]));

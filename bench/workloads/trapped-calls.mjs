@@ -1,7 +1,7 @@
 import { alternate, median, times } from "../lib/measure.mjs";
 import { DEVICE } from "../lib/programs.mjs";
 
-const ROUNDS = 9;
+const ROUNDS = { quick: 5, long: 15 };
 const CALLS = 15_000;
 const SUPERVISOR =
   "the same calls served by a C program (`bench/c/supervisor.c`) that finds the file and copies structures in the same way";
@@ -16,7 +16,7 @@ function trapped(call, name, measures, explanation) {
     explanation,
     run: (programs) =>
       alternate(
-        ROUNDS,
+        programs.long ? ROUNDS.long : ROUNDS.quick,
         () => median(times(programs.uvfio(programs.calls(call, CALLS, DEVICE)))),
         () => median(times(programs.supervisor(programs.calls(call, CALLS)))),
       ),

@@ -9,7 +9,7 @@ export const WATCHED = {
   MediatedDeviceFile: "vfio/mediated/device-file",
   CdevFile: "iommufd/cdev-file",
   IommufdFile: "iommufd/iommufd-file",
-  FaultQueueFile: "iommufd/events/fault-queue",
+  FaultQueueFile: "iommufd/events/fault-queue-file",
   Host: "vfio/host",
   LiveFiles: "vfio/sysfs",
   KernelError: "kernel/errors",

@@ -1,70 +1,75 @@
+import { LeafIndex } from "./leaf-index.ts";
+import { RunLeaves } from "./run-leaves.ts";
+
+// A module's own constants are constants to V8; imported ones it loads and checks each time.
+/** Runs that a leaf has room for, and leaves that an inner node has room for: #descend() is written for these numbers. */
+const LEAF = 48;
+const INNER = 64;
+/** A leaf that has fewer runs is joined with a neighbour, if both together leave room. */
+const FEW = (LEAF * 3) / 8;
+const JOINED = (LEAF * 3) / 4;
+/** Where the lengths and values of a leaf's runs begin, in words of 32 bits (run-leaves.ts). */
+const PAGES = LEAF * 2;
+const VALUE = PAGES + 1;
+/** The length of a run that #long has, because it is longer than this. */
+const LONG = 0;
+const MAX_WORD = 0xffff_ffff;
+/** The largest number of an inner node: V8 then knows that a place among their keys does not overflow. */
+const MAX_NODE = 0xff_ffff;
+
 /**
- * Non-overlapping runs of pages, each with a 32-bit value: what the kernel keeps in a red-black tree of vfio_dma. Here the
- * runs lie sorted in chunks of typed arrays below one sorted directory of first pages, so that a lookup is two binary
- * searches over flat memory, and a million runs are a few thousand small arrays that the garbage collector never walks.
+ * Non-overlapping runs of pages, each with a 32-bit value: what the kernel keeps in a red-black tree of vfio_dma. Here it is a B+ tree of
+ * three levels (leaf-index.ts, run-leaves.ts) in a few arrays of doubles: a lookup among a million runs waits for memory about twice,
+ * where a binary tree waits ten times, and there is nothing in it that a garbage collector walks.
  *
  * The map has one cursor: seek() and next() move it, start, pages and value read the run there. No call allocates but the
- * growth of the arrays.
+ * growth of the arrays, which are given back as runs are taken out.
  */
-const CHUNK = 256;
-
-interface Chunk {
-  readonly starts: Float64Array;
-  readonly counts: Float64Array;
-  readonly values: Uint32Array;
-  length: number;
-}
-
-function newChunk(): Chunk {
-  return {
-    starts: new Float64Array(CHUNK),
-    counts: new Float64Array(CHUNK),
-    values: new Uint32Array(CHUNK),
-    length: 0,
-  };
-}
-
 export class IntervalMap {
   /** Number of runs. */
   size = 0;
-  #chunks: Chunk[] = [newChunk()];
-  /** First start of each chunk, but -1 for the first chunk, so that every page has a chunk. */
-  #firsts = new Float64Array(64).fill(-1, 0, 1);
-  #chunk: Chunk = this.#chunks[0]!;
+  #leaves = new RunLeaves();
+  /** The place of the index is the cursor's leaf. */
+  #index = new LeafIndex(this.#leaves.take());
+  /** The cursor: a leaf, where it lies, and a run in it; when there is no run at the cursor, the end of the last leaf. */
+  #leaf = 0;
+  #slab = this.#leaves.slabOf(0);
+  #words = this.#leaves.wordsOf(0);
+  #base = 0;
   #at = 0;
-  #index = 0;
+  /** No run reaches this page or one behind it: what is mapped at rising addresses need not be looked for. */
+  #beyond = 0;
+  /** What #descend() looks for. As its argument it would be an object on the heap each time: a number that has not 31 bits. */
+  readonly #sought = new Float64Array(1);
+  /** Lengths of 2^32 pages and more, by first page. */
+  readonly #long = new Map<number, number>();
 
   /** The run at the cursor: its first page. Meaningful after seek() or next() returned true. */
   get start(): number {
-    return this.#chunk.starts[this.#at]!;
+    return this.#slab[this.#base + this.#at]!;
   }
 
   /** The run at the cursor: how many pages. */
   get pages(): number {
-    return this.#chunk.counts[this.#at]!;
+    const pages = this.#words[(this.#base + this.#at) * 2 + PAGES]!;
+    return pages === LONG ? this.#long.get(this.start)! : pages;
   }
 
   /** The run at the cursor: its value. */
   get value(): number {
-    return this.#chunk.values[this.#at]!;
+    return this.#words[(this.#base + this.#at) * 2 + VALUE]!;
   }
 
   /** Moves the cursor to the first run that ends at or after `page`; false when there is none. */
   seek(page: number): boolean {
-    this.#toChunk(page);
-    const chunk = this.#chunk;
-    let low = 0;
-    let high = chunk.length;
-    const starts = chunk.starts;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (starts[middle]! <= page) low = middle + 1;
-      else high = middle;
+    const at = this.#at;
+    if (at < LEAF) {
+      const here = this.#base + at;
+      const start = this.#slab[here]!;
+      // lookups often stay in a run; both comparisons in one, because the first alone cannot be foretold
+      if (+(start <= page) & +(page < start + this.#words[here * 2 + PAGES]!)) return true;
     }
-    // low: the first run that starts behind the page; the one before it may still reach the page
-    if (low > 0 && starts[low - 1]! + chunk.counts[low - 1]! > page) low--;
-    this.#at = low;
-    return low < chunk.length || this.#toNextChunk();
+    return this.#search(page);
   }
 
   /** Moves the cursor to the lowest run. */
@@ -74,8 +79,9 @@ export class IntervalMap {
 
   /** Moves the cursor to the next run. */
   next(): boolean {
-    this.#at++;
-    return this.#at < this.#chunk.length || this.#toNextChunk();
+    const next = this.#at + 1;
+    this.#at = next;
+    return (next < LEAF && this.#slab[this.#base + next]! < Number.POSITIVE_INFINITY) || this.#toNextLeaf();
   }
 
   /** Whether any run meets [start, start + pages); leaves the cursor on the lowest that does. */
@@ -83,119 +89,185 @@ export class IntervalMap {
     return this.seek(start) && this.start < start + pages;
   }
 
-  /** Adds a run. The caller has made sure that it overlaps none. */
+  /** Adds a run. The caller has made sure that it overlaps none. The cursor is then on it. */
   insert(start: number, pages: number, value: number): void {
-    this.#toChunk(start);
-    let chunk = this.#chunk;
-    if (chunk.length === CHUNK) {
-      this.#split();
-      this.#toChunk(start);
-      chunk = this.#chunk;
+    if (!this.#fitsHere(start)) this.#toGap(start);
+    if (this.#leaves.lengths[this.#leaf] === LEAF) {
+      this.#split(start);
+      this.#toGap(start);
     }
-    const { starts, counts, values } = chunk;
-    let low = 0;
-    let high = chunk.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (starts[middle]! < start) low = middle + 1;
-      else high = middle;
-    }
-    if (low < chunk.length) {
-      starts.copyWithin(low + 1, low, chunk.length);
-      counts.copyWithin(low + 1, low, chunk.length);
-      values.copyWithin(low + 1, low, chunk.length);
-    }
-    starts[low] = start;
-    counts[low] = pages;
-    values[low] = value;
-    chunk.length++;
-    this.#at = low;
+    const long = pages > MAX_WORD;
+    if (long) this.#long.set(start, pages);
+    this.#leaves.insert(this.#leaf, this.#at, start, long ? LONG : pages, value);
     this.size++;
+    if (start + pages > this.#beyond) this.#beyond = start + pages;
   }
 
   /** Takes the run at the cursor out; the cursor is then on the run behind it, false when there is none. */
   removeHere(): boolean {
-    const chunk = this.#chunk;
+    const leaves = this.#leaves;
+    const leaf = this.#leaf;
     const at = this.#at;
-    chunk.starts.copyWithin(at, at + 1, chunk.length);
-    chunk.counts.copyWithin(at, at + 1, chunk.length);
-    chunk.values.copyWithin(at, at + 1, chunk.length);
-    chunk.length--;
-    this.size--;
-    if (chunk.length === 0) {
-      if (this.#chunks.length > 1) this.#dropChunk();
-    } else if (at === 0 && this.#index > 0) {
-      // a directory entry is exactly its chunk's first start: seek() relies on it
-      this.#firsts[this.#index] = chunk.starts[0]!;
+    const start = this.start;
+    if (this.#long.size > 0) this.#long.delete(start);
+    leaves.remove(leaf, at);
+    if (--this.size === 0) {
+      this.clear();
+      return false;
     }
-    return this.#at < this.#chunk.length || this.#toNextChunk();
+    const length = leaves.lengths[leaf]!;
+    if (length < FEW && this.#join(leaf, length)) return this.#search(start);
+    // a run that ends behind the key of its leaf would not be found: the key is exactly the first run's
+    if (at === 0) this.#index.setKey(this.start);
+    return at < length || this.#toNextLeaf();
   }
 
   clear(): void {
-    this.#chunks = [newChunk()];
-    this.#firsts = new Float64Array(64).fill(-1, 0, 1);
-    this.#chunk = this.#chunks[0]!;
-    this.#index = 0;
+    this.#leaves = new RunLeaves();
+    const leaf = this.#leaves.take();
+    this.#index = new LeafIndex(leaf);
+    this.#toLeaf(leaf);
     this.#at = 0;
+    this.#beyond = 0;
+    this.#long.clear();
     this.size = 0;
   }
 
-  /** Makes the chunk current whose runs start at or below `page`. */
-  #toChunk(page: number): void {
-    const firsts = this.#firsts;
-    let low = 0;
-    let high = this.#chunks.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (firsts[middle]! <= page) low = middle + 1;
-      else high = middle;
+  /** What seek() does when the cursor is of no use. */
+  #search(page: number): boolean {
+    if (page >= this.#beyond) {
+      this.#toLeaf(this.#index.toLastLeaf());
+      this.#at = this.#leaves.lengths[this.#leaf]!;
+      return false;
     }
-    this.#index = low - 1;
-    this.#chunk = this.#chunks[low - 1]!;
+    this.#sought[0] = page;
+    this.#descend();
+    // a run in front of the page may still reach it; only the very first can lie behind it
+    return this.start + this.pages > page || this.next();
   }
 
-  #toNextChunk(): boolean {
-    while (this.#index + 1 < this.#chunks.length) {
-      this.#index++;
-      this.#chunk = this.#chunks[this.#index]!;
-      this.#at = 0;
-      if (this.#chunk.length > 0) return true;
+  /**
+   * Moves the cursor to the last run that begins at or before the page in #sought; to the very first when there is none.
+   *
+   * Comparisons become numbers, not jumps: no processor can foretell which way a lookup goes, and one jump foretold wrongly takes longer
+   * than all comparisons here. What is compared with first in a leaf lies in all of its lines: they are not in the cache when there are a
+   * million runs, and are waited for once. It is one function, because V8 would inline some parts of it and not others.
+   */
+  #descend(): void {
+    const page = this.#sought[0]!;
+    const index = this.#index;
+    const rootKeys = index.rootKeys;
+    let root = 0;
+    for (let part = rootKeys.length >>> 2; part > 0; part >>>= 2) {
+      root +=
+        part *
+        (+(rootKeys[root + part]! <= page) +
+          +(rootKeys[root + 2 * part]! <= page) +
+          +(rootKeys[root + 3 * part]! <= page));
     }
-    return false;
+    const keys = index.keys;
+    let place = (index.nodes[root]! & MAX_NODE) * INNER;
+    place += (+(keys[place + 16]! <= page) + +(keys[place + 32]! <= page) + +(keys[place + 48]! <= page)) << 4;
+    place += (+(keys[place + 4]! <= page) + +(keys[place + 8]! <= page) + +(keys[place + 12]! <= page)) << 2;
+    place += +(keys[place + 1]! <= page) + +(keys[place + 2]! <= page) + +(keys[place + 3]! <= page);
+    index.root = root;
+    index.place = place;
+    const leaf = index.leaves[place]!;
+    const slab = this.#leaves.slabOf(leaf);
+    const base = this.#leaves.baseOf(leaf);
+    this.#leaf = leaf;
+    this.#slab = slab;
+    this.#words = this.#leaves.wordsOf(leaf);
+    this.#base = base;
+    const fours =
+      +(slab[base + 4]! <= page) +
+      +(slab[base + 8]! <= page) +
+      +(slab[base + 12]! <= page) +
+      +(slab[base + 16]! <= page) +
+      +(slab[base + 20]! <= page) +
+      +(slab[base + 24]! <= page) +
+      +(slab[base + 28]! <= page) +
+      +(slab[base + 32]! <= page) +
+      +(slab[base + 36]! <= page) +
+      +(slab[base + 40]! <= page) +
+      +(slab[base + 44]! <= page);
+    let at = fours << 2;
+    at += +(slab[base + at + 2]! <= page) << 1;
+    this.#at = at + +(slab[base + at + 1]! <= page);
   }
 
-  #split(): void {
-    const left = this.#chunk;
-    const right = newChunk();
-    // runs made at rising addresses fill the last chunk: leave it full and go on in a fresh one
-    const keep = this.#index === this.#chunks.length - 1 ? CHUNK - CHUNK / 16 : CHUNK / 2;
-    right.starts.set(left.starts.subarray(keep));
-    right.counts.set(left.counts.subarray(keep));
-    right.values.set(left.values.subarray(keep));
-    right.length = CHUNK - keep;
-    left.length = keep;
-    const count = this.#chunks.length;
-    if (count === this.#firsts.length) {
-      const grown = new Float64Array(count * 2);
-      grown.set(this.#firsts);
-      this.#firsts = grown;
-    }
-    this.#firsts.copyWithin(this.#index + 2, this.#index + 1, count);
-    this.#firsts[this.#index + 1] = right.starts[0]!;
-    this.#chunks.splice(this.#index + 1, 0, right);
+  #toLeaf(leaf: number): void {
+    this.#leaf = leaf;
+    this.#slab = this.#leaves.slabOf(leaf);
+    this.#words = this.#leaves.wordsOf(leaf);
+    this.#base = this.#leaves.baseOf(leaf);
   }
 
-  #dropChunk(): void {
-    this.#chunks.splice(this.#index, 1);
-    this.#firsts.copyWithin(this.#index, this.#index + 1, this.#chunks.length + 1);
-    this.#firsts[0] = -1;
-    if (this.#index === this.#chunks.length) {
-      this.#index--;
-      this.#chunk = this.#chunks[this.#index]!;
-      this.#at = this.#chunk.length;
+  #toNextLeaf(): boolean {
+    const leaf = this.#index.toNextLeaf();
+    if (leaf < 0) {
+      this.#at = this.#leaves.lengths[this.#leaf]!;
+      return false;
+    }
+    this.#toLeaf(leaf);
+    this.#at = 0;
+    return true;
+  }
+
+  /** Whether a run belongs before the cursor's, in the same leaf: so it is after overlaps() said no. */
+  #fitsHere(start: number): boolean {
+    const at = this.#at;
+    const here = this.#base + at;
+    return at > 0 && at < LEAF && this.#slab[here - 1]! < start && start < this.#slab[here]!;
+  }
+
+  /** Moves the cursor to where a run belongs. */
+  #toGap(start: number): void {
+    this.#sought[0] = start;
+    this.#descend();
+    if (this.start < start) this.#at++;
+  }
+
+  /** Makes room in the cursor's leaf, which is full; the cursor is where a run belongs that begins at `start`. */
+  #split(start: number): void {
+    const leaves = this.#leaves;
+    const at = this.#at;
+    // runs made at rising or falling addresses leave full leaves behind
+    const keep = at === LEAF || at === 0 ? at : LEAF / 2;
+    const right = leaves.take();
+    leaves.move(this.#leaf, keep, right);
+    this.#index.insertBehind(keep === LEAF ? start : leaves.firstOf(right), right);
+  }
+
+  /** Joins the cursor's leaf with a neighbour, or takes it out when it is empty. The cursor is undefined if it did. */
+  #join(leaf: number, length: number): boolean {
+    const leaves = this.#leaves;
+    const index = this.#index;
+    const { left, right } = index;
+    if (right >= 0 && length + leaves.lengths[right]! <= JOINED) {
+      leaves.move(right, 0, leaf);
+      index.setKey(leaves.firstOf(leaf));
+      index.removeRight();
+      leaves.give(right);
+    } else if (left >= 0 && length + leaves.lengths[left]! <= JOINED) {
+      leaves.move(leaf, 0, left);
+      index.remove();
+      leaves.give(leaf);
+    } else if (length === 0) {
+      index.remove();
+      leaves.give(leaf);
     } else {
-      this.#chunk = this.#chunks[this.#index]!;
-      this.#at = 0;
+      return false;
     }
+    if (leaves.wasteful) this.#dropSlab();
+    return true;
+  }
+
+  #dropSlab(): void {
+    this.#leaves.dropLastSlab((leaf) => {
+      this.#sought[0] = this.#leaves.firstOf(leaf);
+      this.#descend();
+      this.#index.setLeaf(leaf);
+    });
   }
 }

@@ -27,7 +27,8 @@ export function addressToPage(address: bigint): number {
 
 /** The low 32 bits of a page's address. */
 export function pageLow(page: number): number {
-  return ((page % PAGES_PER_HIGH_WORD) << PAGE_SHIFT) >>> 0;
+  // % of numbers beyond 32 bits is a slow call
+  return ((page - Math.floor(page / PAGES_PER_HIGH_WORD) * PAGES_PER_HIGH_WORD) << PAGE_SHIFT) >>> 0;
 }
 
 /** The high 32 bits of a page's address. */
@@ -43,5 +44,6 @@ export function pageRunBytes(start: number, pages: number): { start: bigint; las
 /** Whether [address, address + size) of a nonzero size runs past 2^64, all given as halves. */
 export function wraps(low: number, high: number, sizeLow: number, sizeHigh: number): boolean {
   const lastLow = (low >>> 0) + (sizeLow >>> 0) - 1;
-  return (high >>> 0) + (sizeHigh >>> 0) + Math.floor(lastLow / 2 ** 32) > 0xffff_ffff;
+  const carry = lastLow < 0 ? -1 : lastLow > 0xffff_ffff ? 1 : 0;
+  return (high >>> 0) + (sizeHigh >>> 0) + carry > 0xffff_ffff;
 }

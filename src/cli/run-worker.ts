@@ -34,6 +34,7 @@ await serveProgram(async ({ description, quiet, json, inspection }: RunWorkerDat
   const warn = quiet ? () => {} : say;
   const observer: Observer = {
     ...(!quiet && { failed: (call) => report.failed(call) }),
+    noticed: warn,
     broken: (message) => say(message),
   };
   const ended = () => report.flush();

@@ -41,6 +41,8 @@ export class ModelTransport implements Transport {
   private readonly kernel: HostKernel;
   private readonly encoding: IoctlEncoding;
   private readonly mappings = new Set<Mapping>();
+  /** A page of the process for the structures of calls; undefined while a call uses it. */
+  private scratch: { readonly address: number; readonly bytes: Uint8Array } | undefined;
   private lookup: { tree: FileTree; names: TreeLookup } | undefined;
 
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
@@ -48,6 +50,7 @@ export class ModelTransport implements Transport {
     this.kernel = kernel;
     this.task = makeTask();
     this.encoding = encoding;
+    this.scratch = this.makeScratch();
   }
 
   open(path: string, flags: number): number {
@@ -157,6 +160,21 @@ export class ModelTransport implements Transport {
   private inMemory(bytes: Uint8Array, back: boolean, call: (address: number) => number): number {
     if (bytes.length === 0) return call(0);
     const { memory } = this.task;
+    const { scratch } = this;
+    if (scratch !== undefined && bytes.length <= scratch.bytes.length) {
+      // who calls again from within a call finds none
+      this.scratch = undefined;
+      scratch.bytes.set(bytes);
+      try {
+        return call(scratch.address);
+      } finally {
+        // A request that fails can have written too.
+        if (back)
+          bytes.set(scratch.bytes.length === bytes.length ? scratch.bytes : scratch.bytes.subarray(0, bytes.length));
+        scratch.bytes.fill(0);
+        this.scratch = scratch;
+      }
+    }
     const length = roundUp(bytes.length, memory.pageSize);
     const address = memory.mmap({ length, protection: RW });
     try {
@@ -167,6 +185,13 @@ export class ModelTransport implements Transport {
       if (back) memory.copyIn(address, bytes, bytes.length);
       memory.munmap(address, length);
     }
+  }
+
+  private makeScratch(): { readonly address: number; readonly bytes: Uint8Array } {
+    const { memory } = this.task;
+    const bytes = new Uint8Array(memory.pageSize);
+    const object = new FlatMemory(memory.pageSize, bytes);
+    return { address: memory.mmap({ length: bytes.length, protection: RW, object, shared: true }), bytes };
   }
 
   private names(): TreeLookup {

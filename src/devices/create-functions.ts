@@ -15,7 +15,7 @@ export function createFunctions(
     const config = configSpace(host, device);
     functions.set(
       device.bdf,
-      new PciFunction(device.bdf, device, config, warn, (bus) => createModel(device, bus, host.api !== "mainline")),
+      new PciFunction(device.bdf, device, config, warn, (bus) => createModel(device, bus, host.api)),
     );
   }
   return functions;

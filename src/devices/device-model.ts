@@ -14,6 +14,17 @@ export interface MappedRegister {
   readonly doorbell?: true;
 }
 
+/** An access that may have to wait for a page. */
+export interface WaitingAccess {
+  readonly write: boolean;
+  readonly iova: bigint;
+  /** Where to, or what. */
+  readonly bytes: Uint8Array;
+  readonly pasid?: PasidRequest | undefined;
+  /** After "waiting": the page is there now, so that the access can be made again; or it will not be. */
+  answered(granted: boolean): void;
+}
+
 /** What a model can do to the world around it. */
 export interface DeviceBus {
   /**
@@ -27,6 +38,10 @@ export interface DeviceBus {
    * @returns whether all bytes arrived
    */
   dmaWrite(iova: bigint, from: Uint8Array, pasid?: PasidRequest): boolean;
+  /**
+   * A DMA access of a device that can wait for pages (PRI). There on devices whose description says that they can.
+   */
+  dmaOrWait?(access: WaitingAccess): "done" | "failed" | "waiting";
   /** Whether message-signalled interrupts are on (MSI or MSI-X); otherwise the device has its INTx line. */
   readonly messagesEnabled: boolean;
   /** Sends the message of a vector. */

@@ -30,6 +30,8 @@ export interface RequestFacts {
   readonly pointers?: readonly string[];
   /** Fields that hold descriptors; those behind the structure are told by fdArray(). */
   readonly fds?: readonly string[];
+  /** The field that a new descriptor comes back in, where it is not the call's value. */
+  readonly outFd?: string;
   /** The IOVA range that the request is about. */
   readonly range?: { readonly iova: string; readonly length: string };
   /** What stands behind the structure, by its bytes. */
@@ -207,7 +209,7 @@ const FACTS: Readonly<Record<string, RequestFacts>> = {
     range: LENGTH,
   }),
   IOMMU_HWPT_INVALIDATE: of(hwpt.IommuHwptInvalidate, { pointers: ["data_uptr"] }),
-  IOMMU_FAULT_QUEUE_ALLOC: of(viommu.IommuFaultAlloc),
+  IOMMU_FAULT_QUEUE_ALLOC: of(viommu.IommuFaultAlloc, { outFd: "out_fault_fd" }),
   IOMMU_VIOMMU_ALLOC: of(viommu.IommuViommuAlloc),
   IOMMU_VDEVICE_ALLOC: of(viommu.IommuVdeviceAlloc),
   IOMMU_VEVENTQ_ALLOC: of(viommu.IommuVeventqAlloc),

@@ -1,54 +1,141 @@
-import { KernelError } from "../kernel/errors.ts";
+import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import { type Word, wordAdd } from "../kernel/word.ts";
+import { type Word, wordAdd, wordFromHalves } from "../kernel/word.ts";
 import type { CallContext, Reply } from "./call-context.ts";
+import type { InjectedFile } from "./injected-files.ts";
+import { O_RDWR, RWF_HIPRI, SEEK_MAX } from "./linux.ts";
+import type { TrappedCall } from "./syscall-table.ts";
 
 /** No call moves more (MAX_RW_COUNT: INT_MAX without its last page). */
 const MAX_RW_COUNT = 0x7fff_f000;
 /** UIO_MAXIOV */
 const MAX_VECTORS = 1024;
+const O_WRONLY = 1;
+const MINUS_ONE = 0xffff_ffff_ffff_ffffn;
 
-/** pread64, pwrite64 on our files. */
+/** read, write, pread64, pwrite64 on our files. */
 export function handleAccess(context: CallContext): Reply {
   const { listener } = context.on;
   const { abi, call } = context;
   const file = context.file(listener.int(0));
-  const offset = listener.wide(3, abi);
-  // A negative offset is refused before any file hears of it.
-  if (file === undefined || typeof offset !== "number") return "native";
+  const write = call === "write" || call === "pwrite64";
+  if (file === undefined || isWrongMode(file, write)) return "native";
+  const atPosition = call === "read" || call === "write";
+  const offset = atPosition ? file.description.position : listener.wide(3, abi);
+  if (isNegative(offset)) return "native";
+  if (!atPosition) refuseOffset(file.description);
   const count = Number(listener.word(2, abi));
   context.offset = offset;
   context.length = count;
-  return access(context, file.description, call === "pwrite64", listener.word(1, abi), count, offset);
+  const moved = access(context, file.description, write, listener.word(1, abi), count, offset);
+  if (atPosition) advance(file.description, moved);
+  return moved;
 }
 
-/** preadv, pwritev and their second versions: one access for each part, until one is short (do_loop_readv_writev()). */
+/** readv, writev, preadv, pwritev and their second versions: one access for each segment, until one is short (do_loop_readv_writev()). */
 export function handleVectorAccess(context: CallContext): Reply {
-  const { listener, task } = context.on;
-  const { abi, call } = context;
+  const { listener } = context.on;
+  const { call } = context;
   const file = context.file(listener.int(0));
-  const offset = listener.wide(3, abi);
-  const vectors = listener.low(2);
-  if (file === undefined || typeof offset !== "number" || vectors > MAX_VECTORS) return "native";
-  const size = abi.halves ? 8 : 16;
-  const table = Buffer.alloc(vectors * size);
-  task.memory.copyIn(listener.word(1, abi), table, table.length);
+  const write = WRITES.has(call);
+  if (file === undefined || isWrongMode(file, write) || listener.low(2) > MAX_VECTORS) return "native";
+  const { description } = file;
+  const given = call === "readv" || call === "writev" ? MINUS_ONE : listener.wide(3, context.abi);
+  const isSecond = call === "preadv2" || call === "pwritev2";
+  const atPosition = call === "readv" || call === "writev" || (isSecond && given === MINUS_ONE);
+  const offset = atPosition ? description.position : given;
+  if (isNegative(offset)) return "native";
+  if (!atPosition) refuseOffset(description);
   context.offset = offset;
-  const write = call === "pwritev" || call === "pwritev2";
-  const number = (at: number) => (abi.halves ? table.readUInt32LE(at) : Number(table.readBigUInt64LE(at)));
+  const segments = readSegments(context, listener.low(2));
+  if (isSecond && description.kind === "device" && (listener.low(5) & ~RWF_HIPRI) !== 0) {
+    fail("EOPNOTSUPP", `${description.label} takes no flags with ${call}`);
+  }
+  const moved = accessSegments(context, description, write, segments, offset);
+  if (atPosition) advance(description, moved);
+  return moved;
+}
+
+/** lseek and _llseek: VFIO's files have a position but no way to set it (fs/read_write.c:vfs_llseek without an f_op->llseek). */
+export function handleSeek(context: CallContext): Reply {
+  const { listener } = context.on;
+  const file = context.file(listener.int(0));
+  const whence = listener.low(context.call === "_llseek" ? 4 : 2);
+  if (file === undefined || whence > SEEK_MAX) return "native";
+  fail("ESPIPE", `the position of ${file.description.label} cannot be set; pread and pwrite take an offset`);
+}
+
+const WRITES: ReadonlySet<TrappedCall> = new Set<TrappedCall>(["writev", "pwritev", "pwritev2"]);
+
+/** Opened for the other direction only: the kernel says so before a file hears of it (EBADF). */
+function isWrongMode({ mode }: InjectedFile, write: boolean): boolean {
+  return mode !== O_RDWR && write !== (mode === O_WRONLY);
+}
+
+/** Streams have no offsets (FMODE_PREAD). */
+function refuseOffset(description: FileDescription): void {
+  if (description.readiness) fail("ESPIPE", `${description.label} is read and written without an offset`);
+}
+
+function advance(description: FileDescription, moved: number): void {
+  if (!description.readiness) description.position += moved;
+}
+
+/** An offset that the kernel refuses before any file hears of it. */
+function isNegative(offset: Word): boolean {
+  return typeof offset === "bigint" && offset >= 1n << 63n;
+}
+
+interface Segment {
+  readonly address: Word;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/** The caller's array of struct iovec, checked and cut as lib/iov_iter.c:__import_iovec does. */
+function readSegments(context: CallContext, count: number): Segment[] {
+  const { listener, task } = context.on;
+  const { halves } = context.abi;
+  const size = halves ? 8 : 16;
+  const table = Buffer.alloc(count * size);
+  task.memory.copyIn(listener.word(1, context.abi), table, table.length);
+  const word = (at: number) =>
+    halves ? table.readUInt32LE(at) : wordFromHalves(table.readUInt32LE(at), table.readUInt32LE(at + 4));
+  const segments = Array.from({ length: count }, (_, i) => ({
+    address: word(i * size),
+    length: Number(word(i * size + size / 2)),
+  }));
+  const tooLong = halves ? 2 ** 31 : 2 ** 63;
+  if (segments.some(({ length }) => length >= tooLong)) fail("EINVAL", "a segment's length is negative");
+  let room = MAX_RW_COUNT;
+  return segments.map(({ address, length }) => {
+    const taken = Math.min(length, room);
+    room -= taken;
+    return { address, length: taken };
+  });
+}
+
+function accessSegments(
+  context: CallContext,
+  description: FileDescription,
+  write: boolean,
+  segments: readonly Segment[],
+  offset: Word,
+): number {
   let done = 0;
-  for (let at = 0; at < table.length; at += size) {
-    const count = number(at + size / 2);
-    context.length += count;
+  for (const { length } of segments) context.length += length;
+  // A file that cannot be read at all says so even when nothing is asked for.
+  if (context.length === 0) return access(context, description, write, 0, 0, offset);
+  for (const { address, length } of segments) {
     let moved: number;
     try {
-      moved = access(context, file.description, write, number(at), count, offset + done);
+      moved = access(context, description, write, address, length, wordAdd(offset, done));
     } catch (error) {
       if (done > 0 && error instanceof KernelError) return done;
       throw error;
     }
     done += moved;
-    if (moved !== count) break;
+    if (moved !== length) break;
   }
   return done;
 }
@@ -59,10 +146,8 @@ function access(
   write: boolean,
   address: Word,
   count: number,
-  offset: number,
+  offset: Word,
 ): number {
   const length = Math.min(count, MAX_RW_COUNT);
-  return write
-    ? description.write(task, address, length, offset)
-    : description.read(task, wordAdd(address, 0), length, offset);
+  return write ? description.write(task, address, length, offset) : description.read(task, address, length, offset);
 }

@@ -13,11 +13,8 @@ import type { ProcessTask } from "./process-task.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
 
-/**
- * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out;
- * "answered", when that happened on the way.
- */
-export type Reply = number | "native" | "answered";
+/** How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out. */
+export type Reply = number | "native";
 
 export interface Machinery {
   readonly listener: Listener;

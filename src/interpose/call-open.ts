@@ -1,6 +1,7 @@
 import { fail } from "../kernel/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
+import { belongsInWindow } from "./descriptor-window.ts";
 import { close } from "./libc.ts";
 import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH } from "./linux.ts";
 import { copyFromThread, stringFromThread } from "./user-copy.ts";
@@ -40,14 +41,14 @@ export function handleOpen(context: CallContext): Reply {
     description.release();
     return made;
   }
-  const fd = listener.addDescriptorAndAnswer(made.fd, flags & O_CLOEXEC);
+  const fd = listener.addDescriptor(made.fd, flags & O_CLOEXEC, belongsInWindow(description));
   if (fd < 0) files.forget(made.file);
   close(made.fd);
   if (fd >= 0) {
     context.fd = fd;
-    return "answered";
+    return fd;
   }
-  // The caller was killed, or has no descriptor free: nobody ever had the file.
+  // The caller has no descriptor free, or was killed (ENOENT; nobody hears the answer then): nobody ever had the file.
   description.release();
-  return fd === -ERRNO.ENOENT ? "answered" : fd;
+  return fd === -ERRNO.ENOENT ? "native" : fd;
 }

@@ -1,6 +1,6 @@
 import { KernelError } from "../kernel/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { handleAccess, handleVectorAccess } from "./call-access.ts";
+import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { handleIoctl } from "./call-ioctl.ts";
 import { handleMmap } from "./call-mmap.ts";
@@ -16,6 +16,12 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   openat: handleOpen,
   openat2: handleOpen,
   ioctl: handleIoctl,
+  read: handleAccess,
+  write: handleAccess,
+  readv: handleVectorAccess,
+  writev: handleVectorAccess,
+  lseek: handleSeek,
+  _llseek: handleSeek,
   pread64: handleAccess,
   pwrite64: handleAccess,
   preadv: handleVectorAccess,
@@ -64,8 +70,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined): 
     }
   }
   const finished = observer === undefined ? undefined : report(context, observer, reply, error);
-  const delivered =
-    reply === "answered" ? context.fd >= 0 : reply === "native" ? listener.continue() : listener.answer(reply);
+  const delivered = reply === "native" ? listener.continue() : listener.answer(reply);
   if (observer === undefined || finished === undefined) return;
   try {
     const call = { ...finished, delivered, microseconds: (performance.now() - start) * 1000 };
@@ -89,7 +94,7 @@ function report(
 ): Omit<FinishedCall, "delivered" | "microseconds"> | undefined {
   // A call that is none of ours is not reported: those that go on natively, unless they are about a file of ours.
   if (reply === "native" && context.description === undefined) return undefined;
-  const result = typeof reply === "number" ? reply : reply === "answered" ? Math.max(0, context.fd) : 0;
+  const result = reply === "native" ? 0 : reply;
   if (observer.finished === undefined && (result >= 0 || observer.failed === undefined)) return undefined;
   const { task, processes } = context.on;
   return {

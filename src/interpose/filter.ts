@@ -1,4 +1,5 @@
 import { assemble, BPF, type Instruction, type Line } from "./bpf.ts";
+import { WINDOW_END, WINDOW_FIRST } from "./descriptor-window.ts";
 import {
   AT_EMPTY_PATH,
   KVM_SET_DEVICE_ATTR,
@@ -58,10 +59,13 @@ export interface FilterOptions {
  * so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
  * - open: read and write, as VFIO's nodes are opened (openat2 keeps its flags in memory: always);
- * - pread, pwrite: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
- * - mmap: shared mappings of files, and private ones behind 1 TiB;
+ * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
+ * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
+ * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
  * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
  * - execve, because the memory of a process is another one afterwards.
+ *
+ * read and write come first: programs make more of them than of all others together, and each instruction counts.
  */
 export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_ABIS): Buffer {
   const lines: Line[] = [load(ARCH)];
@@ -76,17 +80,19 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   const notify = label("notify");
   const allow = label("allow");
   const lines: Line[] = [abi.name, load(NUMBER)];
-  if (abi.name === "x64") lines.push(atLeast(X32_BIT, allow));
   const jump = (call: TrappedCall, target: string) => {
     const number = abi.numbers[call];
     if (number !== undefined) lines.push(equal(number, target));
   };
+  for (const call of ["read", "write"] as const) jump(call, label("descriptor"));
+  if (abi.name === "x64") lines.push(atLeast(X32_BIT, allow));
   jump("ioctl", label("ioctl"));
   jump("openat", label("openat"));
   jump("open", label("open"));
   for (const call of ["pread64", "pwrite64"] as const) jump(call, label("access"));
   for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
   for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
+  for (const call of ["readv", "writev", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
   for (const call of ["openat2", "execve", "execveat"] as const) jump(call, notify);
   if (trapFstat) {
     for (const call of ["fstat", "fstat64"] as const) jump(call, notify);
@@ -95,6 +101,19 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   }
   lines.push(ret(SECCOMP_RET_ALLOW));
 
+  // Goes on behind when the descriptor in an argument has none of our numbers.
+  const inWindow = (argument: number, otherwise: string): Line[] => [
+    load(low(argument)),
+    atLeast(WINDOW_END, otherwise),
+    atLeast(WINDOW_FIRST, notify),
+    otherwise,
+  ];
+  lines.push(
+    label("descriptor"),
+    load(low(0)),
+    atLeast(WINDOW_FIRST, undefined, allow),
+    atLeast(WINDOW_END, allow, notify),
+  );
   lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("openat"), load(low(2)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
@@ -107,11 +126,22 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   }
   // The offset is one register, or two with the low half first.
   const offsetHigh = abi.halves ? low(4) : high(3);
-  lines.push(label("access"), load(offsetHigh), atLeast(FIRST_REGION_HIGH, notify));
+  lines.push(
+    label("access"),
+    ...inWindow(0, label("access elsewhere")),
+    load(offsetHigh),
+    atLeast(FIRST_REGION_HIGH, notify),
+  );
   if (!abi.halves) lines.push(load(high(2)), equal(0, undefined, allow));
   lines.push(load(low(2)), atLeast(REGISTER_BYTES + 1, allow, notify));
-  lines.push(label("vector"), load(offsetHigh), atLeast(FIRST_REGION_HIGH, notify, allow));
+  lines.push(
+    label("vector"),
+    ...inWindow(0, label("vector elsewhere")),
+    load(offsetHigh),
+    atLeast(FIRST_REGION_HIGH, notify, allow),
+  );
   lines.push(label("mmap"), load(low(3)), anyBit(MAP_ANONYMOUS, allow), anyBit(MAP_SHARED, notify));
+  lines.push(...inWindow(4, label("private")));
   if (abi.halves) lines.push(load(low(5)), atLeast(FIRST_REGION_PAGES, notify, allow));
   else lines.push(load(high(5)), atLeast(FIRST_REGION_HIGH, notify, allow));
   lines.push(notify, ret(SECCOMP_RET_USER_NOTIF), allow, ret(SECCOMP_RET_ALLOW));

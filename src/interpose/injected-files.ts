@@ -6,11 +6,16 @@ import { HOST_CALLS } from "./host-calls.ts";
 import { close, pread, pwrite, syscall, syscall3 } from "./libc.ts";
 import {
   AT_FDCWD,
+  F_ADD_SEALS,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
   F_SETLEASE,
   F_UNLCK,
   F_WRLCK,
   IN_CLOSE,
   IN_Q_OVERFLOW,
+  MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_NOEXEC_SEAL,
   O_ACCMODE,
@@ -18,8 +23,11 @@ import {
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDWR,
+  SEEK_CUR,
+  SEEK_SET,
 } from "./linux.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
+import { StreamFiles } from "./stream-files.ts";
 
 /** Nine regions of vfio-pci, each at its index << 40 (VFIO_PCI_OFFSET_SHIFT); sparse. */
 const PCI_DEVICE_SIZE = 9 * 2 ** 40;
@@ -39,19 +47,22 @@ export class InjectedFile implements SharedMemory {
   readonly node: DeviceNode | undefined;
   readonly inode: number;
   readonly watch: number;
+  /** How programs have it open: one of O_ACCMODE's values. */
+  readonly mode: number;
   /** Our own descriptor of the memfd. */
   readonly memory: number;
 
   constructor(
     description: FileDescription,
     node: DeviceNode | undefined,
-    { inode, watch, memory }: { inode: number; watch: number; memory: number },
+    { inode, watch, memory, mode }: { inode: number; watch: number; memory: number; mode: number },
   ) {
     this.description = description;
     this.node = node;
     this.inode = inode;
     this.watch = watch;
     this.memory = memory;
+    this.mode = mode;
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -70,6 +81,7 @@ export class InjectedFiles {
   readonly #byInode = new Map<number, InjectedFile>();
   readonly #byWatch = new Map<number, InjectedFile>();
   readonly #mapped = new Set<InjectedFile>();
+  readonly #streams: StreamFiles;
   /** Files that reported a close, and since when it has not been the last one. */
   readonly #closing = new Map<InjectedFile, number>();
   readonly #onRelease: (description: FileDescription) => void;
@@ -80,11 +92,12 @@ export class InjectedFiles {
   /** @param onRelease the last descriptor and the last mapping of a file are gone */
   constructor(onRelease: (description: FileDescription) => void) {
     this.#onRelease = onRelease;
+    this.#streams = new StreamFiles(onRelease);
     this.inotify = syscall(HOST_CALLS.inotify_init1, O_CLOEXEC | O_NONBLOCK);
   }
 
   get size(): number {
-    return this.#byInode.size;
+    return this.#byInode.size + this.#streams.size;
   }
 
   /** Whether programs have mappings whose memory the model wants to look at. */
@@ -118,12 +131,12 @@ export class InjectedFiles {
     const file = this.#byInode.get(inode);
     return file !== undefined && deviceMajor === this.#deviceMajor && deviceMinor === this.#deviceMinor
       ? file
-      : undefined;
+      : this.#streams.find(inode, deviceMajor, deviceMinor);
   }
 
   /** The file that the last statx() saw. */
   findLastStat(): InjectedFile | undefined {
-    return this.#byInode.size === 0 ? undefined : this.find(lastStat.inode, lastStat.deviceMajor, lastStat.deviceMinor);
+    return this.size === 0 ? undefined : this.find(lastStat.inode, lastStat.deviceMajor, lastStat.deviceMinor);
   }
 
   /**
@@ -136,10 +149,14 @@ export class InjectedFiles {
     node: DeviceNode | undefined,
     flags: number,
   ): { file: InjectedFile; fd: number } | number {
+    const { readiness } = description;
+    if (readiness) return this.#streams.create(description, readiness, flags);
     const memory = this.#memory(description.kind);
     if (memory < 0) return memory;
     const size = description.memorySize || (description.kind === "device" ? PCI_DEVICE_SIZE : 0);
     if (size > 0) syscall(HOST_CALLS.ftruncate, memory, size);
+    // A program that truncates it takes nothing away from its mappings and ours.
+    syscall(HOST_CALLS.fcntl, memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     const path = `/proc/self/fd/${memory}`;
     const watch = syscall(HOST_CALLS.inotify_add_watch, this.inotify, arena.text(NAME, path), IN_CLOSE);
     const kept = flags & (O_ACCMODE | O_NONBLOCK | O_APPEND);
@@ -148,10 +165,16 @@ export class InjectedFiles {
       close(memory);
       return fd;
     }
+    makeUnreadable(fd);
     statDescriptor(memory);
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
-    const file = new InjectedFile(description, node, { inode: lastStat.inode, watch, memory });
+    const file = new InjectedFile(description, node, {
+      inode: lastStat.inode,
+      watch,
+      memory,
+      mode: flags & O_ACCMODE,
+    });
     this.#byInode.set(file.inode, file);
     this.#byWatch.set(watch, file);
     description.attachMemory(file);
@@ -160,6 +183,7 @@ export class InjectedFiles {
 
   /** Forgets a file that no program got: without a release. */
   forget(file: InjectedFile): void {
+    if (this.#streams.forget(file)) return;
     this.#byInode.delete(file.inode);
     this.#byWatch.delete(file.watch);
     this.#closing.delete(file);
@@ -186,6 +210,7 @@ export class InjectedFiles {
       if (length < EVENTS / 2) break;
     }
     if (this.#closing.size > 0) this.#releaseClosed();
+    this.#streams.drain();
   }
 
   /** Whether files are being looked at that were closed by somebody, perhaps not by the last: drain() again soon. */
@@ -196,6 +221,7 @@ export class InjectedFiles {
   /** Releases everything, whoever holds it still. */
   releaseAll(): void {
     for (const file of [...this.#byInode.values()]) this.#release(file);
+    this.#streams.releaseAll();
   }
 
   close(): void {
@@ -229,12 +255,23 @@ export class InjectedFiles {
   /** A memfd, opened once more: the description that memfd_create() makes reports no close and counts as no writer. */
   #memory(kind: string): number {
     const name = arena.text(NAME, `uvfio-${kind}`);
-    let made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-    // Before Linux 6.3 the second flag is not known.
-    if (made === -ERRNO.EINVAL) made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC);
+    let made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    // Before Linux 6.3 the last flag is not known.
+    if (made === -ERRNO.EINVAL) made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (made < 0) return made;
     const memory = openPath(AT_FDCWD, `/proc/self/fd/${made}`, O_RDWR | O_CLOEXEC);
     close(made);
     return memory;
   }
+}
+
+/**
+ * Puts a descriptor at the very end of what a file can have, LLONG_MAX: reads and writes there answer EINVAL
+ * (fs/read_write.c:rw_verify_area), as they do on containers and groups. Those that the filter does not hand to us must not
+ * get at the memory behind the file.
+ */
+function makeUnreadable(fd: number): void {
+  // LLONG_MAX is no number that JavaScript has.
+  syscall(HOST_CALLS.lseek, fd, 2 ** 63 - 1024, SEEK_SET);
+  syscall(HOST_CALLS.lseek, fd, 1023, SEEK_CUR);
 }

@@ -2,6 +2,7 @@
 
 // fcntl.h (O_DIRECTORY and O_DIRECT differ between x86 and arm64)
 export const O_ACCMODE = 0o3;
+export const O_RDONLY = 0;
 export const O_RDWR = 0o2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
@@ -14,7 +15,13 @@ export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
 export const F_SETFD = 2;
+export const F_SETSIG = 10;
+export const F_GETSIG = 11;
 export const F_SETLEASE = 1024;
+export const F_ADD_SEALS = 1033;
+export const F_SEAL_SEAL = 1;
+export const F_SEAL_SHRINK = 2;
+export const F_SEAL_GROW = 4;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
 export const FD_CLOEXEC = 1;
@@ -29,6 +36,7 @@ export const OPEN_HOW_SIZE = 24;
 // stat.h
 export const S_IFMT = 0o170000;
 export const S_IFCHR = 0o020000;
+export const S_IFREG = 0o100000;
 export const STATX_BASIC_STATS = 0x7ff;
 export const STATX_INO = 0x100;
 /** Offsets in struct statx. */
@@ -49,6 +57,10 @@ export const STATX = {
   length: 256,
 } as const;
 
+// magic.h: struct statfs.f_type
+export const TMPFS_MAGIC = 0x0102_1994;
+export const HUGETLBFS_MAGIC = 0x9584_58f6;
+
 // seccomp.h
 export const SECCOMP_SET_MODE_FILTER = 1;
 export const SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3;
@@ -57,7 +69,6 @@ export const SECCOMP_RET_USER_NOTIF = 0x7fc0_0000;
 export const SECCOMP_RET_ALLOW = 0x7fff_0000;
 export const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 export const SECCOMP_ADDFD_FLAG_SETFD = 1;
-export const SECCOMP_ADDFD_FLAG_SEND = 2;
 export const SECCOMP_IOCTL_NOTIF_RECV = 0xc050_2100;
 export const SECCOMP_IOCTL_NOTIF_SEND = 0xc018_2101;
 export const SECCOMP_IOCTL_NOTIF_ADDFD = 0x4018_2103;
@@ -86,6 +97,11 @@ export const RLIMIT_NOFILE = 7;
 export const RLIMIT_MEMLOCK = 8;
 
 // fs.h
+export const SEEK_SET = 0;
+export const SEEK_CUR = 1;
+/** The last of the ways to seek: SEEK_HOLE. */
+export const SEEK_MAX = 4;
+export const RWF_HIPRI = 1;
 export const RWF_NOWAIT = 8;
 
 // mman.h
@@ -93,8 +109,12 @@ export const MAP_SHARED = 1;
 export const MAP_TYPE = 0xf;
 export const MAP_PRIVATE = 2;
 export const MAP_ANONYMOUS = 0x20;
+export const MAP_NORESERVE = 0x4000;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+
+// poll.h
+export const POLLERR = 8;
 
 // epoll, inotify, memfd
 export const EPOLLIN = 1;
@@ -104,8 +124,11 @@ export const EPOLL_CTL_DEL = 2;
 export const IN_CLOSE = 0x18;
 export const IN_Q_OVERFLOW = 0x4000;
 export const MFD_CLOEXEC = 1;
+export const MFD_ALLOW_SEALING = 2;
 export const MFD_NOEXEC_SEAL = 8;
 
 // kvm.h: KVM_SET_DEVICE_ATTR and the group that hands VFIO files to KVM
 export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;
 export const KVM_DEV_VFIO_FILE = 1;
+export const KVM_DEV_VFIO_FILE_ADD = 1;
+export const KVM_DEV_VFIO_FILE_DEL = 2;

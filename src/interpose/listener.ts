@@ -1,10 +1,10 @@
 import { type Word, wordFromHalves } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
+import { WINDOW_END, WINDOW_FIRST } from "./descriptor-window.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall3 } from "./libc.ts";
 import {
-  SECCOMP_ADDFD_FLAG_SEND,
   SECCOMP_ADDFD_FLAG_SETFD,
   SECCOMP_IOCTL_NOTIF_ADDFD,
   SECCOMP_IOCTL_NOTIF_RECV,
@@ -13,6 +13,7 @@ import {
   SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
   SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 } from "./linux.ts";
+import { statThreadDescriptor } from "./path-stat.ts";
 import type { Abi } from "./syscall-table.ts";
 
 // struct seccomp_notif: id u64@0, pid u32@8, flags u32@12, data@16 {nr s32@0, arch u32@4, ip u64@8, args u64[6]@16}
@@ -95,14 +96,19 @@ export class Listener {
     return this.#send(0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
   }
 
-  /** Gives the caller a new descriptor for our `fd`; its number or a negative errno. */
-  addDescriptor(fd: number, closeOnExec: number): number {
+  /**
+   * Gives the caller a new descriptor for our `fd`; its number or a negative errno.
+   * @param inWindow among the numbers of descriptor-window.ts, if there is room
+   */
+  addDescriptor(fd: number, closeOnExec: number, inWindow: boolean): number {
+    for (let number = WINDOW_FIRST; inWindow && number < WINDOW_END; number++) {
+      if (statThreadDescriptor(this.tid, number) !== -ERRNO.ENOENT) continue;
+      const added = this.replaceDescriptor(fd, number, closeOnExec);
+      if (added === number || added === -ERRNO.ENOENT) return added;
+      // EBUSY: another thread is just about to use it. EBADF: RLIMIT_NOFILE is lower.
+      if (added !== -ERRNO.EBUSY) break;
+    }
     return this.#addfd(fd, 0, 0, closeOnExec);
-  }
-
-  /** The same, and the number is the answer to the call, in one step that cannot come apart. */
-  addDescriptorAndAnswer(fd: number, closeOnExec: number): number {
-    return this.#addfd(fd, SECCOMP_ADDFD_FLAG_SEND, 0, closeOnExec);
   }
 
   /** Replaces what is behind one of the caller's descriptors. */
@@ -110,6 +116,11 @@ export class Listener {
     return this.#addfd(fd, SECCOMP_ADDFD_FLAG_SETFD, target, closeOnExec);
   }
 
+  /**
+   * In two steps with the answer that follows, because SECCOMP_ADDFD_FLAG_SEND cannot be trusted when a signal, a stop or a debugger
+   * interrupts us in it: the call may have been answered with 0 by then, and making it again fails with EINPROGRESS
+   * (kernel/seccomp.c:seccomp_notify_addfd). Without the flag an interrupted one has had no effect.
+   */
   #addfd(fd: number, flags: number, target: number, closeOnExec: number): number {
     const arena = this.#arena;
     this.#copyId(ADDFD);
@@ -117,7 +128,10 @@ export class Listener {
     arena.setU32(ADDFD + 12, fd);
     arena.setU32(ADDFD + 16, target);
     arena.setU32(ADDFD + 20, closeOnExec);
-    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
+    for (;;) {
+      const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
+      if (result !== -ERRNO.EINTR) return result;
+    }
   }
 
   #send(value: number, error: number, flags: number): boolean {
@@ -126,7 +140,10 @@ export class Listener {
     arena.setU64(RESPONSE + 8, value);
     arena.view.setInt32(RESPONSE + 16, error, true);
     arena.setU32(RESPONSE + 20, flags);
-    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, arena.address + RESPONSE) !== -ERRNO.ENOENT;
+    for (;;) {
+      const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, arena.address + RESPONSE);
+      if (result !== -ERRNO.EINTR) return result !== -ERRNO.ENOENT;
+    }
   }
 
   /** The notification's id to the start of what goes back. */

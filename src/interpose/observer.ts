@@ -39,6 +39,8 @@ export interface Observer {
   finished?(call: FinishedCall): void;
   /** Only those that failed. */
   failed?(call: FinishedCall): void;
+  /** Something a person should know although no call failed. One line. */
+  noticed?(message: string): void;
   /** The model threw something that is no KernelError; the program got EIO. One line. */
   broken?(message: string, error: unknown): void;
 }

@@ -24,6 +24,9 @@ export const lastStat = {
   get mode(): number {
     return arena.view.getUint16(STATX.mode, true);
   },
+  get size(): number {
+    return arena.u64(STATX.size);
+  },
   get uid(): number {
     return arena.u32(STATX.uid);
   },

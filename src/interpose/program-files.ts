@@ -1,10 +1,12 @@
 import fs from "node:fs";
 import { fail } from "../kernel/errors.ts";
-import { type EventSignal, type FileDescription, ForeignFile } from "../kernel/file-description.ts";
+import { type EventSignal, type FileDescription, type FileMemory, ForeignFile } from "../kernel/file-description.ts";
 import type { FileTable } from "../kernel/task.ts";
 import { ERRNO, type ErrnoName, errnoName } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
+import { belongsInWindow } from "./descriptor-window.ts";
 import type { EventWatches } from "./event-watches.ts";
+import { HeldFileMemory } from "./file-memory.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
@@ -38,7 +40,7 @@ export class ProgramFiles implements FileTable {
   install(description: FileDescription, closeOnExec: boolean): number {
     const made = this.#files.create(description, undefined, O_RDWR);
     if (typeof made === "number") failInstall(made, description.label);
-    const number = this.#listener.addDescriptor(made.fd, closeOnExec ? O_CLOEXEC : 0);
+    const number = this.#listener.addDescriptor(made.fd, closeOnExec ? O_CLOEXEC : 0, belongsInWindow(description));
     if (number < 0) this.#files.forget(made.file);
     close(made.fd);
     return number < 0 ? failInstall(number, description.label) : number;
@@ -75,6 +77,10 @@ class ProgramFile extends ForeignFile {
     }
     const fd = syscall(HOST_CALLS.pidfd_getfd, this.#pidfd(), this.#fd, 0);
     return fd < 0 ? undefined : new HeldEvent(fd, this.#watches);
+  }
+
+  override memory(): FileMemory | undefined {
+    return HeldFileMemory.open(this.#pidfd(), this.#fd);
   }
 }
 

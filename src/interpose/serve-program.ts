@@ -25,8 +25,10 @@ export async function serveProgram<T>(build: (data: T) => Served | Promise<Serve
   const ordered = nextMessage(port);
   // What makes system calls is loaded while the launcher is busy with the tree.
   const { serveOrder } = await import("./serve-order.ts");
-  const order = (await ordered) as ServeOrder;
+  const order = (await ordered) as ServeOrder | null;
   port.unref();
+  // The program could not be started.
+  if (order === null) return;
   serveOrder(order, served, say);
 }
 

@@ -55,7 +55,11 @@ export function serve(options: ServeOptions): void {
   const processes = new ProcessTable(isDeviceMemory, ({ pidfd }) => epoll.add(pidfd));
   const watches = new EventWatches(epoll, () => processes.pids());
   const mappings = new MappingWatch(files);
-  const doorbells = new Doorbells(epoll, (inode, offset) => guarded(() => mappings.ring(inode, offset), observer));
+  const doorbells = new Doorbells(
+    epoll,
+    (inode, offset) => guarded(() => mappings.ring(inode, offset), observer),
+    (message) => observer?.noticed?.(message),
+  );
   const listener = new Listener(options.listener);
   const nodes = new NodeFiles(root, kernel.deviceNodes());
   const credentials = new Credentials(options.userNamespace, options.launcher);

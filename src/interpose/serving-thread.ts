@@ -5,6 +5,9 @@ import type { ServeOrder, WorkerMessage, WorkerStart } from "./worker-protocol.t
 
 export type HostMessage = Extract<WorkerMessage, { type: "host" }>;
 
+/** How long a thread that is to end by itself may take. */
+const PATIENCE_MS = 5000;
+
 /** The Worker that serves, as the main thread sees it. Each promise rejects when the thread fails. */
 export class ServingThread {
   /** What the launcher is to put before the program. */
@@ -17,6 +20,9 @@ export class ServingThread {
   #stop: number | undefined;
   #listener: number | undefined;
   #stopAsked = false;
+  readonly #exited: Promise<void>;
+  /** The thread has what it builds the host from, and no order to serve yet. */
+  #awaitsOrder = false;
 
   /** @param url a module that calls serveProgram(): the thread boots from now on, before it is known what it shall serve */
   constructor(url: URL) {
@@ -28,6 +34,7 @@ export class ServingThread {
     this.#worker = new Worker(url, { workerData: start, transferList: [port2], stdout: true, stderr: true });
     this.#worker.stdout.on("data", (text: Uint8Array) => fs.writeSync(1, text));
     this.#worker.stderr.on("data", (text: Uint8Array) => fs.writeSync(2, text));
+    this.#exited = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
     const host = deferred<HostMessage>();
     const serving = deferred<void>();
     const ended = deferred<void>();
@@ -76,11 +83,13 @@ export class ServingThread {
 
   /** Has the host built, with what serveProgram()'s callback gets: `host` resolves then. */
   build(data: unknown): void {
+    this.#awaitsOrder = true;
     this.#port.postMessage(data);
   }
 
   /** Resolves when the first call can be taken. */
   serve(order: ServeOrder): Promise<void> {
+    this.#awaitsOrder = false;
     this.#port.postMessage(order);
     return this.#serving;
   }
@@ -91,11 +100,26 @@ export class ServingThread {
     if (this.#stop !== undefined) fs.writeSync(this.#stop, new BigUint64Array([1n]));
   }
 
+  /**
+   * Lets a thread that was not needed end by itself: it may be loading a native module, and to be terminated just then is a
+   * fatal error of the whole process.
+   */
+  async #dismiss(): Promise<void> {
+    this.#port.postMessage(null);
+    let patience: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      patience = setTimeout(resolve, PATIENCE_MS);
+    });
+    await Promise.race([this.#exited, late]);
+    clearTimeout(patience);
+  }
+
   /** Ends the thread, whatever it is doing. */
   async close(): Promise<void> {
     process.off("exit", this.#atExit);
     this.stop();
     if (this.#stop !== undefined) await this.ended.catch(() => {});
+    else if (this.#awaitsOrder) await this.#dismiss();
     await this.#worker.terminate();
     if (this.#stop !== undefined) fs.closeSync(this.#stop);
     this.#stop = undefined;

@@ -6,6 +6,12 @@ export type TrappedCall =
   | "openat"
   | "openat2"
   | "ioctl"
+  | "read"
+  | "write"
+  | "readv"
+  | "writev"
+  | "lseek"
+  | "_llseek"
   | "pread64"
   | "pwrite64"
   | "preadv"
@@ -41,6 +47,11 @@ export const X64: Abi = {
     openat: 257,
     openat2: 437,
     ioctl: 16,
+    read: 0,
+    write: 1,
+    readv: 19,
+    writev: 20,
+    lseek: 8,
     pread64: 17,
     pwrite64: 18,
     preadv: 295,
@@ -65,6 +76,12 @@ export const IA32: Abi = {
     openat: 295,
     openat2: 437,
     ioctl: 54,
+    read: 3,
+    write: 4,
+    readv: 145,
+    writev: 146,
+    lseek: 19,
+    _llseek: 140,
     pread64: 180,
     pwrite64: 181,
     preadv: 333,
@@ -88,6 +105,11 @@ export const ARM64: Abi = {
     openat: 56,
     openat2: 437,
     ioctl: 29,
+    read: 63,
+    write: 64,
+    readv: 65,
+    writev: 66,
+    lseek: 62,
     pread64: 67,
     pwrite64: 68,
     preadv: 69,

@@ -1,7 +1,10 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { TreeMessage } from "./launch-protocol.ts";
 
-/** What the Worker that serves is born with. The first message on the port is the caller's own data, the second a ServeOrder. */
+/**
+ * What the Worker that serves is born with. The first message on the port is the caller's own data, the second a ServeOrder, or null:
+ * there is nothing to serve.
+ */
 export interface WorkerStart {
   readonly port: import("node:worker_threads").MessagePort;
 }

@@ -4,6 +4,13 @@ export interface DmaFault {
   readonly iova: bigint;
   /** What is wrong there, for the person who looks for it: the nearest mapping, the missing permission. */
   readonly reason: string;
+  /** `iova` went through a PASID table: it may be an address of a guest's, which is none of the mappings'. */
+  readonly byPasidTable?: true;
+  /**
+   * Asks for the page (PRI): there when the access was made by a device that waits, and its page requests are on. Once; `answered` may be called
+   * before this returns.
+   */
+  ask?(answered: (granted: boolean) => void): void;
 }
 
 /** What a device's accesses to memory go to: whatever translates its I/O virtual addresses now. */
@@ -11,12 +18,19 @@ export interface DmaTarget {
   /**
    * The device reads `into.length` bytes at `iova`. What cannot be reached is zeros in `into`, as recorded (dma_unmapped,
    * dma_partial_page_cross).
+   * @param waits the device can wait for a page: the access then ends at the first one that it may ask for
    * @returns the first fault; undefined when all bytes were read
    */
-  read(iova: bigint, into: Uint8Array): DmaFault | undefined;
+  read(iova: bigint, into: Uint8Array, waits?: boolean): DmaFault | undefined;
 
   /** The device writes. Bytes that cannot be reached are dropped, the others arrive. */
-  write(iova: bigint, from: Uint8Array): DmaFault | undefined;
+  write(iova: bigint, from: Uint8Array, waits?: boolean): DmaFault | undefined;
+
+  /**
+   * What one device of the group reaches without a PASID. Left out where all of them reach the same.
+   * @param requester the device by name
+   */
+  forDevice?(requester: string): DmaTarget;
 
   /**
    * What a device reaches with a PASID, or with the one that it has for itself when `request` is undefined (a mediated device in an aux

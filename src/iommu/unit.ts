@@ -1,3 +1,8 @@
+/** Bytes of the smallest pages that its tables know. */
+export function smallestPage({ pageSizes }: IommuUnit): bigint {
+  return pageSizes & -pageSizes;
+}
+
 /** What an IOMMU of some architecture can do, as the kernel's driver for it reports. */
 export interface IommuUnit {
   /** For messages: "Intel VT-d, 39 address bits". */
@@ -17,4 +22,11 @@ export interface IommuUnit {
   readonly writeImpliesRead: boolean;
   /** Whether its driver knows nested domains of the old kind, and with which errno enabling them fails if not. */
   readonly nesting: "EINVAL" | "EPERM";
+  /**
+   * VT-d that has both stages, nests first-stage tables on second-stage ones and knows PASIDs: what its second-stage tables are like. The others
+   * have one stage, which is described here.
+   */
+  readonly secondStage?: IommuUnit;
+  /** Whether it notes in its page tables which pages devices write (IOMMU_CAP_DIRTY_TRACKING). */
+  readonly dirtyTracking: boolean;
 }

@@ -164,14 +164,12 @@ export class CdevFile extends FileDescription {
     const pasid = this.#pasid(task, arg, minimum, VFIO_DEVICE_ATTACH_PASID, Attach.offsets.pasid);
     const binding = this.#binding!;
     const target = user.u32(Attach.offsets.pt_id);
-    if (pasid !== undefined) {
-      fail("EINVAL", `PASID ${pasid} cannot be attached: ${this.#device.name} has no PASIDs`);
-    }
-    const attached = binding.attach(task, target);
+    const attached = pasid === undefined ? binding.attach(task, target) : binding.attachPasid!(task, pasid, target);
     user.setU32(Attach.offsets.pt_id, attached);
     try {
       user.copyOut(task, arg, minimum);
     } catch (error) {
+      // also when it was attached with a PASID, which stays (device_cdev.c:vfio_df_ioctl_attach_pt, out_detach)
       binding.detach();
       throw error;
     }
@@ -184,6 +182,7 @@ export class CdevFile extends FileDescription {
     user.copyInSized(task, arg, minimum, "vfio_device_detach_iommufd_pt");
     const pasid = this.#pasid(task, arg, minimum, VFIO_DEVICE_DETACH_PASID, Detach.offsets.pasid);
     if (pasid === undefined) this.#binding!.detach();
+    else this.#binding!.detachPasid!(pasid);
     return 0;
   }
 
@@ -193,6 +192,9 @@ export class CdevFile extends FileDescription {
     const known = this.#context.release.has("pasidAttach") ? flag : 0;
     if (flags & ~known) fail("EINVAL", `unknown flag bits 0x${(flags & ~known).toString(16)}`);
     if (!(flags & flag)) return undefined;
+    if (!this.#binding!.attachPasid) {
+      fail("EOPNOTSUPP", `${this.#device.name} is a mediated device whose driver knows no PASIDs`);
+    }
     const argsz = user.u32(0);
     if (argsz < offset + 4) fail("EINVAL", `argsz ${argsz} leaves no room for the PASID, ${offset + 4} are needed`);
     user.copyInTail(task, arg, minimum, offset + 4 - minimum);

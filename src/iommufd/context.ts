@@ -2,6 +2,7 @@ import type { ModelContext } from "../vfio/model-context.ts";
 import type { GroupAttachment } from "./devices/group-attachment.ts";
 import type { Ioas } from "./ioas.ts";
 import type { LockedByUser } from "./memory/pin-account.ts";
+import type { VtdHardware } from "./nesting/vtd-hardware.ts";
 import { ObjectTable } from "./object-table.ts";
 
 /** What all iommufds of a host share. */
@@ -10,6 +11,8 @@ export interface IommufdModule {
   readonly lockedByUser: LockedByUser;
   /** Whether the kernel was built with VFIO's no-IOMMU mode. */
   readonly noIommuBuilt: boolean;
+  /** The IOMMU of a host that nests. */
+  readonly vtd: VtdHardware | undefined;
 }
 
 /**

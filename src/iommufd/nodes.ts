@@ -7,6 +7,7 @@ import type { IommufdHost, IommufdNodes } from "../vfio/iommufd.ts";
 import { CdevFile } from "./cdev-file.ts";
 import { IommufdContext, type IommufdModule } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
+import { VtdHardware } from "./nesting/vtd-hardware.ts";
 
 const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
@@ -25,6 +26,7 @@ export class IommufdModuleNodes implements IommufdNodes {
       context: host.context,
       lockedByUser: new Map(),
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
+      vtd: description.iommu.nesting && new VtdHardware(description, host.pasidTables),
     };
     this.#isContainer = description.vfioContainer === "iommufd";
   }

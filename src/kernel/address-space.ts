@@ -22,14 +22,18 @@ export abstract class AddressSpace {
     return 0;
   }
 
-  /** copy_from_user(): fills `into[0..length)`; EFAULT when any byte cannot be read. */
-  abstract copyIn(address: Word, into: Uint8Array, length: number): void;
+  /**
+   * copy_from_user(): fills `into[0..length)`; EFAULT when any byte cannot be read.
+   * @param words `into` as 32-bit words, from who has it so: memory in this process copies structures faster that way
+   */
+  abstract copyIn(address: Word, into: Uint8Array, length: number, words?: Int32Array): void;
 
   /**
    * copy_to_user(): EFAULT when any byte cannot be written; the bytes before the first page that refuses are written all
    * the same, as the kernel does.
+   * @param words as in copyIn()
    */
-  abstract copyOut(address: Word, from: Uint8Array, length: number): void;
+  abstract copyOut(address: Word, from: Uint8Array, length: number, words?: Int32Array): void;
 
   /** strndup_user(): the string at `address`; EINVAL when `max` bytes hold no NUL, EFAULT as copyIn. */
   abstract copyString(address: Word, max: number): string;
@@ -41,6 +45,14 @@ export abstract class AddressSpace {
    * @returns an id for readPinned, writePinned and unpin (>= 0), or a negative errno: -EFAULT, -ENOMEM
    */
   abstract pin(vaddr: number, pages: number, write: boolean, budget: number): number;
+
+  /**
+   * The same from a page number of 4 KiB on. As long as such a number is below 2^31 a call with it allocates nothing, which one with an address
+   * can.
+   */
+  pinFrom(page: number, pages: number, write: boolean, budget: number): number {
+    return this.pin(page * 4096, pages, write, budget);
+  }
 
   /**
    * As pin() without a budget, by the processor's page tables where they have the pages (pin_user_pages_fast()): what is there and may be written

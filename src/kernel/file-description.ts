@@ -1,5 +1,5 @@
 import { fail, hex } from "./errors.ts";
-import type { MemoryObject } from "./model-pages.ts";
+import type { MemoryObject } from "./model-object.ts";
 import type { Task } from "./task.ts";
 import type { Word } from "./word.ts";
 
@@ -32,8 +32,10 @@ export interface SharedMemory {
 
 /** The memory of a file that can be held for DMA. */
 export interface FileMemory extends SharedMemory {
-  /** Bytes. */
+  /** Bytes, now. */
   readonly size: number;
+  /** It is needed no more (fput()). Left out where there is nothing to close. */
+  release?(): void;
 }
 
 /** What shows behind a mapping that a program in this process makes. */
@@ -60,6 +62,13 @@ export interface EventSignal {
    * (virqfd.c:virqfd_wakeup). Asked when it matters; a transport that cannot tell leaves it out.
    */
   isAbandoned?(): boolean;
+}
+
+/** What programs wait for on a file (poll): that there is something to read. */
+export interface Readiness {
+  readonly isReadable: boolean;
+  /** Calls `changed` whenever `isReadable` may have changed; returns how to stop that. */
+  watch(changed: () => void): () => void;
 }
 
 /**
@@ -113,6 +122,11 @@ export abstract class FileDescription {
     fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);
   }
 
+  /** For files that are not always ready; they are streams, which are read() and written without offsets. Others leave it undefined. */
+  get readiness(): Readiness | undefined {
+    return undefined;
+  }
+
   /** pread()/read() at `offset` into user memory: the number of bytes. */
   read(_task: Task, _address: Word, _count: number, _offset: Word): number {
     fail("EINVAL", `${this.label} cannot be read`);
@@ -155,7 +169,10 @@ export class ForeignFile extends FileDescription {
     return undefined;
   }
 
-  /** What memfd_pin_folios() pins: the memory of a memfd or tmpfs file. Undefined for other files, and out of a transport's reach. */
+  /**
+   * What memfd_pin_folios() pins: the memory of a memfd, or of a file of tmpfs or hugetlbfs, for as long as whoever asked does not release it.
+   * Undefined for other files, and out of a transport's reach.
+   */
   memory(): FileMemory | undefined {
     return undefined;
   }

@@ -1,4 +1,4 @@
-import type { MemoryObject } from "./model-pages.ts";
+import type { MemoryObject } from "./model-object.ts";
 
 export const PROT_NONE = 0;
 export const PROT_READ = 1;
@@ -38,8 +38,9 @@ export class Area {
 /** The mappings of a process, ascending and without overlap. */
 export class AreaList implements Iterable<Area> {
   private areas: Area[] = [];
-  /** Where the last search ended; copies come in runs. */
+  /** Where the last searches ended; copies come in runs, and calls take turns between their structure and what it is about. */
   private last: Area | undefined;
+  private lastButOne: Area | undefined;
 
   [Symbol.iterator](): Iterator<Area> {
     return this.areas[Symbol.iterator]();
@@ -47,10 +48,16 @@ export class AreaList implements Iterable<Area> {
 
   /** The mapping that a page is in. */
   find(page: number): Area | undefined {
-    const { last } = this;
+    const { last, lastButOne } = this;
     if (last !== undefined && page >= last.start && page < last.end) return last;
+    if (lastButOne !== undefined && page >= lastButOne.start && page < lastButOne.end) {
+      this.last = lastButOne;
+      this.lastButOne = last;
+      return lastButOne;
+    }
     const area = this.areas[this.indexAfter(page) - 1];
     if (area === undefined || page >= area.end) return undefined;
+    this.lastButOne = last;
     this.last = area;
     return area;
   }
@@ -58,6 +65,7 @@ export class AreaList implements Iterable<Area> {
   /** Takes out everything in a range of pages; mappings that reach beyond it are cut. Returns what was taken out. */
   cut(start: number, end: number): Area[] {
     this.last = undefined;
+    this.lastButOne = undefined;
     let from = this.indexAfter(start) - 1;
     if (from < 0 || this.areas[from]!.end <= start) from++;
     const taken: Area[] = [];

@@ -2,13 +2,18 @@ import { ERRNO } from "../uapi/errno.ts";
 import { AddressSpace } from "./address-space.ts";
 import { fail, hex } from "./errors.ts";
 import { Area, AreaList, PROT_NONE, PROT_READ, PROT_WRITE } from "./model-areas.ts";
-import { AnonymousMemory, type HeldRun, MemoryFile, type MemoryObject, type Pin, PrivateCopy } from "./model-pages.ts";
+import { AnonymousMemory, MemoryFile, type MemoryObject, PrivateCopy } from "./model-pages.ts";
+import { type HeldRun, PinTable } from "./model-pins.ts";
+import { StructureWindow } from "./structure-window.ts";
 import type { Word } from "./word.ts";
 
 /** End of user addresses: 47 bits, as on x86-64 with four levels. */
 const USER_SPACE_END = 2 ** 47;
-/** Where mappings go that name no address. Far from both ends, so that odd addresses in tests hit nothing. */
-const MMAP_BASE = 2 ** 44;
+/**
+ * Where mappings go that name no address. Far from both ends, so that odd addresses in tests hit nothing, and low enough that page numbers
+ * are small integers to V8, which makes objects of larger ones when it hands them around.
+ */
+const MMAP_BASE = 2 ** 42;
 const NUL = 0;
 
 export interface MmapOptions {
@@ -40,8 +45,8 @@ export class ModelMemory extends AddressSpace {
   foreignLocked = 0;
 
   private readonly areas: AreaList;
-  private readonly pins = new Map<number, Pin>();
-  private nextPin = 0;
+  private readonly pins = new PinTable();
+  private readonly structures = new StructureWindow();
   private searchFrom: number;
 
   constructor(pageSize = 4096) {
@@ -97,6 +102,7 @@ export class ModelMemory extends AddressSpace {
     const end = start + this.wholePages(length);
     if (end === start) return;
     let at = start;
+    this.structures.forget();
     for (const area of this.areas.cut(start, end)) {
       // The areas are out; those behind a hole go back as they were.
       const reached = area.start === at;
@@ -130,23 +136,26 @@ export class ModelMemory extends AddressSpace {
     return child;
   }
 
-  override copyIn(address: Word, into: Uint8Array, length: number): void {
+  override copyIn(address: Word, into: Uint8Array, length: number, words?: Int32Array): void {
+    if (words !== undefined && typeof address === "number" && this.structures.read(address, words, length)) return;
     let at = this.userRange(address, length);
     for (let done = 0; done < length; ) {
       const area = this.accessible(at, PROT_READ | PROT_WRITE);
       const count = Math.min(length - done, area.reach() * this.pageSize - at);
-      area.object.read(this.offsetIn(area, at), into.subarray(done, done + count));
+      if (words !== undefined) this.structures.remember(area, this.pageSize);
+      area.object.readPart(this.offsetIn(area, at), into, done, count);
       done += count;
       at += count;
     }
   }
 
-  override copyOut(address: Word, from: Uint8Array, length: number): void {
+  override copyOut(address: Word, from: Uint8Array, length: number, words?: Int32Array): void {
+    if (words !== undefined && typeof address === "number" && this.structures.write(address, words, length)) return;
     let at = this.userRange(address, length);
     for (let done = 0; done < length; ) {
       const area = this.accessible(at, PROT_WRITE);
       const count = Math.min(length - done, area.reach() * this.pageSize - at);
-      area.object.write(this.offsetIn(area, at), from.subarray(done, done + count));
+      area.object.writePart(this.offsetIn(area, at), from, done, count);
       done += count;
       at += count;
     }
@@ -169,18 +178,26 @@ export class ModelMemory extends AddressSpace {
   }
 
   override pin(vaddr: number, pages: number, write: boolean, budget: number): number {
-    return this.pinPages(vaddr, pages, write ? PROT_WRITE : PROT_READ, budget, false);
+    return this.pinPages(vaddr / this.pageSize, pages, write, budget);
+  }
+
+  override pinFrom(page: number, pages: number, write: boolean, budget: number): number {
+    return this.pinPages(this.pageSize === 4096 ? page : page / (this.pageSize / 4096), pages, write, budget);
   }
 
   override pinFast(vaddr: number, pages: number, write: boolean): number {
-    return this.pinPages(vaddr, pages, write ? PROT_WRITE : PROT_READ, Number.POSITIVE_INFINITY, true);
+    return this.pinPages(vaddr / this.pageSize, pages, write, Number.POSITIVE_INFINITY, true);
   }
 
-  /** @param fast whether pages that are there can be read whatever the mapping allows, as x86 has no other way */
-  private pinPages(vaddr: number, pages: number, wanted: number, budget: number, fast: boolean): number {
-    const start = Math.floor(vaddr / this.pageSize);
+  /**
+   * @param start a page
+   * @param fast whether pages that are there can be read whatever the mapping allows, as x86 has no other way
+   */
+  private pinPages(start: number, pages: number, write: boolean, budget: number, fast = false): number {
+    const wanted = write ? PROT_WRITE : PROT_READ;
     const end = start + pages;
-    const runs: HeldRun[] = [];
+    // what lies in one area, as nearly all does, takes no list
+    let runs: HeldRun[] | undefined;
     let charged = 0;
     for (let page = start; page < end; ) {
       const area = this.areas.find(page);
@@ -188,20 +205,21 @@ export class ModelMemory extends AddressSpace {
       const count = Math.min(end, area.reach()) - page;
       const first = area.first + page - area.start;
       // Unlike the processor, which reads what it may write, pin_user_pages() wants exactly this permission.
-      const isAllowed = (area.protection & wanted) !== 0;
-      const isThere = () => area.protection !== PROT_NONE && area.object.hasPages(first, count);
-      if (count <= 0 || (!isAllowed && !(fast && wanted === PROT_READ && isThere()))) return -ERRNO.EFAULT;
+      const isAllowed =
+        (area.protection & wanted) !== 0 || (fast && wanted === PROT_READ && isThere(area, first, count));
+      if (count <= 0 || !isAllowed) return -ERRNO.EFAULT;
       if (!area.object.device) charged += count;
       if (charged > budget) return -ERRNO.ENOMEM;
+      if (count === pages) {
+        this.charged = charged;
+        return this.pins.hold(area.object, first, count);
+      }
+      runs ??= [];
       runs.push({ object: area.object, first, pages: count, at: page - start });
       page += count;
     }
-    const pin: Pin = { runs };
-    for (const run of runs) run.object.hold(run, pin);
     this.charged = charged;
-    const id = this.nextPin++;
-    this.pins.set(id, pin);
-    return id;
+    return this.pins.holdSeveral(runs ?? []);
   }
 
   override pinnable(vaddr: number, pages: number, write: boolean): number {
@@ -221,16 +239,19 @@ export class ModelMemory extends AddressSpace {
   }
 
   override unpin(pin: number): void {
-    for (const run of this.pinned(pin).runs) run.object.letGo(run);
-    this.pins.delete(pin);
+    this.pins.letGo(pin);
   }
 
   override readPinned(pin: number, _vaddr: number, offset: number, into: Uint8Array): void {
-    this.eachHeld(pin, offset, into, (object, at, piece) => object.read(at, piece));
+    const object = this.wholeIn(pin, offset, into.length);
+    if (object !== undefined) object.read(this.pins.firstOf(pin) * this.pageSize + offset, into);
+    else this.eachHeld(pin, offset, into, (run, at, piece) => run.read(at, piece));
   }
 
   override writePinned(pin: number, _vaddr: number, offset: number, from: Uint8Array): void {
-    this.eachHeld(pin, offset, from, (object, at, piece) => object.write(at, piece));
+    const object = this.wholeIn(pin, offset, from.length);
+    if (object !== undefined) object.write(this.pins.firstOf(pin) * this.pageSize + offset, from);
+    else this.eachHeld(pin, offset, from, (run, at, piece) => run.write(at, piece));
   }
 
   /** How many pins there are: for leak checks in tests. */
@@ -238,8 +259,10 @@ export class ModelMemory extends AddressSpace {
     return this.pins.size;
   }
 
-  private pinned(pin: number): Pin {
-    return this.pins.get(pin) ?? fail("EFAULT", `there is no pin ${pin}`);
+  /** The object behind a pin, when the pin is one run that holds all these bytes. */
+  private wholeIn(pin: number, offset: number, length: number): MemoryObject | undefined {
+    const { pins } = this;
+    return offset + length <= pins.pagesOf(pin) * this.pageSize ? pins.objectOf(pin) : undefined;
   }
 
   private eachHeld(
@@ -248,7 +271,7 @@ export class ModelMemory extends AddressSpace {
     bytes: Uint8Array,
     each: (object: MemoryObject, at: number, piece: Uint8Array) => void,
   ): void {
-    const { runs } = this.pinned(pin);
+    const runs = this.pins.runs(pin);
     const { pageSize } = this;
     let done = 0;
     for (let i = runAt(runs, Math.floor(offset / pageSize)); done < bytes.length; i++) {
@@ -314,6 +337,8 @@ export class ModelMemory extends AddressSpace {
   }
 
   private remove(start: number, end: number): void {
+    this.structures.forget();
+    this.pins.forgetIdle();
     for (const area of this.areas.cut(start, end)) area.object.forget(area.first, area.end - area.start);
   }
 
@@ -338,6 +363,11 @@ export class ModelMemory extends AddressSpace {
   private offsetIn(area: Area, address: number): number {
     return (area.first - area.start) * this.pageSize + address;
   }
+}
+
+/** Whether a program has touched all these pages of a mapping. */
+function isThere({ protection, object }: Area, first: number, count: number): boolean {
+  return protection !== PROT_NONE && object.hasPages(first, count);
 }
 
 /** The run that a page of a pin is in. */

@@ -59,9 +59,9 @@ const FEATURES = {
   },
   dmaBufFeature: { since: "6.19", source: "5d74781ebc86 vfio/pci: Add dma-buf export support for MMIO regions" },
   writeOnlyDenied: {
-    since: "7.0",
+    since: "6.19",
     source:
-      "iommu/vt-d: use the generic page table; recorded: devices read write-only mappings on 6.12, not on 7.2 (dma_writeonly)",
+      "d373449d8e97 iommu/vt-d: Use the generic iommu page table; before, READ was the present bit. Recorded on 7.2 (dma_writeonly)",
   },
   precopyInfoV2: {
     since: "7.2",
@@ -76,22 +76,51 @@ const FEATURES = {
     until: "7.2",
     source: "a page_shift of 128 + k passes for k: undefined in C, so in the recorded build of 6.12, not of 7.2 (x03)",
   },
+  // Checked against the pull requests of each cycle ("iommufd for 6.6" and so on) and the commits that came with them.
   iommufd: { since: "6.2", source: "2ff4bed7fee7 iommufd: File descriptor, context, kconfig and makefiles" },
   deviceNodes: { since: "6.6", source: "5fcc26969a16 vfio: Add VFIO_DEVICE_BIND_IOMMUFD" },
-  hwptAlloc: { since: "6.6", source: "iommufd: Add IOMMU_HWPT_ALLOC; iommufd: Add IOMMU_GET_HW_INFO" },
-  hwptDirtyTracking: { since: "6.7", source: "iommufd: Add IOMMU_HWPT_SET_DIRTY_TRACKING" },
-  hwptInvalidate: { since: "6.8", source: "iommufd: Add IOMMU_HWPT_INVALIDATE" },
-  iommuFaultQueue: { since: "6.11", source: "iommufd: Add iommufd fault object" },
+  hwptAlloc: {
+    since: "6.6",
+    source: "iommufd: Add IOMMU_HWPT_ALLOC; iommufd: Add IOMMU_GET_HW_INFO",
+  },
+  hwptDirtyTracking: {
+    since: "6.7",
+    source: "e2a4b2947849 iommufd: Add IOMMU_HWPT_SET_DIRTY_TRACKING; NEST_PARENT is of the same cycle",
+  },
+  dirtyBitmapPinnedLate: {
+    since: "6.11",
+    source: "7a7bba16244a iommufd/iova_bitmap: Dynamic pinning on iova_bitmap_set()",
+  },
+  dirtyBitsOutliveTracking: {
+    since: "6.19",
+    source:
+      "d373449d8e97, 789a5913b29c Use the generic iommu page table: iommu_pt.h does not ask whether tracking is on",
+  },
+  hwptInvalidate: { since: "6.8", source: "8c6eabae3807 iommufd: Add IOMMU_HWPT_INVALIDATE" },
+  iommuFaultQueue: { since: "6.11", source: "07838f7fd529 iommufd: Add iommufd fault object" },
+  hwptFaultFlag: {
+    since: "6.13",
+    source:
+      "cbeb1b7eee2f iommufd: Enable PRI when doing the iommufd_hwpt_alloc: IOMMU_HWPT_FAULT_ID_VALID over an ioas",
+  },
   virtualIommus: {
     since: "6.13",
-    source: "iommufd: IOMMU_VIOMMU_ALLOC, VDEVICE_ALLOC, IOAS_MAP_FILE and IOAS_CHANGE_PROCESS, all of the 6.13 cycle",
+    source:
+      "f4986a72d6e4 Add IOMMU_IOAS_MAP_FILE; 829ed626499c Add IOMMU_IOAS_CHANGE_PROCESS; Add IOMMU_VIOMMU_ALLOC ioctl",
   },
-  virtualIommuEvents: { since: "6.15", source: "iommufd: Add IOMMUFD_OBJ_VEVENTQ and IOMMUFD_CMD_VEVENTQ_ALLOC" },
-  pasidAttach: { since: "6.15", source: "vfio: VFIO_DEVICE_[AT|DE]TACH_IOMMUFD_PT support pasid" },
+  virtualIommuEvents: {
+    since: "6.15",
+    source: "e36ba5ab808e iommufd: Add IOMMUFD_OBJ_VEVENTQ and IOMMUFD_CMD_VEVENTQ_ALLOC",
+  },
+  hwptPasidFlag: { since: "6.15", source: "dbc5f37b4f8a iommufd: Allow allocating PASID-compatible domain" },
+  pasidAttach: { since: "6.15", source: "ad744ed5dd8b vfio: VFIO_DEVICE_[AT|DE]TACH_IOMMUFD_PT support pasid" },
   virtualIommuQueues: { since: "6.17", source: "2238ddc2b056 iommufd/viommu: Add IOMMUFD_CMD_HW_QUEUE_ALLOC ioctl" },
   bindToken: { since: "6.17", source: "86624ba3b522 vfio/pci: Do vf_token checks for VFIO_DEVICE_BIND_IOMMUFD" },
-  hwInfoInputType: { since: "6.17", source: "iommu: Allow an input type in hw_info op" },
-  hwInfoAts: { since: "7.1", source: "IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: recorded on 7.2 (fd_hw_info)" },
+  hwInfoInputType: { since: "6.17", source: "iommufd: Allow an input data_type via iommu_hw_info" },
+  hwInfoAts: {
+    since: "7.1",
+    source: "a11661a58c06 iommufd: Report ATS not supported status via IOMMU_GET_HW_INFO; recorded on 7.2 (fd_hw_info)",
+  },
 } as const satisfies Record<string, Feature>;
 
 export type FeatureName = keyof typeof FEATURES;

@@ -1,5 +1,7 @@
 import { hexRange } from "../kernel/errors.ts";
+import { dirtyTrackingProblem } from "./dirty-tracking.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
+import { knownDevice } from "./known-devices.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
@@ -24,6 +26,10 @@ function* iommuProblems({ iommu, vfio_container, iommufd }: HostFile): Generator
     for (const key of ["platform", "dma32_window_start", "dma32_window_size", "max_dynamic_windows", "levels"] as const)
       if (iommu[key] != null) yield { path: ["iommu"], key, message: "only an spapr-tce IOMMU has this" };
   }
+  if (iommu.nesting && iommu.model !== "intel-vtd-sm")
+    yield { path: ["iommu", "nesting"], message: `only intel-vtd-sm nests, not ${iommu.model}` };
+  const cannotTrack = dirtyTrackingProblem(iommu.model, iommu.nesting ?? false);
+  if (iommu.dirty_tracking && cannotTrack) yield { path: ["iommu", "dirty_tracking"], message: cannotTrack };
   if (iommu.page_sizes === 0n && iommu.model !== "none")
     yield { path: ["iommu", "page_sizes"], message: "an IOMMU has at least one page size" };
   if (vfio_container === "spapr" && iommu.model !== "spapr-tce")
@@ -40,6 +46,9 @@ function* groupProblems(file: HostFile): Generator<Problem> {
     const other = groupOf.get(group.id);
     if (other !== undefined) yield { path: [...path, "id"], message: `group ${group.id} is groups[${other}] already` };
     groupOf.set(group.id, index);
+    const cannotTrack = dirtyTrackingProblem(file.iommu.model, file.iommu.nesting ?? false);
+    if (group.iommu?.dirty_tracking && cannotTrack)
+      yield { path: [...path, "iommu", "dirty_tracking"], message: cannotTrack };
     yield* regionProblems(group, path);
     for (const [position, device] of (group.devices ?? []).entries()) {
       const key = "uuid" in device ? "uuid" : "bdf";
@@ -69,6 +78,14 @@ function* pciProblems(device: Exclude<DeviceFile, { uuid: string }>, path: Field
         message: `begins with the ids ${hex4(vendor)}:${hex4(deviceId)}, not ${hex4(id.vendor)}:${hex4(id.device)}`,
       };
   }
+  for (const key of ["pasid", "ats", "pri"] as const) {
+    if (!device[key]) continue;
+    if (deviceModel(device) !== "edu")
+      yield { path: [...path, key], message: "only the model edu has registers for this" };
+    else if (config) yield { path: [...path, key], message: "with `config`, its bytes say what the device has" };
+  }
+  if (device.pri && !device.ats)
+    yield { path: [...path, "pri"], message: "page requests go with translations of its own: add ats: true" };
   const taken = new Set<number>();
   for (const [index, bar] of (device.bars ?? []).entries()) {
     const indices = bar.type === "memory64" ? [bar.index, bar.index + 1] : [bar.index];
@@ -132,6 +149,10 @@ function* parentProblems(file: HostFile): Generator<Problem> {
 
 function deviceName(device: DeviceFile): string {
   return "uuid" in device ? device.uuid : device.bdf;
+}
+
+function deviceModel({ model, id }: Exclude<DeviceFile, { uuid: string }>): string | undefined {
+  return model ?? knownDevice(id.vendor, id.device)?.model;
 }
 
 function hex4(value: number): string {

@@ -66,6 +66,8 @@ function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pag
     pageSizes: (unattached ? undefined : iommu.page_sizes) ?? defaultPageSizes(model, host.pageSize, spapr?.platform),
     cacheCoherent: (unattached ? undefined : iommu.cache_coherent) ?? defaultCacheCoherent(model),
     interruptRemapping: iommu.interrupt_remapping ?? defaultInterruptRemapping(model, host.arch),
+    ...(iommu.nesting && { nesting: true as const }),
+    ...(iommu.dirty_tracking && { dirtyTracking: true }),
     ...(spapr && { spapr }),
   };
 }
@@ -159,6 +161,7 @@ function ownIommu(file: NonNullable<GroupFile["iommu"]>, host: IommuDescription)
     pageSizes: file.page_sizes ?? host.pageSizes,
     cacheCoherent: file.cache_coherent ?? host.cacheCoherent,
     interruptRemapping: file.interrupt_remapping ?? host.interruptRemapping,
+    ...(file.dirty_tracking != null && { dirtyTracking: file.dirty_tracking }),
   };
 }
 
@@ -197,6 +200,7 @@ function completeDevice(file: DeviceFile, recorded: boolean): DeviceDescription 
     mmap: file.mmap ?? (recorded ? true : undefined),
     config: file.config ?? undefined,
     bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : undefined,
+    translation: { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false },
     reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
   });
 }

@@ -32,9 +32,10 @@ export function pciDevice(facts: PciDeviceFacts): PciDeviceDescription {
     subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
     model,
-    mmap: facts.mmap ?? model !== "edu",
+    mmap: facts.mmap ?? (model !== "edu" && model !== "pci-testdev"),
     ...(config && { config }),
     bars: facts.bars ?? known?.bars ?? [],
+    ...(facts.translation && Object.values(facts.translation).includes(true) && { translation: facts.translation }),
     reservedRegions: facts.reservedRegions ?? [],
   };
 }

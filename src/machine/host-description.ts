@@ -69,6 +69,16 @@ export interface IommuDescription {
   readonly cacheCoherent: boolean;
   /** Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants allow_unsafe_interrupts. Default: model and arch. */
   readonly interruptRemapping: boolean;
+  /**
+   * Only with intel-vtd-sm, and left out for false: it also has second-stage tables and nests first-stage ones on them, has PASIDs, takes the
+   * translations that devices cache (ATS) and their page requests (PRI).
+   */
+  readonly nesting?: true;
+  /**
+   * Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING). VT-d in scalable mode with access and dirty bits
+   * in second-stage tables (ECAP.SLADS), or AMD-Vi (EFR.HDSup); left out where it does not.
+   */
+  readonly dirtyTracking?: boolean;
   /** Present exactly when the model is spapr-tce. */
   readonly spapr?: SpaprDescription;
 }
@@ -141,7 +151,7 @@ export interface ReservedRegionDescription {
 export type DeviceDescription = PciDeviceDescription | MdevDeviceDescription;
 
 /** Names of device models (devices/). generic: registers are plain memory, and it does no DMA of its own. */
-export const DEVICE_MODELS = ["generic", "edu", "ioat"] as const;
+export const DEVICE_MODELS = ["generic", "edu", "ioat", "pci-testdev"] as const;
 export type DeviceModelName = (typeof DEVICE_MODELS)[number];
 
 /**
@@ -175,13 +185,25 @@ export interface PciDeviceDescription {
   readonly config?: Uint8Array;
   /**
    * Whether programs may map its BARs. A mapping's registers are polled, reads and writes of the device file are exact, so a device that
-   * programs can use without mapping it is better not mapped. Default: not for edu, else yes; in a recording always, as recorded.
+   * programs can use without mapping it is better not mapped. Default: not for edu and pci-testdev, else yes; in a recording always, as recorded.
    */
   readonly mmap: boolean;
   /** Sorted by index. Default: known-devices.ts. */
   readonly bars: readonly PciBar[];
+  /** What it can do with an IOMMU that nests: in its config space, and in registers of its model. Default: nothing. */
+  readonly translation?: TranslationAbilities;
   /** Regions that this device adds to its group's, sorted by start. Default none. */
   readonly reservedRegions: readonly ReservedRegionDescription[];
+}
+
+/** Capabilities of a device that concern translation (PCI Express: PASID, ATS and PRI extended capabilities). At least one is there. */
+export interface TranslationAbilities {
+  /** Requests can carry a PASID of 20 bits. */
+  readonly pasid: boolean;
+  /** It can cache translations itself. */
+  readonly ats: boolean;
+  /** It can ask for pages that it may not use yet, and wait for them. Needs `ats`. */
+  readonly pri: boolean;
 }
 
 export const PCI_BAR_TYPES = ["memory", "memory64", "io", "rom"] as const;

@@ -127,6 +127,8 @@ export function hostSchema(recording: boolean) {
     page_sizes: pageSizeBitmap.nullish(),
     cache_coherent: boolean.nullish(),
     interrupt_remapping: boolean.nullish(),
+    nesting: boolean.nullish(),
+    dirty_tracking: boolean.nullish(),
     platform: oneOf(SPAPR_PLATFORMS).nullish(),
     dma32_window_start: address.nullish(),
     dma32_window_size: byteSize.nullish(),
@@ -165,6 +167,9 @@ export function hostSchema(recording: boolean) {
     model: oneOf(DEVICE_MODELS).nullish(),
     mmap: boolean.nullish(),
     bars: z.array(bar).nullish(),
+    pasid: boolean.nullish(),
+    ats: boolean.nullish(),
+    pri: boolean.nullish(),
     reserved_regions: reservedRegions,
     config: configSpace.nullish(),
   });
@@ -199,6 +204,7 @@ export function hostSchema(recording: boolean) {
     page_sizes: pageSizeBitmap.nullish(),
     cache_coherent: boolean.nullish(),
     interrupt_remapping: boolean.nullish(),
+    dirty_tracking: boolean.nullish(),
   });
 
   const group = mapping({

@@ -27,7 +27,7 @@ const KNOWN: Readonly<Record<string, KnownDevice>> = {
   "1b36:0005": {
     class: 0x00ff00,
     ...QEMU_SUBSYSTEM,
-    model: "generic",
+    model: "pci-testdev",
     bars: [
       { index: 0, size: 0x1000, type: "memory" },
       { index: 1, size: 0x100, type: "io" },

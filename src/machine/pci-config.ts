@@ -2,6 +2,7 @@ import { allDevices } from "./find-device.ts";
 import type { HostDescription, PciBar, PciDeviceDescription } from "./host-description.ts";
 import { ioatConfig } from "./ioat-config.ts";
 import { knownDevice } from "./known-devices.ts";
+import { translatingConfig } from "./translating-config.ts";
 
 /** Offsets in config space (include/uapi/linux/pci_regs.h). */
 const PCI_COMMAND = 0x04;
@@ -38,7 +39,16 @@ export function isBridge(device: Pick<PciDeviceDescription, "class">): boolean {
 export function configSpace(host: HostDescription, device: PciDeviceDescription): Uint8Array {
   if (device.config) return device.config;
   const header = synthesised(device, placeBars(host).get(device.bdf)!);
+  if (device.model === "pci-testdev") return withoutInterrupts(header);
+  if (device.translation) return translatingConfig(header, device.translation);
   return device.model === "ioat" ? ioatConfig(header) : header;
+}
+
+/** A header without capabilities and interrupt pin, as QEMU's pci-testdev was recorded (d_config_F). */
+function withoutInterrupts(config: Uint8Array): Uint8Array {
+  config.fill(0, PCI_STATUS, PCI_STATUS + 2);
+  config.fill(0, PCI_CAPABILITY_LIST);
+  return config;
 }
 
 /** The BARs of a device that have a known size, with their places. */

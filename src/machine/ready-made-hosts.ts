@@ -3,6 +3,7 @@ import { amd } from "./hosts/amd.ts";
 import { arm } from "./hosts/arm.ts";
 import { intel } from "./hosts/intel.ts";
 import { lab } from "./hosts/lab.ts";
+import { labNesting } from "./hosts/lab-nesting.ts";
 import { power9, power9With4k } from "./hosts/power9.ts";
 import { pseries, pseriesWith4k } from "./hosts/pseries.ts";
 import { virtio } from "./hosts/virtio.ts";
@@ -21,6 +22,7 @@ export const READY_MADE_HOSTS: readonly HostDescription[] = [
   pseries,
   pseriesWith4k,
   lab,
+  labNesting,
 ];
 
 /** Names that are promised and come with the s390 backend. */

@@ -50,6 +50,13 @@ function iommu({ iommu: unit }: HostDescription): string[] {
     `  cache_coherent: ${unit.cacheCoherent}`,
     "  # Without it VFIO wants allow_unsafe_interrupts.",
     `  interrupt_remapping: ${unit.interruptRemapping}`,
+    ...dirtyTrackingLines(unit),
+    ...(unit.nesting
+      ? [
+          "  # Second-stage tables too, and first-stage ones nested on them; PASIDs, ATS, page requests.",
+          "  nesting: true",
+        ]
+      : []),
     ...(spapr
       ? [
           "  # powernv8, powernv9, powernv10 or pseries, and what it says about its windows.",
@@ -111,6 +118,15 @@ function ownIommuLines(unit: IommuDescription): string[] {
     `  page_sizes: ${hex(unit.pageSizes)}`,
     `  cache_coherent: ${unit.cacheCoherent}`,
     `  interrupt_remapping: ${unit.interruptRemapping}`,
+    ...dirtyTrackingLines(unit),
+  ];
+}
+
+function dirtyTrackingLines({ dirtyTracking }: IommuDescription): string[] {
+  if (dirtyTracking === undefined) return [];
+  return [
+    "  # Whether it notes which pages devices write (IOMMU_HWPT_ALLOC_DIRTY_TRACKING).",
+    `  dirty_tracking: ${dirtyTracking}`,
   ];
 }
 
@@ -139,6 +155,7 @@ function pciLines(device: PciDeviceDescription): string[] {
     `mmap: ${device.mmap}`,
     ...(device.bars.length === 0 ? ["bars: []"] : ["bars:"]),
     ...device.bars.map((bar) => `  - { index: ${bar.index}, size: 0x${bar.size.toString(16)}, type: ${bar.type} }`),
+    ...Object.entries(device.translation ?? {}).flatMap(([ability, has]) => (has ? [`${ability}: true`] : [])),
     ...(device.reservedRegions.length === 0 ? [] : regionLines(device.reservedRegions)),
     ...(device.config ? configLines(device.config) : []),
   ];

@@ -163,7 +163,8 @@ export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1;
 
 /**
  * Argument of IOMMU_HWPT_GET_DIRTY_BITMAP. In: a range in bytes, `page_size` of a bit, `data` the address of 64-bit words into which bits are
- * set. Source: iommufd.h.
+ * set, bit 0 for the range's first page. EOPNOTSUPP as above, EOVERFLOW, EINVAL for a range that is no multiple of `page_size` and of the IOMMU's
+ * pages. Source: iommufd.h.
  */
 export const IommuHwptGetDirtyBitmap = struct("iommu_hwpt_get_dirty_bitmap", {
   size: u32,

@@ -16,7 +16,7 @@ const NAMES: Record<Exclude<IommuModel, "none">, string> = {
 export function unitOf(description: IommuDescription, release: Release): IommuUnit | undefined {
   const { model } = description;
   if (model === "none") return undefined;
-  return {
+  const unit: IommuUnit = {
     label: `${NAMES[model]}, ${description.apertureLast.toString(2).length} address bits`,
     driver: model,
     apertureStart: description.apertureStart,
@@ -24,9 +24,22 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
     pageSizes: description.pageSizes,
     cacheCoherent: description.cacheCoherent,
     isolatedMsi: description.interruptRemapping,
+    dirtyTracking: description.dirtyTracking ?? false,
     writeImpliesRead: writeImpliesRead(model, release),
     // recorded: an SMMUv3 without stage 2 says EPERM to nesting, the others have no such operation (g_nested_type)
     nesting: model === "arm-smmu-v3" ? "EPERM" : "EINVAL",
+  };
+  return description.nesting ? { ...unit, secondStage: secondStage(unit, release) } : unit;
+}
+
+/** Second-stage addresses are not signed: there are twice as many (intel/iommu.c:compute_vasz_lg2_ss). */
+function secondStage(unit: IommuUnit, release: Release): IommuUnit {
+  const apertureLast = unit.apertureLast * 2n + 1n;
+  return {
+    ...unit,
+    label: `${NAMES["intel-vtd"]} (second-stage tables), ${apertureLast.toString(2).length} address bits`,
+    apertureLast,
+    writeImpliesRead: writeImpliesRead("intel-vtd", release),
   };
 }
 

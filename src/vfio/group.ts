@@ -3,6 +3,7 @@ import { groupLabel, type IommuGroup } from "../iommu/group.ts";
 import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { Task } from "../kernel/task.ts";
+import type { MediatedAccess } from "./backend.ts";
 import type { Container } from "./container.ts";
 import type { VfioDevice } from "./device.ts";
 import type { GroupIommufd } from "./iommufd.ts";
@@ -31,6 +32,8 @@ export class VfioGroup {
   iommufd: GroupIommufd | undefined;
   /** What an iommufd attached it to. */
   translation: DmaTarget | undefined;
+  /** How the driver of its mediated device reaches memory, while an iommufd has that. */
+  mediated: MediatedAccess | undefined;
   /** Device files open through this group. */
   openDevices = 0;
   /** The group file is open, or a device file that was opened through it is: one user at a time. */

@@ -1,4 +1,5 @@
 import type { IommuGroup } from "../iommu/group.ts";
+import { HostPasidTables } from "../iommu/vtd/host-tables.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
@@ -31,6 +32,7 @@ import type { ModelWatch } from "./model-watch.ts";
 import { NestingHardware } from "./nesting/nesting-hardware.ts";
 import { NoIommuDriver } from "./noiommu.ts";
 import { PciDevices } from "./pci/pci-devices.ts";
+import { requesters } from "./requesters.ts";
 import { SpaprDriver } from "./spapr/driver.ts";
 import { Type1Driver } from "./type1/driver.ts";
 
@@ -63,6 +65,7 @@ export class Host implements HostKernel {
   readonly #iommuGroups = new Map<number, IommuGroup>();
   readonly #groups = new Map<number, VfioGroup>();
   readonly #iommufd: IommufdNodes | undefined;
+  readonly #pasidTables: HostPasidTables;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
   /** @param iommufd makes the part that serves iommufd's nodes, on a host that has them */
@@ -82,6 +85,7 @@ export class Host implements HostKernel {
         options.onWarning?.(message);
       },
     };
+    this.#pasidTables = new HostPasidTables(requesters(description));
     this.#pci = new PciDevices(description, this.#context);
     this.#mediated = new MediatedDevices(description, this.#context);
     this.#defineParameters();
@@ -93,7 +97,11 @@ export class Host implements HostKernel {
     });
     for (const group of description.groups) this.#addGroup(group);
     if (description.iommufd && this.#context.release.has("iommufd")) {
-      this.#iommufd = iommufd?.({ context: this.#context, deviceAt: (index) => this.#deviceAt(index) });
+      this.#iommufd = iommufd?.({
+        context: this.#context,
+        deviceAt: (index) => this.#deviceAt(index),
+        pasidTables: this.#pasidTables,
+      });
     }
   }
 
@@ -164,7 +172,8 @@ export class Host implements HostKernel {
   /** What the proposals' containers share; undefined on a mainline host, or one whose container is not type1. */
   #nesting(): NestingHardware | undefined {
     const { api, vfioContainer } = this.description;
-    return api === "mainline" || vfioContainer !== "type1" ? undefined : new NestingHardware(this.description, api);
+    if (api === "mainline" || vfioContainer !== "type1") return undefined;
+    return new NestingHardware(this.description, api, this.#pasidTables);
   }
 
   #defineParameters(): void {

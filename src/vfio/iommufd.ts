@@ -1,3 +1,4 @@
+import type { HostPasidTables } from "../iommu/vtd/host-tables.ts";
 import { FileDescription } from "../kernel/file-description.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { Task } from "../kernel/task.ts";
@@ -27,6 +28,8 @@ export abstract class IommufdDescription extends FileDescription {
 /** What a host gives to the part that serves its iommufd nodes. */
 export interface IommufdHost {
   readonly context: ModelContext;
+  /** Of the IOMMU that translates requests with PASIDs, and nested ones; unused on hosts that have none. */
+  readonly pasidTables: HostPasidTables;
   /** A device by N in /dev/vfio/devices/vfioN; undefined when no VFIO driver has it. */
   deviceAt(index: number): { readonly device: VfioDevice; readonly group: VfioGroup } | undefined;
 }

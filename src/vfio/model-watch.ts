@@ -1,4 +1,4 @@
-import type { DmaFault, DmaTarget } from "../iommu/dma-target.ts";
+import { type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../iommu/dma-target.ts";
 
 /** Hears what devices do by themselves, where no call of a program shows it. Tracing, fault injection and the sanitizer are written with it. */
 export interface ModelWatch {
@@ -22,18 +22,38 @@ export class WatchedTarget implements DmaTarget {
     this.#watch = watch;
   }
 
-  read(iova: bigint, into: Uint8Array): DmaFault | undefined {
+  read(iova: bigint, into: Uint8Array, waits?: boolean): DmaFault | undefined {
     const reason = this.#watch.dma?.(this.#device, false, iova, into.length);
     if (reason !== undefined) into.fill(0);
-    const fault = reason === undefined ? this.#target.read(iova, into) : { iova, reason };
-    this.#watch.dmaDone?.(this.#device, false, iova, into.length, fault);
-    return fault;
+    const fault = reason === undefined ? this.#target.read(iova, into, waits) : { iova, reason };
+    return this.#over(false, iova, into.length, fault);
   }
 
-  write(iova: bigint, from: Uint8Array): DmaFault | undefined {
+  write(iova: bigint, from: Uint8Array, waits?: boolean): DmaFault | undefined {
     const reason = this.#watch.dma?.(this.#device, true, iova, from.length);
-    const fault = reason === undefined ? this.#target.write(iova, from) : { iova, reason };
-    this.#watch.dmaDone?.(this.#device, true, iova, from.length, fault);
-    return fault;
+    const fault = reason === undefined ? this.#target.write(iova, from, waits) : { iova, reason };
+    return this.#over(true, iova, from.length, fault);
+  }
+
+  /** An access that waits for a page is over when that is refused; granted, it is made again. */
+  #over(write: boolean, iova: bigint, length: number, fault: DmaFault | undefined): DmaFault | undefined {
+    const done = () => this.#watch.dmaDone?.(this.#device, write, iova, length, fault);
+    if (!fault?.ask) {
+      done();
+      return fault;
+    }
+    const ask = (answered: (granted: boolean) => void) =>
+      fault.ask!((granted) => {
+        if (!granted) done();
+        answered(granted);
+      });
+    return { ...fault, ask };
+  }
+
+  withPasid(requester: string, request: PasidRequest | undefined): DmaTarget {
+    const target = this.#target.withPasid?.(requester, request);
+    return target ? new WatchedTarget(this.#device, target, this.#watch) : NO_PASIDS;
   }
 }
+
+const NO_PASIDS = new NoTarget("nothing translates PASIDs for the device");

@@ -1,65 +1,113 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { IntervalMap } from "../../src/address/interval-map.ts";
+import { contents, here, SortedRuns } from "./sorted-runs.ts";
 
-/** What the map holds, from the lowest run up. */
-function contents(map: IntervalMap): number[][] {
-  const runs: number[][] = [];
-  for (let more = map.first(); more; more = map.next()) runs.push([map.start, map.pages, map.value]);
-  return runs;
-}
-
-/** The same operations on a plain sorted array. */
-class Naive {
-  runs: number[][] = [];
-
-  overlapping(start: number, pages: number): number[] | undefined {
-    return this.runs.find(([first, count]) => first! < start + pages && start < first! + count!);
-  }
-
-  insert(start: number, pages: number, value: number): void {
-    this.runs.push([start, pages, value]);
-    this.runs.sort((a, b) => a[0]! - b[0]!);
-  }
-
-  remove(run: number[]): void {
-    this.runs.splice(this.runs.indexOf(run), 1);
-  }
-}
+/** Where the pages of a test are: numbers that fit into 32 bits, and numbers that do not. */
+const base = fc.constantFrom(0, 0x7_0000_0000, 2 ** 52 - 2 ** 20);
 
 const operation = fc.record({
-  kind: fc.constantFrom("insert", "insert", "remove", "look"),
+  kind: fc.constantFrom("insert", "insert", "remove", "look", "seek"),
   start: fc.nat(4000),
   pages: fc.integer({ min: 1, max: 6 }),
 });
 
+/** Calls that change many runs in a row: they fill, split, join and empty nodes of every level. */
+const sweep = fc.record({
+  kind: fc.constantFrom("fill", "fill", "take", "thin", "move"),
+  order: fc.constantFrom("rising", "falling", "scattered"),
+  start: fc.nat(60_000),
+  count: fc.nat(9000),
+  step: fc.integer({ min: 1, max: 5 }),
+});
+
+/** The numbers below `count` in an order. */
+function* inOrder(order: string, count: number): Generator<number> {
+  // 7919 is prime and larger than any count that it does not divide: every number comes once
+  const odd = count % 7919 === 0 ? 1 : 7919;
+  for (let i = 0; i < count; i++)
+    yield order === "rising" ? i : order === "falling" ? count - 1 - i : (i * odd) % count;
+}
+
 describe("an interval map", () => {
   test("behaves as a sorted array does, over random operations", () => {
     fc.assert(
-      fc.property(fc.array(operation, { maxLength: 1500 }), (operations) => {
+      fc.property(base, fc.array(operation, { maxLength: 2000, size: "max" }), (low, operations) => {
         const map = new IntervalMap();
-        const naive = new Naive();
+        const model = new SortedRuns();
         for (const [index, { kind, start, pages }] of operations.entries()) {
-          const found = naive.overlapping(start, pages);
-          expect(map.overlaps(start, pages)).toBe(found !== undefined);
-          if (found) expect([map.start, map.pages, map.value]).toEqual(found);
+          const page = low + start;
+          const found = model.overlapping(page, pages);
+          if (kind === "seek") {
+            const at = model.from(page);
+            expect(map.seek(page)).toBe(at < model.runs.length);
+            if (at < model.runs.length) expect(here(map)).toEqual(model.runs[at]);
+            if (at < model.runs.length) expect(map.next()).toBe(at + 1 < model.runs.length);
+            if (at + 1 < model.runs.length) expect(here(map)).toEqual(model.runs[at + 1]);
+            continue;
+          }
+          expect(map.overlaps(page, pages)).toBe(found !== undefined);
+          if (found) expect(here(map)).toEqual(found);
           if (kind === "insert" && !found) {
-            map.insert(start, pages, index);
-            naive.insert(start, pages, index);
+            map.insert(page, pages, index);
+            model.insert(page, pages, index);
+            expect(here(map)).toEqual([page, pages, index]);
           }
           if (kind === "remove" && found) {
-            naive.remove(found);
-            const next = naive.runs.find((run) => run[0]! > found[0]!);
-            expect(map.removeHere()).toBe(next !== undefined);
-            if (next) expect(map.start).toBe(next[0]);
+            const at = model.from(page);
+            model.remove(at);
+            expect(map.removeHere()).toBe(at < model.runs.length);
+            if (at < model.runs.length) expect(here(map)).toEqual(model.runs[at]);
           }
         }
-        expect(contents(map)).toEqual(naive.runs);
-        expect(map.size).toBe(naive.runs.length);
+        expect(contents(map)).toEqual(model.runs);
+        expect(map.size).toBe(model.runs.length);
       }),
       { numRuns: 60 },
     );
   });
+
+  test("behaves as a sorted array does while tens of thousands of runs come and go", () => {
+    fc.assert(
+      fc.property(base, fc.array(sweep, { minLength: 1, maxLength: 14, size: "max" }), (low, sweeps) => {
+        const map = new IntervalMap();
+        const model = new SortedRuns();
+        let made = 0;
+        for (const { kind, order, start, count, step } of sweeps) {
+          for (const i of inOrder(order, count)) {
+            const page = low + start + i * step;
+            const at = model.from(page);
+            const met = model.runs[at];
+            if (kind === "fill") {
+              const free = met === undefined || met[0] >= page + step;
+              // half of the runs are inserted without having been looked for
+              if ((i & 1) === 0 && map.overlaps(page, step) === free) throw new Error(`page ${page} is free: ${free}`);
+              if (!free) continue;
+              map.insert(page, step, made);
+              model.insert(page, step, made++);
+              continue;
+            }
+            if (map.seek(page) !== (met !== undefined)) throw new Error(`seek(${page})`);
+            if (met === undefined) continue;
+            if (map.start !== met[0] || map.value !== met[2]) throw new Error(`seek(${page}) is at ${map.start}`);
+            if (kind === "thin" && (i & 15) === 0) continue;
+            model.remove(at);
+            const next = model.runs[at];
+            if (map.removeHere() !== (next !== undefined)) throw new Error(`removeHere() at ${met[0]}`);
+            if (next && map.start !== next[0]) throw new Error(`behind ${met[0]} comes ${map.start}`);
+            if (kind !== "move") continue;
+            const end = model.runs.at(-1);
+            const behind = end ? end[0] + end[1] : low;
+            map.insert(behind, 1, met[2]);
+            model.insert(behind, 1, met[2]);
+          }
+          expect(map.size).toBe(model.runs.length);
+          expect(contents(map)).toEqual(model.runs);
+        }
+      }),
+      { numRuns: 25 },
+    );
+  }, 60_000);
 
   test("holds a hundred thousand runs made downwards, and finds each", () => {
     const map = new IntervalMap();
@@ -92,5 +140,24 @@ describe("an interval map", () => {
     expect(map.overlaps(last - 1, 1)).toBe(false);
     map.clear();
     expect(map.overlaps(last, 1)).toBe(false);
+  });
+
+  test("keeps the largest value and the longest run", () => {
+    const map = new IntervalMap();
+    map.insert(0, 2 ** 52, 2 ** 32 - 1);
+    expect(map.overlaps(2 ** 52 - 1, 1)).toBe(true);
+    expect(here(map)).toEqual([0, 2 ** 52, 2 ** 32 - 1]);
+  });
+
+  test("is asked again and again behind its last run", () => {
+    const map = new IntervalMap();
+    for (let i = 0; i < 40; i++) map.insert(i, 1, i);
+    expect(map.seek(39)).toBe(true);
+    for (let i = 0; i < 200; i++) {
+      expect(map.next()).toBe(false);
+      expect(map.seek(40)).toBe(false);
+    }
+    expect(map.seek(3)).toBe(true);
+    expect(map.value).toBe(3);
   });
 });

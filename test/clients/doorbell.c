@@ -2,7 +2,7 @@
  * Writes ioat's DMACOUNT through a mapping and reads the channel's status in the next instructions, as on a real bus: it must not be HALTED
  * any more.
  *
- *      doorbell BDF plain|threads|fork|signals|exec|crash|exit
+ *      doorbell BDF plain|threads|fork|vfork|signals|stop|interrupt|maps|untraced|exec|crash|exit
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -50,6 +50,51 @@ static int stale(unsigned rounds)
 static void *run(void *result) { *(int *)result = stale(20); return 0; }
 static void tick(int signal) { (void)signal; ticks++; }
 
+static int device;
+static pthread_barrier_t together;
+
+static void *map_often(void *result)
+{
+	int failed = 0;
+	for (int i = 0; i < 20; i++) {
+		pthread_barrier_wait(&together);
+		volatile uint8_t *mine = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
+		failed += mine == MAP_FAILED;
+		munmap((void *)mine, 4096);
+	}
+	*(int *)result = failed;
+	return 0;
+}
+
+/* A child that rings all the time is stopped and continued by its parent, which must see both. */
+static int stopped(int (*work)(unsigned))
+{
+	int child = fork(), end;
+	if (child == 0)
+		_exit(work(200));
+	for (int i = 0; i < 20; i++) {
+		usleep(2000);
+		CHECK(kill(child, i % 2 ? SIGTSTP : SIGSTOP) == 0);
+		CHECK(waitpid(child, &end, WUNTRACED) == child);
+		if (!WIFSTOPPED(end))
+			break;
+		char path[32], text[256] = "";
+		sprintf(path, "/proc/%d/stat", child);
+		int stat = open(path, O_RDONLY);
+		CHECK(read(stat, text, sizeof text - 1) > 0);
+		close(stat);
+		char state = *(strrchr(text, ')') + 2);
+		CHECK(state == 'T' || state == 't');
+		CHECK(kill(child, SIGCONT) == 0);
+		CHECK(waitpid(child, &end, WCONTINUED) == child);
+		if (!WIFCONTINUED(end))
+			break;
+	}
+	if (!WIFEXITED(end))
+		CHECK(waitpid(child, &end, 0) == child && WIFEXITED(end));
+	return WEXITSTATUS(end);
+}
+
 int main(int argc, char **argv)
 {
 	CHECK(argc == 3);
@@ -65,7 +110,7 @@ int main(int argc, char **argv)
 	CHECK(container >= 0 && group >= 0);
 	CHECK(ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) == 0);
 	CHECK(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0);
-	int device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, argv[1]);
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, argv[1]);
 	CHECK(device >= 0);
 	memory = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof map, .flags = 3, .vaddr = (uintptr_t)memory, .iova = IOVA, .size = 4096 };
@@ -85,6 +130,18 @@ int main(int argc, char **argv)
 	}
 	bar = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
 	CHECK(bar != MAP_FAILED);
+	if (!strcmp(mode, "untraced")) {
+		/* Without a watchpoint a doorbell is seen when uvfio looks: what is read at once may be old, later it is not. */
+		bar[CHANCMD] = RESET;
+		while (bar[CHANCMD] & RESET)
+			usleep(500);
+		*(volatile uint64_t *)(bar + CHAINADDR) = IOVA;
+		*(volatile uint16_t *)(bar + DMACOUNT) = 1;
+		for (int i = 0; i < 1000 && status() != DONE; i++)
+			usleep(1000);
+		printf("done %d\n", status() == DONE);
+		return 0;
+	}
 	int wrong = stale(20);
 	if (!strcmp(mode, "threads")) {
 		pthread_t thread;
@@ -97,6 +154,38 @@ int main(int argc, char **argv)
 			_exit(stale(20));
 		CHECK(waitpid(child, &end, 0) == child && WIFEXITED(end));
 		wrong += WEXITSTATUS(end) + stale(20);
+	} else if (!strcmp(mode, "vfork")) {
+		for (int i = 0; i < 10; i++) {
+			int child = vfork(), end;
+			if (child == 0) {
+				if (i % 2)
+					execlp("true", "true", NULL);
+				_exit(stale(1));
+			}
+			CHECK(waitpid(child, &end, 0) == child && WIFEXITED(end));
+			wrong += WEXITSTATUS(end) + stale(1);
+		}
+	} else if (!strcmp(mode, "stop")) {
+		wrong += stopped(stale);
+	} else if (!strcmp(mode, "interrupt")) {
+		signal(SIGINT, tick);
+		for (int i = 0; i < 20; i++) {
+			CHECK(kill(0, SIGINT) == 0);
+			wrong += stale(1);
+		}
+		CHECK(ticks >= 20);
+	} else if (!strcmp(mode, "maps")) {
+		/* With the first mapping as many as the processor watches. */
+		pthread_t threads[3];
+		int failed[3];
+		pthread_barrier_init(&together, 0, 3);
+		for (int i = 0; i < 3; i++)
+			CHECK(pthread_create(&threads[i], 0, map_often, &failed[i]) == 0);
+		for (int i = 0; i < 3; i++) {
+			pthread_join(threads[i], 0);
+			wrong += failed[i];
+		}
+		wrong += stale(20);
 	} else if (!strcmp(mode, "signals")) {
 		CHECK(ticks > 10);
 	} else if (!strcmp(mode, "exec")) {

@@ -91,7 +91,7 @@ static void basic(void)
 	printf("group opened=%d again=%d cloexec=%d\n", g >= 0, again, fcntl(g, F_GETFD) & FD_CLOEXEC);
 	printf("no node=%d\n", result(open("/dev/vfio/99", O_RDWR)));
 	int d = ioctl(g, GET_DEVICE, "tiny");
-	printf("device=%d cloexec=%d wrong name=%d\n", d == g + 1, fcntl(d, F_GETFD) & FD_CLOEXEC, ask(g, GET_DEVICE, (unsigned long)"other"));
+	printf("device=%d cloexec=%d wrong name=%d\n", d > g, fcntl(d, F_GETFD) & FD_CLOEXEC, ask(g, GET_DEVICE, (unsigned long)"other"));
 	printf("unknown request=%d not open=%d foreign=%d\n", ask(c, 0x3bf0, 0), ask(77, VERSION, 0), ask(0, VERSION, 0));
 	printf("string length=%d\n", ask(c, LENGTH, (unsigned long)"twelve bytes"));
 }
@@ -143,6 +143,75 @@ static void regions(void)
 	printf("mmap config=%d", mmap(0, PAGE, PROT_READ, MAP_SHARED, d, REGION(7)) == MAP_FAILED ? -errno : 0);
 	printf(" container=%d", mmap(0, PAGE, PROT_READ, MAP_SHARED, c, 0) == MAP_FAILED ? -errno : 0);
 	printf(" private=%d\n", mmap(0, PAGE, PROT_READ, MAP_PRIVATE, d, REGION(7)) == MAP_FAILED ? -errno : 0);
+}
+
+/* Each argument of a printf() may be evaluated first: one call a line of these. */
+#define SAY(format, value) do { long said = (long)(value); printf(format, said < 0 ? (long)-errno : said); } while (0)
+
+static void positions(void)
+{
+	int d = device(), c = container(), low = dup(d), from = open("/proc/self/exe", O_RDONLY);
+	uint8_t bulk[PAGE] = {0}, byte = 0x66;
+	struct iovec parts[3] = {{bulk, 3}, {bulk + 8, 0}, {bulk + 16, 2}}, one = {&byte, 1}, bad[2] = {{bulk, 4}, {(void *)1, 4}}, endless = {bulk, -1};
+	uint64_t where = PAGE - 3, second = PAGE - 2;
+	SAY("pread=%ld", pread(d, bulk, sizeof bulk, 0));
+	SAY(" first=%lx", bulk[0]);
+	bulk[0] = bulk[16] = 0;
+	SAY(" preadv=%ld", preadv(d, parts, 3, 0));
+	printf(" %x %x\n", bulk[0], bulk[16]);
+	bulk[0] = bulk[16] = 0;
+	SAY("read=%ld", read(d, bulk, PAGE - 8));
+	SAY(" first=%lx", bulk[0]);
+	SAY(" readv=%ld", readv(d, parts, 3));
+	SAY(" value=%lx", bulk[16]);
+	SAY(" write=%ld", write(d, &byte, 1));
+	SAY(" memory=%lx", ask(d, PEEK, (unsigned long)&where));
+	SAY(" writev=%ld", writev(d, &one, 1));
+	SAY(" memory=%lx", ask(d, PEEK, (unsigned long)&second));
+	SAY(" read=%ld", read(d, bulk, 1));
+	SAY(" %lx", bulk[0]);
+	SAY(" read=%ld", read(d, bulk, 1));
+	SAY(" %lx\n", bulk[0]);
+	SAY("preadv2 at the position=%ld", preadv2(d, &one, 1, -1, 0));
+	SAY(" %lx", byte);
+	SAY(" with a flag=%ld", preadv2(d, &one, 1, 0, RWF_NOWAIT));
+	SAY(" beyond 2^53=%ld", pread(d, bulk, 8, 1l << 60));
+	SAY(" negative=%ld\n", preadv(d, &one, 1, -2));
+	SAY("second part bad=%ld", preadv(d, bad, 2, 0));
+	SAY(" first bad=%ld", preadv(d, bad + 1, 1, 0));
+	SAY(" negative length=%ld", readv(d, &endless, 1));
+	SAY(" nothing=%ld", read(d, bulk, 0));
+	SAY(" lseek=%ld", lseek(d, 0, SEEK_CUR));
+	SAY(" unknown whence=%ld\n", lseek(d, 0, 9));
+	SAY("container: read=%ld", read(c, bulk, 8));
+	SAY(" write=%ld", write(c, bulk, 8));
+	SAY(" writev=%ld", writev(c, parts, 1));
+	SAY(" pread=%ld", pread(c, bulk, 8, 0));
+	SAY(" pwrite=%ld", pwrite(c, bulk, 8, 0));
+	SAY(" then read=%ld\n", read(c, bulk, 4096));
+	SAY("a copy with a low number: read=%ld", read(low, bulk, 8));
+	SAY(" write=%ld", write(low, bulk, 8));
+	bulk[0] = 0;
+	SAY(" pread=%ld", pread(low, bulk, 8, 0));
+	SAY(" %lx", bulk[0]);
+	SAY(" ftruncate=%ld", ftruncate(low, 0));
+	SAY(" container's pwrite=%ld\n", pwrite(dup(c), bulk, 16, 0));
+	SAY("foreign: read=%ld", read(from, bulk, 8));
+	SAY(" position=%ld\n", lseek(from, 0, SEEK_CUR));
+	dup2(from, 1000);
+	SAY("foreign with one of our numbers: read=%ld", read(1000, bulk, 8));
+	SAY(" pread=%ld", pread(1000, bulk, 64, 0));
+	SAY(" position=%ld\n", lseek(1000, 0, SEEK_CUR));
+	for (int i = 960; i < 1024; i++)
+		if (fcntl(i, F_GETFD) < 0)
+			dup2(from, i);
+	int more = device();
+	printf("no number of ours free: low=%d answers=%d", more < 960, ask(more, EXTENSION, 3));
+	SAY(" read=%ld", read(more, bulk, 8));
+	SAY(" write=%ld\n", write(more, bulk, 8));
+	int writer = open("/dev/vfio/12", O_WRONLY), fd = ioctl(writer, GET_DEVICE, "tiny");
+	SAY("write-only group: read=%ld", read(writer, bulk, 8));
+	SAY(" device=%ld\n", pread(fd, bulk, 8, 0));
 }
 
 static void status(const char *path, int flags)
@@ -466,23 +535,66 @@ static void doorbell(void)
 	printf(" without a call=%x\n", bar[201]);
 }
 
+struct kvm_attribute { uint32_t flags, group; uint64_t attr, addr; };
+
+/* KVM_SET_DEVICE_ATTR, or KVM_HAS_DEVICE_ATTR: of the VFIO device, about the file behind `fd`. */
+static int kvm_set(int device, uint64_t attr, int32_t fd)
+{
+	struct kvm_attribute set = {0, 1, attr, (uintptr_t)&fd};
+	return ask(device, 0x4018aee1, (unsigned long)&set);
+}
+
 static void kvm(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR), vm = ioctl(kvm, 0xae01, 0);
-	struct { uint32_t type, fd, flags; } create = {4, 0, 0};
+	struct { uint32_t type, fd, flags; } create = {4, 0, 0}, other = {4, 0, 0};
 	if (vm < 0 || ioctl(vm, 0xc00caee0, &create) < 0) {
 		printf("no KVM\n");
 		return;
 	}
-	int32_t group = open("/dev/vfio/12", O_RDWR), null = open("/dev/null", O_RDONLY);
-	struct { uint32_t flags, group; uint64_t attr, addr; } add = {0, 1, 1, (uintptr_t)&group};
-	printf("add=%d", ask(create.fd, 0x4018aee1, (unsigned long)&add));
-	add.attr = 2;
-	printf(" del=%d", ask(create.fd, 0x4018aee1, (unsigned long)&add));
-	add.attr = 1, add.addr = (uintptr_t)&null;
-	printf(" foreign=%d", ask(create.fd, 0x4018aee1, (unsigned long)&add) < 0);
-	add.addr = (uintptr_t)&group;
-	printf(" elsewhere=%d\n", ask(kvm, 0x4018aee1, (unsigned long)&add) < 0);
+	int vfio = create.fd, c = container(), group = open("/dev/vfio/12", O_RDWR), device = ioctl(group, GET_DEVICE, "tiny");
+	int null = open("/dev/null", O_RDONLY);
+	struct kvm_attribute has = {0, 1, 1, 0}, bad = {0, 1, 1, 1};
+	printf("has add=%d", ask(vfio, 0x4018aee3, (unsigned long)&has));
+	has.attr = 77;
+	printf(" 77=%d\n", ask(vfio, 0x4018aee3, (unsigned long)&has));
+	printf("del first=%d", kvm_set(vfio, 2, group));
+	printf(" add=%d", kvm_set(vfio, 1, group));
+	printf(" again=%d", kvm_set(vfio, 1, group));
+	printf(" its copy=%d", kvm_set(vfio, 1, dup(group)));
+	printf(" device=%d", kvm_set(vfio, 1, device));
+	printf(" del through a copy=%d", kvm_set(dup(vfio), 2, group));
+	printf(" again=%d", kvm_set(vfio, 2, group));
+	printf(" add=%d\n", kvm_set(vfio, 1, group));
+	printf("container=%d foreign=%d closed=%d bad address=%d unknown=%d elsewhere=%d\n", kvm_set(vfio, 1, c), kvm_set(vfio, 1, null),
+	       kvm_set(vfio, 1, 500), ask(vfio, 0x4018aee1, (unsigned long)&bad), kvm_set(vfio, 77, group), kvm_set(kvm, 1, group));
+	int second = ioctl(kvm, 0xae01, 0);
+	close(vfio);
+	ioctl(second, 0xc00caee0, &other);
+	printf("another machine with its number: same=%d", other.fd == vfio);
+	printf(" del=%d", kvm_set(other.fd, 2, group));
+	printf(" add=%d\n", kvm_set(other.fd, 1, group));
+}
+
+static void limit_files(int count)
+{
+	struct rlimit limit;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = count;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void no_descriptors(void)
+{
+	int c = container(), lowest = dup(0);
+	close(lowest);
+	limit_files(lowest);
+	printf("open=%d", result(open("/dev/vfio/12", O_RDWR)));
+	limit_files(100);
+	int group = open("/dev/vfio/12", O_RDWR);
+	limit_files(group + 1);
+	printf(" then=%d lowest=%d", group >= 0, group == lowest);
+	printf(" device=%d releases=%d\n", ask(group, GET_DEVICE, (unsigned long)"tiny"), ask(c, RELEASES, 0));
 }
 
 static volatile sig_atomic_t signals;
@@ -509,6 +621,22 @@ static void storm(void)
 	printf("signals=%d bad=%d opened=%d releases=%d\n", signals > 10, bad, opened, ask(c, RELEASES, 0) - start);
 }
 
+static void openings(int count)
+{
+	int bad = 0;
+	printf("ready\n");
+	fflush(stdout);
+	for (int i = 0; i < count; i++) {
+		int c = container(), g = open("/dev/vfio/12", O_RDWR), d = ioctl(g, GET_DEVICE, "tiny");
+		if (c < 3 || g < 3 || d < 3 || ask(c, EXTENSION, 3) != 1 || ask(g, EXTENSION, 3) != 1 || ask(d, EXTENSION, 3) != 1) {
+			printf("%d: container=%d group=%d device=%d\n", i, c, g, d);
+			bad++;
+		}
+		close(c), close(g), close(d);
+	}
+	printf("bad=%d left=%d\n", bad, 3 * count - ask(container(), RELEASES, 0));
+}
+
 static void killed(void)
 {
 	int c = container();
@@ -527,6 +655,31 @@ static void killed(void)
 	printf(" releases=%d\n", ask(c, RELEASES, 0));
 }
 
+/* Children that open and close all the time are killed at any moment: what they held is free at once. */
+static void killings(int count)
+{
+	int c = container(), busy = 0;
+	for (int i = 0; i < count; i++) {
+		pid_t child = fork();
+		if (!child)
+			for (;;) {
+				int group = open("/dev/vfio/12", O_RDWR), d = ioctl(group, GET_DEVICE, "tiny"), mine = container();
+				char byte;
+				pread(d, &byte, 1, REGION(7));
+				close(d), close(group), close(mine);
+			}
+		usleep(1000 + 37 * i % 2000);
+		kill(child, SIGKILL);
+		waitpid(child, 0, 0);
+		int group = open("/dev/vfio/12", O_RDWR);
+		busy += group < 0;
+		close(group);
+	}
+	printf("busy=%d releases=%d\n", busy, ask(c, RELEASES, 0) >= count);
+	fflush(stdout);
+	usleep(300000);
+}
+
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "";
@@ -534,6 +687,7 @@ int main(int argc, char **argv)
 	COMMAND("basic", basic())
 	COMMAND("kinds", kinds())
 	COMMAND("regions", regions())
+	COMMAND("positions", positions())
 	COMMAND("stats", stats())
 	COMMAND("read-only", read_only())
 	COMMAND("paths", paths())
@@ -552,11 +706,10 @@ int main(int argc, char **argv)
 	COMMAND("exec-memory", exec_memory(argv[2]))
 	COMMAND("storm", storm())
 	COMMAND("killed", killed())
+	COMMAND("killings", killings(atoi(argv[2])))
+	COMMAND("openings", openings(atoi(argv[2])))
 	COMMAND("request", printf("%d\n", ask(container(), strtoul(argv[2], 0, 0), argc > 3 ? strtoul(argv[3], 0, 0) : 0)))
-	COMMAND("no-descriptors", struct rlimit l; getrlimit(RLIMIT_NOFILE, &l); int c = container(); l.rlim_cur = c + 1;
-		setrlimit(RLIMIT_NOFILE, &l); int r = result(open("/dev/vfio/12", O_RDWR)); l.rlim_cur = 100; setrlimit(RLIMIT_NOFILE, &l);
-		int g = open("/dev/vfio/12", O_RDWR); l.rlim_cur = g + 1; setrlimit(RLIMIT_NOFILE, &l);
-		printf("open=%d then=%d device=%d releases=%d\n", r, g >= 0, ask(g, GET_DEVICE, (unsigned long)"tiny"), ask(c, RELEASES, 0)))
+	COMMAND("no-descriptors", no_descriptors())
 	COMMAND("hold", int c = container(); printf("held\n"); fflush(stdout); for (;;) { usleep(20000); int r = ask(c, EXTENSION, 3);
 		if (r != 1) { printf("answer=%d\n", r); fflush(stdout); if (argc < 3) return 0; } })
 	COMMAND("exit", return atoi(argv[2]))

@@ -15,17 +15,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ID = 0x00, COMMAND = 0x08, STATUS = 0x0c, IOVA = 0x10, COUNT = 0x18, FLAGS = 0x1c, OFFSET = 0x20,
-       IRQ_ENABLE = 0x24, IRQ_STATUS = 0x28, PINNED = 0x2c, TAKEN = 0x30 };
-enum { PIN = 1, UNPIN, UNPIN_ALL, READ_PINNED, WRITE_PINNED, READ, WRITE };
-enum { FLAG_WRITE = 1, IRQ_DONE = 1, IRQ_TAKEN = 2 };
-
 #define PAGE 4096ul
 #define PAGES 8ul
 #define BASE 0x100000ull
 
 static int device, container;
-static off_t registers, buffer;
 
 static void die(const char *what)
 {
@@ -45,6 +39,8 @@ static void get(off_t at, void *bytes, size_t size)
 		die("pread");
 }
 
+#include "sample-mdev.h"
+
 /* Where a region begins in the device's file. */
 static off_t region_offset(unsigned int index)
 {
@@ -53,28 +49,6 @@ static off_t region_offset(unsigned int index)
 		die("VFIO_DEVICE_GET_REGION_INFO");
 	printf("region %u: 0x%llx bytes, flags %u\n", index, (unsigned long long)region.size, region.flags);
 	return region.offset;
-}
-
-static void set(int reg, uint32_t value)
-{
-	put(registers + reg, &value, sizeof value);
-}
-
-static uint32_t reg(int at)
-{
-	uint32_t value;
-	get(registers + at, &value, sizeof value);
-	return value;
-}
-
-static const char *run(int command, uint64_t iova, uint32_t count, uint32_t flags)
-{
-	put(registers + IOVA, &iova, sizeof iova);
-	set(COUNT, count);
-	set(FLAGS, flags);
-	set(COMMAND, command);
-	uint32_t status = reg(STATUS);
-	return status ? strerror(status) : "ok";
 }
 
 static int map(uint64_t iova, void *memory, uint64_t size, uint32_t flags)

@@ -60,7 +60,7 @@ function setup() {
   const wait = (milliseconds: number) => {
     now += milliseconds;
   };
-  return { bus, view, write, read, status, describeCopy, wait };
+  return { bus, device, view, write, read, status, describeCopy, wait };
 }
 
 const copied = (bus: Bus, length: number, at = TARGET) =>
@@ -86,6 +86,16 @@ describe("the ioat DMA engine", () => {
     write(reg.CHAINADDR, 8, 0);
     wait(2);
     expect([read(reg.CHANCMD, 1), status()]).toEqual([0n, reg.ARMED]);
+  });
+
+  test("tells who shows registers of a reset that ended while some of them were read", () => {
+    const { device, write, read, wait } = setup();
+    device.advance();
+    write(reg.CHANCMD, 1, reg.CHANCMD_RESET);
+    read(reg.CHAINADDR, 8);
+    wait(2);
+    read(reg.CHANCMD, 1);
+    expect([device.advance(), device.advance()]).toEqual([true, false]);
   });
 
   test("works off a chain as DMACOUNT allows, and no further", () => {

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Build } from "./build.ts";
+import { Build, start } from "./build.ts";
 
 let build: Build;
 let client: string;
@@ -60,6 +60,17 @@ describe("programs", () => {
       "pwrite64=1",
       "preadv=3",
       `value=${0xa2}`,
+      "pread64 bulk=64",
+      `value=${0xa0}`,
+      "read=64",
+      "write=2",
+      "readv=3",
+      "writev=3",
+      "preadv at 64=3",
+      "negative=-22",
+      "lseek=-29",
+      "_llseek=-29",
+      "container=-22",
       "mmap2=1",
       `mapped=${0x33}`,
       "mmap2 config=-22",
@@ -108,7 +119,7 @@ describe("open", () => {
   });
 
   test("without a free descriptor the open fails, and so does the ioctl that makes one, with nothing left open", async () => {
-    expect(await output("no-descriptors")).toEqual(["open=-24 then=1 device=-24 releases=1"]);
+    expect(await output("no-descriptors")).toEqual(["open=-24 then=1 lowest=1 device=-24 releases=1"]);
   });
 
   test("an internal error of the model is EIO and one line for the observer", async () => {
@@ -173,7 +184,7 @@ describe("files", () => {
     expect(await output("regions")).toEqual([
       "pread config=4 value=a7a7a7a7",
       "pread small BAR0=4 value=a0a0a0a0",
-      "pread bulk BAR0=64 first=b0",
+      "pread bulk BAR0=64 first=a0",
       "preadv=5 value=a2a2a2 a2a2",
       "preadv2=5",
       "pwrite=2 memory=22",
@@ -185,6 +196,21 @@ describe("files", () => {
     ]);
   });
 
+  test("reads and writes at the position reach the model, in bulk and in segments; what cannot be told apart fails", async () => {
+    expect(await output("positions")).toEqual([
+      "pread=4096 first=a0 preadv=5 a0 a0",
+      "read=4088 first=a0 readv=5 value=a0 write=1 memory=66 writev=1 memory=66 read=1 a0 read=1 c0",
+      "preadv2 at the position=1 c0 with a flag=-95 beyond 2^53=8 negative=-22",
+      "second part bad=4 first bad=-14 negative length=-22 nothing=0 lseek=-29 unknown whence=-22",
+      "container: read=-22 write=-22 writev=-22 pread=-22 pwrite=-22 then read=-22",
+      "a copy with a low number: read=-22 write=-22 pread=8 a0 ftruncate=-1 container's pwrite=-1",
+      "foreign: read=8 position=8",
+      "foreign with one of our numbers: read=8 pread=64 position=16",
+      "no number of ours free: low=1 answers=1 read=-22 write=-22",
+      "write-only group: read=-9 device=8",
+    ]);
+  });
+
   test("the model hears when an eventfd is written to, before the program's next call", async () => {
     expect(await output("watch")).toEqual(["before=1 2 3 4 taken=1 stopped=5"]);
   });
@@ -193,10 +219,15 @@ describe("files", () => {
     expect(await output("doorbell")).toEqual(["before the call=88 without a call=88"]);
   });
 
-  test("KVM may be handed our files", async ({ skip }) => {
-    const [line] = await output("kvm");
-    if (line === "no KVM") return skip("KVM or its VFIO device is not usable here");
-    expect(line).toBe("add=0 del=0 foreign=1 elsewhere=1");
+  test("KVM's VFIO device takes groups and devices, and knows which it has", async ({ skip }) => {
+    const lines = await output("kvm");
+    if (lines[0] === "no KVM") return skip("KVM or its VFIO device is not usable here");
+    expect(lines).toEqual([
+      "has add=0 77=-6",
+      "del first=-2 add=0 again=-17 its copy=-17 device=0 del through a copy=0 again=-2 add=0",
+      "container=-22 foreign=-22 closed=-9 bad address=-14 unknown=-6 elsewhere=-22",
+      "another machine with its number: same=1 del=-2 add=0",
+    ]);
   });
 
   test("fstat shows the character device, and an anonymous inode for what an ioctl returned", async () => {
@@ -227,6 +258,41 @@ describe("files", () => {
 describe("signals", () => {
   test("a storm of signals makes no call twice and loses none", async () => {
     expect(await output("storm")).toEqual(["signals=1 bad=0 opened=200 releases=200"]);
+  });
+
+  test("a supervisor that is interrupted all the time gives out every descriptor", async () => {
+    const running = start(build.command({}, client, "openings", "300"));
+    let over = false;
+    running.finished.finally(() => {
+      over = true;
+    });
+    await running.says("ready");
+    let stops = 0;
+    for (; !over; stops++) {
+      for (let i = 0; i < 20; i++) {
+        running.child.kill("SIGSTOP");
+        running.child.kill("SIGCONT");
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(stops).toBeGreaterThan(5);
+    expect((await running.finished).stdout).toBe("ready\nbad=0 left=0\n");
+  });
+
+  test("programs killed at any moment leave nothing open, neither in the model nor in uvfio", async () => {
+    const running = start(build.command({}, client, "killings", "60"));
+    await running.says("busy");
+    const links = fs.readdirSync(`/proc/${running.child.pid}/fd`).map((fd) => {
+      try {
+        return fs.readlinkSync(`/proc/${running.child.pid}/fd/${fd}`);
+      } catch {
+        return "";
+      }
+    });
+    expect(links.filter((link) => link.includes("memfd:uvfio-")).map((link) => link.split(" ")[0])).toEqual([
+      "/memfd:uvfio-container",
+    ]);
+    expect(await running.finished).toMatchObject({ status: 0, stdout: "busy=0 releases=1\n" });
   });
 
   test("a program killed in the middle of a call leaves nothing open", async () => {

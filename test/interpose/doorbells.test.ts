@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { mappedDoorbells } from "../../src/interpose/doorbells/mapped-doorbells.ts";
-import { compile, hasCompiler, scratchFolder, uvfio } from "../cli/uvfio.ts";
+import { compile, finished, hasCompiler, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -24,8 +25,32 @@ describe.skipIf(!hasCompiler || process.arch !== "x64")("a program that rings io
   chmodSync(scratch.path, 0o755);
   const run = (mode: string) => uvfio("run", "-q", "-m", LAB, "--", program, "0000:01:00.0", mode);
 
-  test.each(["plain", "threads", "fork", "signals"])("reads the outcome in its next instruction: %s", (mode) => {
-    expect(run(mode)).toMatchObject({ stderr: "", stdout: "stale 0\n", status: 0 });
+  test.each(["plain", "threads", "fork", "vfork", "signals", "stop", "maps"])(
+    "reads the outcome in its next instruction: %s",
+    (mode) => {
+      expect(run(mode)).toMatchObject({ stderr: "", stdout: "stale 0\n", status: 0 });
+    },
+  );
+
+  test("goes on when its whole process group is interrupted, uvfio included", () => {
+    const command = [process.execPath, UVFIO, "run", "-q", "-m", LAB, "--", program, "0000:01:00.0", "interrupt"];
+    expect(finished("setsid", ["-w", ...command])).toMatchObject({ stderr: "", stdout: "stale 0\n", status: 0 });
+  });
+
+  const hasStrace = spawnSync("strace", ["-V"]).status === 0;
+
+  test.skipIf(!hasStrace)("is served under strace, and uvfio says what it cannot do then", () => {
+    const strace = ["strace", "-f", "-o", "/dev/null", program, "0000:01:00.0", "untraced"];
+    const { status, stdout, stderr } = uvfio("run", "-m", LAB, "--", ...strace);
+    expect([status, stdout]).toEqual([0, "done 1\n"]);
+    expect(stderr).toMatch(
+      /^uvfio: process \d+ maps registers of device 0000:01:00.0, and strace\[\d+\] traces it already: .* may be old .*\n$/,
+    );
+  });
+
+  test.skipIf(!hasStrace)("is served by an uvfio that is itself under strace", () => {
+    const command = [process.execPath, UVFIO, "run", "-m", LAB, "--", program, "0000:01:00.0", "untraced"];
+    expect(finished("strace", ["-f", "-o", "/dev/null", ...command])).toMatchObject({ status: 0, stdout: "done 1\n" });
   });
 
   test("executes another one", () => {

@@ -195,11 +195,12 @@ class TinyFile extends FileDescription {
     }
   }
 
-  /** Region reads give the region's index in every byte. */
+  /** Region reads give the region's index in every byte: 0xa0 more in its first 4 KiB, 0xc0 more behind. */
   override read(task: Task, address: Word, count: number, offset: Word): number {
     if (this.kind !== "device") return super.read(task, address, count, offset);
     const region = Math.floor(Number(offset) / 2 ** 40);
-    task.memory.copyOut(address, new Uint8Array(count).fill(0xa0 + region), count);
+    const base = Number(offset) % 2 ** 40 < 4096 ? 0xa0 : 0xc0;
+    task.memory.copyOut(address, new Uint8Array(count).fill(base + region), count);
     return count;
   }
 

@@ -13,6 +13,8 @@ const step = fc.oneof(
   fc.record({ kind: fc.constant("put" as const), index, page: fc.integer({ min: 0, max: 2 ** 31 }) }),
   fc.record({ kind: fc.constant("take" as const), index }),
   fc.record({ kind: fc.constant("next" as const), index, end: index }),
+  fc.record({ kind: fc.constant("putRun" as const), index, count: fc.integer({ min: 1, max: 1500 }) }),
+  fc.record({ kind: fc.constant("takeRun" as const), index, count: fc.integer({ min: 1, max: 1500 }) }),
 );
 
 describe("a TCE table", () => {
@@ -31,12 +33,35 @@ describe("a TCE table", () => {
             expect(table.take(one.index)).toBe(known !== undefined);
             if (known) expect({ page: table.page, owner: table.owner }).toEqual(known);
             expected.delete(one.index);
+          } else if (one.kind === "putRun") {
+            const count = table.putRun(one.index, Math.min(one.count, ENTRIES - one.index), 1000, 3, TCE_READ, owner);
+            // at least one where there is room, and nothing that is taken
+            expect(count > 0).toBe(known === undefined);
+            for (let i = 0; i < count; i++) {
+              expect(expected.has(one.index + i)).toBe(false);
+              expected.set(one.index + i, { page: 1000 + 3 * i, owner });
+            }
+          } else if (one.kind === "takeRun") {
+            const end = one.index + one.count;
+            const there = [...expected.keys()].filter((at) => at >= one.index && at < end);
+            const count = table.takeRun(one.index, end);
+            expect(count > 0).toBe(there.length > 0);
+            if (count === 0) continue;
+            const first = Math.min(...there);
+            expect(expected.get(first)).toEqual({ page: table.page, owner: table.owner });
+            expect(table.position).toBe(first + count);
+            for (let at = first; at < first + count; at++) {
+              expect(expected.get(at)?.owner).toBe(table.owner);
+              expected.delete(at);
+            }
           } else {
             const there = [...expected.keys()].filter((at) => at >= one.index && at < one.end);
             expect(table.next(one.index, one.end)).toBe(there.length === 0 ? -1 : Math.min(...there));
           }
           expect(table.mapped).toBe(expected.size);
-          expect(table.find(one.index)).toBe(expected.has(one.index));
+          const now = expected.get(one.index);
+          expect(table.find(one.index)).toBe(now !== undefined);
+          if (now) expect({ page: table.page, owner: table.owner }).toEqual(now);
         }
         for (const at of expected.keys()) table.take(at);
         expect(table.parts).toBe(1);
@@ -66,5 +91,25 @@ describe("a TCE table", () => {
     expect(found).toBe(100);
     expect(table.parts).toBe(before);
     expect(performance.now() - started).toBeLessThan(1000);
+  });
+
+  test("holds a long run in few numbers, and lets it go in as few steps", () => {
+    const table = new TceTable(2 ** 20);
+    const before = process.memoryUsage().arrayBuffers;
+    let done = 0;
+    while (done < 2 ** 20) done += table.putRun(done, 2 ** 20 - done, 16 * done, 16, TCE_READ | TCE_WRITE, 5);
+    expect([table.mapped, process.memoryUsage().arrayBuffers - before]).toEqual([2 ** 20, 0]);
+    expect(table.find(777_777) && table.page).toBe(16 * 777_777);
+    let steps = 0;
+    for (let at = 0; table.takeRun(at, 2 ** 20) > 0; at = table.position) steps++;
+    expect([table.mapped, table.parts, steps]).toEqual([0, 1, 2 ** 11]);
+  });
+
+  test("is emptied in steps that are as many as the runs in it", () => {
+    const table = new TceTable(ENTRIES);
+    for (let i = 0; i < 50; i++) table.putRun(i * 2 ** 34 + 100, 16, 16 * i, 16, TCE_READ, 1);
+    let steps = 0;
+    for (let at = 0; table.takeRun(at, ENTRIES) > 0; at = table.position) steps++;
+    expect([steps, table.mapped, table.parts]).toEqual([50, 0, 1]);
   });
 });

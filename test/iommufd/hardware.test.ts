@@ -39,6 +39,21 @@ describe("what GET_HW_INFO says", () => {
     expect(wide.data.slice(16, 48)).toBe("86062f228c00d200ca0ff00000000000");
   });
 
+  test("of VT-d with dirty tracking is scalable mode with second-stage tables", () => {
+    const host = hostWith("intel-vtd", { apertureLast: 2n ** 39n - 1n, cacheCoherent: false, dirtyTracking: true });
+    const { info, data } = hwInfo(host);
+    expect(info.out_capabilities).toBe(9n);
+    // SMTS, SLADS, SSTS, SMPWC: bits 43, 45, 46 and 48
+    expect(data.slice(32, 48)).toBe("4a0ff00000680100");
+    expect(hwInfo({ ...host, kernel: "6.12" }).info.out_capabilities).toBe(1n);
+    expect(hwInfo({ ...host, kernel: "6.6" }).info.out_capabilities).toBe(0n);
+  });
+
+  test("of AMD-Vi with dirty tracking is HASup and HDSup", () => {
+    const { info, data } = hwInfo(hostWith("amd-vi", { dirtyTracking: true }));
+    expect([info.out_capabilities, data.slice(0, 16)]).toEqual([9n, "d329000000001200"]);
+  });
+
   test("of AMD-Vi are its feature registers", () => {
     const { info, data } = hwInfo(hostWith("amd-vi"));
     expect([info.out_data_type, info.data_len, info.out_capabilities]).toEqual([4, 16, 8n]);

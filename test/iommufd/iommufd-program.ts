@@ -3,7 +3,14 @@ import type { ModelTaskOptions } from "../../src/kernel/model-task.ts";
 import type { HostDescription, PciDeviceDescription } from "../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
 import * as uapi from "../../src/uapi/iommufd.ts";
-import { IOMMU_HWPT_ALLOC, IommuHwptAlloc } from "../../src/uapi/iommufd-hwpt.ts";
+import {
+  IOMMU_HWPT_ALLOC,
+  IOMMU_HWPT_GET_DIRTY_BITMAP,
+  IOMMU_HWPT_SET_DIRTY_TRACKING,
+  IommuHwptAlloc,
+  IommuHwptGetDirtyBitmap,
+  IommuHwptSetDirtyTracking,
+} from "../../src/uapi/iommufd-hwpt.ts";
 import * as cdev from "../../src/uapi/vfio-cdev.ts";
 import { Program, type Result } from "../vfio/program.ts";
 
@@ -36,8 +43,8 @@ function group(id: number, bdfs: readonly string[]): HostDescription["groups"][n
 
 /** A program that speaks iommufd in raw bytes: values, or names of errnos. */
 export class IommufdProgram extends Program {
-  constructor(description: HostDescription = HOST, options: ModelTaskOptions = {}) {
-    super(new Host(description), options);
+  constructor(description: HostDescription = HOST, options: ModelTaskOptions = {}, host = new Host(description)) {
+    super(host, options);
   }
 
   iommufd(): Result {
@@ -109,6 +116,25 @@ export class IommufdProgram extends Program {
     const bytes = IommuHwptAlloc.encode({ size, flags, dev_id: Number(device), pt_id: Number(parent) });
     const result = this.ioctlBytes(fd, IOMMU_HWPT_ALLOC, bytes);
     return result === 0 ? IommuHwptAlloc.decode(bytes).out_hwpt_id : result;
+  }
+
+  /** SET_DIRTY_TRACKING. */
+  setDirtyTracking(fd: Result, hwpt: Result, on: boolean, flags = Number(on)): Result {
+    const size = IommuHwptSetDirtyTracking.size;
+    const bytes = IommuHwptSetDirtyTracking.encode({ size, flags, hwpt_id: Number(hwpt) });
+    return this.ioctlBytes(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, bytes);
+  }
+
+  /** GET_DIRTY_BITMAP of at most 64 pages of 4 KiB, as one number. */
+  dirtyBits64(fd: Result, hwpt: Result, iova: bigint, length: bigint): bigint {
+    const data = this.memory(4096);
+    const { size } = IommuHwptGetDirtyBitmap;
+    const query = { size, hwpt_id: Number(hwpt), iova, length, page_size: 4096n, data: BigInt(data) };
+    const result = this.ioctlBytes(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, IommuHwptGetDirtyBitmap.encode(query));
+    if (result !== 0) throw new Error(`GET_DIRTY_BITMAP: ${result} ${this.reason}`);
+    const word = new BigUint64Array(1);
+    this.task.memory.copyIn(data, new Uint8Array(word.buffer), 8);
+    return word[0]!;
   }
 
   /** The device's id in the iommufd. */

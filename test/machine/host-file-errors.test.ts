@@ -69,6 +69,25 @@ describe("an error names file, line and field", () => {
       11,
       'groups[0].reserved_regions[0].type: "mis" is not one of direct, direct-relaxable, reserved, msi (did you mean msi?)',
     ],
+    ["intel-vtd", "intel-vtd\n  nesting: true", 5, "iommu.nesting: only intel-vtd-sm nests, not intel-vtd"],
+    [
+      "id: 8086:10d3",
+      "id: 8086:10d3\n        pasid: true",
+      15,
+      "groups[0].devices[0].pasid: only the model edu has registers for this",
+    ],
+    [
+      "id: 8086:10d3",
+      "id: 1234:11e8\n        pri: true",
+      15,
+      "groups[0].devices[0].pri: page requests go with translations of its own: add ats: true",
+    ],
+    [
+      "id: 8086:10d3",
+      `id: 1234:11e8\n        ats: true\n        config: ${"3412e811".padEnd(512, "0")}`,
+      15,
+      "groups[0].devices[0].ats: with `config`, its bytes say what the device has",
+    ],
     ["kernel: 6.12", "kernel: 6", 2, "kernel: not a kernel release: 6 (write it like 6.12)"],
     ["kernel: 6.12", "kernel: v6.12.3", 2, 'kernel: not a kernel release: "v6.12.3" (write it like 6.12)'],
     [
@@ -79,6 +98,12 @@ describe("an error names file, line and field", () => {
     ],
     ["address_bits: 48", "address_bits: 65", 5, "iommu.address_bits: 65 is not from 12 to 64"],
     ["address_bits: 48", "levels: 3", 5, "iommu.levels: only an spapr-tce IOMMU has this"],
+    [
+      "model: intel-vtd",
+      "model: virtio-iommu\n  dirty_tracking: true",
+      5,
+      "iommu.dirty_tracking: virtio-iommu has no dirty tracking; intel-vtd, amd-vi, and intel-vtd-sm with nesting can have it",
+    ],
     ["address_bits: 48", "page_sizes: 0", 5, "iommu.page_sizes: an IOMMU has at least one page size"],
     [
       "address_bits: 48",
@@ -98,7 +123,7 @@ describe("an error names file, line and field", () => {
       "id: 8086:10d3",
       "id: 8086:10d3\n        model: edo",
       15,
-      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat (did you mean edu?)',
+      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev (did you mean edu?)',
     ],
     [
       "id: 8086:10d3",

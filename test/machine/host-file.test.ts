@@ -39,6 +39,15 @@ describe("written as YAML and read again, a host is the same", () => {
     }
   });
 
+  test("an IOMMU with dirty tracking, and one without it in the same machine", () => {
+    const host = parseHost(
+      "name: h\niommu: {model: amd-vi, dirty_tracking: true}\ngroups:\n- id: 1\n- {id: 2, iommu: {dirty_tracking: false}}\n",
+      "f",
+    );
+    expect([host.iommu, host.groups[1]!.iommu].map((unit) => unit?.dirtyTracking)).toEqual([true, false]);
+    expect(parseHost(toYaml(host), "again.yaml")).toEqual(host);
+  });
+
   test("devices without a driver and without anything else", () => {
     const host = parseHost(
       "name: h\niommu: {model: amd-vi}\ngroups:\n- id: 1\n  devices:\n  - {bdf: 0000:00:01.0, id: 1:2, driver: ''}\n- id: 2\n",

@@ -7,7 +7,7 @@ export interface PinnedPage {
   write(offset: number, from: Uint8Array): void;
 }
 
-/** How a mediated device's driver reaches the memory that its group's container maps. Calls throw KernelError. */
+/** How a mediated device's driver reaches the memory that its container or its iommufd maps. Calls throw KernelError. */
 export interface MediatedMemory {
   /** The host kernel's PAGE_SIZE in bytes. */
   readonly pageSize: number;
@@ -25,6 +25,6 @@ export interface MediatedMemory {
 
 /** What is behind the regions of a mediated device, and its side of vfio_device_ops. */
 export interface MediatedModel extends DeviceModel {
-  /** A mapping of the container goes: what is held of it must be given back before this returns (vfio_device_ops.dma_unmap). Bytes. */
+  /** A mapping goes: what is held of it must be given back before this returns (vfio_device_ops.dma_unmap). Bytes. */
   dmaUnmap(iova: bigint, size: bigint): void;
 }

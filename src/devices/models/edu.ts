@@ -1,4 +1,5 @@
 import type { PasidRequest } from "../../iommu/dma-target.ts";
+import type { TranslationAbilities } from "../../machine/host-description.ts";
 import type { AccessWidth, DeviceBus, DeviceModel } from "../device-model.ts";
 
 const IDENTIFICATION = 0x010000edn;
@@ -15,7 +16,7 @@ const DMA_SOURCE = 0x80;
 const DMA_DESTINATION = 0x88;
 const DMA_COUNT = 0x90;
 const DMA_COMMAND = 0x98;
-/** Not QEMU's: only on hosts that speak a proposal with PASIDs (docs/vsva.md). */
+/** Not QEMU's: only with abilities that concern translation (docs/vsva.md). */
 const DMA_PASID = 0xa0;
 const DMA_RESULT = 0xa8;
 
@@ -63,14 +64,24 @@ export class EduDevice implements DeviceModel {
   #count = 0n;
   #command = 0n;
 
-  readonly #hasPasids: boolean;
+  /** DMA_PASID and DMA_RESULT are there. */
+  readonly #isExtended: boolean;
+  readonly #canWait: boolean;
+  /** Bits of DMA_PASID that it has. */
+  readonly #pasidBits: bigint;
   #pasid = 0n;
   #result = 0n;
+  /** The transfer that waits for a page. An answer that comes when it is another one, after a reset, is nobody's. */
+  #waiting: object | undefined;
 
-  constructor(bus: DeviceBus, dmaMask = ALL_ONES, hasPasids = false) {
+  constructor(bus: DeviceBus, dmaMask = ALL_ONES, abilities?: TranslationAbilities) {
     this.#bus = bus;
     this.#dmaMask = dmaMask;
-    this.#hasPasids = hasPasids;
+    this.#isExtended = abilities !== undefined;
+    this.#canWait = abilities?.pri ?? false;
+    this.#pasidBits = abilities?.pasid
+      ? PASID_MASK | PASID_ENABLE | PASID_PRIVILEGED | (abilities.ats ? PASID_ATS : 0n)
+      : 0n;
   }
 
   read(_region: number, offset: number, width: AccessWidth): bigint {
@@ -84,6 +95,8 @@ export class EduDevice implements DeviceModel {
 
   write(_region: number, offset: number, width: AccessWidth, value: bigint): void {
     if (width < 4 || (offset < WIDE_FROM && width !== 4)) return;
+    // a transfer under way keeps its registers (dma_rw)
+    if (offset >= DMA_SOURCE && this.#waiting) return;
     switch (offset) {
       case LIVENESS:
         this.#liveness = BigInt.asUintN(32, ~value);
@@ -114,7 +127,7 @@ export class EduDevice implements DeviceModel {
         if (value & COMMAND_RUN) this.#run(value & COMMAND_BITS);
         return;
       case DMA_PASID:
-        if (this.#hasPasids) this.#pasid = value & (PASID_MASK | PASID_ENABLE | PASID_ATS | PASID_PRIVILEGED);
+        this.#pasid = value & this.#pasidBits;
         return;
     }
   }
@@ -130,6 +143,7 @@ export class EduDevice implements DeviceModel {
     this.#command = 0n;
     this.#pasid = 0n;
     this.#result = 0n;
+    this.#waiting = undefined;
     this.#buffer.fill(0);
   }
 
@@ -140,7 +154,7 @@ export class EduDevice implements DeviceModel {
   registers(): readonly { offset: number; width: AccessWidth }[] {
     const narrow = [0, LIVENESS, FACTORIAL, STATUS, IRQ_STATUS, IRQ_RAISE, IRQ_ACK];
     // the PASID comes before the command: both may be written before anybody looks
-    const pasid = this.#hasPasids ? [DMA_PASID, DMA_RESULT] : [];
+    const pasid = this.#isExtended ? [DMA_PASID, DMA_RESULT] : [];
     const wide = [DMA_SOURCE, DMA_DESTINATION, DMA_COUNT, ...pasid, DMA_COMMAND];
     return [
       ...narrow.map((offset) => ({ offset, width: 4 as const })),
@@ -175,9 +189,9 @@ export class EduDevice implements DeviceModel {
       case DMA_COMMAND:
         return this.#command;
       case DMA_PASID:
-        return this.#hasPasids ? this.#pasid : undefined;
+        return this.#isExtended ? this.#pasid : undefined;
       case DMA_RESULT:
-        return this.#hasPasids ? this.#result : undefined;
+        return this.#isExtended ? this.#result : undefined;
     }
     return undefined;
   }
@@ -211,18 +225,57 @@ export class EduDevice implements DeviceModel {
   }
 
   #run(command: bigint): void {
+    // nobody sees it running, except while it waits
+    this.#command = command & ~COMMAND_RUN;
     const toMemory = (command & COMMAND_TO_MEMORY) !== 0n;
     const inner = toMemory ? this.#source : this.#destination;
-    const outer = (toMemory ? this.#destination : this.#source) & this.#dmaMask;
     const count = this.#count;
     // a transfer that leaves the buffer does not happen, but it completes
-    if (inner >= BUFFER_START && inner + count <= BUFFER_START + BUFFER_SIZE) {
-      const start = Number(inner - BUFFER_START);
-      const part = this.#buffer.subarray(start, start + Number(count));
-      const pasid = this.#pasidRequest();
-      const arrived = toMemory ? this.#bus.dmaWrite(outer, part, pasid) : this.#bus.dmaRead(outer, part, pasid);
-      this.#result = arrived ? 0n : RESULT_FAULT;
+    if (inner < BUFFER_START || inner + count > BUFFER_START + BUFFER_SIZE) {
+      this.#complete();
+      return;
     }
+    const start = Number(inner - BUFFER_START);
+    this.#transfer(toMemory, this.#buffer.subarray(start, start + Number(count)));
+  }
+
+  #transfer(toMemory: boolean, part: Uint8Array): void {
+    const outer = (toMemory ? this.#destination : this.#source) & this.#dmaMask;
+    const pasid = this.#pasidRequest();
+    const bus = this.#bus;
+    if (!this.#canWait) {
+      const arrived = toMemory ? bus.dmaWrite(outer, part, pasid) : bus.dmaRead(outer, part, pasid);
+      this.#finish(arrived);
+      return;
+    }
+    const waiting = {};
+    const outcome = bus.dmaOrWait!({
+      write: toMemory,
+      iova: outer,
+      bytes: part,
+      pasid,
+      answered: (granted) => {
+        if (this.#waiting !== waiting) return;
+        this.#waiting = undefined;
+        if (granted) this.#transfer(toMemory, part);
+        else this.#finish(false);
+      },
+    });
+    if (outcome !== "waiting") {
+      this.#finish(outcome === "done");
+      return;
+    }
+    this.#waiting = waiting;
+    this.#command |= COMMAND_RUN;
+  }
+
+  #finish(arrived: boolean): void {
+    this.#result = arrived ? 0n : RESULT_FAULT;
+    this.#complete();
+  }
+
+  #complete(): void {
+    const command = this.#command;
     this.#command = command & ~COMMAND_RUN;
     if (command & COMMAND_IRQ) this.#raise(IRQ_DMA);
   }

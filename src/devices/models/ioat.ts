@@ -34,6 +34,8 @@ export class IoatDevice implements DeviceModel {
   #armed = false;
   /** When the reset that is under way is over. */
   #resetEnd: number | undefined;
+  /** A reset is over that advance() has not told of. */
+  #resetOver = false;
 
   constructor(bus: DeviceBus, now: () => number = () => performance.now()) {
     this.#bus = bus;
@@ -42,7 +44,7 @@ export class IoatDevice implements DeviceModel {
   }
 
   read(_region: number, offset: number, width: AccessWidth): bigint {
-    this.advance();
+    this.#finishReset();
     if (offset + width > this.#bytes.length) return 0n;
     switch (width) {
       case 1:
@@ -57,7 +59,7 @@ export class IoatDevice implements DeviceModel {
   }
 
   write(_region: number, offset: number, width: AccessWidth, value: bigint): void {
-    this.advance();
+    this.#finishReset();
     const register = reg.WRITABLE.find((each) => offset >= each.offset && offset + width <= each.offset + each.width);
     if (!register) return;
     if (register.offset === reg.CHANERR) {
@@ -85,13 +87,21 @@ export class IoatDevice implements DeviceModel {
   }
 
   advance(): boolean {
-    if (this.#resetEnd === undefined || this.#now() < this.#resetEnd) return false;
+    this.#finishReset();
+    const changed = this.#resetOver;
+    this.#resetOver = false;
+    return changed;
+  }
+
+  /** Also while registers are being looked at one by one, some of which are seen as they were before: advance() tells of it later. */
+  #finishReset(): void {
+    if (this.#resetEnd === undefined || this.#now() < this.#resetEnd) return;
     this.#resetEnd = undefined;
+    this.#resetOver = true;
     this.#bytes[reg.CHANCMD] = 0;
     // a chain's address that came meanwhile counts
     if (this.#view.getBigUint64(reg.CHAINADDR, true) !== reg.NO_CHAIN) this.#setStatus(reg.ARMED, 0n);
     else this.#view.setBigUint64(reg.CHAINADDR, 0n, true);
-    return true;
   }
 
   reset(): void {

@@ -1,6 +1,6 @@
 import { type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
 import type { PciBar, PciDeviceDescription } from "../../machine/host-description.ts";
-import type { AccessWidth, DeviceBus, DeviceModel } from "../device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
 import { ConfigSpace, type ConfigWidth } from "./config-space.ts";
 import * as pci from "./registers.ts";
@@ -161,6 +161,25 @@ export class PciFunction implements DeviceBus {
 
   dmaWrite(iova: bigint, from: Uint8Array, pasid?: PasidRequest): boolean {
     return this.#isMaster() && this.#report("write", iova, from.length, this.#target(pasid).write(iova, from));
+  }
+
+  dmaOrWait(access: WaitingAccess): "done" | "failed" | "waiting" {
+    const { write, iova, bytes, pasid, answered } = access;
+    if (!this.#isMaster()) return "failed";
+    const target = this.#target(pasid);
+    const fault = write ? target.write(iova, bytes, true) : target.read(iova, bytes, true);
+    const report = (reason: string) =>
+      this.#report(write ? "write" : "read", iova, bytes.length, fault && { ...fault, reason });
+    if (!fault?.ask) return report(fault?.reason ?? "") ? "done" : "failed";
+    let outcome: "waiting" | "failed" = "waiting";
+    let isOver = false;
+    fault.ask((granted) => {
+      if (!granted) report(`${fault.reason}; the page that it asked for was refused`);
+      if (isOver) answered(granted);
+      else outcome = "failed";
+    });
+    isOver = true;
+    return outcome;
   }
 
   #target(pasid: PasidRequest | undefined): DmaTarget {

@@ -266,7 +266,8 @@ export class ReplayProcess {
     }
     const name = o.ret_is_fd;
     const opened = name !== undefined && outcome.errno === null;
-    if (opened) this.#fds.set(name, outcome.ret);
+    if (opened) this.#fds.set(name, o.out_fd === undefined ? outcome.ret : view(result).getInt32(o.out_fd, true));
+    if (opened && o.out_fd !== undefined) result.fill(0, o.out_fd, o.out_fd + 4);
     const over = o.edge ? "" : this.#overrun(address + input.length);
     return { ...outcome, ret: opened ? 0 : outcome.ret, bytes: toHex(result), ...(over && { over }) };
   }
@@ -440,7 +441,7 @@ export class ReplayProcess {
     return outcomeOf(() => {
       const file = this.#file(o);
       const count = access(file, positioned ? wordFromBigInt(BigInt(o.off!)) : file.position);
-      if (!positioned) file.position += count;
+      if (!positioned && !file.readiness) file.position += count;
       return count;
     });
   }

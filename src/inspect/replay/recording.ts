@@ -32,6 +32,8 @@ export interface Operation {
   readonly edge?: boolean;
   readonly readonly?: boolean;
   readonly ret_is_fd?: string;
+  /** The descriptor that `ret_is_fd` names came back in the structure, at this offset. */
+  readonly out_fd?: number;
   readonly size?: number | string;
   readonly prot?: string;
   readonly kind?: string;

@@ -76,7 +76,8 @@ export class Sanitizer implements Watcher {
       const state = this.#device(`device ${device}`);
       // what a program sees of a device whose registers it has mapped, nobody else sees
       state.unseen = this.#call?.op === "poll" ? undefined : this.#cause();
-      if (fault && !fault.reason.startsWith("injected by --fault")) this.#judge(device, write, iova, length, fault);
+      if (!fault || fault.byPasidTable || fault.reason.startsWith("injected by --fault")) return;
+      this.#judge(device, write, iova, length, fault);
     },
     registerWritten: (device: string, region: number, offset: number) => {
       this.#registerWritten = `a write to the mapped register ${hex(offset)} in BAR ${region} of ${device}`;

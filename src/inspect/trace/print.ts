@@ -79,14 +79,17 @@ export class TracePrinter {
     return who + this.#text(operation);
   }
 
-  #learn({ op, fd, num, path, ret_is_fd: opened, num_ret: number, in: bytes, errno }: Operation): void {
+  #learn(operation: Operation): void {
+    const { op, fd, num, path, ret_is_fd: opened, num_ret: number, in: bytes, out_fd: inside, errno } = operation;
     if (typeof fd === "string") {
       if (num !== undefined) this.#numbers.set(fd, num);
       if (op === "open" && path !== undefined && !errno) this.#paths.set(fd, path);
     }
     if (opened === undefined) return;
     if (number !== undefined) this.#numbers.set(opened, number);
-    if (bytes !== undefined) this.#paths.set(opened, new TextDecoder().decode(fromHex(bytes)).replace(/\0.*$/s, ""));
+    if (inside !== undefined) this.#paths.set(opened, "fault queue");
+    else if (bytes !== undefined)
+      this.#paths.set(opened, new TextDecoder().decode(fromHex(bytes)).replace(/\0.*$/s, ""));
   }
 
   #passes(operation: Operation, { fds, requests, failed, memory }: TraceFilter): boolean {

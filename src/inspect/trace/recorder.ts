@@ -67,7 +67,7 @@ export class Recorder implements Watcher {
   readonly #counts = new Map<string, number>();
   readonly #spaces = new Map<AddressSpace, ReplayedMemory>();
   /** Foreign files by process and descriptor. */
-  readonly #foreign = new Map<string, { readonly name: string; readonly isEvent: boolean }>();
+  readonly #foreign = new Map<string, { readonly name: string; readonly isEvent: boolean; readonly size: number }>();
   readonly #mappings: MappedRegisters[] = [];
   readonly #rights = new Map<"euid" | "memlock" | number, number>([
     ["euid", 0],
@@ -96,7 +96,8 @@ export class Recorder implements Watcher {
 
   /** The transport knows the number of the descriptor that the last call was made on, or that an open gave. */
   addDescriptor(fd: number): void {
-    if (this.#held && fd >= 0) this.#held = { ...this.#held, num: fd };
+    // a transport has calls that the model does not hear of: those are about another one
+    if (this.#held && this.#held.num === undefined && fd >= 0) this.#held = { ...this.#held, num: fd };
   }
 
   /** Whether the last call was the opening of that path. */
@@ -362,8 +363,11 @@ export class Recorder implements Watcher {
     }
     const before = decodeArgument(req, input, relocs);
     const changed = changedFields(before, decodeArgument(req, out, relocs));
-    if (result.installed && result.ret > 0) this.#opened.add(result.installed);
-    const opened = result.installed && result.ret > 0 ? { ret_is_fd: this.#nameOf(result.installed), ret: 0 } : {};
+    const outFd = result.installed && facts?.outFd !== undefined ? facts.layout!.offsets[facts.outFd]! : undefined;
+    const number = outFd === undefined ? result.ret : new DataView(out.buffer).getInt32(outFd, true);
+    if (outFd !== undefined) out.fill(0, outFd, outFd + 4);
+    if (result.installed && number > 0) this.#opened.add(result.installed);
+    const opened = result.installed && number > 0 ? { ret_is_fd: this.#nameOf(result.installed), ret: 0 } : {};
     return {
       ...head,
       arg: "bytes",
@@ -374,7 +378,8 @@ export class Recorder implements Watcher {
       ...(relocs.length > 0 && { relocs }),
       ...about,
       ...opened,
-      ...(opened.ret_is_fd !== undefined && { num_ret: result.ret }),
+      ...(outFd !== undefined && { out_fd: outFd }),
+      ...(opened.ret_is_fd !== undefined && { num_ret: number }),
       out: toHex(out),
       ...(before && { fields: before }),
       ...(Object.keys(changed).length > 0 && { changed }),
@@ -451,19 +456,22 @@ export class Recorder implements Watcher {
     return name;
   }
 
-  /** A file of the program's own: declared when the model first asks for it, and again when its number means another kind of file. */
+  /** A file of the program's own: declared when the model first asks for it, and again when its number means another kind or size of file. */
   #foreignName(fd: number, file: ForeignFile): string {
     const event = file.event();
     event?.release();
     const isEvent = event !== undefined;
+    const memory = isEvent ? undefined : file.memory();
+    const size = memory?.size ?? 0;
+    memory?.release?.();
     const key = `${this.#call?.task?.pid} ${fd}`;
     const known = this.#foreign.get(key);
-    if (known?.isEvent === isEvent) return known.name;
+    if (known?.isEvent === isEvent && known.size === size) return known.name;
     const name = this.#newName(isEvent ? "event" : "file");
-    this.#foreign.set(key, { name, isEvent });
+    this.#foreign.set(key, { name, isEvent, size });
     const declared: Operation = isEvent
       ? { op: "eventfd", fd: name, ret: 0, errno: null }
-      : { op: "memfd", fd: name, size: 0, ret: 0, errno: null };
+      : { op: "memfd", fd: name, size, ret: 0, errno: null };
     this.#segments[0]?.before.push(declared);
     return name;
   }

@@ -4,6 +4,7 @@ import { HOST_CALLS } from "../host-calls.ts";
 import type { InjectedFile } from "../injected-files.ts";
 import { decodeMessage, encodeMessage } from "../launch-protocol.ts";
 import { close, syscall } from "../libc.ts";
+import { readProc } from "../proc-file.ts";
 import type { ToServer, ToTracer } from "./protocol.ts";
 import { startTracer } from "./tracer-process.ts";
 
@@ -28,6 +29,9 @@ export interface FileSystem {
 export class Doorbells {
   readonly #epoll: Epoll;
   readonly #ring: (inode: number, offset: number) => void;
+  readonly #notice: (message: string) => void;
+  /** Processes that a notice was about. */
+  readonly #noticed = new Set<number>();
   readonly #buffer = new Arena(BUFFER);
   #received = Buffer.alloc(0);
   #answer: boolean | undefined;
@@ -38,10 +42,12 @@ export class Doorbells {
   /**
    * @param epoll where the tracer's socket is waited for
    * @param ring tells the model that the doorbell at an offset of a file was written
+   * @param notice tells a person, in one line, of a program whose doorbells cannot be watched
    */
-  constructor(epoll: Epoll, ring: (inode: number, offset: number) => void) {
+  constructor(epoll: Epoll, ring: (inode: number, offset: number) => void, notice: (message: string) => void) {
     this.#epoll = epoll;
     this.#ring = ring;
+    this.#notice = notice;
   }
 
   /**
@@ -50,12 +56,24 @@ export class Doorbells {
    */
   arm(pid: number, tid: number, file: InjectedFile, { major, minor }: FileSystem): void {
     const { doorbells } = file.description;
-    if (doorbells.length === 0 || !this.#usable) return;
-    if (this.fd < 0 && !this.#start()) return;
-    const { inode } = file;
+    if (doorbells.length === 0) return;
     this.#answer = undefined;
-    this.#say({ type: "arm", pid, tid, mapping: { inode, deviceMajor: major, deviceMinor: minor, doorbells } });
-    this.#waitForAnswer();
+    if (this.#usable && (this.fd >= 0 || this.#start())) {
+      const { inode } = file;
+      this.#say({ type: "arm", pid, tid, mapping: { inode, deviceMajor: major, deviceMinor: minor, doorbells } });
+      this.#waitForAnswer();
+    }
+    if (this.#answer !== true) this.#tell(pid, file.description.label);
+  }
+
+  #tell(pid: number, device: string): void {
+    if (this.#noticed.has(pid)) return;
+    this.#noticed.add(pid);
+    const tracer = Number(/^TracerPid:\s+(\d+)/m.exec(readProc(pid, "status") ?? "")?.[1] ?? 0);
+    const why =
+      tracer === 0 ? "it cannot be traced" : `${readProc(tracer, "comm")?.trimEnd()}[${tracer}] traces it already`;
+    const what = "what it reads right after writing a doorbell may be old (docs/interposer.md)";
+    this.#notice(`process ${pid} maps registers of ${device}, and ${why}: ${what}`);
   }
 
   /** The socket is readable: does what the tracer asks for. */

@@ -7,12 +7,37 @@ const FANOUT = 1 << FANOUT_SHIFT;
 
 /** Entries that lie side by side. A target of 0 is an empty entry. */
 class Leaf {
-  /** User page number (4 KiB) times 4 plus permissions: below 2^54, and exact, since a page number is below 2^40. */
-  readonly target = new Float64Array(FANOUT);
-  readonly owner = new Float64Array(FANOUT);
+  /**
+   * User page number (4 KiB) times 4 plus permissions: below 2^54, and exact, since a page number is below 2^40. Undefined for a leaf that is
+   * full of one run: entry i is then `first` + i * `step`, and `owner` is that of all.
+   */
+  targets: Float64Array | undefined;
+  owners: Float64Array | undefined;
+  first = 0;
+  step = 0;
+  owner = 0;
   used = 0;
   parent: Directory | undefined;
   slot = 0;
+
+  targetAt(at: number): number {
+    return this.targets === undefined ? this.first + at * this.step : this.targets[at]!;
+  }
+
+  ownerAt(at: number): number {
+    return this.owners === undefined ? this.owner : this.owners[at]!;
+  }
+
+  /** Gives each entry its own place. */
+  expand(): void {
+    if (this.targets !== undefined) return;
+    const { first, step, owner, used } = this;
+    this.targets = new Float64Array(FANOUT);
+    this.owners = new Float64Array(FANOUT);
+    if (used === 0) return;
+    for (let at = 0; at < FANOUT; at++) this.targets[at] = first + at * step;
+    this.owners.fill(owner);
+  }
 }
 
 class Directory {
@@ -35,6 +60,8 @@ export class TceTable {
   owner = 0;
   /** How many entries are mapped. */
   mapped = 0;
+  /** Behind the entries that the last takeRun() took. */
+  position = 0;
   readonly #root = new Directory();
   /** Directories above the leaves. */
   readonly #height: number;
@@ -68,28 +95,82 @@ export class TceTable {
   /** Sets an entry. True when it replaced one, which is then at hand in `page`, `permission` and `owner`. */
   put(index: number, page: number, permission: number, owner: number): boolean {
     const leaf = this.#make(Math.floor(index / FANOUT));
+    leaf.expand();
     const at = index % FANOUT;
     const replaced = this.#load(leaf, at);
     if (!replaced) {
       leaf.used++;
       this.mapped++;
     }
-    leaf.target[at] = page * 4 + permission;
-    leaf.owner[at] = owner;
+    leaf.targets![at] = page * 4 + permission;
+    leaf.owners![at] = owner;
     return replaced;
+  }
+
+  /**
+   * Sets entries from `index` on that are empty, one owner's: the first to `page`, each further one `step` pages behind.
+   * @param most how many at most
+   * @returns how many it set: all up to the end of a part of the table; 0 when the entry at `index` is not empty
+   */
+  putRun(index: number, most: number, page: number, step: number, permission: number, owner: number): number {
+    const at = index % FANOUT;
+    const leaf = this.#make((index - at) / FANOUT);
+    const room = Math.min(most, FANOUT - at);
+    const target = page * 4 + permission;
+    let count = room;
+    if (leaf.used === 0 && room === FANOUT) {
+      leaf.targets = undefined;
+      leaf.owners = undefined;
+      leaf.first = target;
+      leaf.step = step * 4;
+      leaf.owner = owner;
+    } else {
+      leaf.expand();
+      const targets = leaf.targets!;
+      count = 0;
+      while (count < room && targets[at + count] === 0) {
+        targets[at + count] = target + count * step * 4;
+        count++;
+      }
+      leaf.owners!.fill(owner, at, at + count);
+    }
+    leaf.used += count;
+    this.mapped += count;
+    return count;
   }
 
   /** Empties an entry. True when there was one, which is then at hand. */
   take(index: number): boolean {
-    const leafNumber = Math.floor(index / FANOUT);
-    const leaf = this.#find(leafNumber);
+    return this.find(index) && this.takeRun(index, index + 1) === 1;
+  }
+
+  /**
+   * Empties the first mapped entries in [from, end) that lie side by side and have one owner, as far as a part of the table goes. The
+   * first is then at hand, and `position` is behind the last.
+   * @returns how many; 0 when none is mapped there
+   */
+  takeRun(from: number, end: number): number {
+    const index = this.next(from, end);
+    if (index < 0) return 0;
+    const leaf = this.#leaf!;
     const at = index % FANOUT;
-    if (leaf === undefined || !this.#load(leaf, at)) return false;
-    leaf.target[at] = 0;
-    leaf.owner[at] = 0;
-    this.mapped--;
-    if (--leaf.used === 0) this.#drop(leaf);
-    return true;
+    const last = Math.min(FANOUT, at + end - index);
+    this.#load(leaf, at);
+    let count = FANOUT;
+    if (leaf.targets !== undefined || at > 0 || last < FANOUT) {
+      leaf.expand();
+      const targets = leaf.targets!;
+      const owners = leaf.owners!;
+      count = 0;
+      while (at + count < last && targets[at + count] !== 0 && owners[at + count] === this.owner) count++;
+      targets.fill(0, at, at + count);
+      owners.fill(0, at, at + count);
+    }
+    leaf.used -= count;
+    this.mapped -= count;
+    this.position = index + count;
+    if (leaf.used === 0) this.#drop(leaf);
+    return count;
   }
 
   /** The first mapped entry in [from, end), or -1. Passes over what is not there without visiting it. */
@@ -104,18 +185,19 @@ export class TceTable {
       }
       const base = leafNumber * FANOUT;
       const last = Math.min(FANOUT, stop - base);
-      for (let at = index - base; at < last; at++) if (leaf.target[at] !== 0) return base + at;
+      if (leaf.targets === undefined) return index;
+      for (let at = index - base; at < last; at++) if (leaf.targets[at] !== 0) return base + at;
       index = base + FANOUT;
     }
     return -1;
   }
 
   #load(leaf: Leaf, at: number): boolean {
-    const target = leaf.target[at]!;
+    const target = leaf.targetAt(at);
     if (target === 0) return false;
     this.permission = target % 4;
     this.page = (target - this.permission) / 4;
-    this.owner = leaf.owner[at]!;
+    this.owner = leaf.ownerAt(at);
     return true;
   }
 
@@ -170,7 +252,7 @@ export class TceTable {
   #drop(leaf: Leaf): void {
     this.#leaf = undefined;
     this.#leafNumber = -1;
-    this.#spare = leaf;
+    if (leaf.targets !== undefined) this.#spare = leaf;
     let part: Directory | Leaf = leaf;
     while (part.used === 0 && part.parent !== undefined) {
       const parent: Directory = part.parent;

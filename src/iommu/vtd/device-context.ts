@@ -14,7 +14,7 @@ export interface DeviceContext {
    * give first-level tables.
    */
   readonly guest?: { readonly domain: number; readonly secondLevel: bigint };
-  /** Whether it asks for pages that are missing (PRI) instead of failing at once. Nobody answers here: it then fails all the same. */
+  /** Whether it may ask for pages that are missing (PRI) instead of failing at once. Who waits says so with each request. */
   readonly pageRequests: boolean;
   /** What it caches itself, when its address translation service is on (ATS). */
   readonly deviceTlb?: TranslationCache;

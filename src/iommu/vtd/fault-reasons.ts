@@ -45,7 +45,18 @@ export function describeFault(reason: FaultReason): string {
   return `VT-d fault 0x${code.toString(16)}: ${text}`;
 }
 
-/** What a device could have waited for, had it page requests: what the guest can cure by changing its page table. */
+/**
+ * What a device can wait for, when it has page requests: a translation that is missing or allows too little, in either level. It answers its
+ * translation request with "nothing is allowed", not with an error.
+ */
 export function isRecoverable(reason: FaultReason): boolean {
-  return reason === "notPresent" || reason === "noWrite" || reason === "supervisorPage" || reason === "noExecute";
+  return RECOVERABLE.has(reason);
 }
+
+const RECOVERABLE: ReadonlySet<FaultReason> = new Set([
+  "notPresent",
+  "noWrite",
+  "supervisorPage",
+  "noExecute",
+  "secondPermission",
+]);

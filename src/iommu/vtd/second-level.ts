@@ -1,4 +1,5 @@
 import { isRefused, type Refused, refuse } from "./access.ts";
+import type { FaultReason } from "./fault-reasons.ts";
 import type { HostMemory } from "./host-memory.ts";
 
 /** Where a guest physical address leads. */
@@ -16,6 +17,8 @@ export interface SecondLevelHit {
  * format is one (SecondLevelTable); a container's mappings are another, whose "host physical" addresses are its IOVAs.
  */
 export interface SecondLevel {
+  /** What is wrong with an access that a page does not allow, where it is not "secondPermission". */
+  readonly denial?: FaultReason;
   /** The page that an address is in; refused when it is not mapped at all. */
   translate(address: bigint): SecondLevelHit | Refused;
   /** Reads host memory at an address that translate() gave. False when it is no longer there: then `into` is zeros. */

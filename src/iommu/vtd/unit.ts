@@ -3,7 +3,7 @@ import { type Access, isRefused, type Refused, refuse } from "./access.ts";
 import type { DeviceContext } from "./device-context.ts";
 import { VictimChooser } from "./evicting-map.ts";
 import { FaultLog } from "./fault-log.ts";
-import type { FaultReason } from "./fault-reasons.ts";
+import { type FaultReason, isRecoverable } from "./fault-reasons.ts";
 import { checkPermission, type FirstLevelTable, walkFirstLevel } from "./first-level.ts";
 import { HostMemory } from "./host-memory.ts";
 import { IdentityLevel } from "./identity.ts";
@@ -31,6 +31,8 @@ export interface RequestOptions {
   readonly ats?: boolean;
   readonly privileged?: boolean;
   readonly execute?: boolean;
+  /** The device can wait for a page (PRI): the transfer ends at the first one that it may ask for. */
+  readonly waits?: boolean;
 }
 
 /** A request that did not get through. */
@@ -38,6 +40,8 @@ export interface RequestFault {
   /** First byte that was not reached. */
   readonly address: bigint;
   readonly reason: FaultReason;
+  /** The device may ask for the page: its page requests are on, and it waits. */
+  readonly canAsk: boolean;
 }
 
 /** A page that a request may use now. */
@@ -147,8 +151,10 @@ export class VtdUnit {
       const arrived = each(isRefused(reached) ? undefined : reached, done, done + count);
       if (!arrived) {
         const why = reason ?? "secondPermission";
-        this.faults.record(source, pasid, at, access, why, this.#contexts.get(source)?.pageRequests ?? false);
-        fault ??= { address: at, reason: why };
+        const pageRequests = this.#contexts.get(source)?.pageRequests ?? false;
+        this.faults.record(source, pasid, at, access, why, pageRequests);
+        fault ??= { address: at, reason: why, canAsk: pageRequests && (options.waits ?? false) && isRecoverable(why) };
+        if (fault.canAsk) return fault;
       }
       done += count;
     }
@@ -266,7 +272,7 @@ const STRICTEST: FirstLevelTable = {
 function translateSecond(second: SecondLevel, tag: Tag, address: bigint, access: Access): CachedTranslation | Refused {
   const hit = second.translate(address);
   if (isRefused(hit)) return hit;
-  if (access.kind === "write" ? !hit.write : !hit.read) return refuse("secondPermission");
+  if (access.kind === "write" ? !hit.write : !hit.read) return refuse(second.denial ?? "secondPermission");
   const within = address & ((1n << BigInt(hit.shift)) - 1n);
   return {
     tag,

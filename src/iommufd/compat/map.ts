@@ -10,9 +10,8 @@ import {
 } from "../../uapi/vfio-type1.ts";
 import { UserStruct } from "../../vfio/user-struct.ts";
 import type { IommufdContext } from "../context.ts";
-import { mapSlices } from "../memory/map-area.ts";
+import { mapNew } from "../memory/map-area.ts";
 import { userSlice } from "../memory/new-pages.ts";
-import { hintOf } from "../memory/slices-of.ts";
 import { cutAfter, cutText, lastOf, unmapAll, unmapRange } from "../memory/unmap-area.ts";
 import { compatIoas } from "../requests/object-requests.ts";
 
@@ -32,7 +31,7 @@ export function mapDma(context: IommufdContext, task: Task, arg: Word): number {
   };
   const { table } = compatIoas(context);
   const slice = userSlice(context, task, vaddr, size, access.writeable);
-  mapSlices(table, [slice], iova, hintOf(slice), access);
+  mapNew(table, slice, iova, access);
   return 0;
 }
 

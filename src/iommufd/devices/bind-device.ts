@@ -11,6 +11,9 @@ export interface Binding {
   attach(task: Task, id: number): number;
   /** Nothing when it is not attached. */
   detach(): void;
+  /** The same for requests with a PASID; left out where a driver has none. */
+  attachPasid?(task: Task, pasid: number, id: number): number;
+  detachPasid?(pasid: number): void;
   unbind(): void;
 }
 
@@ -18,5 +21,5 @@ export interface Binding {
 export function bindDevice(context: IommufdContext, name: string, group: VfioGroup): Binding {
   const { unit } = group.iommuGroup;
   // without an IOMMU behind it a mediated device's driver reads memory itself
-  return unit ? BoundDevice.create(context, name, group, unit) : new MediatedUser(context, name);
+  return unit ? BoundDevice.create(context, name, group, unit) : new MediatedUser(context, name, group);
 }

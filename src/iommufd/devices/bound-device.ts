@@ -4,10 +4,16 @@ import type { Task } from "../../kernel/task.ts";
 import type { VfioGroup } from "../../vfio/group.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
+import { PasidPlaces } from "../nesting/pasid-places.ts";
 import { IommufdObject } from "../object-table.ts";
+import { NO_PASID } from "./attachment.ts";
 import type { Binding } from "./bind-device.ts";
 import { GroupAttachment } from "./group-attachment.ts";
 import { Hwpt } from "./hwpt.ts";
+import { PageTable } from "./page-table.ts";
+
+/** What an ida takes (drivers/vfio/iommufd.c keeps a device's PASIDs in one). */
+const LAST_PASID = 2 ** 31 - 1;
 
 /** A device that an iommufd has (struct iommufd_device). Its driver uses it, so that DESTROY is EBUSY. */
 export class BoundDevice extends IommufdObject implements Binding {
@@ -16,6 +22,10 @@ export class BoundDevice extends IommufdObject implements Binding {
   readonly unit: IommuUnit;
   readonly #context: IommufdContext;
   readonly #groupAttachment: GroupAttachment;
+  /** Attached for requests without a PASID (vfio_device.iommufd_attached). */
+  #isAttached = false;
+  /** With which PASIDs (vfio_device.pasids). */
+  readonly #pasids = new Set<number>();
 
   /** Use create(), which checks. */
   constructor(context: IommufdContext, name: string, group: VfioGroup, unit: IommuUnit) {
@@ -25,7 +35,9 @@ export class BoundDevice extends IommufdObject implements Binding {
     this.unit = unit;
     this.#context = context;
     const { id } = group.iommuGroup;
-    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(group);
+    const { vtd } = context.module;
+    const places = vtd && unit.secondStage ? new PasidPlaces(vtd, group) : undefined;
+    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(group, places);
     context.groups.set(id, this.#groupAttachment);
     context.get();
     context.objects.add(this);
@@ -52,34 +64,42 @@ export class BoundDevice extends IommufdObject implements Binding {
     return `device ${this.name}`;
   }
 
-  get isAttached(): boolean {
-    return this.#groupAttachment.devices.has(this);
-  }
-
   /**
    * Attaches the device, or moves it when it is attached (device.c:iommufd_device_attach, iommufd_device_replace).
    * @param id an address space, for which a page table is found or made, or a page table
    * @returns the page table's id
-   * @throws KernelError ENOENT, EINVAL, EADDRINUSE, EFAULT, ENOMEM
+   * @throws KernelError ENOENT, EINVAL, EADDRINUSE, EFAULT, ENOMEM, ENODEV
    */
   attach(task: Task, id: number): number {
-    const target = this.#context.objects.get(id) ?? fail("ENOENT", `there is no object with id ${id}`);
-    const change: Change = this.isAttached
-      ? { moves: true, to: (hwpt) => this.#groupAttachment.replace(this, hwpt) }
-      : { moves: false, to: (hwpt) => void this.#groupAttachment.attach(this, hwpt) };
-    if (target instanceof Ioas) return this.#attachToIoas(task, target, change);
-    if (!(target instanceof Hwpt)) fail("EINVAL", `a device is attached to an ioas or a hwpt, not to ${target.label}`);
-    this.#leave(change.to(target));
-    return target.id;
+    return this.#change(task, id, NO_PASID, this.#isAttached);
+  }
+
+  /**
+   * The same for requests with a PASID (drivers/vfio/iommufd.c:vfio_iommufd_physical_pasid_attach_ioas). Number 0 is what the kernel takes requests
+   * without one for: it is attached when nothing else is.
+   */
+  attachPasid(task: Task, pasid: number, id: number): number {
+    if (pasid > LAST_PASID) fail("ENOSPC", `PASID ${pasid} is beyond 2^31`);
+    const attached = this.#change(task, id, pasid, this.#pasids.has(pasid));
+    this.#pasids.add(pasid);
+    if (pasid === NO_PASID) this.#isAttached = false;
+    return attached;
   }
 
   /** device.c:iommufd_device_detach. Nothing when it is not attached. */
   detach(): void {
-    this.#leave(this.#groupAttachment.detach(this));
+    if (!this.#isAttached) return;
+    this.#isAttached = false;
+    this.#leave(this.#groupAttachment.detach(this, NO_PASID));
+  }
+
+  detachPasid(pasid: number): void {
+    if (this.#pasids.delete(pasid)) this.#leave(this.#groupAttachment.detach(this, pasid));
   }
 
   /** The driver lets go: device.c:iommufd_device_unbind. */
   unbind(): void {
+    for (const pasid of [...this.#pasids].sort((a, b) => a - b)) this.detachPasid(pasid);
     this.detach();
     this.users--;
     this.#context.objects.destroy(this);
@@ -94,6 +114,28 @@ export class BoundDevice extends IommufdObject implements Binding {
     this.group.unclaim(this.#context);
   }
 
+  /** device.c:iommufd_device_change_pt */
+  #change(task: Task, id: number, pasid: number, moves: boolean): number {
+    const target = this.#context.objects.get(id) ?? fail("ENOENT", `there is no object with id ${id}`);
+    const group = this.#groupAttachment;
+    const change: Change = {
+      moves,
+      pasid,
+      to: (table) => (moves ? group.replace(this, table, pasid) : void group.attach(this, table, pasid)),
+    };
+    const attached = target instanceof Ioas ? this.#attachToIoas(task, target, change) : this.#attachTo(target, change);
+    if (pasid === NO_PASID) this.#isAttached = true;
+    return attached;
+  }
+
+  #attachTo(target: IommufdObject, change: Change): number {
+    if (!(target instanceof PageTable)) {
+      fail("EINVAL", `a device is attached to an ioas or a hwpt, not to ${target.label}`);
+    }
+    this.#leave(change.to(target));
+    return target.id;
+  }
+
   /** device.c:iommufd_device_auto_get_domain: any page table that was made for an attach will do. */
   #attachToIoas(task: Task, ioas: Ioas, change: Change): number {
     for (const hwpt of ioas.hwpts) {
@@ -106,17 +148,17 @@ export class BoundDevice extends IommufdObject implements Binding {
         if (!(error instanceof KernelError) || error.code !== "EINVAL") throw error;
       }
     }
-    const hwpt = new Hwpt(ioas, this.unit, false);
+    const hwpt = new Hwpt(ioas, this.unit, 0);
     const { objects } = this.#context;
     objects.add(hwpt);
-    let left: Hwpt | undefined;
+    let left: PageTable | undefined;
     try {
       // a new device is attached first, and its reserved regions count; one that moves finds the page table complete
       if (!change.moves) change.to(hwpt);
       hwpt.join(task);
       if (change.moves) left = change.to(hwpt);
     } catch (error) {
-      if (!change.moves) this.#groupAttachment.detach(this);
+      if (!change.moves) this.#groupAttachment.detach(this, change.pasid);
       objects.destroy(hwpt);
       throw error;
     }
@@ -126,7 +168,7 @@ export class BoundDevice extends IommufdObject implements Binding {
   }
 
   /** A page table that was made for an attach goes with its last device. */
-  #leave(hwpt: Hwpt | undefined): void {
+  #leave(hwpt: PageTable | undefined): void {
     if (hwpt?.auto && hwpt.users === 0) this.#context.objects.destroy(hwpt);
   }
 }
@@ -134,6 +176,7 @@ export class BoundDevice extends IommufdObject implements Binding {
 interface Change {
   /** The device is attached already. */
   readonly moves: boolean;
+  readonly pasid: number;
   /** Returns what the device has left. */
-  to(hwpt: Hwpt): Hwpt | undefined;
+  to(hwpt: PageTable): PageTable | undefined;
 }

@@ -1,78 +1,133 @@
 import { binds, groupLabel } from "../../iommu/group.ts";
-import { canShareDomain } from "../../iommu/share-domain.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
 import type { VfioGroup } from "../../vfio/group.ts";
 import type { Ioas } from "../ioas.ts";
-import { TableDma } from "../memory/table-dma.ts";
+import { GroupDma } from "../nesting/group-dma.ts";
+import { isTranslatedByTable, type PasidPlaces } from "../nesting/pasid-places.ts";
+import { Attachment, NO_PASID } from "./attachment.ts";
 import type { BoundDevice } from "./bound-device.ts";
-import type { Hwpt } from "./hwpt.ts";
+import { checkCompatible } from "./compatible.ts";
+import type { PageTable } from "./page-table.ts";
 
-/** An IOMMU group as one iommufd has it (struct iommufd_group): all devices in it are attached to the same page table. */
+/**
+ * An IOMMU group as one iommufd has it (struct iommufd_group): for each PASID, and without one, all devices in it are attached to the same page
+ * table.
+ */
 export class GroupAttachment {
   readonly group: VfioGroup;
-  hwpt: Hwpt | undefined;
-  /** Devices that are attached. */
-  readonly devices = new Set<BoundDevice>();
+  readonly #attachments = new Map<number, Attachment>();
+  /** The IOMMU's PASID tables for these devices, where it has any. */
+  readonly #places: PasidPlaces | undefined;
 
-  constructor(group: VfioGroup) {
+  constructor(group: VfioGroup, places: PasidPlaces | undefined) {
     this.group = group;
+    this.#places = places;
   }
 
-  /** device.c:iommufd_hw_pagetable_attach. EINVAL for another page table than the group's, or one that its IOMMU cannot walk; EADDRINUSE. */
-  attach(device: BoundDevice, hwpt: Hwpt): void {
-    if (this.hwpt && this.hwpt !== hwpt) {
-      fail("EINVAL", `${this.group.label} is attached to ${this.hwpt.label}; all its devices share that`);
+  isAttached(device: BoundDevice, pasid: number): boolean {
+    return this.#attachments.get(pasid)?.devices.has(device) ?? false;
+  }
+
+  /** What the group is attached to with a PASID, or without (0). */
+  attachmentOf(pasid: number): Attachment | undefined {
+    return this.#attachments.get(pasid);
+  }
+
+  /**
+   * device.c:iommufd_hw_pagetable_attach. EINVAL for another page table than the group's, or one that its IOMMU cannot walk, or with PASIDs where
+   * a page table was not made for them; EADDRINUSE; EBUSY; ENODEV for page requests that a device cannot make.
+   */
+  attach(device: BoundDevice, pageTable: PageTable, pasid: number): void {
+    const old = this.#attachments.get(pasid);
+    if (old?.devices.has(device)) fail("EBUSY", `${device.label} is attached to ${old.pageTable.label} already`);
+    if (old && old.pageTable !== pageTable) {
+      fail("EINVAL", `${this.group.label} is attached to ${old.pageTable.label}; all its devices share that`);
     }
-    reserveFor(device, hwpt.ioas);
+    const { ioas } = pageTable.paging;
+    if (pasid === NO_PASID) reserveFor(device, ioas);
     try {
-      if (!this.hwpt) this.#checkShare(device, hwpt);
+      if (!old) checkCompatible(this, device, pageTable, pasid, this.#places);
     } catch (error) {
-      hwpt.ioas.table.unreserve(device);
+      if (pasid === NO_PASID) ioas.table.unreserve(device);
       throw error;
     }
-    this.#use(hwpt);
-    hwpt.users++;
-    this.devices.add(device);
+    const attachment = old ?? new Attachment(pageTable, device);
+    attachment.devices.add(device);
+    pageTable.users++;
+    if (old) return;
+    this.#attachments.set(pasid, attachment);
+    this.#places?.enter(pageTable, pasid);
+    this.#translate();
   }
 
   /** device.c:iommufd_device_do_replace: moves the whole group. Returns the page table that it leaves. */
-  replace(device: BoundDevice, hwpt: Hwpt): Hwpt | undefined {
-    const old = this.hwpt;
-    if (!old || !this.devices.has(device)) fail("EINVAL", `${device.label} is not attached`);
-    if (hwpt === old) return undefined;
-    const moves = hwpt.ioas !== old.ioas;
+  replace(device: BoundDevice, pageTable: PageTable, pasid: number): PageTable | undefined {
+    const attachment = this.#attachments.get(pasid);
+    if (!attachment?.devices.has(device)) fail("EINVAL", `${device.label} is not attached`);
+    const { pageTable: old, devices } = attachment;
+    if (pageTable === old) return undefined;
+    const [to, from] = [pageTable.paging.ioas, old.paging.ioas];
+    const moves = pasid === NO_PASID && to !== from;
     try {
-      if (moves) for (const each of this.devices) reserveFor(each, hwpt.ioas);
-      this.#checkShare(device, hwpt);
+      if (moves) for (const each of devices) reserveFor(each, to);
+      checkCompatible(this, device, pageTable, pasid, this.#places);
     } catch (error) {
-      if (moves) for (const each of this.devices) hwpt.ioas.table.unreserve(each);
+      if (moves) for (const each of devices) to.table.unreserve(each);
       throw error;
     }
-    if (moves) for (const each of this.devices) old.ioas.table.unreserve(each);
-    this.#use(hwpt);
-    hwpt.users += this.devices.size;
-    old.users -= this.devices.size;
+    if (moves) for (const each of devices) from.table.unreserve(each);
+    pageTable.users += devices.size;
+    old.users -= devices.size;
+    const handle = attachment.move(pageTable, device);
+    this.#places?.leave(old, pasid);
+    this.#places?.enter(pageTable, pasid);
+    this.#translate();
+    old.fault?.refuseAll(handle);
     return old;
   }
 
-  /** device.c:iommufd_hw_pagetable_detach. Returns the page table that the device leaves. */
-  detach(device: BoundDevice): Hwpt | undefined {
-    const { hwpt } = this;
-    if (!hwpt || !this.devices.delete(device)) return undefined;
-    if (this.devices.size === 0) this.#use(undefined);
-    hwpt.ioas.table.unreserve(device);
-    hwpt.users--;
-    return hwpt;
+  /** device.c:iommufd_hw_pagetable_detach. Returns the page table that the device leaves; undefined when it is not attached. */
+  detach(device: BoundDevice, pasid: number): PageTable | undefined {
+    const attachment = this.#attachments.get(pasid);
+    if (!attachment?.devices.delete(device)) return undefined;
+    const { pageTable, devices, handle } = attachment;
+    if (pasid === NO_PASID) pageTable.paging.ioas.table.unreserve(device);
+    pageTable.users--;
+    if (devices.size > 0) return pageTable;
+    this.#attachments.delete(pasid);
+    this.#places?.leave(pageTable, pasid);
+    this.#translate();
+    pageTable.fault?.refuseAll(handle);
+    return pageTable;
   }
 
-  #use(hwpt: Hwpt | undefined): void {
-    this.hwpt = hwpt;
-    this.group.translation = hwpt && new TableDma(hwpt.ioas.table, hwpt.unit);
+  /** The PASIDs that a device is attached with, in order; without the attachment that has none. */
+  pasidsOf(device: BoundDevice): number[] {
+    const pasids = [...this.#attachments.keys()].filter(
+      (pasid) => pasid !== NO_PASID && this.isAttached(device, pasid),
+    );
+    return pasids.sort((a, b) => a - b);
   }
 
-  #checkShare(device: BoundDevice, hwpt: Hwpt): void {
-    if (canShareDomain(hwpt.unit, device.unit)) return;
-    fail("EINVAL", `${device.unit.label} of ${device.label} cannot walk ${hwpt.label}, made for ${hwpt.unit.label}`);
+  get hasPasids(): boolean {
+    return [...this.#attachments.keys()].some((pasid) => pasid !== NO_PASID);
+  }
+
+  #translate(): void {
+    const plain = this.#attachments.get(NO_PASID)?.pageTable;
+    const places = this.#places;
+    if (!places) {
+      this.group.translation = plain?.paging.dma;
+      return;
+    }
+    if (this.#attachments.size === 0) {
+      this.group.translation = undefined;
+      return;
+    }
+    const target = plain && (isTranslatedByTable(plain) ? "table" : plain.paging.dma);
+    this.group.translation = new GroupDma(places.hardware, target, (requester, pasid) => (page, answered) => {
+      places.ask(requester, pasid, page, this.#attachments.get(pasid ?? NO_PASID), answered);
+    });
   }
 }
 

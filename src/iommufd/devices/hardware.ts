@@ -1,10 +1,14 @@
 import type { IommuUnit } from "../../iommu/unit.ts";
+import { AMD_DIRTY_EFR, VTD_DIRTY_ECAP } from "../../machine/dirty-tracking.ts";
+import { VTD_NESTING_CAP, VTD_NESTING_ECAP } from "../../machine/vtd-nesting-registers.ts";
 import {
   IOMMU_HW_INFO_TYPE_AMD,
   IOMMU_HW_INFO_TYPE_ARM_SMMUV3,
   IOMMU_HW_INFO_TYPE_INTEL_VTD,
   IOMMU_HW_INFO_TYPE_NONE,
   IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_HWPT_ALLOC_PASID,
   IommuHwInfoAmd,
   IommuHwInfoArmSmmuv3,
@@ -38,7 +42,7 @@ const PLAIN: IommufdDriver = {
 const DRIVERS: Readonly<Record<string, IommufdDriver>> = {
   // intel/iommu.c:intel_iommu_domain_alloc_paging_flags, intel_iommu_hw_info
   "intel-vtd": {
-    hwptFlags: IOMMU_HWPT_ALLOC_PASID,
+    hwptFlags: IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
     nests: true,
     virtualIommus: false,
     infoType: IOMMU_HW_INFO_TYPE_INTEL_VTD,
@@ -53,11 +57,11 @@ const DRIVERS: Readonly<Record<string, IommufdDriver>> = {
   },
   // amd/iommu.c:amd_iommu_domain_alloc_paging_flags, amd/iommufd.c. PASIDs need the second kind of page table.
   "amd-vi": {
-    hwptFlags: 0,
+    hwptFlags: IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
     nests: false,
     virtualIommus: true,
     infoType: IOMMU_HW_INFO_TYPE_AMD,
-    info: () => IommuHwInfoAmd.encode({ efr: AMD_FEATURES }),
+    info: (unit) => IommuHwInfoAmd.encode({ efr: AMD_FEATURES | (unit.dirtyTracking ? AMD_DIRTY_EFR : 0n) }),
   },
   // arm-smmu-v3-iommufd.c:arm_smmu_hw_info
   "arm-smmu-v3": {
@@ -71,6 +75,11 @@ const DRIVERS: Readonly<Record<string, IommufdDriver>> = {
 
 export function driverOf(unit: IommuUnit): IommufdDriver {
   return DRIVERS[unit.driver] ?? PLAIN;
+}
+
+/** Flags beyond those of the driver that a unit takes because it has second-stage tables too. */
+export function secondStageFlags(unit: IommuUnit): number {
+  return unit.secondStage ? IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0;
 }
 
 /**
@@ -103,10 +112,13 @@ function vtdInfo(unit: IommuUnit, scalable: boolean): Uint8Array {
   // first-stage tables give out the lower half of their addresses only
   const bits = scalable ? lastBits + 1 : lastBits;
   let cap = VTD_CAP | (BigInt(bits - 1) << 16n) | (scalable ? VTD_CAP_FS1GP : 0n);
+  if (unit.secondStage) cap |= VTD_NESTING_CAP;
   for (const [width, flag] of VTD_WIDTHS) if (width <= bits) cap |= flag;
   const ecap =
     VTD_ECAP |
     (unit.cacheCoherent ? VTD_ECAP_SNOOP_CONTROL : 0n) |
-    (scalable ? VTD_ECAP_SCALABLE_MODE | VTD_ECAP_FIRST_STAGE : 0n);
+    (unit.dirtyTracking ? VTD_DIRTY_ECAP : 0n) |
+    (scalable ? VTD_ECAP_SCALABLE_MODE | VTD_ECAP_FIRST_STAGE : 0n) |
+    (unit.secondStage ? VTD_NESTING_ECAP : 0n);
   return IommuHwInfoVtd.encode({ flags: IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17, cap_reg: cap, ecap_reg: ecap });
 }

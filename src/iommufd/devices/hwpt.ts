@@ -1,30 +1,64 @@
-import type { IommuUnit } from "../../iommu/unit.ts";
+import type { DmaTarget } from "../../iommu/dma-target.ts";
+import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
 import type { Task } from "../../kernel/task.ts";
-import type { FaultQueue } from "../events/fault-queue.ts";
+import {
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC_NEST_PARENT,
+  IOMMU_HWPT_ALLOC_PASID,
+} from "../../uapi/iommufd-hwpt.ts";
 import type { Ioas } from "../ioas.ts";
+import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
-import { IommufdObject } from "../object-table.ts";
+import { TableDma } from "../memory/table-dma.ts";
+import type { NestedHwpt } from "../nesting/nested-hwpt.ts";
+import { PageTable } from "./page-table.ts";
+
+/** What first-stage tables cannot do (intel/iommu.c:intel_iommu_domain_alloc_paging_flags). */
+const SECOND_STAGE_FLAGS = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 
 /** A page table that an IOMMU walks, over an address space (struct iommufd_hwpt_paging). */
-export class Hwpt extends IommufdObject implements Domain {
+export class Hwpt extends PageTable implements Domain {
   readonly ioas: Ioas;
   readonly unit: IommuUnit;
-  /** Devices may be attached to it with a PASID. */
-  readonly pasidCompatible: boolean;
-  /** Made for an attach to the address space itself: goes when the last device leaves. */
-  auto = false;
-  fault: FaultQueue | undefined;
+  /** Others can be nested on it. */
+  readonly isParent: boolean;
+  /** Of second-stage tables, where the IOMMU has both. */
+  readonly isSecondStage: boolean;
+  /** Those that are nested on it. */
+  readonly nested = new Set<NestedHwpt>();
+  /** Which of its pages devices wrote; undefined when it was not made to tell. */
+  readonly dirty: DirtyPages | undefined;
 
-  constructor(ioas: Ioas, unit: IommuUnit, pasidCompatible: boolean) {
-    super();
+  /** @param flags IOMMU_HWPT_ALLOC_*, that the unit's driver takes */
+  constructor(ioas: Ioas, unit: IommuUnit, flags: number) {
+    super((flags & IOMMU_HWPT_ALLOC_PASID) !== 0);
     this.ioas = ioas;
-    this.unit = unit;
-    this.pasidCompatible = pasidCompatible;
+    this.isParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
+    this.isSecondStage = unit.secondStage !== undefined && (flags & SECOND_STAGE_FLAGS) !== 0;
+    this.unit = this.isSecondStage ? unit.secondStage! : unit;
+    this.dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING ? new DirtyPages(smallestPage(unit)) : undefined;
     ioas.users++;
   }
 
-  get label(): string {
-    return `hwpt ${this.id}`;
+  get paging(): Hwpt {
+    return this;
+  }
+
+  /** Bytes of the smallest pages that it has. */
+  get pageSize(): bigint {
+    return smallestPage(this.unit);
+  }
+
+  /** Where DMA of the devices that are attached to it goes. */
+  get dma(): DmaTarget {
+    return new TableDma(this.ioas.table, this.unit, this.dirty);
+  }
+
+  /** What is nested on it is forgotten as a whole (cache.c:cache_tag_flush_range, CACHE_TAG_NESTING_*). */
+  unmapped(start: bigint, last: bigint): void {
+    this.dirty?.clear(start, last);
+    this.vtd?.flushRange(start, last, false);
+    for (const { vtd } of this.nested) vtd?.flush();
   }
 
   /** The mappings go into it. Throws EINVAL, EADDRINUSE, EFAULT, ENOMEM, and then nothing has changed. */
@@ -35,7 +69,8 @@ export class Hwpt extends IommufdObject implements Domain {
     this.ioas.hwpts.push(this);
   }
 
-  destroy(): void {
+  override destroy(): void {
+    super.destroy();
     const { hwpts, table } = this.ioas;
     const index = hwpts.indexOf(this);
     if (index >= 0) {
@@ -43,6 +78,5 @@ export class Hwpt extends IommufdObject implements Domain {
       table.removeDomain(this);
     }
     this.ioas.users--;
-    if (this.fault) this.fault.users--;
   }
 }

@@ -1,52 +1,106 @@
+import type { PinnedPage } from "../../devices/mediated/mediated-model.ts";
+import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
+import type { DmaUnmapListener, MediatedAccess } from "../../vfio/backend.ts";
+import type { VfioGroup } from "../../vfio/group.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
+import { TableAccess } from "../memory/table-access.ts";
 import { IommufdObject } from "../object-table.ts";
 import type { Binding } from "./bind-device.ts";
 
-/** A mediated device whose driver uses mappings itself (struct iommufd_access). */
-export class MediatedUser extends IommufdObject implements Binding {
+/** A mediated device whose driver uses mappings itself (struct iommufd_access, vfio_iommufd_emulated_bind). */
+export class MediatedUser extends IommufdObject implements Binding, MediatedAccess {
   readonly #context: IommufdContext;
   readonly #name: string;
-  #ioas: Ioas | undefined;
+  readonly #group: VfioGroup;
+  readonly #listeners = new Set<DmaUnmapListener>();
+  #attached: { readonly ioas: Ioas; readonly access: TableAccess } | undefined;
 
-  constructor(context: IommufdContext, name: string) {
+  constructor(context: IommufdContext, name: string, group: VfioGroup) {
     super();
     this.#context = context;
     this.#name = name;
+    this.#group = group;
     context.get();
     context.objects.add(this);
     this.users++;
+    group.mediated = this;
   }
 
   get label(): string {
     return `mediated device ${this.#name}`;
   }
 
-  /** device.c:iommufd_access_change_ioas. ENOENT for anything but an address space, EADDRINUSE. */
+  /**
+   * Attaches, or moves: then its driver gives back what it holds of the old one (device.c:iommufd_access_change_ioas). ENOENT for anything but
+   * an address space, EADDRINUSE.
+   */
   attach(_task: Task, id: number): number {
-    const next = this.#context.objects.find(id, Ioas, "ioas");
-    if (next === this.#ioas) return id;
-    next.table.addAccess(this);
-    next.users++;
+    const ioas = this.#context.objects.find(id, Ioas, "ioas");
+    if (ioas === this.#attached?.ioas) return id;
+    const access = new TableAccess(ioas.table, (iova, length) => {
+      for (const listener of this.#listeners) listener.dmaUnmap(iova, length);
+    });
     this.detach();
-    this.#ioas = next;
+    ioas.users++;
+    this.#attached = { ioas, access };
     return id;
   }
 
   detach(): void {
-    if (!this.#ioas) return;
-    this.#ioas.table.removeAccess(this);
-    this.#ioas.users--;
-    this.#ioas = undefined;
+    if (!this.#attached) return;
+    const { ioas, access } = this.#attached;
+    access.close();
+    ioas.users--;
+    this.#attached = undefined;
   }
 
   unbind(): void {
     this.detach();
+    this.#group.mediated = undefined;
     this.users--;
     this.#context.objects.destroy(this);
     this.#context.put();
   }
 
   destroy(): void {}
+
+  register(listener: DmaUnmapListener): void {
+    this.#listeners.add(listener);
+  }
+
+  unregister(listener: DmaUnmapListener): void {
+    this.#listeners.delete(listener);
+  }
+
+  pinPages(
+    caller: Task | undefined,
+    _group: VfioGroup,
+    iova: bigint,
+    count: number,
+    write: boolean,
+  ): readonly PinnedPage[] {
+    if (this.#listeners.size === 0) fail("EINVAL", `the driver of ${this.#name} would not hear of mappings that go`);
+    return this.#access.pin(caller, iova, count, write);
+  }
+
+  unpinPages(iova: bigint, count: number): void {
+    this.#attached?.access.unpin(iova, count);
+  }
+
+  read(caller: Task | undefined, iova: bigint, into: Uint8Array): void {
+    this.#access.read(caller, iova, into);
+  }
+
+  write(caller: Task | undefined, iova: bigint, from: Uint8Array): void {
+    this.#access.write(caller, iova, from);
+  }
+
+  get #access(): TableAccess {
+    return (
+      this.#attached?.access ??
+      fail("ENOENT", `${this.label} is not attached to an address space (VFIO_DEVICE_ATTACH_IOMMUFD_PT)`)
+    );
+  }
 }

@@ -13,6 +13,10 @@ export class Area implements Span {
   readonly writeable: boolean;
   /** Set while page tables have the area, so that its memory is held. */
   holder: Holder | undefined;
+  /** Pages that drivers of mediated devices hold through it, each as often as it is held (num_accesses). */
+  accesses = 0;
+  /** It is being unmapped: drivers get nothing new from it (prevent_access). */
+  isClosing = false;
 
   constructor(
     start: bigint,

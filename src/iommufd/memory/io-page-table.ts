@@ -15,6 +15,16 @@ export interface Reserved extends IovaRange {
 /** A page table that follows the mappings (struct iommu_domain). */
 export interface Domain {
   readonly unit: IommuUnit;
+  /** Others can be nested on it. */
+  readonly isParent: boolean;
+  /** Its entries for a mapping are gone. Inclusive bytes. */
+  unmapped(start: bigint, last: bigint): void;
+}
+
+/** Who uses mappings page by page without a page table: a mediated device's driver (struct iommufd_access). */
+export interface DriverAccess {
+  /** A mapping is about to go: what is held of it must be given back before this returns. */
+  unmap(iova: bigint, length: bigint): void;
 }
 
 /** The mappings of an address space and what limits them (struct io_pagetable). Addresses in bytes. */
@@ -28,11 +38,37 @@ export class IoPageTable {
   /** What addresses and lengths must be a multiple of: 1 until something is attached. */
   alignment = 1n;
   largePagesDisabled = false;
-  readonly #accesses = new Set<object>();
+  readonly #accesses = new Set<DriverAccess>();
 
   /** @param pageSize the host's, bytes */
   constructor(pageSize: number) {
     this.pageSize = BigInt(pageSize);
+  }
+
+  /** A mapping is made. It keeps its memory. */
+  add(area: Area): void {
+    area.pages.get();
+    this.areas.add(area);
+  }
+
+  /** A mapping goes; drivers that hold pages of it hear so first, and give them back (io_pagetable.c:iopt_unmap_iova_range). */
+  remove(area: Area): void {
+    if (area.accesses > 0) {
+      area.isClosing = true;
+      for (const access of this.#accesses) access.unmap(area.start, area.length);
+      if (area.accesses > 0) throw new Error(`a driver keeps ${area.accesses} pages of ${area.label}, which goes`);
+    }
+    area.unfill();
+    this.areas.delete(area);
+    for (const domain of this.domains) domain.unmapped(area.start, area.last);
+    area.pages.put();
+  }
+
+  /** A mapping becomes several over the same memory; page tables do not change. */
+  split(area: Area, parts: readonly Area[]): void {
+    this.areas.delete(area);
+    for (const part of parts) this.add(part);
+    area.pages.put();
   }
 
   /** What is not reserved, in order. */
@@ -118,18 +154,21 @@ export class IoPageTable {
 
   /** The last user is gone. */
   clear(): void {
-    for (const area of this.areas) area.unfill();
+    for (const area of this.areas) {
+      area.unfill();
+      area.pages.put();
+    }
     this.areas.clear();
   }
 
-  /** Somebody reads mappings page by page without a page table (a mediated device's driver); io_pagetable.c:iopt_add_access. */
-  addAccess(access: object): void {
+  /** EADDRINUSE for mappings of part pages (io_pagetable.c:iopt_add_access). */
+  addAccess(access: DriverAccess): void {
     if (this.pageSize > this.alignment) this.#checkAlignment(this.pageSize);
     this.#accesses.add(access);
     this.alignment = this.#neededAlignment();
   }
 
-  removeAccess(access: object): void {
+  removeAccess(access: DriverAccess): void {
     this.#accesses.delete(access);
     this.alignment = this.#neededAlignment();
   }
@@ -180,7 +219,11 @@ export class IoPageTable {
  * A VFIO program may map memory for neither reading nor writing (vfio_compat.c). Only virtio-iommu's driver takes that; page tables in memory
  * cannot say it (generic_pt/iommu_pt.h, io-pgtable-arm.c).
  */
-export function refuseNoAccess(area: Area, { unit }: Domain): void {
+export function refuseNoAccess(area: Area, { unit, isParent }: Domain): void {
+  // generic_pt/fmt/vtdss.h: PT_FEAT_VTDSS_FORCE_WRITEABLE, because of erratum 772415
+  if (isParent && !area.writeable) {
+    fail("EINVAL", `${area.label} is read-only, which a page table that others are nested on cannot have`);
+  }
   if (area.readable || area.writeable || unit.driver === "virtio-iommu") return;
   fail("EINVAL", `${area.label} is for neither reading nor writing, which ${unit.label} cannot express`);
 }

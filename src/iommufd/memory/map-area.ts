@@ -40,8 +40,22 @@ export function mapSlices(
     at += slice.length;
   }
   if (table.domains.length > 0) fillAll(areas, table.domains);
-  for (const area of areas) table.areas.add(area);
+  for (const area of areas) table.add(area);
   return iova;
+}
+
+/** Maps memory that nobody maps yet; it goes when that fails. As mapSlices(). */
+export function mapNew(table: IoPageTable, slice: Slice, fixed: bigint | undefined, access: Access): bigint {
+  try {
+    return mapSlices(table, [slice], fixed, hintOf(slice), access);
+  } finally {
+    slice.pages.put();
+  }
+}
+
+/** The address whose alignment a choice of IOVA keeps: where the slice's memory is. */
+export function hintOf({ pages, startByte }: Slice): bigint {
+  return pages.address + startByte;
 }
 
 /** io_pagetable.c:iopt_check_iova */

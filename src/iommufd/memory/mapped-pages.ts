@@ -1,4 +1,5 @@
 import { holesIn, type IovaRange } from "../../address/iova-ranges.ts";
+import type { AddressSpace } from "../../kernel/address-space.ts";
 import type { PageSource } from "./page-source.ts";
 import type { PinAccount } from "./pin-account.ts";
 
@@ -26,6 +27,8 @@ export class MappedPages {
   account: PinAccount;
   /** Pages that count (npinned). */
   pinned = 0;
+  /** Who has them: their maker, and areas (kref). */
+  #references = 1;
   readonly #holders = new Set<Holder>();
   #runs: Run[] = [];
 
@@ -41,6 +44,16 @@ export class MappedPages {
     this.account = options.account;
   }
 
+  /** One more area maps them. */
+  get(): void {
+    this.#references++;
+  }
+
+  /** One fewer has them. What the last one leaves goes back: a file is closed. */
+  put(): void {
+    if (--this.#references === 0) this.source.release();
+  }
+
   /**
    * Holds the pages of `holder` until letGo(). All of them or none; memory that cannot be held is found out before the limit.
    * @throws KernelError EFAULT, EINVAL, ENOMEM
@@ -49,7 +62,7 @@ export class MappedPages {
     const added = countOf(holesIn(holder, this.#holders));
     const made: Run[] = [];
     try {
-      for (const gap of holesIn(holder, this.#runs.map(rangeOf))) made.push(this.#pin(gap));
+      for (const gap of holesIn(holder, this.#runs.map(rangeOf))) made.push(this.#pin(gap, this.writable));
       this.account.charge(added);
     } catch (error) {
       for (const run of made) this.source.unpin(run.pin);
@@ -90,10 +103,42 @@ export class MappedPages {
     this.#each(offset, from, (run, within, piece) => this.source.write(run.pin, run.first, within, piece));
   }
 
-  #pin({ start, last }: IovaRange): Run {
+  /**
+   * A driver reads bytes without holding them (pages.c:iopt_pages_rw_access): memory of the caller's own process by its addresses, all else page
+   * by page, from what is held where it is.
+   * @param caller whose call it is; undefined for a thread of the kernel's own, which works in the memory's process
+   * @throws KernelError EFAULT, EINVAL
+   */
+  copyFrom(caller: AddressSpace | undefined, offset: bigint, into: Uint8Array): void {
+    if (this.source.copyFrom(caller, offset, into)) return;
+    this.#whilePinned(offset, into, false, () => this.read(offset, into));
+  }
+
+  /** The same, written; by an area that is writeable, so that the memory is. */
+  copyTo(caller: AddressSpace | undefined, offset: bigint, from: Uint8Array): void {
+    if (this.source.copyTo(caller, offset, from)) return;
+    this.#whilePinned(offset, from, true, () => this.write(offset, from));
+  }
+
+  /** Pins what nobody holds for as long as `work` takes. It does not count. */
+  #whilePinned(offset: bigint, bytes: Uint8Array, write: boolean, work: () => void): void {
+    const size = BigInt(this.pageSize);
+    const window = { start: offset / size, last: (offset + BigInt(bytes.length) - 1n) / size };
+    const made: Run[] = [];
+    try {
+      for (const gap of holesIn(window, this.#runs.map(rangeOf))) made.push(this.#pin(gap, write));
+      this.#runs.push(...made);
+      work();
+    } finally {
+      for (const run of made) this.source.unpin(run.pin);
+      this.#runs = this.#runs.filter((run) => !made.includes(run));
+    }
+  }
+
+  #pin({ start, last }: IovaRange, write: boolean): Run {
     const first = Number(start);
     const count = Number(last - start) + 1;
-    return { first, count, pin: this.source.pin(first, count, this.writable) };
+    return { first, count, pin: this.source.pin(first, count, write) };
   }
 
   #each(offset: bigint, bytes: Uint8Array, each: (run: Run, within: number, piece: Uint8Array) => void): void {

@@ -34,7 +34,12 @@ export function fileSlice(
 ): Slice {
   const offset = start % BigInt(context.pageSize);
   const source = new FilePages(file.memory(), file.label, start - offset, context.pageSize);
-  return newSlice(context, task, source, { address: start, offset, length, writable });
+  try {
+    return newSlice(context, task, source, { address: start, offset, length, writable });
+  } catch (error) {
+    source.release();
+    throw error;
+  }
 }
 
 interface NewSlice {

@@ -1,6 +1,7 @@
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import type { FileMemory } from "../../kernel/file-description.ts";
+import { wordFromBigInt } from "../../kernel/word.ts";
 
 /** Where mapped bytes come from: a process's memory or a file's (enum iopt_address_type). Offsets are bytes from its first page. */
 export interface PageSource {
@@ -15,6 +16,15 @@ export interface PageSource {
   /** Reads held bytes: `offset` counts from the first page of the pin. */
   read(pin: number, firstPage: number, offset: number, into: Uint8Array): void;
   write(pin: number, firstPage: number, offset: number, from: Uint8Array): void;
+  /**
+   * Copies by the addresses of the caller's own process, `offset` from the first byte of the first page. EFAULT.
+   * @param caller undefined for a thread of the kernel's own
+   * @returns false when that is not how it is reached
+   */
+  copyFrom(caller: AddressSpace | undefined, offset: bigint, into: Uint8Array): boolean;
+  copyTo(caller: AddressSpace | undefined, offset: bigint, from: Uint8Array): boolean;
+  /** Nobody maps it any more. */
+  release(): void;
 }
 
 /** Memory of a process. */
@@ -60,6 +70,20 @@ export class UserPages implements PageSource {
     this.#space.writePinned(pin, Number(this.#addressOf(firstPage)), offset, from);
   }
 
+  copyFrom(caller: AddressSpace | undefined, offset: bigint, into: Uint8Array): boolean {
+    if (caller && caller !== this.#space) return false;
+    this.#space.copyIn(wordFromBigInt(this.#vaddr + offset), into, into.length);
+    return true;
+  }
+
+  copyTo(caller: AddressSpace | undefined, offset: bigint, from: Uint8Array): boolean {
+    if (caller && caller !== this.#space) return false;
+    this.#space.copyOut(wordFromBigInt(this.#vaddr + offset), from, from.length);
+    return true;
+  }
+
+  release(): void {}
+
   #addressOf(page: number): bigint {
     return this.#vaddr + BigInt(page * this.#space.pageSize);
   }
@@ -82,11 +106,7 @@ export class FilePages implements PageSource {
   }
 
   pin(firstPage: number, pages: number): number {
-    if (!this.#memory)
-      fail(
-        "EINVAL",
-        `${this.#label} has no memory that can be reached; a memfd has, where the program runs in the model`,
-      );
+    if (!this.#memory) fail("EINVAL", `${this.#label} is no memory: a memfd is, and a file of tmpfs or hugetlbfs`);
     const end = this.#start + BigInt((firstPage + pages) * this.#pageSize);
     const size = this.#memory.size;
     if (end > BigInt(size)) fail("EINVAL", `the mapping ends at ${hex(end)} of a file that has ${hex(size)} bytes`);
@@ -101,6 +121,18 @@ export class FilePages implements PageSource {
 
   write(_pin: number, firstPage: number, offset: number, from: Uint8Array): void {
     this.#memory!.write(this.#offsetOf(firstPage) + offset, from);
+  }
+
+  copyFrom(): boolean {
+    return false;
+  }
+
+  copyTo(): boolean {
+    return false;
+  }
+
+  release(): void {
+    this.#memory?.release?.();
   }
 
   #offsetOf(page: number): number {

@@ -22,8 +22,3 @@ export function slicesOf(table: IoPageTable, iova: bigint, length: bigint): Slic
   }
   return slices;
 }
-
-/** The address whose alignment a choice of IOVA keeps: where the first slice's memory is. */
-export function hintOf(slice: Slice): bigint {
-  return slice.pages.address + slice.startByte;
-}

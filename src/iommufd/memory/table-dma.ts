@@ -1,7 +1,8 @@
 import type { DmaFault, DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
-import { hex } from "../../kernel/errors.ts";
+import { hex, KernelError } from "../../kernel/errors.ts";
 import type { Area } from "./area.ts";
+import type { DirtyPages } from "./dirty-pages.ts";
 import type { IoPageTable } from "./io-page-table.ts";
 
 const LAST = 2n ** 64n - 1n;
@@ -10,10 +11,13 @@ const LAST = 2n ** 64n - 1n;
 export class TableDma implements DmaTarget {
   readonly #table: IoPageTable;
   readonly #unit: IommuUnit;
+  readonly #dirty: DirtyPages | undefined;
 
-  constructor(table: IoPageTable, unit: IommuUnit) {
+  /** @param dirty what notes the pages that are written, where the page table was made for that */
+  constructor(table: IoPageTable, unit: IommuUnit, dirty: DirtyPages | undefined) {
     this.#table = table;
     this.#unit = unit;
+    this.#dirty = dirty;
   }
 
   read(iova: bigint, into: Uint8Array): DmaFault | undefined {
@@ -22,16 +26,16 @@ export class TableDma implements DmaTarget {
         piece.fill(0);
         return `${area.label} is write-only (no READABLE)`;
       }
-      area.pages.read(area.offsetOf(at), piece);
-      return undefined;
+      return unlessGone(() => area.pages.read(area.offsetOf(at), piece));
     });
   }
 
   write(iova: bigint, from: Uint8Array): DmaFault | undefined {
     return this.#walk(iova, from, (area, at, piece) => {
       if (!area.writeable) return `${area.label} is read-only (no WRITEABLE)`;
-      area.pages.write(area.offsetOf(at), piece);
-      return undefined;
+      const gone = unlessGone(() => area.pages.write(area.offsetOf(at), piece));
+      if (gone === undefined) this.#dirty?.written(at, piece.length);
+      return gone;
     });
   }
 
@@ -61,5 +65,16 @@ export class TableDma implements DmaTarget {
     piece.fill(0);
     const reserved = this.#table.reservedIn(at, at);
     return reserved ? `${hex(at)} is in ${reserved.label}: no memory is there` : "nothing is mapped there";
+  }
+}
+
+/** Held memory is always there for a kernel; a transport can lose it (a process that ended, a file that was cut). */
+function unlessGone(access: () => void): string | undefined {
+  try {
+    access();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return error.reason;
   }
 }

@@ -25,8 +25,7 @@ export function unmapRange(table: IoPageTable, start: bigint, last: bigint): Unm
   let bytes = 0n;
   for (let area = table.areas.meeting(start, last); area; area = table.areas.meeting(start, last)) {
     if (area.start < start || area.last > last) return { bytes, cut: area };
-    area.unfill();
-    table.areas.delete(area);
+    table.remove(area);
     bytes += area.length;
   }
   return { bytes, cut: undefined };
@@ -53,6 +52,8 @@ export function cutAfter(table: IoPageTable, iova: bigint): void {
   if ((at | area.offsetOf(at)) & mask) {
     fail("EINVAL", `${area.label} can be split at multiples of ${hex(table.alignment)} only, not at ${hex(at)}`);
   }
+  if (area.accesses > 0)
+    fail("EINVAL", `the driver of a mediated device holds pages of ${area.label}: it cannot be split`);
   if (area.holder && !table.largePagesDisabled) {
     fail("EINVAL", `${area.label} may be in the page tables as large pages and cannot be split`);
   }
@@ -63,9 +64,7 @@ export function cutAfter(table: IoPageTable, iova: bigint): void {
     right.holder = right.pageRange;
     area.pages.split(area.holder, [left.holder, right.holder]);
   }
-  table.areas.delete(area);
-  table.areas.add(left);
-  table.areas.add(right);
+  table.split(area, [left, right]);
 }
 
 function part(area: Area, start: bigint, length: bigint): Area {

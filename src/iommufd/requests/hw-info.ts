@@ -3,7 +3,9 @@ import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 import {
   IommuHwInfoV617 as HwInfo,
+  IOMMU_HW_CAP_DIRTY_TRACKING,
   IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED,
+  IOMMU_HW_CAP_PCI_PASID_PRIV,
   IOMMU_HW_INFO_FLAG_INPUT_TYPE,
   IOMMU_HW_INFO_TYPE_DEFAULT,
 } from "../../uapi/iommufd-hwpt.ts";
@@ -14,7 +16,10 @@ import { driverOf } from "../devices/hardware.ts";
 
 const ZEROS = new Uint8Array(4096);
 
-/** device.c:iommufd_get_hw_info. No device here has PASIDs or could use ATS. */
+/** PASIDs have 20 bits wherever there are any. */
+const PASID_BITS = 20;
+
+/** device.c:iommufd_get_hw_info */
 export function getHwInfo(context: IommufdContext, command: Command): number {
   const request = HwInfo.read(command.view, 0);
   const { release } = context.module.context;
@@ -22,7 +27,9 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   const unknown = (request.flags & ~known) >>> 0;
   if (unknown) fail("EOPNOTSUPP", `unknown flag bits ${hex(unknown)} (known: ${hex(known)})`);
   if (request.__reserved.some((byte) => byte !== 0)) fail("EOPNOTSUPP", "the field __reserved must be 0");
-  const { unit } = context.objects.find(request.dev_id, BoundDevice, "device");
+  const { unit, name } = context.objects.find(request.dev_id, BoundDevice, "device");
+  const abilities = unit.secondStage && context.module.vtd?.device(name);
+  const hasPasids = release.has("pasidAttach") && abilities?.pasid;
   const driver = driverOf(unit);
   const wanted = request.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE ? request.in_data_type : IOMMU_HW_INFO_TYPE_DEFAULT;
   const data = driver.info(unit);
@@ -33,8 +40,12 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   HwInfo.write(command.view, 0, {
     data_len: data.length,
     out_data_type: driver.infoType,
-    out_max_pasid_log2: 0,
-    out_capabilities: release.has("hwInfoAts") ? BigInt(IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED) : 0n,
+    out_max_pasid_log2: hasPasids ? PASID_BITS : 0,
+    out_capabilities: BigInt(
+      (unit.dirtyTracking && release.has("hwptDirtyTracking") ? IOMMU_HW_CAP_DIRTY_TRACKING : 0) |
+        (hasPasids ? IOMMU_HW_CAP_PCI_PASID_PRIV : 0) |
+        (release.has("hwInfoAts") && !abilities?.ats ? IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED : 0),
+    ),
   });
   command.respond(HwInfo);
   return 0;

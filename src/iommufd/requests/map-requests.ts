@@ -12,9 +12,9 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { Access } from "../memory/area.ts";
-import { mapSlices, type Slice } from "../memory/map-area.ts";
+import { hintOf, mapNew, mapSlices, type Slice } from "../memory/map-area.ts";
 import { fileSlice, userSlice } from "../memory/new-pages.ts";
-import { hintOf, slicesOf } from "../memory/slices-of.ts";
+import { slicesOf } from "../memory/slices-of.ts";
 import { cutText, lastOf, unmapAll, unmapRange } from "../memory/unmap-area.ts";
 import { findIoas, refuseReserved } from "./ioas-requests.ts";
 
@@ -29,7 +29,7 @@ export function ioasMap(context: IommufdContext, command: Command): number {
   const access = accessOf(request.flags, [request.iova, request.length]);
   const { table } = findIoas(context, request.ioas_id);
   const slice = userSlice(context, command.task, request.user_va, request.length, access.writeable);
-  const iova = mapSlices(table, [slice], fixedAt(request.flags, request.iova), hintOf(slice), access);
+  const iova = mapNew(table, slice, fixedAt(request.flags, request.iova), access);
   IommuIoasMap.write(command.view, 0, { iova });
   // a reply that cannot be written is an error although the mapping is made, as in the kernel
   command.respond(IommuIoasMap);
@@ -49,7 +49,7 @@ export function ioasMapFile(context: IommufdContext, command: Command): number {
   if (!file) fail("EBADF", `file descriptor ${fd} is not open`);
   const memory = file instanceof ForeignFile ? file : { label: file.label, memory: () => undefined };
   const slice = fileSlice(context, command.task, memory, start, length, access.writeable);
-  const iova = mapSlices(table, [slice], fixedAt(request.flags, request.iova), hintOf(slice), access);
+  const iova = mapNew(table, slice, fixedAt(request.flags, request.iova), access);
   IommuIoasMapFile.write(command.view, 0, { iova });
   command.respond(IommuIoasMapFile);
   return 0;

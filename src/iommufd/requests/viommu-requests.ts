@@ -14,7 +14,8 @@ import type { IommufdContext } from "../context.ts";
 import { BoundDevice } from "../devices/bound-device.ts";
 import { driverOf } from "../devices/hardware.ts";
 import { Hwpt } from "../devices/hwpt.ts";
-import { FaultQueue, FaultQueueFile } from "../events/fault-queue.ts";
+import { FaultQueue } from "../events/fault-queue.ts";
+import { FaultQueueFile } from "../events/fault-queue-file.ts";
 import { refuseReserved } from "./ioas-requests.ts";
 
 const END = 2n ** 64n;
@@ -43,7 +44,10 @@ export function faultAlloc(context: IommufdContext, command: Command): number {
   return 0;
 }
 
-/** viommu.c:iommufd_viommu_alloc_ioctl. No page table here can be a parent, so that none is ever made. */
+/**
+ * viommu.c:iommufd_viommu_alloc_ioctl. VT-d's driver has none: its guests' tables are nested without. Of the drivers that have, none is behind an IOMMU
+ * here that makes parents, so that none is ever made.
+ */
 export function viommuAlloc(context: IommufdContext, command: Command): number {
   const request = IommuViommuAlloc.read(command.view, 0);
   if (request.flags || request.type === IOMMU_VIOMMU_TYPE_DEFAULT) {

@@ -1,8 +1,9 @@
+import { AMD_DIRTY_EFR } from "../dirty-tracking.ts";
 import type { IommuModel } from "../host-description.ts";
 import type { HostFile } from "../host-schema.ts";
 import { CaptureError } from "./capture-error.ts";
 import type { SourceTree } from "./source-tree.ts";
-import { vtdFacts } from "./vtd.ts";
+import { register, vtdFacts } from "./vtd.ts";
 
 type IommuFile = HostFile["iommu"];
 
@@ -22,7 +23,7 @@ export function captureIommu(tree: SourceTree, arch: string | undefined): IommuF
   const units = tree.list("sys/class/iommu") ?? [];
   const model = modelOf(tree, units, arch);
   const unit = units.find((name) => DRIVERS.some(([pattern]) => pattern.test(name)));
-  if (model === "intel-vtd") return unitFacts(tree, unit!);
+  if (model === "intel-vtd" || model === "amd-vi") return unitFacts(tree, unit!);
   if (model === "spapr-tce") return { model, platform: powerPlatform(tree) };
   if (model === "arm-smmu-v3" || model === "virtio-iommu" || model === "s390")
     tree.miss(`what the ${model} translates is not in /sys: usual values (iommu.aperture_end, iommu.page_sizes)`);
@@ -32,13 +33,18 @@ export function captureIommu(tree: SourceTree, arch: string | undefined): IommuF
 /** The facts of one unit, where it tells any. */
 export function unitFacts(tree: SourceTree, unit: string): IommuFile {
   const model = DRIVERS.find(([pattern]) => pattern.test(unit))![1];
+  if (model === "amd-vi") {
+    const features = register(tree, `sys/class/iommu/${unit}/amd-iommu/features`) ?? 0n;
+    return { model, ...((features & AMD_DIRTY_EFR) === AMD_DIRTY_EFR && { dirty_tracking: true }) };
+  }
   if (model !== "intel-vtd") return { model };
   const facts = vtdFacts(tree, unit);
   if (!facts) {
     tree.miss(`registers of ${unit} cannot be read: usual values (iommu.address_bits, iommu.page_sizes)`);
     return { model };
   }
-  const firstStage = facts.firstStage && /\bintel_iommu=\S*sm_on/.test(tree.text("proc/cmdline") ?? "");
+  const isScalable = /\bintel_iommu=\S*sm_on/.test(tree.text("proc/cmdline") ?? "");
+  const firstStage = facts.firstStage && isScalable;
   if (facts.firstStage && !firstStage)
     tree.miss(
       `whether ${unit} runs in scalable mode is not in /sys: second-stage tables assumed (else iommu.model: intel-vtd-sm)`,
@@ -49,6 +55,8 @@ export function unitFacts(tree: SourceTree, unit: string): IommuFile {
     page_sizes: facts.pageSizes,
     cache_coherent: facts.cacheCoherent,
     interrupt_remapping: facts.interruptRemapping,
+    dirty_tracking: isScalable && facts.dirtyTracking && (!firstStage || facts.nesting),
+    ...(firstStage && facts.nesting && { nesting: true }),
   };
 }
 

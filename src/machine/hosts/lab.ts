@@ -8,7 +8,8 @@ import { defaultPageSizes, lastOfBits, X86_MSI_WINDOW } from "../iommu-defaults.
  */
 export const lab: HostDescription = {
   name: "lab",
-  description: "Intel VT-d, 39-bit IOVAs, two DMA engines, an edu and a sample mediated device, /dev/iommu",
+  description:
+    "Intel VT-d, 39-bit IOVAs, dirty tracking, two DMA engines, an edu, a pci-testdev and a sample mediated device, /dev/iommu",
   kernel: "6.12",
   api: "mainline",
   arch: "x86_64",
@@ -22,6 +23,7 @@ export const lab: HostDescription = {
     pageSizes: defaultPageSizes("intel-vtd", 4096),
     cacheCoherent: false,
     interruptRemapping: true,
+    dirtyTracking: true,
   },
   modules: DEFAULT_MODULES,
   groups: [
@@ -41,6 +43,7 @@ export const lab: HostDescription = {
         type: "uvfio-sample",
       }),
     ),
+    alone(5, pciDevice({ bdf: "0000:04:00.0", name: "test device", vendor: 0x1b36, device: 0x0005 })),
   ],
 };
 

@@ -1,5 +1,7 @@
+import { AMD_DIRTY_EFR, VTD_DIRTY_ECAP } from "../dirty-tracking.ts";
 import { allDevices } from "../find-device.ts";
 import type { HostDescription, IommuModel } from "../host-description.ts";
+import { VTD_NESTING_CAP, VTD_NESTING_ECAP } from "../vtd-nesting-registers.ts";
 import { devicePath } from "./device-path.ts";
 import type { TreeBuilder } from "./tree-builder.ts";
 
@@ -30,7 +32,7 @@ export function addIommuClass(tree: TreeBuilder, host: HostDescription): void {
   if (unit === "ivhd0") {
     // EFR bits 0 and 2, PreFSup and XTSup, tell nothing that a program decides on.
     tree.line(`${at}/amd-iommu/cap`, "40");
-    tree.line(`${at}/amd-iommu/features`, "5");
+    tree.line(`${at}/amd-iommu/features`, (5n | (host.iommu.dirtyTracking ? AMD_DIRTY_EFR : 0n)).toString(16));
   }
 }
 
@@ -46,8 +48,11 @@ function addIntelRegisters(tree: TreeBuilder, at: string, { iommu }: HostDescrip
   const cap = withoutWidth | (BigInt(Math.min(bits, 64) - 1) << 16n) | (sagaw << 8n);
   // ECAP_REG: bit 3 is interrupt remapping, bit 7 snoop control.
   const ecap = (0xf0_0f4an & ~0x8n) | (iommu.interruptRemapping ? 0x8n : 0n) | (iommu.cacheCoherent ? 0x80n : 0n);
-  tree.line(`${at}/cap`, cap.toString(16));
-  tree.line(`${at}/ecap`, ecap.toString(16));
+  tree.line(`${at}/cap`, (cap | (iommu.nesting ? VTD_NESTING_CAP : 0n)).toString(16));
+  tree.line(
+    `${at}/ecap`,
+    (ecap | (iommu.nesting ? VTD_NESTING_ECAP : 0n) | (iommu.dirtyTracking ? VTD_DIRTY_ECAP : 0n)).toString(16),
+  );
   tree.line(`${at}/address`, "fed90000");
   tree.line(`${at}/version`, "1:0");
 }

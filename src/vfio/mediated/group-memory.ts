@@ -5,14 +5,14 @@ import type { DmaUnmapListener, MediatedAccess } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
 
 /**
- * What a mediated device's driver reaches memory through: the container that its group is in while the device is open. It works in the
- * context of whoever calls it.
+ * What a mediated device's driver reaches memory through: the container that its group is in while the device is open, or the
+ * iommufd that it is bound to. It works in the context of whoever calls it.
  */
 export class GroupMemory implements MediatedMemory {
   readonly pageSize: number;
   readonly #group: VfioGroup;
   #caller: Task | undefined;
-  /** The container cannot change while the device is open. */
+  /** Neither the container nor the iommufd can change while the device is open. */
   #access: MediatedAccess | undefined;
 
   constructor(group: VfioGroup, pageSize: number) {
@@ -22,7 +22,7 @@ export class GroupMemory implements MediatedMemory {
 
   /** The device is opened: from now on its driver hears of mappings that go (vfio_device_container_register). */
   attach(listener: DmaUnmapListener | undefined): void {
-    this.#access = this.#group.container?.backend?.mediated;
+    this.#access = this.#group.container?.backend?.mediated ?? this.#group.mediated;
     if (listener) this.#access?.register(listener);
   }
 
@@ -59,14 +59,11 @@ export class GroupMemory implements MediatedMemory {
 
   #reach(): MediatedAccess {
     const { container, label } = this.#group;
-    return (
-      this.#access ??
-      fail(
-        "ENOTTY",
-        container
-          ? `${label} is in a ${container.backend?.name} container, which has no memory for mediated devices`
-          : `${label} is in an iommufd, through which mediated devices do not reach memory in this model`,
-      )
-    );
+    if (this.#access) return this.#access;
+    if (container) {
+      fail("ENOTTY", `${label} is in a ${container.backend?.name} container, which has no memory for mediated devices`);
+    }
+    // vfio_main.c:vfio_pin_pages, vfio_dma_rw: an IOMMU translates for the device, so its driver has no access of its own
+    fail("EINVAL", `${label} has an IOMMU, through which the iommufd serves it: its driver cannot pin or copy`);
   }
 }

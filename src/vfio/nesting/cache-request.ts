@@ -1,3 +1,4 @@
+import { ALL_ADDRESSES } from "../../iommu/vtd/host-tables.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import { type Descriptor, encodeDescriptor } from "../../uapi/intel-invalidation.ts";
 import {
@@ -6,7 +7,6 @@ import {
   IOMMU_CACHE_INV_TYPE_PASID,
 } from "../../uapi/iommu-v510.ts";
 import type { NestingContainer } from "./nesting-container.ts";
-import { ALL_ADDRESSES } from "./nesting-hardware.ts";
 
 /** Which addresses are meant: `count` pieces of `bytes` from `start` on. */
 export interface CacheRange {

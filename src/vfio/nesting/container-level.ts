@@ -20,10 +20,11 @@ export class ContainerLevel implements SecondLevel {
 
   translate(address: bigint): SecondLevelHit | Refused {
     const iommu = this.#iommu;
-    const { byIova, flags } = iommu.mappings;
+    const { mappings } = iommu;
+    const { byIova } = mappings;
     const page = addressToPage(address);
     if (!byIova.overlaps(page, 1)) return refuse("secondPermission");
-    const state = flags[byIova.value]!;
+    const state = mappings.flagsOf(byIova.value);
     if (!(state & MAP_PINNED)) return refuse("secondPermission");
     const write = (state & MAP_WRITE) !== 0;
     const read = (state & MAP_READ) !== 0 || (write && iommu.domains.some(({ unit }) => unit.writeImpliesRead));

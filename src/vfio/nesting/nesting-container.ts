@@ -1,5 +1,6 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
+import { ALL_ADDRESSES } from "../../iommu/vtd/host-tables.ts";
 import type { PasidEntry } from "../../iommu/vtd/pasid-entry.ts";
 import { loadThrough, storeThrough } from "../../iommu/vtd/second-level.ts";
 import type { TableMemory } from "../../iommu/vtd/table-memory.ts";
@@ -10,7 +11,7 @@ import type { VfioGroup } from "../group.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
 import { ContainerLevel } from "./container-level.ts";
 import type { IommuDevice } from "./iommu-device.ts";
-import { ALL_ADDRESSES, type NestingHardware } from "./nesting-hardware.ts";
+import type { NestingHardware } from "./nesting-hardware.ts";
 import { PASID_MAX, PASID_MIN } from "./pasid-pool.ts";
 import { ProcessLevel } from "./process-level.ts";
 

@@ -64,6 +64,8 @@ class PasidTarget implements DmaTarget {
   }
 
   #explain(fault: RequestFault | undefined): DmaFault | undefined {
-    return fault && { iova: fault.address, reason: `PASID ${this.#pasid}: ${describeFault(fault.reason)}` };
+    if (!fault) return undefined;
+    const reason = `PASID ${this.#pasid}: ${describeFault(fault.reason)}`;
+    return { iova: fault.address, reason, byPasidTable: true };
   }
 }

@@ -1,6 +1,6 @@
 import type { AccessWidth } from "../../devices/device-model.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import { MemoryObject } from "../../kernel/model-pages.ts";
+import { MemoryObject } from "../../kernel/model-object.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { getValue, setValue } from "./region-access.ts";

@@ -65,6 +65,8 @@ export class OpenDevice {
   pollShared(): boolean {
     let written = false;
     for (const shared of this.shared) if (shared.poll()) written = true;
+    // Each has shown its own file; what was written in one changes what all show.
+    if (written && this.shared.size > 1) this.showShared();
     return written;
   }
 

@@ -32,7 +32,7 @@ export class PciDevices implements HotResetSurroundings {
   /** vfio-pci takes a device (its probe). Its accesses go where its group's go when it makes them. */
   bind(name: string, group: VfioGroup): VfioDevice {
     const device = new VfioPciDevice(this.topology.find(name)!, group, this.#context, this);
-    const target = new CurrentTarget(() => group.dma);
+    const target = new CurrentTarget(name, () => group.dma);
     const { watch } = this.#context;
     device.target.dma = watch ? new WatchedTarget(name, target, watch) : target;
     this.#bound.set(name, device);
@@ -67,18 +67,25 @@ const UNATTACHED = new NoTarget("the device's group is in no container with an I
 
 /** Whatever the device is attached to when it makes an access. */
 class CurrentTarget implements DmaTarget {
+  readonly #name: string;
   readonly #find: () => DmaTarget | undefined;
 
-  constructor(find: () => DmaTarget | undefined) {
+  constructor(name: string, find: () => DmaTarget | undefined) {
+    this.#name = name;
     this.#find = find;
   }
 
-  read(iova: bigint, into: Uint8Array) {
-    return (this.#find() ?? UNATTACHED).read(iova, into);
+  read(iova: bigint, into: Uint8Array, waits?: boolean) {
+    return this.#target().read(iova, into, waits);
   }
 
-  write(iova: bigint, from: Uint8Array) {
-    return (this.#find() ?? UNATTACHED).write(iova, from);
+  write(iova: bigint, from: Uint8Array, waits?: boolean) {
+    return this.#target().write(iova, from, waits);
+  }
+
+  #target(): DmaTarget {
+    const target: DmaTarget = this.#find() ?? UNATTACHED;
+    return target.forDevice?.(this.#name) ?? target;
   }
 
   withPasid(requester: string, request: PasidRequest | undefined): DmaTarget {

@@ -44,13 +44,14 @@ export class TceDma implements DmaTarget {
   /** Moves one piece; returns why not. */
   #reach(page: number, offset: number, piece: Uint8Array, permission: number): string | undefined {
     const container = this.#container;
-    const address = hex(BigInt(page) * BigInt(PAGE_SIZE));
     const window = container.windowAt(page);
-    if (window === undefined) return `iova ${address} lies in no window; ${container.windowsText}`;
+    if (window === undefined) return `iova ${addressText(page)} lies in no window; ${container.windowsText}`;
     const { table } = window;
-    if (!table.find(window.indexOf(page))) return `nothing is mapped at iova ${address} in the window ${window.label}`;
+    if (!table.find(window.indexOf(page))) {
+      return `nothing is mapped at iova ${addressText(page)} in the window ${window.label}`;
+    }
     if (!(table.permission & permission)) {
-      return `the mapping at iova ${address} does not allow ${permission === TCE_READ ? "reading" : "writing"}`;
+      return `the mapping at iova ${addressText(page)} does not allow ${permission === TCE_READ ? "reading" : "writing"}`;
     }
     try {
       this.#move(table.page, table.owner, offset, piece, permission === TCE_WRITE);
@@ -76,4 +77,8 @@ export class TceDma implements DmaTarget {
     if (write) space.writePinned(owner, start * PAGE_SIZE, into, piece);
     else space.readPinned(owner, start * PAGE_SIZE, into, piece);
   }
+}
+
+function addressText(page: number): string {
+  return hex(BigInt(page) * BigInt(PAGE_SIZE));
 }

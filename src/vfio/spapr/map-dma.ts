@@ -81,13 +81,27 @@ function putRegistered(
 ): number {
   const { regions } = container;
   const { table, span, pageShift } = window;
-  for (let i = 0, page = vaddrPage; i < count; i++, page += span) {
+  let done = 0;
+  while (done < count) {
+    const page = vaddrPage + done * span;
     const region = regions.holding(page, span);
-    if (region === undefined || region.pageShift < pageShift || !region.isContained(page)) return i;
-    region.mapped++;
-    if (table.put(first + i, page, permission, region.id)) container.letGo(table.owner);
+    if (region === undefined || region.pageShift < pageShift || !region.isContained(page)) return done;
+    const end = done + Math.min(count - done, region.isUniform ? Math.floor(region.pagesFrom(page) / span) : 1);
+    while (done < end) {
+      const target = vaddrPage + done * span;
+      const put = table.putRun(first + done, end - done, target, span, permission, region.id);
+      if (put > 0) {
+        region.mapped += put;
+        done += put;
+        continue;
+      }
+      region.mapped++;
+      table.put(first + done, target, permission, region.id);
+      container.letGo(table.owner);
+      done++;
+    }
   }
-  return count;
+  return done;
 }
 
 /**

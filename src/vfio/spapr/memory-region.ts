@@ -41,6 +41,16 @@ export class MemoryRegion {
     return `the registered memory ${hexRange(start, last)}`;
   }
 
+  /** Whether isContained() holds for all of its pages. */
+  get isUniform(): boolean {
+    return this.#ordinary.length === 0;
+  }
+
+  /** How many pages it has from one of its pages on. */
+  pagesFrom(page: number): number {
+    return this.startPage + this.pages - page;
+  }
+
   /** Whether a page of this many 4 KiB pages, no larger than the region can back, is in one piece (tce_page_is_contained). */
   isContained(page: number): boolean {
     return this.#ordinary.length === 0 || !this.#ordinary.some(([first, end]) => page >= first && page < end);

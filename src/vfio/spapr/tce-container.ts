@@ -90,9 +90,10 @@ export class TceContainer {
 
   /** Empties the entries [from, end) of a window and lets go of the memory behind them (tce_iommu_clear). */
   clear({ table }: TceWindow, from: number, end: number): void {
-    for (let index = table.next(from, end); index >= 0; index = table.next(index + 1, end)) {
-      table.take(index);
-      this.letGo(table.owner);
+    for (let at = from; ; at = table.position) {
+      const count = table.takeRun(at, end);
+      if (count === 0) return;
+      this.letGo(table.owner, count);
     }
   }
 
@@ -100,9 +101,9 @@ export class TceContainer {
     this.clear(window, 0, window.table.entries);
   }
 
-  /** A TCE is gone: its page is unpinned, or its region has one mapping less. */
-  letGo(owner: number): void {
-    if (this.v2) this.regions.byId(owner).mapped--;
+  /** TCEs of one owner are gone: its page is unpinned, or its region has that many mappings less. */
+  letGo(owner: number, count = 1): void {
+    if (this.v2) this.regions.byId(owner).mapped -= count;
     else this.ownerMemory.unpin(owner);
   }
 }

@@ -149,9 +149,10 @@ function removeDomain(iommu: Type1Iommu, domain: Type1Domain) {
 
 /** The last IOMMU goes, mediated devices stay: mappings stay too, only what those devices pinned remains held. */
 function unpinAll(iommu: Type1Iommu): void {
-  const { byIova, flags } = iommu.mappings;
+  const { mappings } = iommu;
+  const { byIova } = mappings;
   for (let more = byIova.first(); more; more = byIova.next()) {
-    if (flags[byIova.value]! & MAP_PINNED) iommu.unpinMapping(byIova.value);
+    if (mappings.flagsOf(byIova.value) & MAP_PINNED) iommu.unpinMapping(byIova.value);
   }
 }
 

@@ -1,6 +1,7 @@
-/** Bits of one piece of a bitmap that is allocated as a whole. */
-const PIECE_BITS = 32768;
-const PIECE_WORDS = PIECE_BITS / 32;
+/** 32-bit words of one piece of a bitmap that is allocated as a whole: the pages of 512 MiB, when they are of 4 KiB. */
+export const PIECE_WORDS = 4096;
+const PIECE_BITS = PIECE_WORDS * 32;
+const ALL_SET = 0xffffffff;
 
 /**
  * The dirty pages of one mapping (vfio_dma.bitmap). Only pieces with a bit set take memory.
@@ -12,7 +13,7 @@ const PIECE_WORDS = PIECE_BITS / 32;
 export class DirtyBitmap {
   readonly bits: number;
   #all = false;
-  readonly #pieces = new Map<number, Uint32Array>();
+  #pieces: Map<number, Uint32Array> | undefined;
   /** Bits from position `bits` on, as one number. */
   #spare = 0n;
 
@@ -20,22 +21,34 @@ export class DirtyBitmap {
     this.bits = bits;
   }
 
+  /** Bytes that the bits take. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const piece of this.#pieces?.values() ?? []) bytes += piece.byteLength;
+    return bytes;
+  }
+
   set(from: number, count: number): void {
+    if (this.#all) return;
     if (from === 0 && count >= this.bits) {
       this.#all = true;
+      this.#pieces = undefined;
       return;
     }
-    for (let bit = from; bit < from + count; bit++) {
-      const piece = this.#piece(Math.floor(bit / PIECE_BITS));
-      const inside = bit % PIECE_BITS;
-      piece[inside >>> 5]! |= 1 << (inside & 31);
+    const end = from + count;
+    for (let bit = from; bit < end; ) {
+      const index = Math.floor(bit / PIECE_BITS);
+      const start = index * PIECE_BITS;
+      const stop = Math.min(end - start, PIECE_BITS);
+      setBits(this.#piece(index), bit - start, stop);
+      bit = start + stop;
     }
   }
 
   /** Clears the mapping's own bits; the spare ones stay. */
   clear(): void {
     this.#all = false;
-    this.#pieces.clear();
+    this.#pieces = undefined;
   }
 
   /** Number of 64-bit words that hold the bits when they are moved up by `shift` (0..63). */
@@ -44,16 +57,56 @@ export class DirtyBitmap {
   }
 
   /**
+   * The words [index * PIECE_WORDS, (index + 1) * PIECE_WORDS) where they are, to be read at once; undefined when they must be put together
+   * (readShifted), because not all of them are the mapping's own or nothing keeps them.
+   */
+  wholePiece(index: number): Uint32Array | undefined {
+    const piece = this.#all ? undefined : this.#pieces?.get(index);
+    return piece !== undefined && (index + 1) * PIECE_BITS <= this.bits ? piece : undefined;
+  }
+
+  /**
    * The bits moved up by `shift`, as the little-endian words from `first` on that fill `out`; the lowest `shift` bits are 0.
    * Bits behind the last come from the spare ones.
    */
   readShifted(shift: number, first: number, out: Uint32Array): void {
-    const words = shift >>> 5;
+    const moved = shift >>> 5;
     const bits = shift & 31;
-    for (let i = 0; i < out.length; i++) {
-      const at = first + i - words;
-      const low = this.#word(at);
-      out[i] = bits === 0 ? low : (low << bits) | (this.#word(at - 1) >>> (32 - bits));
+    const wholeWords = Math.floor(this.bits / 32);
+    for (let i = 0; i < out.length; ) {
+      const at = first + i - moved;
+      const end = at < 0 ? at : Math.min(wholeWords, (Math.floor(at / PIECE_WORDS) + 1) * PIECE_WORDS);
+      const count = Math.min(out.length - i, end - at);
+      if (count > 0) {
+        this.#readPiece(at, count, bits, out, i);
+        i += count;
+      } else {
+        const low = this.#word(at);
+        out[i++] = bits === 0 ? low : (low << bits) | (this.#word(at - 1) >>> (32 - bits));
+      }
+    }
+  }
+
+  /** readShifted() for words that lie in one piece and before the bitmap's end. */
+  #readPiece(at: number, count: number, bits: number, out: Uint32Array, to: number): void {
+    // what the word below moves up
+    let carry = bits === 0 ? 0 : this.#word(at - 1) >>> (32 - bits);
+    const piece = this.#all ? undefined : this.#pieces?.get(Math.floor(at / PIECE_WORDS));
+    if (piece === undefined) {
+      const word = this.#all ? ALL_SET : 0;
+      out.fill(word, to, to + count);
+      out[to] = (word << bits) | carry;
+      return;
+    }
+    const from = at % PIECE_WORDS;
+    if (bits === 0) {
+      out.set(piece.subarray(from, from + count), to);
+      return;
+    }
+    for (let i = 0; i < count; i++) {
+      const word = piece[from + i]!;
+      out[to + i] = (word << bits) | carry;
+      carry = word >>> (32 - bits);
     }
   }
 
@@ -73,8 +126,12 @@ export class DirtyBitmap {
   }
 
   #piece(index: number): Uint32Array {
-    const piece = this.#pieces.get(index) ?? new Uint32Array(PIECE_WORDS);
-    this.#pieces.set(index, piece);
+    this.#pieces ??= new Map();
+    let piece = this.#pieces.get(index);
+    if (piece === undefined) {
+      piece = new Uint32Array(Math.min(PIECE_WORDS, Math.ceil(this.bits / 32) - index * PIECE_WORDS));
+      this.#pieces.set(index, piece);
+    }
     return piece;
   }
 
@@ -88,9 +145,7 @@ export class DirtyBitmap {
     const from = index * 32;
     let word = 0;
     if (from < this.bits) {
-      word = this.#all
-        ? 0xffffffff
-        : (this.#pieces.get(Math.floor(from / PIECE_BITS))?.[(from % PIECE_BITS) >>> 5] ?? 0);
+      word = this.#all ? ALL_SET : (this.#pieces?.get(Math.floor(from / PIECE_BITS))?.[(from % PIECE_BITS) >>> 5] ?? 0);
       if (from + 32 <= this.bits) return word >>> 0;
       const own = this.bits - from;
       word &= 2 ** own - 1;
@@ -98,4 +153,19 @@ export class DirtyBitmap {
     }
     return Number((this.#spare >> BigInt(from - this.bits)) & 0xffffffffn);
   }
+}
+
+/** Sets the bits [from, to) of a piece. */
+function setBits(piece: Uint32Array, from: number, to: number): void {
+  const first = from >>> 5;
+  const last = (to - 1) >>> 5;
+  const head = (ALL_SET << (from & 31)) >>> 0;
+  const tail = ALL_SET >>> (31 - ((to - 1) & 31));
+  if (first === last) {
+    piece[first]! |= head & tail;
+    return;
+  }
+  piece[first]! |= head;
+  piece.fill(ALL_SET, first + 1, last);
+  piece[last]! |= tail;
 }

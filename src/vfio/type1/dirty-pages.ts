@@ -12,6 +12,7 @@ import {
   VfioIommuType1DirtyBitmapGet,
 } from "../../uapi/vfio-type1.ts";
 import { UserStruct } from "../user-struct.ts";
+import { PIECE_WORDS } from "./dirty-bitmap.ts";
 import { pageText } from "./explain.ts";
 import type { Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED } from "./mapping-table.ts";
@@ -25,10 +26,8 @@ export const DIRTY_BITMAP_SIZE_MAX = 2 ** 28;
 const HEAD = VfioIommuType1DirtyBitmap.endOf("flags");
 const KNOWN =
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START | VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP | VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
-/** The bitmap is copied out in pieces of this many 32-bit words, so that a large one needs no large buffer. */
-const PIECE_WORDS = 16384;
-
 const user = new UserStruct(HEAD + VfioIommuType1DirtyBitmapGet.size);
+/** The bitmap is copied out in pieces, so that a large one needs no large buffer. */
 const piece = new Uint32Array(PIECE_WORDS);
 const pieceBytes = new Uint8Array(piece.buffer);
 const word = new UserStruct(8);
@@ -147,7 +146,7 @@ export function writeBitmap(iommu: Type1Iommu, task: Task, request: BitmapReques
   const { start, value: slot } = iommu.mappings.byIova;
   const bitmap = iommu.mappings.dirty.get(slot)!;
   // a device that does not report what it writes may have written anything that is mapped
-  if (iommu.nonPinnedGroups > 0 && iommu.mappings.flags[slot]! & MAP_PINNED) bitmap.set(0, bitmap.bits);
+  if (iommu.nonPinnedGroups > 0 && iommu.mappings.flagsOf(slot) & MAP_PINNED) bitmap.set(0, bitmap.bits);
   const offset = Math.floor((start - base) / iommu.pagesPerUnit);
   const shift = offset % 64;
   const target = request.data + BigInt(Math.floor(offset / 64)) * 8n;
@@ -159,12 +158,14 @@ export function writeBitmap(iommu: Type1Iommu, task: Task, request: BitmapReques
   const words = bitmap.words64(shift) * 2;
   for (let at = 0; at < words; at += PIECE_WORDS) {
     const count = Math.min(PIECE_WORDS, words - at);
-    bitmap.readShifted(shift, at, count === PIECE_WORDS ? piece : piece.subarray(0, count));
+    const whole = shift === 0 ? bitmap.wholePiece(at / PIECE_WORDS) : undefined;
+    if (whole === undefined) bitmap.readShifted(shift, at, count === PIECE_WORDS ? piece : piece.subarray(0, count));
     if (at === 0 && shift > 0) {
       piece[0]! |= Number(kept & 0xffffffffn);
       piece[1]! |= Number(kept >> 32n);
     }
-    task.memory.copyOut(wordFromBigInt(target + BigInt(at) * 4n), pieceBytes, count * 4);
+    const bytes = whole === undefined ? pieceBytes : new Uint8Array(whole.buffer);
+    task.memory.copyOut(wordFromBigInt(target + BigInt(at) * 4n), bytes, count * 4);
   }
   if (shift > 0) bitmap.keepSpare(shift, kept);
 }

@@ -1,7 +1,7 @@
-import { addressToPage, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
+import { addressToPage, LAST_PAGE, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
 import type { DmaFault, DmaTarget } from "../../iommu/dma-target.ts";
 import { hex, hexRange } from "../../kernel/errors.ts";
-import type { Type1Iommu } from "./iommu.ts";
+import type { Type1Domain, Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
 
 /** DMA of the devices in a type1 container: through its mappings to the pages that they hold. */
@@ -13,61 +13,76 @@ export class Type1Dma implements DmaTarget {
   }
 
   read(iova: bigint, into: Uint8Array): DmaFault | undefined {
-    return this.#walk(iova, into, MAP_READ, (slot, offset, piece) => {
-      const { mappings } = this.#iommu;
-      const vaddr = mappings.vaddrPage[slot]! * PAGE_SIZE;
-      mappings.spaceOf(slot).readPinned(mappings.pin[slot]!, vaddr, offset, piece);
-    });
+    return this.#walk(iova, into, MAP_READ);
   }
 
   write(iova: bigint, from: Uint8Array): DmaFault | undefined {
-    return this.#walk(iova, from, MAP_WRITE, (slot, offset, piece) => {
-      const { mappings } = this.#iommu;
-      const vaddr = mappings.vaddrPage[slot]! * PAGE_SIZE;
-      mappings.spaceOf(slot).writePinned(mappings.pin[slot]!, vaddr, offset, piece);
-    });
+    return this.#walk(iova, from, MAP_WRITE);
+  }
+
+  /**
+   * Where an access goes: the page of the owner's memory behind a page of IOVA; -1 when nothing lets it through. Allocates nothing.
+   * @param access MAP_READ or MAP_WRITE
+   */
+  translate(page: number, access: number): number {
+    const { mappings } = this.#iommu;
+    const { byIova } = mappings;
+    if (!byIova.overlaps(page, 1)) return -1;
+    const slot = byIova.value;
+    return this.#allows(mappings.flagsOf(slot), access) ? mappings.vaddrPageOf(slot) + page - byIova.start : -1;
   }
 
   /** Takes the mappings that an access meets one after the other; what lies between them faults, and reads as zeros. */
-  #walk(
-    iova: bigint,
-    bytes: Uint8Array,
-    access: number,
-    each: (slot: number, offset: number, piece: Uint8Array) => void,
-  ): DmaFault | undefined {
-    const { byIova } = this.#iommu.mappings;
+  #walk(iova: bigint, bytes: Uint8Array, access: number): DmaFault | undefined {
+    const { mappings } = this.#iommu;
+    const { byIova } = mappings;
+    let page = addressToPage(BigInt.asUintN(64, iova));
+    let within = Number(iova & 0xfffn);
     let fault: DmaFault | undefined;
     for (let done = 0; done < bytes.length; ) {
-      const at = BigInt.asUintN(64, iova + BigInt(done));
-      const page = addressToPage(at);
-      const within = Number(at & BigInt(PAGE_SIZE - 1));
       const left = bytes.length - done;
-      const hit = byIova.overlaps(page, 1);
-      const reason = hit ? this.#refusal(access) : this.#explainMiss(at);
-      if (reason === undefined) {
+      const vaddrPage = this.translate(page, access);
+      let count: number;
+      if (vaddrPage >= 0) {
+        const slot = byIova.value;
         const offset = (page - byIova.start) * PAGE_SIZE + within;
-        const count = Math.min(left, byIova.pages * PAGE_SIZE - offset);
-        each(byIova.value, offset, bytes.subarray(done, done + count));
-        done += count;
-        continue;
+        count = Math.min(left, byIova.pages * PAGE_SIZE - offset);
+        const piece = count === bytes.length ? bytes : bytes.subarray(done, done + count);
+        const vaddr = mappings.vaddrPageOf(slot) * PAGE_SIZE;
+        const space = mappings.spaceOf(slot);
+        if (access === MAP_READ) space.readPinned(mappings.pinOf(slot), vaddr, offset, piece);
+        else space.writePinned(mappings.pinOf(slot), vaddr, offset, piece);
+      } else {
+        count = Math.min(left, PAGE_SIZE - within);
+        fault ??= this.#fault(BigInt.asUintN(64, iova + BigInt(done)), access);
+        if (access === MAP_READ) bytes.fill(0, done, done + count);
       }
-      fault ??= { iova: at, reason };
-      const count = Math.min(left, PAGE_SIZE - within);
-      if (access === MAP_READ) bytes.fill(0, done, done + count);
       done += count;
+      page += Math.floor((within + count) / PAGE_SIZE);
+      within = (within + count) % PAGE_SIZE;
+      // behind the last address is the first
+      if (page > LAST_PAGE) page -= LAST_PAGE + 1;
     }
     return fault;
   }
 
-  /** Why the mapping at the cursor does not let the access through; undefined when it does. */
-  #refusal(access: number): string | undefined {
-    const iommu = this.#iommu;
-    const flags = iommu.mappings.flags[iommu.mappings.byIova.value]!;
-    if (!(flags & MAP_PINNED)) return `${iommu.describeHere()} is not in the IOMMU's tables`;
+  #fault(at: bigint, access: number): DmaFault {
+    const hit = this.#iommu.mappings.byIova.overlaps(addressToPage(at), 1);
+    return { iova: at, reason: hit ? this.#refusal(access) : this.#explainMiss(at) };
+  }
+
+  #allows(flags: number, access: number): boolean {
+    if (!(flags & MAP_PINNED)) return false;
+    if (flags & access) return true;
     // write-only cannot be said in every page table
-    const allowed =
-      flags & MAP_WRITE && iommu.domains.some(({ unit }) => unit.writeImpliesRead) ? flags | MAP_READ : flags;
-    if (allowed & access) return undefined;
+    return access === MAP_READ && (flags & MAP_WRITE) !== 0 && this.#iommu.domains.some(impliesRead);
+  }
+
+  /** Why the mapping at the cursor does not let the access through. */
+  #refusal(access: number): string {
+    const iommu = this.#iommu;
+    const flags = iommu.mappings.flagsOf(iommu.mappings.byIova.value);
+    if (!(flags & MAP_PINNED)) return `${iommu.describeHere()} is not in the IOMMU's tables`;
     return access === MAP_READ
       ? `${iommu.describeHere()} is write-only (no VFIO_DMA_MAP_FLAG_READ)`
       : `${iommu.describeHere()} is read-only (no VFIO_DMA_MAP_FLAG_WRITE)`;
@@ -102,4 +117,8 @@ export class Type1Dma implements DmaTarget {
     if (best === undefined) return "; the container has no mapping";
     return `; the nearest mapping is ${hexRange(best.start, best.last)}`;
   }
+}
+
+function impliesRead({ unit }: Type1Domain): boolean {
+  return unit.writeImpliesRead;
 }

@@ -3,6 +3,14 @@ import { PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { hexRange } from "../../kernel/errors.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
+import {
+  VFIO_DMA_MAP_FLAG_READ,
+  VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_DMA_MAP_FLAG_WRITE,
+  VFIO_DMA_UNMAP_FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
+} from "../../uapi/vfio-type1.ts";
 import type { DmaUnmapListener } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
@@ -32,6 +40,13 @@ export class Type1Iommu {
   readonly v2: boolean;
   /** The number of mappings that it may have: dma_entry_limit as it was when the backend was opened. */
   readonly entryLimit: number;
+  /** Flags of MAP_DMA and UNMAP_DMA that the release knows. */
+  readonly knownMapFlags: number;
+  readonly knownUnmapFlags: number;
+  /** Requests that run past 2^64 are EOVERFLOW. */
+  readonly overflowErrno: boolean;
+  /** UNMAP_DMA up to the last byte of the address space works. */
+  readonly lastByteUsable: boolean;
   /** Opened as VFIO_TYPE1_NESTING_IOMMU: no IOMMU driver of the releases that had it accepts that here. */
   readonly nesting: boolean;
   readonly mappings = new MappingTable();
@@ -58,6 +73,15 @@ export class Type1Iommu {
     // no domain yet: any multiple of the kernel's page will do (vfio_iommu_type1_open)
     this.pageSizes = BigInt.asUintN(64, -BigInt(context.pageSize));
     this.pageBytes = context.pageSize;
+    const { release } = context;
+    const updateVaddr = release.has("updateVaddr");
+    this.knownMapFlags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | (updateVaddr ? VFIO_DMA_MAP_FLAG_VADDR : 0);
+    this.knownUnmapFlags =
+      (release.has("dirtyPages") ? VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP : 0) |
+      (release.has("unmapAll") ? VFIO_DMA_UNMAP_FLAG_ALL : 0) |
+      (updateVaddr ? VFIO_DMA_UNMAP_FLAG_VADDR : 0);
+    this.overflowErrno = release.has("overflowErrno");
+    this.lastByteUsable = release.has("lastByteUsable");
   }
 
   /** Mappings that can still be made (vfio_iommu.dma_avail). */
@@ -83,33 +107,39 @@ export class Type1Iommu {
   /**
    * Pins the pages of the mapping in `slot` and charges them (vfio_pin_map_dma). Pages that mediated devices hold already are
    * charged already.
+   * @param budget what may be charged for it, in pages; by the limit of the process that made it when left out
    * @returns 0, or -EFAULT or -ENOMEM with nothing pinned
    */
-  pinMapping(slot: number, pages: number, budget: number): number {
+  pinMapping(slot: number, pages: number, budget?: number): number {
     const { mappings } = this;
     const space = mappings.spaceOf(slot);
     const held = mappings.external.size === 0 ? 0 : (mappings.external.get(slot)?.charged ?? 0);
-    const count = (pages * PAGE_SIZE) / space.pageSize;
-    const write = (mappings.flags[slot]! & MAP_WRITE) !== 0;
-    const pin = space.pin(mappings.vaddrPage[slot]! * PAGE_SIZE, count, write, budget + held);
+    const count = space.pageSize === PAGE_SIZE ? pages : (pages * PAGE_SIZE) / space.pageSize;
+    const write = (mappings.flagsOf(slot) & MAP_WRITE) !== 0;
+    const page = mappings.vaddrPageOf(slot);
+    // apart, because V8 makes an object of a number that may be infinite
+    const pin =
+      budget === undefined && !this.isLockLimited(slot)
+        ? space.pinFrom(page, count, write, Number.POSITIVE_INFINITY)
+        : space.pinFrom(page, count, write, (budget ?? this.lockBudget(slot)) + held);
     if (pin < 0) return pin;
-    space.lockedPages += space.charged - mappings.charged[slot]!;
-    mappings.pin[slot] = pin;
-    mappings.charged[slot] = space.charged;
-    mappings.flags[slot]! |= MAP_PINNED;
+    space.lockedPages += space.charged - mappings.chargedHere(slot);
+    mappings.setPin(slot, pin);
+    mappings.setChargedHere(slot, space.charged);
+    mappings.setFlag(slot, MAP_PINNED);
     return 0;
   }
 
   /** Unpins the pages of a mapping; what mediated devices hold stays held and charged. */
   unpinMapping(slot: number): void {
     const { mappings } = this;
-    if (!(mappings.flags[slot]! & MAP_PINNED)) return;
+    if (!(mappings.flagsOf(slot) & MAP_PINNED)) return;
     const space = mappings.spaceOf(slot);
-    space.unpin(mappings.pin[slot]!);
+    space.unpin(mappings.pinOf(slot));
     const held = mappings.external.size === 0 ? 0 : (mappings.external.get(slot)?.charged ?? 0);
-    space.lockedPages += held - mappings.charged[slot]!;
-    mappings.charged[slot] = held;
-    mappings.flags[slot]! &= ~MAP_PINNED;
+    space.lockedPages += held - mappings.chargedHere(slot);
+    mappings.setChargedHere(slot, held);
+    mappings.clearFlag(slot, MAP_PINNED);
   }
 
   /** Removes the mapping at the cursor (vfio_remove_dma); the cursor moves on. */
@@ -117,17 +147,27 @@ export class Type1Iommu {
     const { mappings } = this;
     const slot = mappings.byIova.value;
     this.unpinMapping(slot);
-    if (mappings.flags[slot]! & MAP_VADDR_INVALID) this.vaddrInvalidCount--;
+    if (mappings.flagsOf(slot) & MAP_VADDR_INVALID) this.vaddrInvalidCount--;
     return mappings.removeHere();
   }
 
-  removeAllMappings(): void {
-    const { byIova } = this.mappings;
-    let more = byIova.first();
-    while (more) {
-      this.releaseExternalPins(byIova.value);
-      more = this.removeMappingHere();
+  /** Removes all mappings, with what mediated devices still hold of them. Returns how many 4 KiB pages they had. */
+  removeAllMappings(): number {
+    const { mappings } = this;
+    const { byIova, external } = mappings;
+    let pages = 0;
+    for (let more = byIova.first(); more; more = byIova.next()) {
+      const slot = byIova.value;
+      pages += byIova.pages;
+      if (external.size > 0) this.releaseExternalPins(slot);
+      if (!(mappings.flagsOf(slot) & MAP_PINNED)) continue;
+      const space = mappings.spaceOf(slot);
+      space.unpin(mappings.pinOf(slot));
+      space.lockedPages -= mappings.chargedHere(slot);
     }
+    this.vaddrInvalidCount = 0;
+    mappings.clear();
+    return pages;
   }
 
   /** Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved afterwards. */
@@ -147,21 +187,27 @@ export class Type1Iommu {
       let gone = pins.drop(page);
       while (!gone) gone = pins.drop(page);
       space.unpin(gone.pin);
-      if (gone.charged && !(mappings.flags[slot]! & MAP_PINNED)) {
+      if (gone.charged && !(mappings.flagsOf(slot) & MAP_PINNED)) {
         space.lockedPages--;
-        mappings.charged[slot]!--;
+        mappings.setChargedHere(slot, mappings.chargedHere(slot) - 1);
       }
     }
     mappings.external.delete(slot);
   }
 
+  /** Whether RLIMIT_MEMLOCK counts for a mapping: the process behind it has a limit, and made it without CAP_IPC_LOCK. */
+  isLockLimited(slot: number): boolean {
+    return !(this.mappings.flagsOf(slot) & MAP_LOCK_CAPABLE) && this.mappings.isLimited(slot);
+  }
+
   /**
-   * How many more pages the caller may lock (Infinity with CAP_IPC_LOCK). Negative when the limit was lowered below what is locked.
-   * @param memlock RLIMIT_MEMLOCK in bytes
+   * How many more pages of a mapping's process may be locked (Infinity with CAP_IPC_LOCK). Negative when the limit was lowered below what is
+   * locked.
+   * @param memlock RLIMIT_MEMLOCK in bytes, of that process when left out
    */
-  lockBudget(slot: number, memlock: number): number {
+  lockBudget(slot: number, memlock = this.mappings.limitOf(slot)): number {
     const { mappings } = this;
-    if (mappings.flags[slot]! & MAP_LOCK_CAPABLE || memlock === Number.POSITIVE_INFINITY)
+    if (mappings.flagsOf(slot) & MAP_LOCK_CAPABLE || memlock === Number.POSITIVE_INFINITY)
       return Number.POSITIVE_INFINITY;
     const space = mappings.spaceOf(slot);
     return Math.floor(memlock / space.pageSize) - space.lockedPages - space.foreignLockedPages();

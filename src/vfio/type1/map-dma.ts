@@ -24,8 +24,7 @@ const user = new UserStruct(SIZE);
 export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   user.copyInSized(task, arg, SIZE, "vfio_iommu_type1_dma_map");
   const flags = user.u32(AT.flags);
-  const updateVaddr = iommu.context.release.has("updateVaddr");
-  const known = updateVaddr ? ACCESS | VFIO_DMA_MAP_FLAG_VADDR : ACCESS;
+  const known = iommu.knownMapFlags;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)} (known: ${hex(known)})`);
 
   const vaddrLow = user.u32(AT.vaddr);
@@ -38,7 +37,7 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const wrapsAround =
     !isEmpty && (wraps(iovaLow, iovaHigh, sizeLow, sizeHigh) || wraps(vaddrLow, vaddrHigh, sizeLow, sizeHigh));
 
-  if (iommu.context.release.has("overflowErrno")) {
+  if (iommu.overflowErrno) {
     if (isEmpty) fail("EINVAL", "the size is 0");
     if (wrapsAround) fail("EOVERFLOW", explainWrap());
   }
@@ -79,10 +78,9 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const mapFlags = (flags & ACCESS) | (task.capable(CAP_IPC_LOCK) ? MAP_LOCK_CAPABLE : 0);
   const slot = mappings.add(iovaPage, pages, vaddrPage, mapFlags, task.memory);
   // with mediated devices alone nothing is pinned, nor even looked at, until a driver pins it
-  const memlock = task.memlockLimit();
-  mappings.hearLimit(task.memory, memlock);
+  mappings.hearLimit(task);
   if (iommu.domains.length > 0) {
-    const result = iommu.pinMapping(slot, pages, iommu.lockBudget(slot, memlock));
+    const result = iommu.pinMapping(slot, pages);
     if (result < 0) {
       iommu.removeMappingHere();
       failPin(task, result, vaddrPage, pages, (flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0);
@@ -107,15 +105,15 @@ function giveVaddr(
   const { mappings } = iommu;
   if (!found) fail("ENOENT", `no mapping at iova ${runText(iovaPage, pages)} to give a vaddr to`);
   const slot = mappings.byIova.value;
-  if (!(mappings.flags[slot]! & MAP_VADDR_INVALID)) {
+  if (!(mappings.flagsOf(slot) & MAP_VADDR_INVALID)) {
     fail("EINVAL", `the vaddr of ${iommu.describeHere()} was not taken away (VFIO_DMA_UNMAP_FLAG_VADDR comes first)`);
   }
   if (mappings.byIova.start !== iovaPage || mappings.byIova.pages !== pages) {
     fail("EINVAL", `a vaddr is given to a whole mapping; ${runText(iovaPage, pages)} is not ${iommu.describeHere()}`);
   }
   changeOwner(iommu, task, slot);
-  mappings.vaddrPage[slot] = vaddrPage;
-  mappings.flags[slot]! &= ~MAP_VADDR_INVALID;
+  mappings.setVaddrPage(slot, vaddrPage);
+  mappings.clearFlag(slot, MAP_VADDR_INVALID);
   iommu.vaddrInvalidCount--;
   return 0;
 }
@@ -126,7 +124,7 @@ function changeOwner(iommu: Type1Iommu, task: Task, slot: number): void {
   const old = mappings.spaceOf(slot);
   const space = task.memory;
   if (old === space) return;
-  const pages = mappings.charged[slot]!;
+  const pages = mappings.chargedHere(slot);
   const capable = task.capable(CAP_IPC_LOCK);
   const limit = Math.floor(task.memlockLimit() / space.pageSize);
   if (!capable && space.lockedPages + space.foreignLockedPages() + pages > limit) {
@@ -138,8 +136,9 @@ function changeOwner(iommu: Type1Iommu, task: Task, slot: number): void {
   old.lockedPages -= pages;
   space.lockedPages += pages;
   mappings.setSpace(slot, space);
-  mappings.hearLimit(space, task.memlockLimit());
-  mappings.flags[slot] = capable ? mappings.flags[slot]! | MAP_LOCK_CAPABLE : mappings.flags[slot]! & ~MAP_LOCK_CAPABLE;
+  mappings.hearLimit(task);
+  if (capable) mappings.setFlag(slot, MAP_LOCK_CAPABLE);
+  else mappings.clearFlag(slot, MAP_LOCK_CAPABLE);
 }
 
 function failPin(task: Task, result: number, vaddrPage: number, pages: number, write: boolean): never {

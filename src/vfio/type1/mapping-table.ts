@@ -1,5 +1,7 @@
 import { IntervalMap } from "../../address/interval-map.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
+import type { Task } from "../../kernel/task.ts";
 import type { DirtyBitmap } from "./dirty-bitmap.ts";
 import type { ExternalPins } from "./external-pins.ts";
 
@@ -14,26 +16,35 @@ export const MAP_PINNED = 8;
 export const MAP_LOCK_CAPABLE = 16;
 
 /**
- * All mappings of a container (struct vfio_dma), as columns of typed arrays: the interval map finds a slot by IOVA page,
- * the columns hold the rest. What few mappings have lies in sparse tables beside them.
+ * A mapping is 16 bytes side by side, so that one at a random place is one miss of the processor's caches: its first user page as a double, then
+ * its pin and, in one 32-bit word, its state bits and whose memory it is.
+ */
+const DOUBLES = 2;
+const WORDS = 4;
+const PIN = 2;
+const STATE = 3;
+const FLAGS = 0xff;
+const SPACE_SHIFT = 8;
+/** All of its pages are charged: the usual case, in which the number is not kept. */
+const CHARGED_WHOLE = 0x80;
+const INITIAL = 64;
+
+/**
+ * All mappings of a container (struct vfio_dma), in typed arrays: the interval map finds a slot by IOVA page, the slot has the rest. What
+ * few mappings have lies in sparse tables beside them.
  */
 export class MappingTable {
   readonly byIova = new IntervalMap();
-  /** Page number of the first user page. */
-  vaddrPage = new Float64Array(64);
-  flags = new Uint8Array(64);
-  /** Pages (the host's PAGE_SIZE) charged to the owner's RLIMIT_MEMLOCK. */
-  charged = new Float64Array(64);
-  /** What AddressSpace.pin() returned. */
-  pin = new Float64Array(64);
-  /** Index into spaces: whose memory it is. */
-  space = new Uint16Array(64);
+  #vaddrPages = new Float64Array(INITIAL * DOUBLES);
+  #words = new Uint32Array(this.#vaddrPages.buffer);
+  /** Charged pages where it is not all of them. */
+  readonly #oddCharges = new Map<number, number>();
   readonly spaces: AddressSpace[] = [];
   /** By the index in `spaces`: RLIMIT_MEMLOCK of the process in bytes, as it was when it last had to do with its mappings. */
   readonly memlock: number[] = [];
   readonly dirty = new Map<number, DirtyBitmap>();
   readonly external = new Map<number, ExternalPins>();
-  #free = new Uint32Array(64);
+  #free = new Uint32Array(INITIAL);
   #freeCount = 0;
   #used = 0;
 
@@ -44,11 +55,9 @@ export class MappingTable {
   /** Adds a mapping whose pages are not pinned yet; returns its slot. The caller has checked for overlap. */
   add(iovaPage: number, pages: number, vaddrPage: number, flags: number, space: AddressSpace): number {
     const slot = this.#takeSlot();
-    this.vaddrPage[slot] = vaddrPage;
-    this.flags[slot] = flags;
-    this.charged[slot] = 0;
-    this.pin[slot] = 0;
-    this.space[slot] = this.#spaceIndex(space);
+    this.#vaddrPages[slot * DOUBLES] = vaddrPage;
+    this.#words[slot * WORDS + PIN] = 0;
+    this.#words[slot * WORDS + STATE] = (this.#spaceIndex(space) << SPACE_SHIFT) | flags;
     this.byIova.insert(iovaPage, pages, slot);
     return slot;
   }
@@ -56,53 +65,124 @@ export class MappingTable {
   /** Forgets the mapping at the cursor; the cursor is then on the next one, false when there is none. */
   removeHere(): boolean {
     const slot = this.byIova.value;
-    this.dirty.delete(slot);
-    this.external.delete(slot);
+    if (this.dirty.size > 0) this.dirty.delete(slot);
+    if (this.external.size > 0) this.external.delete(slot);
+    if (this.#oddCharges.size > 0) this.#oddCharges.delete(slot);
     if (this.#freeCount === this.#free.length) this.#free = grown(this.#free, new Uint32Array(this.#free.length * 2));
     this.#free[this.#freeCount++] = slot;
     return this.byIova.removeHere();
   }
 
+  /** Forgets all mappings. */
+  clear(): void {
+    this.byIova.clear();
+    this.dirty.clear();
+    this.external.clear();
+    this.#oddCharges.clear();
+    this.#freeCount = 0;
+    this.#used = 0;
+  }
+
+  /** Page number of the first user page. */
+  vaddrPageOf(slot: number): number {
+    return this.#vaddrPages[slot * DOUBLES]!;
+  }
+
+  setVaddrPage(slot: number, page: number): void {
+    this.#vaddrPages[slot * DOUBLES] = page;
+  }
+
+  /** A set of MAP_*. */
+  flagsOf(slot: number): number {
+    return this.#words[slot * WORDS + STATE]! & FLAGS;
+  }
+
+  setFlag(slot: number, flag: number): void {
+    this.#words[slot * WORDS + STATE]! |= flag;
+  }
+
+  clearFlag(slot: number, flag: number): void {
+    this.#words[slot * WORDS + STATE]! &= ~flag;
+  }
+
+  /** Pages (the host's PAGE_SIZE) charged to the owner's RLIMIT_MEMLOCK, of the mapping at the cursor, whose slot it is. */
+  chargedHere(slot: number): number {
+    if (this.#words[slot * WORDS + STATE]! & CHARGED_WHOLE) return this.#hostPagesHere(slot);
+    return this.#oddCharges.size === 0 ? 0 : (this.#oddCharges.get(slot) ?? 0);
+  }
+
+  setChargedHere(slot: number, pages: number): void {
+    if (this.#oddCharges.size > 0) this.#oddCharges.delete(slot);
+    if (pages === 0) {
+      this.clearFlag(slot, CHARGED_WHOLE);
+    } else if (pages === this.#hostPagesHere(slot)) {
+      this.setFlag(slot, CHARGED_WHOLE);
+    } else {
+      this.clearFlag(slot, CHARGED_WHOLE);
+      this.#oddCharges.set(slot, pages);
+    }
+  }
+
+  /** What AddressSpace.pin() returned, modulo 2^32. */
+  pinOf(slot: number): number {
+    return this.#words[slot * WORDS + PIN]!;
+  }
+
+  setPin(slot: number, pin: number): void {
+    this.#words[slot * WORDS + PIN] = pin;
+  }
+
+  /** Whose memory it is. */
   spaceOf(slot: number): AddressSpace {
-    return this.spaces[this.space[slot]!]!;
+    return this.spaces[this.#words[slot * WORDS + STATE]! >>> SPACE_SHIFT]!;
   }
 
   setSpace(slot: number, space: AddressSpace): void {
-    this.space[slot] = this.#spaceIndex(space);
+    const index = this.#spaceIndex(space);
+    this.#words[slot * WORDS + STATE] = (index << SPACE_SHIFT) | (this.#words[slot * WORDS + STATE]! & FLAGS);
   }
 
-  /** A process makes a mapping, or a call that may charge one: from now on its limit is this, in bytes. */
-  hearLimit(space: AddressSpace, memlock: number): void {
-    const index = this.spaces.indexOf(space);
-    if (index >= 0) this.memlock[index] = memlock;
+  /** A process makes a mapping, or a call that may charge one: from now on its limit is this. */
+  hearLimit(task: Task): void {
+    const index = this.spaces[0] === task.memory ? 0 : this.spaces.indexOf(task.memory);
+    if (index >= 0) this.memlock[index] = task.memlockLimit();
+  }
+
+  /** Whether that process has a limit at all. */
+  isLimited(slot: number): boolean {
+    return this.limitOf(slot) !== Number.POSITIVE_INFINITY;
   }
 
   /** RLIMIT_MEMLOCK in bytes of the process whose memory the mapping shows. */
   limitOf(slot: number): number {
-    return this.memlock[this.space[slot]!] ?? Number.POSITIVE_INFINITY;
+    return this.memlock[this.#words[slot * WORDS + STATE]! >>> SPACE_SHIFT] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Pages of the host that the mapping at the cursor has. */
+  #hostPagesHere(slot: number): number {
+    const { pages } = this.byIova;
+    const { pageSize } = this.spaceOf(slot);
+    return pageSize === PAGE_SIZE ? pages : (pages * PAGE_SIZE) / pageSize;
   }
 
   #takeSlot(): number {
     if (this.#freeCount > 0) return this.#free[--this.#freeCount]!;
     const slot = this.#used++;
-    if (slot === this.flags.length) {
-      const size = slot * 2;
-      this.vaddrPage = grown(this.vaddrPage, new Float64Array(size));
-      this.flags = grown(this.flags, new Uint8Array(size));
-      this.charged = grown(this.charged, new Float64Array(size));
-      this.pin = grown(this.pin, new Float64Array(size));
-      this.space = grown(this.space, new Uint16Array(size));
+    if (slot * DOUBLES === this.#vaddrPages.length) {
+      this.#vaddrPages = grown(this.#vaddrPages, new Float64Array(slot * DOUBLES * 2));
+      this.#words = new Uint32Array(this.#vaddrPages.buffer);
     }
     return slot;
   }
 
   #spaceIndex(space: AddressSpace): number {
+    if (this.spaces[0] === space) return 0;
     const index = this.spaces.indexOf(space);
     return index >= 0 ? index : this.spaces.push(space) - 1;
   }
 }
 
-function grown<T extends Float64Array | Uint8Array | Uint16Array | Uint32Array>(old: T, larger: T): T {
+function grown<T extends Float64Array | Uint32Array>(old: T, larger: T): T {
   larger.set(old);
   return larger;
 }

@@ -35,7 +35,7 @@ export function pinPages(
   if (!iommu.v2) fail("EACCES", "a mediated device can pin pages in v2 containers only (VFIO_TYPE1v2_IOMMU)");
   if (iommu.vaddrInvalidCount > 0) fail("EBUSY", "mappings wait for their new vaddr (VFIO_DMA_MAP_FLAG_VADDR)");
   if (iommu.listeners.length === 0) fail("EINVAL", "no driver in the container would hear of mappings that go");
-  if (caller) iommu.mappings.hearLimit(caller.memory, caller.memlockLimit());
+  if (caller) iommu.mappings.hearLimit(caller);
   const first = addressToPage(iova);
   const step = iommu.context.pageSize / PAGE_SIZE;
   const pages: PinnedPage[] = [];
@@ -77,14 +77,14 @@ export function accessMemory(
   for (let done = 0; done < bytes.length; ) {
     const at = iova + BigInt(done);
     const slot = findMapping(iommu, addressToPage(at), at);
-    if (!(mappings.flags[slot]! & MAP_READ) || (write && !(mappings.flags[slot]! & MAP_WRITE))) {
+    if (!(mappings.flagsOf(slot) & MAP_READ) || (write && !(mappings.flagsOf(slot) & MAP_WRITE))) {
       fail("EPERM", `${iommu.describeHere()} does not allow a mediated device to ${write ? "write" : "read"} it`);
     }
     const { start, pages } = mappings.byIova;
     const offset = at - pageToAddress(start);
     const count = Math.min(bytes.length - done, Number(BigInt(pages) * BigInt(PAGE_SIZE) - offset));
     const piece = bytes.subarray(done, done + count);
-    const address = wordFromBigInt(pageToAddress(mappings.vaddrPage[slot]!) + offset);
+    const address = wordFromBigInt(pageToAddress(mappings.vaddrPageOf(slot)) + offset);
     const space = mappings.spaceOf(slot);
     if (caller && caller.memory !== space) {
       fail("EFAULT", `${iommu.describeHere()} shows memory of another process than ${caller.name}[${caller.pid}]`);
@@ -105,18 +105,19 @@ export function accessMemory(
 function pinOne(iommu: Type1Iommu, page: number, write: boolean): PinnedPage {
   const { mappings } = iommu;
   const slot = findMapping(iommu, page, pageToAddress(page));
-  if (write && !(mappings.flags[slot]! & MAP_WRITE)) fail("EPERM", `${iommu.describeHere()} is not mapped for writing`);
+  if (write && !(mappings.flagsOf(slot) & MAP_WRITE))
+    fail("EPERM", `${iommu.describeHere()} is not mapped for writing`);
   const pins = mappings.external.get(slot) ?? new ExternalPins();
   const start = mappings.byIova.start;
   const space = mappings.spaceOf(slot);
-  const vaddr = (mappings.vaddrPage[slot]! + page - start) * PAGE_SIZE;
+  const vaddr = (mappings.vaddrPageOf(slot) + page - start) * PAGE_SIZE;
   const held = pins.find(page);
   if (held && pins.again(page)) return pinnedPage(space, held.pin, vaddr);
   // with an IOMMU all pages of the mapping are held and charged already
   const charges = iommu.domains.length === 0;
   const memlock = mappings.limitOf(slot);
-  const budget = charges ? iommu.lockBudget(slot, memlock) : Number.POSITIVE_INFINITY;
-  const pin = space.pin(vaddr, 1, (mappings.flags[slot]! & MAP_WRITE) !== 0, budget);
+  const budget = charges ? iommu.lockBudget(slot) : Number.POSITIVE_INFINITY;
+  const pin = space.pin(vaddr, 1, (mappings.flagsOf(slot) & MAP_WRITE) !== 0, budget);
   if (pin === -ERRNO.ENOMEM) {
     fail(
       "ENOMEM",
@@ -132,7 +133,7 @@ function pinOne(iommu: Type1Iommu, page: number, write: boolean): PinnedPage {
   mappings.external.set(slot, pins);
   if (charges && space.charged > 0) {
     space.lockedPages++;
-    mappings.charged[slot]!++;
+    mappings.setChargedHere(slot, mappings.chargedHere(slot) + 1);
   }
   mappings.dirty.get(slot)?.set(Math.floor((page - start) / iommu.pagesPerUnit), 1);
   return pinnedPage(space, pin, vaddr);
@@ -154,9 +155,9 @@ function unpinOne(iommu: Type1Iommu, page: number): void {
   if (!pins || !gone) return;
   const space = mappings.spaceOf(slot);
   space.unpin(gone.pin);
-  if (gone.charged && !(mappings.flags[slot]! & MAP_PINNED)) {
+  if (gone.charged && !(mappings.flagsOf(slot) & MAP_PINNED)) {
     space.lockedPages--;
-    mappings.charged[slot]!--;
+    mappings.setChargedHere(slot, mappings.chargedHere(slot) - 1);
   }
   if (pins.isEmpty) mappings.external.delete(slot);
 }

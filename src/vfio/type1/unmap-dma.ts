@@ -1,4 +1,4 @@
-import { LAST_PAGE, PAGE_SIZE, pageFromHalves, pageRunBytes, wraps } from "../../address/pages.ts";
+import { LAST_PAGE, pageFromHalves, pageHigh, pageLow, pageRunBytes, wraps } from "../../address/pages.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
@@ -24,24 +24,16 @@ const user = new UserStruct(SIZE + VfioBitmap.size);
 export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   user.copyInSized(task, arg, SIZE, "vfio_iommu_type1_dma_unmap");
   const flags = user.u32(AT.flags);
-  const known = knownFlags(iommu);
+  const known = iommu.knownUnmapFlags;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)} (known: ${hex(known)})`);
   const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(task, arg, flags) : undefined;
 
   const pages = doUnmap(iommu, task, flags, bitmap);
-  user.setU64(AT.size, BigInt(pages) * BigInt(PAGE_SIZE));
+  user.setU32(AT.size, pageLow(pages));
+  user.setU32(AT.size + 4, pageHigh(pages));
   // a reply that cannot be written is an error although the mappings are gone
   user.copyOut(task, arg, SIZE);
   return 0;
-}
-
-function knownFlags(iommu: Type1Iommu): number {
-  const { release } = iommu.context;
-  return (
-    (release.has("dirtyPages") ? VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP : 0) |
-    (release.has("unmapAll") ? VFIO_DMA_UNMAP_FLAG_ALL : 0) |
-    (release.has("updateVaddr") ? VFIO_DMA_UNMAP_FLAG_VADDR : 0)
-  );
 }
 
 function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest {
@@ -63,8 +55,7 @@ function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest 
 
 /** Returns how many 4 KiB pages were unmapped. */
 function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapRequest | undefined): number {
-  const { mappings } = iommu;
-  const { release } = iommu.context;
+  const { byIova } = iommu.mappings;
   const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
   const invalidate = (flags & VFIO_DMA_UNMAP_FLAG_VADDR) !== 0;
   if (invalidate && iommu.emulatedGroups.length > 0) {
@@ -86,7 +77,7 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
     if (sizeLow & mask) fail("EINVAL", `size ${hex(user.u64(AT.size))} is not a multiple of ${pageText(iommu)}`);
     if (wraps(iovaLow, iovaHigh, sizeLow, sizeHigh)) {
       const reason = `iova ${hex(user.u64(AT.iova))} plus size ${hex(user.u64(AT.size))} runs past 2^64`;
-      fail(release.has("overflowErrno") ? "EOVERFLOW" : "EINVAL", reason);
+      fail(iommu.overflowErrno ? "EOVERFLOW" : "EINVAL", reason);
     }
     iovaPage = pageFromHalves(iovaLow, iovaHigh);
     pages = pageFromHalves(sizeLow, sizeHigh);
@@ -98,27 +89,33 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
     }
   }
   const last = iovaPage + pages - 1;
-  if (iommu.v2 && !all) refuseCuts(iommu, iovaPage, last);
-  if (last === LAST_PAGE && !all && !release.has("lastByteUsable")) {
-    if (mappings.byIova.seek(iovaPage)) {
+  const met = iommu.v2 && !all ? seekUncut(iommu, iovaPage, last) : byIova.seek(iovaPage);
+  if (last === LAST_PAGE && !all && !iommu.lastByteUsable) {
+    if (met) {
       iommu.context.warn(
         `VFIO_IOMMU_UNMAP_DMA up to the last byte of the address space unmaps nothing and returns success: iova + size is 0, a defect of kernels before 6.18 (ef270ec4c5d1); ${iommu.describeHere()} stays`,
       );
     }
     return 0;
   }
-  if (!mappings.byIova.seek(iovaPage) || mappings.byIova.start > last) return 0;
+  if (!met || byIova.start > last) return 0;
   // v1: a range that begins inside a mapping takes nothing (vfio_iommu_type1.c:vfio_dma_do_unmap, the v1 comment)
-  if (!iommu.v2 && mappings.byIova.start < iovaPage) return 0;
+  if (!iommu.v2 && byIova.start < iovaPage) return 0;
   if (invalidate) return invalidateVaddrs(iommu, last);
+  // nobody is to be told, so that they go all at once
+  if (all && iommu.mappings.external.size === 0) return iommu.removeAllMappings();
   return removeRange(iommu, task, iovaPage, last, bitmap);
 }
 
-/** A v2 request must cover the mappings it meets as a whole. */
-function refuseCuts(iommu: Type1Iommu, iovaPage: number, last: number): void {
+/** seek() for a v2 request, which must cover the mappings that it meets as a whole. */
+function seekUncut(iommu: Type1Iommu, iovaPage: number, last: number): boolean {
   const { byIova } = iommu.mappings;
-  if (byIova.overlaps(iovaPage, 1) && byIova.start !== iovaPage) failCut(iommu, iovaPage, last);
+  if (!byIova.seek(iovaPage)) return false;
+  if (byIova.start < iovaPage) failCut(iommu, iovaPage, last);
+  // as a rule a request names one mapping, or a gap
+  if (byIova.start > last || byIova.start + byIova.pages - 1 === last) return true;
   if (byIova.overlaps(last, 1) && byIova.start + byIova.pages - 1 !== last) failCut(iommu, iovaPage, last);
+  return byIova.seek(iovaPage);
 }
 
 function failCut(iommu: Type1Iommu, iovaPage: number, last: number): never {
@@ -131,22 +128,23 @@ function failCut(iommu: Type1Iommu, iovaPage: number, last: number): never {
 
 /** VFIO_DMA_UNMAP_FLAG_VADDR from the cursor on; all of them or none. */
 function invalidateVaddrs(iommu: Type1Iommu, last: number): number {
-  const { byIova, flags } = iommu.mappings;
+  const { mappings } = iommu;
+  const { byIova } = mappings;
   const first = byIova.start;
   let pages = 0;
   let more = true;
   for (; more && byIova.start <= last; more = byIova.next()) {
     const slot = byIova.value;
-    if (flags[slot]! & MAP_VADDR_INVALID) {
+    if (mappings.flagsOf(slot) & MAP_VADDR_INVALID) {
       const which = iommu.describeHere();
       const end = byIova.start;
       for (let back = byIova.seek(first); back && byIova.start < end; back = byIova.next()) {
-        flags[byIova.value]! &= ~MAP_VADDR_INVALID;
+        mappings.clearFlag(byIova.value, MAP_VADDR_INVALID);
         iommu.vaddrInvalidCount--;
       }
       fail("EINVAL", `the vaddr of ${which} was taken away already`);
     }
-    flags[slot]! |= MAP_VADDR_INVALID;
+    mappings.setFlag(slot, MAP_VADDR_INVALID);
     iommu.vaddrInvalidCount++;
     pages += byIova.pages;
   }

@@ -140,6 +140,14 @@ describe("registers of VT-d", () => {
     expect(withRegisters("d2008c22260286", ecap).missing).toEqual([expect.stringContaining("scalable mode")]);
   });
 
+  test("have dirty bits in second-stage tables where scalable mode is on", () => {
+    const root = treeOf({ ...recording("intel39"), iommu: { ...recording("intel39").iommu, dirtyTracking: true } });
+    expect(captured(root).host.iommu.dirtyTracking).toBeUndefined();
+    write(join(root, "proc/cmdline"), "quiet intel_iommu=on,sm_on\n");
+    expect(captured(root).host.iommu).toMatchObject({ model: "intel-vtd", dirtyTracking: true });
+    expect(captured(root).missing).not.toContainEqual(expect.stringContaining("scalable mode"));
+  });
+
   test("that differ between units become the groups' own", () => {
     const root = treeOf(recording("intel39"));
     const wide = (47n << 16n) | (0x4n << 8n) | (3n << 34n);
@@ -152,6 +160,16 @@ describe("registers of VT-d", () => {
     expect(host.groups.find(({ id }) => id === 2)!.iommu!.apertureLast).toBe(2n ** 48n - 1n);
     expect(host.groups.filter((group) => group.iommu !== undefined)).toHaveLength(1);
   });
+});
+
+test.each([
+  ["HASup and HDSup, in one register", "120000000029d3", true],
+  ["HASup and HDSup, in the first of two", "120000000029d3:0", true],
+  ["HDSup alone", "100000000029d3:ffffffffffffffff", false],
+])("features of AMD-Vi: %s", (_what, features, tracks) => {
+  const root = treeOf(recording("amd-ivmd"));
+  write(join(root, "sys/class/iommu/ivhd0/amd-iommu/features"), `${features}\n`);
+  expect(captured(root).host.iommu.dirtyTracking ?? false).toBe(tracks);
 });
 
 describe("what is missing", () => {

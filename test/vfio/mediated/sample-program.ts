@@ -41,11 +41,16 @@ export class Sample {
   readonly #program: Program;
   readonly #scratch: number;
 
-  constructor(program: Program, group: Result, name: string = SAMPLES[0].name) {
+  constructor(program: Program, group: Result, name: string = SAMPLES[0].name, fd = program.deviceFd(group, name)) {
     this.#program = program;
-    this.fd = program.deviceFd(group, name);
+    this.fd = fd;
     if (typeof this.fd === "string") throw new Error(`no device: ${this.fd} ${program.reason}`);
     this.#scratch = program.memory(4096);
+  }
+
+  /** One that was opened through its own node. */
+  static opened(program: Program, fd: Result): Sample {
+    return new Sample(program, "no group", "", fd);
   }
 
   pread(offset: number, length: number): Uint8Array | string {

@@ -1,0 +1,191 @@
+import { fileURLToPath } from "node:url";
+import { AskedProgram } from "../lib/asked.mjs";
+import { least } from "../lib/measure.mjs";
+import { NotHere } from "../lib/programs.mjs";
+import { once } from "../lib/workload.mjs";
+
+const OURS = fileURLToPath(new URL("../inside/interval-map.mjs", import.meta.url));
+const ROUNDS = { quick: 6, long: 15 };
+const SIZES = { quick: [1000, 100_000, 1_000_000], long: [1000, 100_000, 1_000_000, 10_000_000] };
+/** How often each operation is done in a round. */
+const COUNTS = { find: 200_000, overlap: 200_000, pair: 100_000, mixed: 50_000 };
+/** GTree is slow to fill, and no target holds it against us: it takes part in one round, at sizes up to this one. */
+const GTREE_LARGEST = 1_000_000;
+const TARGET_BYTES = 64;
+const MILLION = 1_000_000;
+
+/** Times of one operation at one size, in nanoseconds for each operation, by program. */
+class Times {
+  ours = [];
+  rbtree = [];
+  gtree = [];
+
+  /** How many times as fast as the red-black tree, in each round. */
+  get rounds() {
+    return this.ours.map((time, round) => this.rbtree[round] / time);
+  }
+
+  get ratio() {
+    return least(this.rbtree) / least(this.ours);
+  }
+}
+
+/** All times: measured.get("1000000 random").find.ratio. Beside the operations there are build, clear, and bytes. */
+const measure = once(async (programs) => {
+  const measured = new Map();
+  for (const size of programs.long ? SIZES.long : SIZES.quick)
+    for (const order of ["random", "rising"])
+      measured.set(`${size} ${order}`, await measureSize(programs, size, order));
+  return measured;
+});
+
+async function measureSize(programs, size, order) {
+  const asked = {
+    ours: new AskedProgram([process.execPath, "--expose-gc", OURS]),
+    rbtree: new AskedProgram([programs.path("rbtree-map")]),
+  };
+  const gtree = size <= GTREE_LARGEST ? gtreePath(programs) : undefined;
+  if (gtree) asked.gtree = new AskedProgram([gtree]);
+  const times = Object.fromEntries(["build", ...Object.keys(COUNTS), "clear"].map((name) => [name, new Times()]));
+  try {
+    await askAll(asked, `build ${size} ${order}`, times.build, size);
+    for (let round = 0; round < (programs.long ? ROUNDS.long : ROUNDS.quick); round++) {
+      for (const [name, count] of Object.entries(COUNTS)) await askAll(asked, `${name} ${count}`, times[name], count);
+      asked.gtree?.end();
+      asked.gtree = undefined;
+    }
+    times.bytes = (await asked.ours.ask("memory"))[0] / size;
+    await askAll(asked, "clear", times.clear, size);
+    return times;
+  } finally {
+    for (const program of Object.values(asked)) program?.end();
+  }
+}
+
+function gtreePath(programs) {
+  try {
+    return programs.path("gtree-map", ["glib-2.0"]);
+  } catch (error) {
+    if (error instanceof NotHere) return undefined;
+    throw error;
+  }
+}
+
+/** Has every program do the same, one after the other, and notes the times. What they found must be the same. */
+async function askAll(asked, line, times, count) {
+  const names = Object.keys(asked).filter((name) => asked[name]);
+  // none is always the first
+  if (times.ours.length % 2 === 1) names.reverse();
+  const sums = new Set();
+  for (const name of names) {
+    const [nanoseconds, sum] = await asked[name].ask(line);
+    times[name].push(nanoseconds / count);
+    sums.add(sum);
+  }
+  if (sums.size > 1) throw new Error(`${line}: the programs found different things: ${[...sums].join(", ")}`);
+}
+
+/** Everything that was measured, as multiples of the red-black tree's speed. */
+function table(measured) {
+  const heads = ["runs", "against", "build", ...Object.keys(COUNTS), "clear"];
+  const rows = [...measured].flatMap(([key, times]) => {
+    const cells = (against) =>
+      heads.slice(2).map((name) => {
+        const other = times[name][against];
+        return other.length === 0 ? "-" : (least(other) / least(times[name].ours)).toFixed(2);
+      });
+    return [
+      [key, "tree.h", ...cells("rbtree")],
+      [key, "GTree", ...cells("gtree")],
+    ];
+  });
+  const lines = [heads, heads.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
+  return `How many times as fast as the red-black tree and as GTree:\n\n${lines.join("\n")}`;
+}
+
+const BASELINE =
+  "a red-black tree in C (`bench/c/rbtree-map.c`, <sys/tree.h>) that does the same on the same random numbers";
+
+function speed(name, key, operation, atLeast, measures, explanation, details) {
+  return {
+    name,
+    measures: `${measures}; how many times as many in the same time`,
+    baseline: BASELINE,
+    target: { atLeast },
+    explanation,
+    async run(programs) {
+      const measured = await measure(programs);
+      const { ratio, rounds } = measured.get(key)[operation];
+      return { ratio, rounds, ...(details ? { details: details(measured) } : {}) };
+    },
+  };
+}
+
+const PAIRS = "a run found at a random page and taken out, another checked for overlap and inserted";
+
+/** @type {import("../lib/workload.mjs").Workload[]} */
+export const workloads = [
+  speed(
+    "lookups among 1,000,000 runs",
+    `${MILLION} random`,
+    "find",
+    3,
+    "the first run at or behind a random page",
+    "TODO",
+    table,
+  ),
+  speed("pairs among 1,000,000 runs", `${MILLION} random`, "pair", 2, PAIRS, "TODO"),
+  speed("pairs among 100,000 runs", "100000 random", "pair", 1.5, PAIRS, "TODO"),
+  speed("lookups among 1,000 runs", "1000 random", "find", 1 / 1.5, "the first run at or behind a random page", "TODO"),
+  speed("pairs among 1,000 runs", "1000 random", "pair", 1 / 1.5, PAIRS, "TODO"),
+  speed("lookups at rising pages, 1,000,000 runs", `${MILLION} rising`, "find", 3, "page after page", "TODO"),
+  speed(
+    "pairs at rising pages, 1,000,000 runs",
+    `${MILLION} rising`,
+    "pair",
+    2,
+    "the lowest run taken out, one added behind the highest",
+    "TODO",
+  ),
+  speed("lookups at rising pages, 1,000 runs", "1000 rising", "find", 1 / 1.5, "page after page", "TODO"),
+  speed(
+    "pairs at rising pages, 1,000 runs",
+    "1000 rising",
+    "pair",
+    1 / 1.5,
+    "the lowest run taken out, one added behind the highest",
+    "TODO",
+  ),
+  {
+    name: "interval map, growth from 1,000 to 1,000,000",
+    measures: "lookup, overlap check and pair at random pages, with 1,000,000 runs",
+    baseline: "the same with 1,000 runs",
+    target: { atMost: 4 },
+    explanation: "TODO",
+    async run(programs) {
+      const measured = await measure(programs);
+      const large = measured.get(`${MILLION} random`).mixed;
+      const small = measured.get("1000 random").mixed;
+      const details = `The red-black tree's time grows ${(least(large.rbtree) / least(small.rbtree)).toFixed(1)} times.`;
+      return {
+        ratio: least(large.ours) / least(small.ours),
+        rounds: large.ours.map((time, round) => time / small.ours[round]),
+        details,
+      };
+    },
+  },
+  {
+    name: "interval map, memory for each run",
+    measures: "heap and arrays for each of 1,000,000 runs, after runs have come and gone at random pages",
+    baseline: `${TARGET_BYTES} bytes`,
+    target: { atMost: 1 },
+    explanation: "TODO",
+    async run(programs) {
+      const measured = await measure(programs);
+      const { bytes } = measured.get(`${MILLION} random`);
+      const rising = measured.get(`${MILLION} rising`).bytes;
+      const details = `${bytes.toFixed(1)} bytes for a run; ${rising.toFixed(1)} when they were made at rising pages.`;
+      return { ratio: bytes / TARGET_BYTES, rounds: [bytes / TARGET_BYTES], details };
+    },
+  },
+];

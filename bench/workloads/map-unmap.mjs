@@ -1,0 +1,45 @@
+import { inside, least } from "../lib/measure.mjs";
+
+const LIVE = 100_000;
+const BYTES_PER_OBJECT = 16;
+
+/** @type {import("../lib/workload.mjs").Workload[]} */
+export const workloads = [
+  {
+    name: "MAP_DMA and UNMAP_DMA in this process, 100,000 live",
+    measures:
+      "a page mapped and another unmapped, at random places among 100,000: file.ioctl() with structures in the program's memory, which are copied in and out, checked, and the pages pinned, charged and let go",
+    baseline: "the same places in the bare interval map: is it free, put it in, find the other, take it out",
+    target: { atMost: 2 },
+    explanation: `A mapping is 16 bytes beside the interval map, in one line of the processor's cache; its pin is a run of pages in another array. Structures
+are copied as 32-bit words, because for 32 bytes a view of the buffer costs more than the copy. An unmap that names one mapping looks it up
+once: it begins where it should when the mapping found begins there, and ends where it should when that ends there.
+
+Where the time of the calls goes (\`node --cpu-prof bench/inside/pairs.mjs 100000 200000 9\`): a third into the interval map, which is all that the
+bare pair has; a quarter into finding, holding and letting go the program's pages; an eighth into the mapping's slot; a fifth into the program's
+side, which chooses places as the bare pair does and writes structures; the rest into copies, checks and the way through container and backend.
+Each part is one wait for memory at a random place or a few dozen instructions, so that there is no one thing to take away. With the interval map
+of sorted chunks that was here before the calls took 1.9 times as long as its pair: they have become faster since, but less so than the map.`,
+    run({ long }) {
+      const { bare, ioctls } = inside("pairs", LIVE, long ? 1_000_000 : 200_000, long ? 15 : 9);
+      return { ratio: least(ioctls) / least(bare), rounds: ioctls.map((time, i) => time / bare[i]) };
+    },
+  },
+  {
+    name: "garbage of MAP_DMA and UNMAP_DMA",
+    measures: "how much V8's heap grows over a million pairs of calls among 100,000 mappings (ten million with --long)",
+    baseline: "what it would grow by if each call made one object of 16 bytes, the smallest there is",
+    target: { atMost: 0.01 },
+    explanation: `Nothing is allocated for a call: addresses travel as page numbers that are small integers to V8, 64-bit fields as two halves, structures
+are read in place. What growth there is comes from V8 itself, which compiles in the background.`,
+    run({ long }) {
+      const pairs = long ? 10_000_000 : 1_000_000;
+      const { heap, collections } = inside("garbage", LIVE, pairs);
+      return {
+        ratio: Math.max(0, heap) / (2 * pairs * BYTES_PER_OBJECT),
+        rounds: [],
+        details: `Garbage collections during ${pairs.toLocaleString("en")} pairs: ${collections}.`,
+      };
+    },
+  },
+];

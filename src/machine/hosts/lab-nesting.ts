@@ -1,0 +1,48 @@
+import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
+import type { GroupDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
+import { defaultPageSizes, lastOfAddressBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
+
+/**
+ * As `lab`, a host to try programs on: its IOMMU nests a guest's page tables on the program's, and one of its devices makes requests with
+ * PASIDs and asks for pages that are missing. What a VMM needs to try its virtual IOMMU with iommufd is here.
+ */
+export const labNesting: HostDescription = {
+  name: "lab-nesting",
+  description:
+    "Intel VT-d with nested translation, PASIDs, page requests and dirty tracking, two edu, a DMA engine, /dev/iommu",
+  kernel: "7.2",
+  api: "mainline",
+  arch: "x86_64",
+  pageSize: 4096,
+  vfioContainer: "type1",
+  iommufd: true,
+  iommu: {
+    model: "intel-vtd-sm",
+    apertureStart: 0n,
+    apertureLast: lastOfAddressBits("intel-vtd-sm", 48),
+    pageSizes: defaultPageSizes("intel-vtd-sm", 4096),
+    cacheCoherent: true,
+    interruptRemapping: true,
+    nesting: true,
+    dirtyTracking: true,
+  },
+  modules: { ...DEFAULT_MODULES, vfio: { enableUnsafeNoiommuMode: false } },
+  groups: [
+    alone(
+      1,
+      pciDevice({
+        bdf: "0000:01:00.0",
+        name: "edu with PASIDs, ATS and page requests",
+        vendor: 0x1234,
+        device: 0x11e8,
+        translation: { pasid: true, ats: true, pri: true },
+      }),
+    ),
+    alone(2, pciDevice({ bdf: "0000:02:00.0", name: "edu", vendor: 0x1234, device: 0x11e8 })),
+    alone(3, pciDevice({ bdf: "0000:03:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
+  ],
+};
+
+function alone(id: number, device: PciDeviceDescription): GroupDescription {
+  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW], devices: [device] };
+}

@@ -1,0 +1,68 @@
+/*
+ * A driver in user space for the mediated sample device (docs/sample-mdev.md) through its own node and /dev/iommu, as sample-mdev.c is one through a
+ * container. Nothing in it knows of uvfio.
+ *      cc -o iommufd-mdev iommufd-mdev.c && uvfio run -m lab -- ./iommufd-mdev UUID
+ */
+#include "iommufd-cdev.h"
+
+#include "sample-mdev.h"
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return 2;
+	char folder[256];
+	snprintf(folder, sizeof folder, "/sys/bus/mdev/devices/%s", argv[1]);
+	bind_device(folder);
+	registers = region_offset(VFIO_PCI_BAR0_REGION_INDEX);
+	buffer = region_offset(VFIO_PCI_BAR2_REGION_INDEX);
+	int event = eventfd(0, EFD_NONBLOCK);
+	struct {
+		struct vfio_irq_set head;
+		int fd;
+	} irqs = {
+		.head = { .argsz = sizeof irqs, .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			  .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1 },
+		.fd = event,
+	};
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs))
+		die("VFIO_DEVICE_SET_IRQS");
+	set(IRQ_ENABLE, IRQ_TAKEN);
+
+	uint32_t ioas = new_ioas();
+	unsigned char *memory = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map(ioas, BASE, memory, 6 * PAGE, MAP_READABLE | MAP_WRITEABLE) ||
+	    map(ioas, BASE + 6 * PAGE, memory + 6 * PAGE, PAGE, MAP_READABLE))
+		die("IOMMU_IOAS_MAP");
+	printf("pin before it is attached: %s\n", run(PIN, BASE, 1, 0));
+	printf("attach: %s\n", answer(attach(ioas)));
+	printf("pin pages 1 and 2: %s, ", run(PIN, BASE + PAGE, 2, FLAG_WRITE));
+	printf("%u held\n", reg(PINNED));
+	put(buffer, "from the device", 16);
+	printf("write what is held: %s, ", run(WRITE_PINNED, BASE + 2 * PAGE - 4, 16, 0));
+	printf("memory has \"%s\"\n", (char *)memory + 2 * PAGE - 4);
+	strcpy((char *)memory + PAGE, "from the program");
+	printf("read what is held: %s, ", run(READ_PINNED, BASE + PAGE, 17, 0));
+	char text[32] = { 0 };
+	get(buffer, text, 17);
+	printf("the device has \"%s\"\n", text);
+	printf("write page 5 without pinning: %s, ", run(WRITE, BASE + 5 * PAGE, 17, 0));
+	printf("memory has \"%s\"\n", (char *)memory + 5 * PAGE);
+	strcpy((char *)memory + 4 * PAGE, "read at once");
+	printf("read page 4 without pinning: %s, ", run(READ, BASE + 4 * PAGE, 13, 0));
+	get(buffer, text, 13);
+	printf("the device has \"%s\"\n", text);
+	printf("pin what is mapped read-only: %s\n", run(PIN, BASE + 6 * PAGE, 1, FLAG_WRITE));
+	printf("pin what is not mapped: %s\n", run(PIN, BASE + 7 * PAGE, 1, 0));
+	printf("write what is mapped read-only: %s\n", run(WRITE, BASE + 6 * PAGE, 1, 0));
+	printf("read what is not mapped: %s\n", run(READ, BASE + 7 * PAGE - 1, 2, 0));
+
+	uint64_t size = unmap(ioas, BASE, 6 * PAGE), events = 0;
+	if (read(event, &events, sizeof events) != sizeof events)
+		events = 0;
+	printf("unmapped 0x%llx bytes: %u held, %u taken, %llu interrupt\n", (unsigned long long)size, reg(PINNED),
+	       reg(TAKEN), (unsigned long long)events);
+	close(device);
+	close(iommufd);
+	return 0;
+}

@@ -1,0 +1,32 @@
+/*
+ * The registers of the mediated sample device (docs/sample-mdev.md) and how its commands are run. Who includes it has put() and get() for bytes of
+ * the device's file.
+ */
+enum { ID = 0x00, COMMAND = 0x08, STATUS = 0x0c, IOVA = 0x10, COUNT = 0x18, FLAGS = 0x1c, OFFSET = 0x20,
+       IRQ_ENABLE = 0x24, IRQ_STATUS = 0x28, PINNED = 0x2c, TAKEN = 0x30 };
+enum { PIN = 1, UNPIN, UNPIN_ALL, READ_PINNED, WRITE_PINNED, READ, WRITE };
+enum { FLAG_WRITE = 1, IRQ_DONE = 1, IRQ_TAKEN = 2 };
+
+static off_t registers, buffer;
+
+static void set(int reg, uint32_t value)
+{
+	put(registers + reg, &value, sizeof value);
+}
+
+static uint32_t reg(int at)
+{
+	uint32_t value;
+	get(registers + at, &value, sizeof value);
+	return value;
+}
+
+static const char *run(int command, uint64_t iova, uint32_t count, uint32_t flags)
+{
+	put(registers + IOVA, &iova, sizeof iova);
+	set(COUNT, count);
+	set(FLAGS, flags);
+	set(COMMAND, command);
+	uint32_t status = reg(STATUS);
+	return status ? strerror(status) : "ok";
+}
