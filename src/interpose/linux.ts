@@ -2,6 +2,7 @@
 
 // fcntl.h (O_DIRECTORY and O_DIRECT differ between x86 and arm64)
 export const O_ACCMODE = 0o3;
+export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
@@ -14,6 +15,7 @@ export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
 export const F_SETFD = 2;
+export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETLEASE = 1024;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
@@ -77,10 +79,9 @@ export const MS_REC = 16384;
 export const MS_SLAVE = 1 << 19;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
+export const CLONE_NEWUSER = 0x1000_0000;
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_CHILD_SUBREAPER = 36;
-export const PR_CAP_AMBIENT = 47;
-export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 export const LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
 export const RLIMIT_NOFILE = 7;
 export const RLIMIT_MEMLOCK = 8;
@@ -96,6 +97,16 @@ export const MAP_ANONYMOUS = 0x20;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 
+// signal.h
+/** Bytes of the kernel's sigset_t and struct sigaction. */
+export const SIGSET_SIZE = 8;
+export const SIGACTION_SIZE = 32;
+
+// socket.h
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOCK_CLOEXEC = 0o2000000;
+
 // epoll, inotify, memfd
 export const EPOLLIN = 1;
 export const EPOLLHUP = 16;
@@ -105,6 +116,7 @@ export const IN_CLOSE = 0x18;
 export const IN_Q_OVERFLOW = 0x4000;
 export const MFD_CLOEXEC = 1;
 export const MFD_NOEXEC_SEAL = 8;
+export const MFD_EXEC = 16;
 
 // kvm.h: KVM_SET_DEVICE_ATTR and the group that hands VFIO files to KVM
 export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;

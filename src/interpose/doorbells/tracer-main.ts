@@ -5,7 +5,7 @@
  */
 import fs from "node:fs";
 import { Socket } from "node:net";
-import { decodeMessage, encodeMessage } from "../launch-protocol.ts";
+import { decodeMessage, encodeMessage } from "./messages.ts";
 import type { ToTracer } from "./protocol.ts";
 import { nextChange, whenChanged } from "./ptrace.ts";
 import { Tracer } from "./tracer.ts";
@@ -13,6 +13,9 @@ import { Tracer } from "./tracer.ts";
 const SOCKET = 3;
 /** How long threads that do not stop are waited for at the end, in milliseconds. */
 const LAST_STOPS_MS = 1000;
+
+// Nothing of where the program was started is held.
+process.chdir("/");
 
 let waiting = false;
 let ending = false;
