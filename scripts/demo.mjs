@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const uvfio = join(root, "dist/cli/main.js");
+const uvfio = join(root, "dist/command/main.js");
 const device = "0000:00:1b.0";
 
 function run(...program) {

@@ -1,33 +1,72 @@
-// Joins the modules of the command into few files: node takes longer to find and read two hundred small modules than to compile
-// them, and a program waits for it. Runs behind tsc and puts the joined modules in the place of their entries in dist/, so that nothing
-// needs to know: without this step all works as well, only slower. The library's modules stay as they are.
-import { readdirSync, rmSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+// Joins the modules of the command into few files and compiles them beforehand: node takes longer to find, read and compile two hundred
+// small modules than to do all the rest, and a program waits for it. Runs behind tsc and makes dist/command of dist/cli, which works as well, only
+// slower. The library's modules stay as they are.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
+const cli = join(dist, "cli");
+/** Modules for require(): the loader of import takes a fifth of node's own start, and cannot take compiled code. */
+const FORMAT = "cjs";
+/** Has no such module; the others come from their packages. */
+const JOINED_PACKAGES = ["@bomb.sh/tab"];
 
-/** One for each process or thread that has modules of its own. */
-const ENTRIES = ["cli/main.js", "cli/run-worker.js", "interpose/launcher.js"];
+const joined = join(dist, "command");
+rmSync(joined, { recursive: true, force: true });
+const bundle = await rolldown({
+  input: join(cli, "main.js"),
+  platform: "node",
+  plugins: [ownPlace()],
+  logLevel: "warn",
+});
+const { output } = await bundle.generate({
+  format: FORMAT,
+  entryFileNames: "main.js",
+  chunkFileNames: "[hash].js",
+  comments: false,
+});
+const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+// What the entry needs at once is one file, and what is loaded on demand a file each.
+const always = new Set();
+need("main.js");
+mkdirSync(joined);
+const together = [...always].map((name) => `${JSON.stringify(name)}: ${wrapped(name)}`);
+writeFileSync(join(joined, "command.js"), `({\n${together.join(",\n")}\n})\n`);
+for (const name of chunks.keys()) if (!always.has(name)) writeFileSync(join(joined, name), `(${wrapped(name)})\n`);
+writeFileSync(join(joined, "package.json"), '{ "type": "commonjs" }\n');
+copyFileSync(fileURLToPath(new URL("joined-main.cjs", import.meta.url)), join(joined, "main.js"));
+// The first run makes the compiled code of what it needed. Where no program can be run, it is the code up to there.
+spawnSync(process.execPath, [join(joined, "main.js"), "run", "--", "true"], {
+  env: { ...process.env, UVFIO_COMPILE: "1" },
+  stdio: "ignore",
+});
 
-for (const folder of new Set(ENTRIES.map(dirname))) {
-  const path = join(dist, folder);
-  for (const name of readdirSync(path)) if (name.startsWith("joined-")) rmSync(join(path, name));
+function need(name) {
+  if (always.has(name)) return;
+  always.add(name);
+  for (const other of chunks.get(name).imports) if (chunks.has(other)) need(other);
 }
-for (const entry of ENTRIES) {
-  const input = join(dist, entry);
-  const bundle = await rolldown({ input, platform: "node", plugins: [ownPlace(dirname(input))], logLevel: "warn" });
-  // What is loaded on demand becomes files of its own beside the entry.
-  await bundle.write({ dir: dirname(input), chunkFileNames: "joined-[hash].js", comments: false });
+
+/** As node wraps a module; scripts/joined-main.cjs calls it. */
+function wrapped(name) {
+  return `function (exports, require, module, __filename, __dirname) {${chunks.get(name).code}\n}`;
 }
 
-/** Packages stay imports. A module that asks where it lies is told where it did lie. */
-function ownPlace(folder) {
+/** Packages stay packages. A module that asks where it lies is told where it did lie. */
+function ownPlace() {
   return {
     name: "own-place",
-    resolveId: (id, importer) => (importer === undefined || /^[./]/.test(id) ? null : { id, external: true }),
-    transform: (code, id) => code.replaceAll("import.meta.url", ownUrl(relative(folder, resolve(id)))),
+    resolveId: (id, importer) =>
+      importer === undefined || /^[./]/.test(id) || JOINED_PACKAGES.some((name) => id.startsWith(name))
+        ? null
+        : { id, external: true },
+    transform: (code, id) =>
+      id.startsWith(dist)
+        ? code.replace(/^#!.*/, "").replaceAll("import.meta.url", ownUrl(relative(joined, resolve(id))))
+        : null,
   };
 }
 

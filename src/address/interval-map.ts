@@ -167,9 +167,23 @@ export class IntervalMap {
     }
     const keys = index.keys;
     let place = (index.nodes[root]! & MAX_NODE) * INNER;
-    place += (+(keys[place + 16]! <= page) + +(keys[place + 32]! <= page) + +(keys[place + 48]! <= page)) << 4;
-    place += (+(keys[place + 4]! <= page) + +(keys[place + 8]! <= page) + +(keys[place + 12]! <= page)) << 2;
-    place += +(keys[place + 1]! <= page) + +(keys[place + 2]! <= page) + +(keys[place + 3]! <= page);
+    const eights =
+      +(keys[place + 8]! <= page) +
+      +(keys[place + 16]! <= page) +
+      +(keys[place + 24]! <= page) +
+      +(keys[place + 32]! <= page) +
+      +(keys[place + 40]! <= page) +
+      +(keys[place + 48]! <= page) +
+      +(keys[place + 56]! <= page);
+    place += eights << 3;
+    place +=
+      +(keys[place + 1]! <= page) +
+      +(keys[place + 2]! <= page) +
+      +(keys[place + 3]! <= page) +
+      +(keys[place + 4]! <= page) +
+      +(keys[place + 5]! <= page) +
+      +(keys[place + 6]! <= page) +
+      +(keys[place + 7]! <= page);
     index.root = root;
     index.place = place;
     const leaf = index.leaves[place]!;

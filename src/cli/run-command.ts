@@ -1,6 +1,6 @@
+import { inheritedDescriptors, runProgram } from "../interpose/index.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
-import { takePreparation } from "./prepare-run.ts";
-import type { RunWorkerData } from "./run-worker.ts";
+import { buildHost, type HostOrder } from "./run-host.ts";
 
 export interface RunOptions extends HostOverrides {
   readonly machine?: string;
@@ -13,14 +13,17 @@ export interface RunOptions extends HostOverrides {
   readonly sanitizeError?: boolean;
 }
 
-/** `uvfio run`: the program's own exit status. The host lives in a Worker that serves the program's calls. */
+// Before anything of ours is opened: what is open now is the program's.
+const descriptors = inheritedDescriptors();
+
+/** `uvfio run`: the program's own exit status. */
 export async function runCommand(argv: readonly string[], options: RunOptions): Promise<number> {
   const { machine, quiet = false, json = false, ...rest } = options;
   const description = await loadHost(machine, rest);
-  const data: RunWorkerData = { description, quiet, json, inspection: undefined };
-  const start = (workerData: RunWorkerData) => takePreparation().run({ argv, workerData });
+  const order: HostOrder = { description, quiet, json, inspection: undefined };
+  const start = async (order: HostOrder) => runProgram(await buildHost(order), { argv, descriptors });
   const { trace, fault, faultEach, sanitize, sanitizeError } = options;
-  if (trace === undefined && !fault && faultEach === undefined && !sanitize && !sanitizeError) return start(data);
+  if (trace === undefined && !fault && faultEach === undefined && !sanitize && !sanitizeError) return start(order);
   const { runInspected } = await import("./run-inspection.ts");
-  return runInspected(argv, options, data, start);
+  return runInspected(argv, options, order, start);
 }

@@ -6,13 +6,12 @@ import { Sanitizer } from "../inspect/sanitize/sanitizer.ts";
 import { Recorder } from "../inspect/trace/recorder.ts";
 import { watchKernel } from "../inspect/watch/watch-kernel.ts";
 import { joinModelWatches } from "../inspect/watch/watcher.ts";
-import type { Observer } from "../interpose/observer.ts";
-import type { Served } from "../interpose/serve-program.ts";
+import type { Observer, Served } from "../interpose/index.ts";
 import { Host } from "../iommufd/host.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { errnoName } from "../uapi/errno.ts";
 
-/** How the program is looked at while it runs; data for the Worker. */
+/** How the program is looked at while it runs. */
 export interface Inspection {
   /** A trace goes to this descriptor, with this as its first line. */
   readonly trace: { readonly fd: number; readonly head: Operation } | undefined;
@@ -21,12 +20,15 @@ export interface Inspection {
   readonly sanitize: boolean;
   /** One of many runs (--fault-each): the last of `faults` is this run's, and may have nothing left to fail. */
   readonly each?: boolean;
-  /** Numbers for the main thread, at the indexes of COUNTERS. */
-  readonly counters: SharedArrayBuffer;
+  /** Filled at the end of the run. */
+  readonly counters: Counters;
 }
 
-/** What the Worker reports in `counters`. */
-export const COUNTERS = { eachInjected: 0, leakedMappings: 1, findings: 2, length: 3 } as const;
+export interface Counters {
+  eachInjected: number;
+  leakedMappings: number;
+  findings: number;
+}
 
 /** Lines of a trace are written in pieces of this size. */
 const WRITE_BYTES = 64 * 1024;
@@ -39,7 +41,6 @@ export function inspectedHost(
   observer: Observer,
   ended: () => void,
 ): Served {
-  const counts = new Int32Array(counters);
   const file = trace && new LineFile(trace.fd);
   const encoding = description.arch === "ppc64le" ? "powerpc" : "plain";
   const recorder =
@@ -84,11 +85,11 @@ export function inspectedHost(
       recorder?.end();
       file?.end();
       for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
-        if (each && index === faults.length - 1) counts[COUNTERS.eachInjected] = injected;
+        if (each && index === faults.length - 1) counters.eachInjected = injected;
         else if (injected === 0) say(`--fault ${spec.text} failed nothing: ${matched} calls or accesses matched it`);
       }
-      counts[COUNTERS.leakedMappings] = sanitizer?.leakedMappings ?? 0;
-      counts[COUNTERS.findings] = sanitize ? (sanitizer?.findings ?? 0) : 0;
+      counters.leakedMappings = sanitizer?.leakedMappings ?? 0;
+      counters.findings = sanitize ? (sanitizer?.findings ?? 0) : 0;
       ended();
     },
   };

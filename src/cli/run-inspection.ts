@@ -6,16 +6,16 @@ import { allDevices } from "../machine/find-device.ts";
 import { UsageError } from "./errors.ts";
 import { Progress } from "./progress.ts";
 import type { RunOptions } from "./run-command.ts";
-import { COUNTERS, type Inspection } from "./run-inspected.ts";
-import type { RunWorkerData } from "./run-worker.ts";
+import type { HostOrder } from "./run-host.ts";
+import type { Counters, Inspection } from "./run-inspected.ts";
 
-type Start = (data: RunWorkerData) => Promise<number>;
+type Start = (data: HostOrder) => Promise<number>;
 
 /** `uvfio run` with --trace, --fault, --fault-each or --sanitize. */
 export async function runInspected(
   argv: readonly string[],
   options: RunOptions,
-  data: RunWorkerData,
+  data: HostOrder,
   start: Start,
 ): Promise<number> {
   const { description } = data;
@@ -30,23 +30,26 @@ export async function runInspected(
       );
     return faultEach(options, data, faults, sanitize, start);
   }
-  const counters = new SharedArrayBuffer(4 * COUNTERS.length);
+  const counters = noCounts();
   const trace = options.trace === undefined ? undefined : openTrace(options.trace, argv, options, description);
   const inspection: Inspection = { trace, faults, sanitize, counters };
   try {
     const status = await start({ ...data, inspection });
-    const found = new Int32Array(counters)[COUNTERS.findings]!;
-    return options.sanitizeError && found > 0 ? 1 : status;
+    return options.sanitizeError && counters.findings > 0 ? 1 : status;
   } finally {
     if (trace) closeSync(trace.fd);
   }
+}
+
+function noCounts(): Counters {
+  return { eachInjected: 0, leakedMappings: 0, findings: 0 };
 }
 
 function openTrace(
   file: string,
   argv: readonly string[],
   { machine = "intel", api }: RunOptions,
-  { name, kernel }: RunWorkerData["description"],
+  { name, kernel }: HostOrder["description"],
 ): Inspection["trace"] {
   const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api !== undefined && { api }), argv };
   try {
@@ -71,7 +74,7 @@ interface FaultRun {
 /** Fails the 1st, 2nd, 3rd... call of a kind, a run each, until the program makes no more of them. 1 when a run was killed or left more mapped than the run without a fault. */
 async function faultEach(
   options: RunOptions,
-  data: RunWorkerData,
+  data: HostOrder,
   faults: readonly string[],
   sanitize: boolean,
   start: Start,
@@ -85,17 +88,16 @@ async function faultEach(
   const runs: FaultRun[] = [];
   const progress = new Progress(RUNS_MAX, "fault");
   for (let fault = 1; fault <= RUNS_MAX; fault++) {
-    const counters = new SharedArrayBuffer(4 * COUNTERS.length);
-    const counts = new Int32Array(counters);
+    const counters = noCounts();
     const spec = `${name}#${fault}=${errno}`;
     const inspection: Inspection = { trace: undefined, faults: [...faults, spec], sanitize, counters, each: true };
     const status = await start({ ...data, inspection });
-    const injected = counts[COUNTERS.eachInjected]! > 0;
+    const injected = counters.eachInjected > 0;
     const run: FaultRun = {
       fault: injected ? fault : undefined,
       status,
-      leakedMappings: counts[COUNTERS.leakedMappings]!,
-      findings: counts[COUNTERS.findings]!,
+      leakedMappings: counters.leakedMappings,
+      findings: counters.findings,
     };
     runs.push(run);
     progress.step(spec);

@@ -3,14 +3,13 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import { type Word, wordAdd, wordFromHalves } from "../kernel/word.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import type { InjectedFile } from "./injected-files.ts";
-import { O_RDWR, RWF_HIPRI, SEEK_MAX } from "./linux.ts";
+import { O_RDWR, O_WRONLY, RWF_HIPRI, SEEK_MAX } from "./linux.ts";
 import type { TrappedCall } from "./syscall-table.ts";
 
 /** No call moves more (MAX_RW_COUNT: INT_MAX without its last page). */
 const MAX_RW_COUNT = 0x7fff_f000;
 /** UIO_MAXIOV */
 const MAX_VECTORS = 1024;
-const O_WRONLY = 1;
 const MINUS_ONE = 0xffff_ffff_ffff_ffffn;
 
 /** read, write, pread64, pwrite64 on our files. */

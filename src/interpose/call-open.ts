@@ -3,12 +3,10 @@ import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { belongsInWindow } from "./descriptor-window.ts";
 import { close } from "./libc.ts";
-import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH } from "./linux.ts";
+import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_RDONLY, O_WRONLY } from "./linux.ts";
 import { copyFromThread, stringFromThread } from "./user-copy.ts";
 
 const PATH_MAX = 4096;
-const O_RDONLY = 0;
-const O_WRONLY = 1;
 const flagsOfHow = new Uint8Array(8);
 
 /** open, openat, openat2: the nodes are ours, everything else is the kernel's. */

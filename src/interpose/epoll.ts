@@ -1,6 +1,6 @@
 import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, syscall } from "./libc.ts";
+import { close, syscall, syscallAside } from "./libc.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, O_CLOEXEC } from "./linux.ts";
 
 const MAX_EVENTS = 32;
@@ -12,24 +12,37 @@ const DATA = process.arch === "x64" ? 4 : 8;
 export class Epoll {
   readonly #fd = syscall(HOST_CALLS.epoll_create1, O_CLOEXEC);
   readonly #events = new Arena(MAX_EVENTS * EVENT_SIZE);
+  /** struct epoll_event of its own: the other ones may be waited for. */
+  readonly #change = new Arena(16);
   /** struct timespec. */
   readonly #timeout = new Arena(16);
 
   add(fd: number): void {
-    this.#events.setU32(0, EPOLLIN);
-    this.#events.setU64(DATA, fd);
-    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_ADD, fd, this.#events.address);
+    this.#change.setU32(0, EPOLLIN);
+    this.#change.setU64(DATA, fd);
+    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_ADD, fd, this.#change.address);
   }
 
   remove(fd: number): void {
-    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_DEL, fd, this.#events.address);
+    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_DEL, fd, this.#change.address);
   }
 
-  /** @param timeout microseconds below a second; -1 waits for ever. Returns how many are ready; less than 1 when none is. */
+  /** @param timeout microseconds; -1 waits for ever. Returns how many are ready; less than 1 when none is. */
   wait(timeout: number): number {
-    this.#timeout.setU64(8, Math.max(timeout, 0) * 1000);
-    const address = timeout < 0 ? 0 : this.#timeout.address;
-    return syscall(HOST_CALLS.epoll_pwait2, this.#fd, this.#events.address, MAX_EVENTS, address);
+    return syscall(HOST_CALLS.epoll_pwait2, this.#fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
+  }
+
+  /** Waits aside, while this thread's event loop goes on. */
+  waitAside(timeout: number): Promise<number> {
+    return syscallAside(HOST_CALLS.epoll_pwait2, this.#fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
+  }
+
+  /** Address of a timeout, 0 for none. */
+  #timespec(timeout: number): number {
+    if (timeout < 0) return 0;
+    this.#timeout.setU64(0, Math.trunc(timeout / 1_000_000));
+    this.#timeout.setU64(8, (timeout % 1_000_000) * 1000);
+    return this.#timeout.address;
   }
 
   /** The descriptor of the n-th that is ready, until the next wait, add or remove. */

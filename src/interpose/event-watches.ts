@@ -19,7 +19,7 @@ export class EventWatches {
   /** The process ids of the programs that are served. */
   readonly programs: () => Iterable<number>;
 
-  /** @param epoll where the serving thread waits */
+  /** @param epoll where the server waits */
   constructor(epoll: Epoll, programs: () => Iterable<number>) {
     this.#epoll = epoll;
     this.programs = programs;

@@ -3,6 +3,7 @@
 // fcntl.h (O_DIRECTORY and O_DIRECT differ between x86 and arm64)
 export const O_ACCMODE = 0o3;
 export const O_RDONLY = 0;
+export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
@@ -17,6 +18,7 @@ export const AT_EMPTY_PATH = 0x1000;
 export const F_SETFD = 2;
 export const F_SETSIG = 10;
 export const F_GETSIG = 11;
+export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETLEASE = 1024;
 export const F_ADD_SEALS = 1033;
 export const F_SEAL_SEAL = 1;
@@ -88,10 +90,11 @@ export const MS_REC = 16384;
 export const MS_SLAVE = 1 << 19;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
+export const CLONE_NEWUSER = 0x1000_0000;
 export const PR_SET_PDEATHSIG = 1;
+/** Yama's; the letters of its name. */
+export const PR_SET_PTRACER = 0x5961_6d61;
 export const PR_SET_CHILD_SUBREAPER = 36;
-export const PR_CAP_AMBIENT = 47;
-export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 export const LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
 export const RLIMIT_NOFILE = 7;
 export const RLIMIT_MEMLOCK = 8;
@@ -115,6 +118,15 @@ export const PROT_WRITE = 2;
 
 // poll.h
 export const POLLERR = 8;
+// signal.h
+/** Bytes of the kernel's sigset_t and struct sigaction. */
+export const SIGSET_SIZE = 8;
+export const SIGACTION_SIZE = 32;
+
+// socket.h
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOCK_CLOEXEC = 0o2000000;
 
 // epoll, inotify, memfd
 export const EPOLLIN = 1;
@@ -126,6 +138,7 @@ export const IN_Q_OVERFLOW = 0x4000;
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
 export const MFD_NOEXEC_SEAL = 8;
+export const MFD_EXEC = 16;
 
 // kvm.h: KVM_SET_DEVICE_ATTR and the group that hands VFIO files to KVM
 export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;

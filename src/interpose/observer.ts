@@ -33,7 +33,7 @@ export interface FinishedCall {
   readonly microseconds: number;
 }
 
-/** Hears what happens while a program is served. It runs in the serving thread and the program waits: be quick, and write with fs.writeSync, because the thread's event loop stands still. */
+/** Hears what happens while a program is served. The program waits meanwhile: be quick, and write with fs.writeSync, because the event loop stands still. */
 export interface Observer {
   /** Every call that the model answered or refused. */
   finished?(call: FinishedCall): void;

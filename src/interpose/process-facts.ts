@@ -1,21 +1,28 @@
 import fs from "node:fs";
 
+/** struct rlimit; Infinity for none. */
+export interface Limit {
+  readonly soft: number;
+  readonly hard: number;
+}
+
 /**
- * The soft limit of open files that uvfio was started with. node has raised its own to the hard limit before any
+ * The limit of open files that uvfio was started with. node has raised the soft one to the hard one before any
  * JavaScript ran, so the parent's is taken: limits are inherited, and few programs change them between fork and exec.
- * @returns the number of files, or null when the parent says nothing useful
+ * @returns numbers of files, or null when the parent says nothing useful
  */
-export function inheritedOpenFiles(): number | null {
+export function inheritedOpenFiles(): Limit | null {
   const mine = openFiles("self");
   const parents = openFiles(String(process.ppid));
   if (mine === undefined || parents === undefined) return null;
-  return parents.soft < mine.soft ? parents.soft : null;
+  return parents.soft < mine.soft ? { soft: parents.soft, hard: mine.hard } : null;
 }
 
-function openFiles(pid: string): { soft: number; hard: number } | undefined {
+function openFiles(pid: string): Limit | undefined {
+  const count = (text: string) => (text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text));
   try {
     const line = /^Max open files\s+(\S+)\s+(\S+)/m.exec(fs.readFileSync(`/proc/${pid}/limits`, "utf8"));
-    return line ? { soft: Number(line[1]), hard: Number(line[2]) } : undefined;
+    return line ? { soft: count(line[1]!), hard: count(line[2]!) } : undefined;
   } catch {
     return undefined;
   }

@@ -1,17 +1,20 @@
+import type { FileTree } from "../kernel/file-tree.ts";
+import type { HostKernel } from "../kernel/host-kernel.ts";
+import { Epoll } from "./epoll.ts";
 import { InterposerError } from "./interposer-error.ts";
-import { isOldUnshare, Launch } from "./launch.ts";
-import type { LaunchOrders } from "./launch-protocol.ts";
-import { inForeground, inheritedOpenFiles, mayMount, ownEnvironment } from "./process-facts.ts";
-import { type HostMessage, ServingThread } from "./serving-thread.ts";
+import { findProgram } from "./launch/find-program.ts";
+import { Launch } from "./launch/launch.ts";
+import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
+import type { Observer } from "./observer.ts";
+import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
+import { Server } from "./server.ts";
 
-/** What can begin before it is known which program runs. */
-export interface PrepareOptions {
-  /** A module that calls serveProgram(). */
-  readonly workerUrl: URL;
-  /** Descriptors above 2 that the program inherits: see inheritedDescriptors(). */
-  readonly descriptors?: readonly number[];
-  /** Use a user namespace even though this process may mount. */
-  readonly userNamespace?: boolean;
+/** What a program is run against. */
+export interface Served {
+  readonly kernel: HostKernel & { readonly tree: FileTree };
+  readonly observer?: Observer;
+  /** Called when the last task is gone, before runProgram() returns. */
+  readonly ended?: () => void;
 }
 
 export interface RunOptions {
@@ -21,109 +24,103 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Left out, this process' own. */
   readonly cwd?: string;
-  /** What serveProgram()'s callback gets; structured-cloned. */
-  readonly workerData?: unknown;
+  /** Descriptors above 2 that the program inherits: see inheritedDescriptors(). */
+  readonly descriptors?: readonly number[];
   /** Answer fstat() and its kin for our descriptors. On by default. */
   readonly trapFstat?: boolean;
+  /** Use a user namespace even though this process may mount. */
+  readonly userNamespace?: boolean;
 }
 
 /** Sent to uvfio, these go on to the program. Ctrl-C and Ctrl-\ of a terminal reach it without us. */
 const FORWARDED = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const;
-/** How long a program that has lost its host may take to end by itself. */
-const PATIENCE_MS = 2000;
 const FROM_TERMINAL = ["SIGINT", "SIGQUIT"] as const;
+/** How long a program that has lost its host may take to end by itself. */
+const PATIENCE_US = 2_000_000;
 
-/** A launcher and a serving thread, both booting: what the start of a program waits for longest. */
-export class Preparation {
-  readonly #descriptors: readonly number[];
-  readonly #userNamespace: boolean;
-  readonly #server: ServingThread;
-  #launch: Launch;
-  #ended = false;
-  #signalled = false;
-
-  constructor({ workerUrl, descriptors = [], userNamespace = !mayMount() }: PrepareOptions) {
-    this.#descriptors = descriptors;
-    this.#userNamespace = userNamespace;
-    this.#server = new ServingThread(workerUrl);
-    this.#launch = new Launch({ userNamespace, descriptors });
+/**
+ * Runs a program against a host. Resolves with the program's exit status (128 + n when signal n ended it) when the last process that the
+ * program left behind is gone too, or when a signal arrives after the program itself has ended. InterposerError when it could not be started.
+ *
+ * Calls are served by this thread; its event loop runs when there is none to serve.
+ */
+export async function runProgram({ kernel, observer, ended }: Served, options: RunOptions): Promise<number> {
+  const { argv, env, cwd = null, descriptors = [], trapFstat = true, userNamespace = !mayMount() } = options;
+  checkArguments(options);
+  const words = argv.map((text) => Buffer.from(text as string));
+  const variables = environment(env);
+  const program = locate(words[0]!, variables, cwd ?? process.cwd());
+  adoptOrphans();
+  const launch = new Launch(descriptors);
+  const signals = new Signals(launch);
+  try {
+    const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
+    const listener = takeListener(launch.pid, number);
+    const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer });
+    signals.server = server;
+    server.watch(launch.control, () => launch.hear());
+    server.watch(launch.pidfd, () => {
+      launch.wait();
+      signals.programEnded = true;
+      return true;
+    });
+    launch.become(program, words, variables);
+    await server.serve();
+    ended?.();
+    return launch.wait();
+  } catch (error) {
+    const status = await terminate(launch);
+    // A signal may also have ended a launcher that was not the program yet.
+    if (signals.seen && status > 128) return status;
+    throw error;
+  } finally {
+    signals.release();
+    launch.close();
   }
+}
 
-  /**
-   * Runs a program against the host that the serving thread builds; once. Resolves with the program's exit status (128 + n
-   * when signal n ended it) when the last process that the program left behind is gone too, or when a signal arrives after
-   * the program itself has ended. InterposerError when it could not be started.
-   */
-  async run(options: RunOptions): Promise<number> {
-    const server = this.#server;
+/** What signals to this process do while a program runs. */
+class Signals {
+  server: Server | undefined;
+  programEnded = false;
+  seen = false;
+  readonly #launch: Launch;
+
+  constructor(launch: Launch) {
+    this.#launch = launch;
     for (const signal of FORWARDED) process.on(signal, this.#pass);
     for (const signal of FROM_TERMINAL) process.on(signal, this.#passUnlessTerminal);
-    try {
-      checkArguments(options);
-      server.build(options.workerData);
-      const listener = await this.#orderLaunch(launchOrders(options, await server.host, this.#userNamespace));
-      await server.serve({ pid: this.#launch.pid, listener, userNamespace: this.#userNamespace });
-      await this.#launch.go();
-      // A thread that fails interrupts the wait for the program.
-      await Promise.race([this.#launch.exited, server.ended]);
-      const status = await this.#launch.exited;
-      this.#ended = true;
-      await server.ended;
-      return status;
-    } catch (error) {
-      server.stop();
-      const status = await terminate(this.#launch);
-      // A signal may also have ended a launcher that was not the program yet.
-      if (this.#signalled && status > 128) return status;
-      throw error;
-    } finally {
-      await server.close();
-      for (const signal of FORWARDED) process.off(signal, this.#pass);
-      for (const signal of FROM_TERMINAL) process.off(signal, this.#passUnlessTerminal);
-    }
+    // A thread that waits inside a system call would hold up the end of the process.
+    process.on("exit", this.#stop);
   }
 
-  /** There is nothing to run after all. */
-  async cancel(): Promise<void> {
-    this.#launch.signal("SIGKILL");
-    await this.#server.close();
-    await this.#launch.exited;
-  }
-
-  async #orderLaunch(orders: LaunchOrders): Promise<number> {
-    try {
-      return await this.#launch.prepare(orders);
-    } catch (error) {
-      if (!isOldUnshare(error)) throw error;
-      this.#launch = new Launch({ userNamespace: true, descriptors: this.#descriptors, mapToRoot: true });
-      return this.#launch.prepare(orders);
-    }
-  }
+  readonly #stop = () => this.server?.stop();
 
   readonly #pass = (signal: NodeJS.Signals) => {
-    this.#signalled = true;
-    if (this.#ended || !this.#launch.signal(signal)) this.#server.stop();
+    this.seen = true;
+    if (this.programEnded || !this.#launch.signal(signal)) this.#stop();
   };
 
   readonly #passUnlessTerminal = (signal: NodeJS.Signals) => {
-    this.#signalled = true;
-    if (this.#ended) this.#server.stop();
+    this.seen = true;
+    if (this.programEnded) this.#stop();
     else if (!inForeground()) this.#pass(signal);
   };
-}
 
-/** Prepares and runs in one. */
-export function runProgram(options: PrepareOptions & RunOptions): Promise<number> {
-  return new Preparation(options).run(options);
+  release(): void {
+    for (const signal of FORWARDED) process.off(signal, this.#pass);
+    for (const signal of FROM_TERMINAL) process.off(signal, this.#passUnlessTerminal);
+    process.off("exit", this.#stop);
+  }
 }
 
 /** Ends a program that is not served any more. */
 async function terminate(launch: Launch): Promise<number> {
-  launch.signal("SIGTERM");
-  const patience = setTimeout(() => launch.signal("SIGKILL"), PATIENCE_MS);
-  const status = await launch.exited;
-  clearTimeout(patience);
-  return status;
+  const epoll = new Epoll();
+  epoll.add(launch.pidfd);
+  if (launch.signal("SIGTERM") && (await epoll.waitAside(PATIENCE_US)) < 1) launch.signal("SIGKILL");
+  epoll.close();
+  return launch.wait();
 }
 
 function checkArguments({ argv, env }: RunOptions): void {
@@ -137,23 +134,15 @@ function checkArguments({ argv, env }: RunOptions): void {
   }
 }
 
-function launchOrders(
-  { argv, env, cwd, trapFstat = true }: RunOptions,
-  host: HostMessage,
-  userNamespace: boolean,
-): LaunchOrders {
-  const base64 = (text: string | Uint8Array) => Buffer.from(text as string).toString("base64");
-  const variables = env
-    ? Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]))
-    : ownEnvironment();
-  return {
-    tree: host.tree,
-    nodes: host.nodes,
-    argv: argv.map(base64),
-    env: variables.map(base64),
-    cwd: cwd ?? null,
-    trapFstat,
-    openFiles: inheritedOpenFiles(),
-    userNamespace,
-  };
+function environment(env: RunOptions["env"]): Buffer[] {
+  if (env === undefined) return ownEnvironment();
+  return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [Buffer.from(`${name}=${value}`)]));
+}
+
+/** From the filter on, an open of the launcher's would wait for a supervisor that waits for it: the program is found before. */
+function locate(name: Buffer, env: readonly Buffer[], directory: string): string | Buffer {
+  const path = env.find((entry) => entry.toString("latin1", 0, 5) === "PATH=")?.toString("utf8", 5);
+  const found = findProgram(name.toString("utf8"), path, directory);
+  // A path whose name is not UTF-8 is only known as given.
+  return name.includes("/") ? name : found;
 }

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { releaseNumber } from "../kernel/releases.ts";
 import { API_PROFILES, type ApiProfile, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
@@ -26,7 +26,7 @@ export async function loadHost(
 async function readHostFile(path: string): Promise<HostDescription> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = readFileSync(path, "utf8");
   } catch (error) {
     throw notReadable(path, error as NodeJS.ErrnoException);
   }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-export const UVFIO = join(ROOT, "dist/cli/main.js");
+export const UVFIO = join(ROOT, "dist/command/main.js");
 
 export interface Finished {
   readonly status: number | null;

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import type { TinyHostOptions } from "./tiny-host.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -14,13 +15,13 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** What the tests give tiny-main: runProgram()'s options, and what its worker is told. */
+/** What the tests give tiny-main: runProgram()'s options, and the host's. */
 export interface TinyOptions {
   readonly env?: Record<string, string>;
   readonly cwd?: string;
   readonly trapFstat?: boolean;
   readonly userNamespace?: boolean;
-  readonly worker?: { log?: string; broken?: string; fragile?: boolean };
+  readonly host?: TinyHostOptions;
 }
 
 /** The compiled interposer with the tiny host, in a directory of its own, readable for everybody. */

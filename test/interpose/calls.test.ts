@@ -124,7 +124,7 @@ describe("open", () => {
 
   test("an internal error of the model is EIO and one line for the observer", async () => {
     const log = build.path("crash.log");
-    const { stdout } = await build.run({ worker: { log } }, client, "request", "0x3ba8");
+    const { stdout } = await build.run({ host: { log } }, client, "request", "0x3ba8");
     expect(stdout).toBe("-5\n");
     const lines = fs
       .readFileSync(log, "utf8")
@@ -138,7 +138,7 @@ describe("open", () => {
 describe("observer", () => {
   test("hears each call with its file, request, result and reason", async () => {
     const log = build.path("observer.log");
-    await build.run({ worker: { log } }, client, "basic");
+    await build.run({ host: { log } }, client, "basic");
     const calls = fs
       .readFileSync(log, "utf8")
       .trimEnd()
@@ -170,7 +170,7 @@ describe("observer", () => {
 
 test("an observer that fails does not end the program's host", async () => {
   const log = build.path("observer-broke.log");
-  const { status, stdout } = await build.run({ worker: { log } }, client, "basic");
+  const { status, stdout } = await build.run({ host: { log } }, client, "basic");
   expect([status, stdout.trimEnd().split("\n")]).toEqual([0, BASIC]);
   expect(fs.readFileSync(log, "utf8")).toContain("internal error in the observer: Error: the observer broke");
 });

@@ -83,11 +83,6 @@ describe("bad input", () => {
     expect([status, stderr]).toEqual([2, expect.stringContaining("bad-input: cannot enter /nonexistent")]);
   });
 
-  test("a host that cannot be built", async () => {
-    const { status, stderr } = await build.run({ worker: { broken: "hosts.yaml:3: no such device" } }, "true");
-    expect([status, stderr]).toEqual([2, "tiny-main: other: hosts.yaml:3: no such device\n"]);
-  });
-
   test("uvfio under uvfio", async () => {
     const { status, stderr } = await build.run({}, ...build.command({}, "true"));
     expect([status, stderr]).toEqual([

@@ -107,10 +107,10 @@ describe("the end", () => {
     await expect.poll(() => isAlive(program!), { timeout: 5000 }).toBe(false);
   });
 
-  test("when the serving thread dies, the program's calls answer ENOSYS and uvfio fails", async () => {
-    const worker = { log: build.path("fragile.log"), fragile: true };
-    const { status, stdout, stderr } = await build.run({ worker }, client, "request", "0x3ba8");
-    expect([status, stderr]).toEqual([2, "tiny-main: other: the serving thread broke\n"]);
+  test("when the host breaks, the program's calls answer ENOSYS and uvfio fails", async () => {
+    const host = { log: build.path("fragile.log"), fragile: true };
+    const { status, stdout, stderr } = await build.run({ host }, client, "request", "0x3ba8");
+    expect([status, stderr]).toEqual([2, "tiny-main: other: the host broke\n"]);
     expect(stdout).toBe("-38\n");
   });
 

@@ -2,9 +2,9 @@ import { Arena } from "../arena.ts";
 import { Epoll } from "../epoll.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import type { InjectedFile } from "../injected-files.ts";
-import { decodeMessage, encodeMessage } from "../launch-protocol.ts";
 import { close, syscall } from "../libc.ts";
 import { readProc } from "../proc-file.ts";
+import { decodeMessage, encodeMessage } from "./messages.ts";
 import type { ToServer, ToTracer } from "./protocol.ts";
 import { startTracer } from "./tracer-process.ts";
 

@@ -1,7 +1,7 @@
 import type { Doorbell } from "../../kernel/file-description.ts";
 
 /**
- * What the serving thread and the tracer say to each other over one socket, framed as in launch-protocol.ts. Either side may speak at
+ * What the server and the tracer say to each other over one socket, framed as in messages.ts. Either side may speak at
  * any time; neither stops listening for hits while it waits for something else, so none can wait for the other for ever.
  */
 export interface DeviceMapping {

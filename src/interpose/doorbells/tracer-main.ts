@@ -1,11 +1,11 @@
 /**
- * The process that traces programs: started by tracer-process.ts with the socket to the serving thread as descriptor 3. A process of its
+ * The process that traces programs: started by tracer-process.ts with the socket to the server as descriptor 3. A process of its
  * own, because node's wait for its children takes the stops of threads that any of node's own threads trace for the end of the child. When the
- * serving thread is gone it takes its watchpoints back and lets go, so that the program goes on without it.
+ * server is gone it takes its watchpoints back and lets go, so that the program goes on without it.
  */
 import fs from "node:fs";
 import { Socket } from "node:net";
-import { decodeMessage, encodeMessage } from "../launch-protocol.ts";
+import { decodeMessage, encodeMessage } from "./messages.ts";
 import type { ToTracer } from "./protocol.ts";
 import { nextChange, whenChanged } from "./ptrace.ts";
 import { Tracer } from "./tracer.ts";
@@ -13,6 +13,9 @@ import { Tracer } from "./tracer.ts";
 const SOCKET = 3;
 /** How long threads that do not stop are waited for at the end, in milliseconds. */
 const LAST_STOPS_MS = 1000;
+
+// Nothing of where the program was started is held.
+process.chdir("/");
 
 let waiting = false;
 let ending = false;

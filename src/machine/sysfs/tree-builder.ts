@@ -1,4 +1,3 @@
-import path from "node:path/posix";
 import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
 
 /** Permission bits as sysfs uses them. */
@@ -35,7 +34,7 @@ export class TreeBuilder {
   /** A link, relative as sysfs makes them. @param target absolute */
   link(at: string, target: string): void {
     this.#refuseTwice(at);
-    this.#links.set(at, path.relative(path.dirname(at), target));
+    this.#links.set(at, relative(at, target));
   }
 
   build(grafts: readonly Graft[]): FileTree {
@@ -45,4 +44,15 @@ export class TreeBuilder {
   #refuseTwice(at: string): void {
     if (this.#files.has(at) || this.#links.has(at)) throw new Error(`${at} is made twice`);
   }
+}
+
+/** The way to `target` from where `at` lies; both absolute and in their shortest form, as all paths here are. */
+function relative(at: string, target: string): string {
+  let shared = 0;
+  for (let slash = 0; slash >= 0; slash = target.indexOf("/", shared)) {
+    if (!at.startsWith(target.slice(0, slash + 1))) break;
+    shared = slash + 1;
+  }
+  const up = at.slice(shared).split("/").length - 1;
+  return `${"../".repeat(up)}${target.slice(shared)}`;
 }

@@ -1,13 +1,12 @@
 import fs from "node:fs";
-import { errnoName } from "../uapi/errno.ts";
-import { HOST_CALLS } from "./host-calls.ts";
-import { InterposerError } from "./interposer-error.ts";
-import { close, syscall } from "./libc.ts";
-import { PR_SET_CHILD_SUBREAPER } from "./linux.ts";
-import type { ServeOrder } from "./worker-protocol.ts";
+import { errnoName } from "../../uapi/errno.ts";
+import { HOST_CALLS } from "../host-calls.ts";
+import { InterposerError } from "../interposer-error.ts";
+import { close, syscall } from "../libc.ts";
+import { PR_SET_CHILD_SUBREAPER } from "../linux.ts";
 
-/** Fetches the listener out of the launcher. */
-export function takeListener({ pid, listener }: ServeOrder): number {
+/** Fetches the listener, a descriptor of the launcher's. */
+export function takeListener(pid: number, listener: number): number {
   const pidfd = syscall(HOST_CALLS.pidfd_open, pid, 0);
   if (pidfd < 0) throw new InterposerError("host-failed", `the launcher is gone (${errnoName(-pidfd)})`);
   const fd = syscall(HOST_CALLS.pidfd_getfd, pidfd, listener, 0);

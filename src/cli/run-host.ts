@@ -1,13 +1,12 @@
 import { writeSync } from "node:fs";
-import type { Observer } from "../interpose/observer.ts";
-import { serveProgram } from "../interpose/serve-program.ts";
+import type { Observer, Served } from "../interpose/index.ts";
 import { Host } from "../iommufd/host.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { FailureReport } from "./failure-line.ts";
 import type { Inspection } from "./run-inspected.ts";
 
-/** What the main thread gives to the Worker that serves the program. */
-export interface RunWorkerData {
+/** The host of a run, and what it says. */
+export interface HostOrder {
   readonly description: HostDescription;
   /** Say nothing of failed calls. */
   readonly quiet: boolean;
@@ -16,7 +15,7 @@ export interface RunWorkerData {
   readonly inspection: Inspection | undefined;
 }
 
-/** The program waits while a line is written, and this thread's event loop stands still: straight to the descriptor. */
+/** The program waits while a line is written: straight to the descriptor. */
 function write(line: string): void {
   try {
     writeSync(2, `${line}\n`);
@@ -25,7 +24,8 @@ function write(line: string): void {
   }
 }
 
-await serveProgram(async ({ description, quiet, json, inspection }: RunWorkerData) => {
+/** Builds the host that a program runs against. */
+export async function buildHost({ description, quiet, json, inspection }: HostOrder): Promise<Served> {
   const report = new FailureReport(json ? write : (line) => write(`uvfio: ${line}`), json);
   const say = (line: string) => {
     report.flush();
@@ -43,4 +43,4 @@ await serveProgram(async ({ description, quiet, json, inspection }: RunWorkerDat
     return inspectedHost(description, inspection, { say, warn }, observer, ended);
   }
   return { kernel: new Host(description, { onWarning: warn }), observer, ended };
-});
+}

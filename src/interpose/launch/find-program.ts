@@ -1,11 +1,14 @@
 import fs from "node:fs";
-import { InterposerError } from "./interposer-error.ts";
+import { resolve } from "node:path";
+import { InterposerError } from "../interposer-error.ts";
 
 /**
  * Finds the program as execvp() does: a name with a slash is a path, any other is looked for along PATH.
  * @param path the program's PATH; execvp's default when undefined
+ * @param directory what relative names are relative to
  */
-export function findProgram(name: string, path: string | undefined): string {
+export function findProgram(name: string, path: string | undefined, directory: string): string {
+  const look = (candidate: string) => lookAt(resolve(directory, candidate));
   if (name === "") throw new InterposerError("program-not-found", "the program's name is empty");
   if (name.includes("/")) {
     const found = look(name);
@@ -14,8 +17,8 @@ export function findProgram(name: string, path: string | undefined): string {
     return name;
   }
   let refused: string | undefined;
-  for (const directory of (path ?? "/bin:/usr/bin").split(":")) {
-    const candidate = directory === "" ? `./${name}` : `${directory}/${name}`;
+  for (const folder of (path ?? "/bin:/usr/bin").split(":")) {
+    const candidate = folder === "" ? `./${name}` : `${folder}/${name}`;
     const found = look(candidate);
     if (found === "program") return candidate;
     if (found !== "missing") refused ??= `${candidate}: ${found}`;
@@ -24,7 +27,7 @@ export function findProgram(name: string, path: string | undefined): string {
   throw new InterposerError("program-not-found", `${name}: not found along PATH`);
 }
 
-function look(candidate: string): string {
+function lookAt(candidate: string): string {
   try {
     if (!fs.statSync(candidate).isFile()) return "not a file that can be run";
     fs.accessSync(candidate, fs.constants.X_OK);

@@ -1,0 +1,22 @@
+import type { FileContent } from "../../kernel/file-tree.ts";
+import { HOST_CALLS } from "../host-calls.ts";
+import { InterposerError } from "../interposer-error.ts";
+import { AT_FDCWD, O_CREAT, O_EXCL, O_WRONLY } from "../linux.ts";
+import type { CallList } from "./call-list.ts";
+
+export function writeFile(list: CallList, at: string, { content, mode }: FileContent): void {
+  const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
+  const fd = list.call(HOST_CALLS.openat, [AT_FDCWD, at, O_CREAT | O_WRONLY, mode], (errno) => failed(at, errno));
+  if (bytes.length > 0) list.call(HOST_CALLS.write, [fd, bytes, bytes.length], (errno) => failed(at, errno));
+  list.call(HOST_CALLS.close, [fd]);
+}
+
+/** An empty file, unless there is something. */
+export function makeFile(list: CallList, at: string, mode: number): void {
+  const fd = list.call(HOST_CALLS.openat, [AT_FDCWD, at, O_CREAT | O_EXCL | O_WRONLY, mode]);
+  list.call(HOST_CALLS.close, [fd]);
+}
+
+export function failed(at: string, errno: string): InterposerError {
+  return new InterposerError("tree-failed", `cannot make ${at} (${errno})`);
+}

@@ -1,0 +1,94 @@
+import fs from "node:fs";
+import path from "node:path";
+import type { Graft } from "../../kernel/file-tree.ts";
+import { HOST_CALLS } from "../host-calls.ts";
+import { InterposerError } from "../interposer-error.ts";
+import { AT_FDCWD, MS_BIND, MS_NOSUID, MS_REC, O_CLOEXEC, O_DIRECTORY } from "../linux.ts";
+import type { CallList } from "./call-list.ts";
+import { makeFile } from "./file-calls.ts";
+
+/**
+ * Puts a tmpfs over a real directory and shows the real entries in it again, as bind mounts: so the tree can add
+ * entries, and listing, reading and linking stay the kernel's own work.
+ * @param owned names in the directory that the tree itself defines: the real ones stay hidden
+ * @param scratch a descriptor that is free in the process that makes the calls
+ */
+export function graft(list: CallList, { directory, hidden }: Graft, owned: ReadonlySet<string>, scratch: number): void {
+  const entries = hidden.includes("*") ? [] : fs.readdirSync(directory, { withFileTypes: true });
+  // The real directory stays reachable through a descriptor, of a number that is known beforehand, while the tmpfs covers it.
+  const real = list.call(HOST_CALLS.openat, [AT_FDCWD, directory, O_DIRECTORY | O_CLOEXEC]);
+  list.call(HOST_CALLS.dup3, [real, scratch, O_CLOEXEC]);
+  list.call(HOST_CALLS.close, [real]);
+  mountTmpfs(list, directory);
+  for (const entry of entries) {
+    if (hidden.includes(entry.name) || owned.has(entry.name)) continue;
+    const to = `${directory}/${entry.name}`;
+    if (entry.isSymbolicLink()) {
+      list.call(HOST_CALLS.symlinkat, [fs.readlinkSync(to), AT_FDCWD, to]);
+      continue;
+    }
+    if (entry.isDirectory()) list.call(HOST_CALLS.mkdirat, [AT_FDCWD, to, 0o777]);
+    else makeFile(list, to, 0o666);
+    // An entry that cannot be bound (a mount that hides something in a user namespace, say) is left empty rather than
+    // failing the run.
+    list.call(HOST_CALLS.mount, [`/proc/self/fd/${scratch}/${entry.name}`, to, 0, MS_BIND | MS_REC, 0]);
+  }
+  list.call(HOST_CALLS.close, [scratch]);
+}
+
+export function mountTmpfs(list: CallList, directory: string): void {
+  list.call(
+    HOST_CALLS.mount,
+    ["uvfio", directory, "tmpfs", MS_NOSUID, "mode=755"],
+    (errno) =>
+      new InterposerError(
+        errno === "EPERM" || errno === "EACCES" ? "not-permitted" : "tree-failed",
+        `cannot mount over ${directory} (${errno})`,
+      ),
+  );
+}
+
+/**
+ * The grafts that a set of paths needs: those asked for, where their directory exists, and for every path that none of
+ * them covers the nearest existing directory above it. Outer ones first.
+ */
+export function planGrafts(asked: readonly Graft[], paths: readonly string[]): Graft[] {
+  const plan = new Map<string, Graft>();
+  const missing: string[] = [];
+  for (const { directory, hidden } of asked) {
+    if (!isDirectory(directory)) missing.push(directory);
+    else plan.set(directory, { directory, hidden: [...(plan.get(directory)?.hidden ?? []), ...hidden] });
+  }
+  for (const wanted of [...missing, ...paths]) {
+    if (nearest(wanted, plan) !== undefined) continue;
+    let above = path.dirname(wanted);
+    while (!isDirectory(above)) above = path.dirname(above);
+    if (above === "/") throw new InterposerError("bad-input", `${wanted}: there is no directory to put it into`);
+    plan.set(above, { directory: above, hidden: [] });
+  }
+  return [...plan.values()].sort((a, b) => a.directory.length - b.directory.length);
+}
+
+/** By grafted directory, the names directly in it that paths define, where no other graft lies deeper. */
+export function ownedNames(paths: readonly string[], grafts: readonly Graft[]): Map<string, Set<string>> {
+  const owned = new Map(grafts.map(({ directory }) => [directory, new Set<string>()]));
+  for (const each of paths) {
+    const directory = nearest(path.dirname(each), owned);
+    if (directory !== undefined) owned.get(directory)!.add(each.slice(directory.length + 1).split("/", 1)[0]!);
+  }
+  return owned;
+}
+
+/** The deepest of some directories that a path is, or lies below. */
+export function nearest(
+  candidate: string,
+  directories: { readonly has: (directory: string) => boolean },
+): string | undefined {
+  for (let at = candidate; at !== "/" && at !== ""; at = at.slice(0, at.lastIndexOf("/")))
+    if (directories.has(at)) return at;
+  return undefined;
+}
+
+function isDirectory(candidate: string): boolean {
+  return fs.statSync(candidate, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}

@@ -1,0 +1,205 @@
+import fs from "node:fs";
+import type { FileTree } from "../../kernel/file-tree.ts";
+import type { DeviceNode } from "../../kernel/host-kernel.ts";
+import { ERRNO } from "../../uapi/errno.ts";
+import { Arena } from "../arena.ts";
+import { HOST_CALLS } from "../host-calls.ts";
+import { InterposerError } from "../interposer-error.ts";
+import { close, syscall } from "../libc.ts";
+import {
+  F_SETFD,
+  FD_CLOEXEC,
+  PR_SET_PDEATHSIG,
+  PR_SET_PTRACER,
+  RLIMIT_NOFILE,
+  SIGACTION_SIZE,
+  SIGSET_SIZE,
+} from "../linux.ts";
+import { inheritedOpenFiles } from "../process-facts.ts";
+import { CallList } from "./call-list.ts";
+import { filterCalls } from "./filter-calls.ts";
+import { describeFormat } from "./find-program.ts";
+import { nearest } from "./graft.ts";
+import { namespaceCalls } from "./namespace-calls.ts";
+import { type Launcher, spawnLauncher } from "./spawn-launcher.ts";
+import { TreeCalls } from "./tree-calls.ts";
+
+const SIGPIPE = 13;
+const SIGTERM = 15;
+const SIGXFSZ = 25;
+/** glibc's own. */
+const SIGCANCEL = 32;
+const SIGSETXID = 33;
+/** A limit or an offset that is none. */
+const NONE = -1;
+
+/** What the process is to look like before it becomes the program. */
+export interface World {
+  readonly tree: FileTree;
+  readonly nodes: readonly DeviceNode[];
+  /** null leaves this process' own. */
+  readonly cwd: string | null;
+  readonly trapFstat: boolean;
+  /** The process goes into a user namespace made for it: this one may not mount. */
+  readonly userNamespace: boolean;
+}
+
+/** A process on its way to becoming the program: it makes the calls that it is sent (launcher-image.ts). */
+export class Launch {
+  readonly pid: number;
+  /** Becomes readable at the end of the process. */
+  readonly pidfd: number;
+  /** Becomes readable when the process is the program, or will not be: see hear(). */
+  readonly control: number;
+  readonly #launcher: Launcher;
+  readonly #arena = new Arena(8192);
+  /** What the launcher has said and no list has taken. */
+  #answer: Buffer = Buffer.alloc(0);
+  #become: CallList | undefined;
+  #status: number | undefined;
+
+  /** @param descriptors those above 2 that the program inherits under the same numbers */
+  constructor(descriptors: readonly number[]) {
+    this.#launcher = spawnLauncher(descriptors);
+    this.pid = this.#launcher.pid;
+    this.control = this.#launcher.socket;
+    this.pidfd = syscall(HOST_CALLS.pidfd_open, this.pid, 0);
+  }
+
+  /** Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done. */
+  prepare({ tree, nodes, cwd, trapFstat, userNamespace }: World): number {
+    const namespaces = new CallList();
+    // When the supervisor is killed, every trapped call answers ENOSYS from then on; the program is told with SIGTERM, so
+    // that it can still put its own things in order. Its children are not told; theirs is the ENOSYS.
+    namespaces.call(HOST_CALLS.prctl, [PR_SET_PDEATHSIG, PR_SET_PTRACER, SIGTERM]);
+    // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows it.
+    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
+    restoreSignals(namespaces);
+    restoreOpenFiles(namespaces);
+    namespaceCalls(namespaces, userNamespace);
+    this.#send(namespaces);
+
+    // The launcher mounts while the rest is written down.
+    const parts = new TreeCalls(tree, nodes);
+    const grafts = new CallList();
+    const mask = grafts.call(HOST_CALLS.umask, [0]);
+    parts.addGrafts(grafts, this.#launcher.scratch);
+    this.#send(grafts);
+    const files = new CallList();
+    parts.addFiles(files);
+    // Not before the answers are read: who writes and does not read may wait for ever for who does the same.
+    this.#hearAll(namespaces);
+    this.#hearAll(grafts);
+    this.#send(files);
+    this.#hearAll(files);
+    const last = new CallList();
+    last.call(HOST_CALLS.umask, [grafts.result(mask)]);
+    enterDirectory(last, cwd, parts.grafted);
+    const listener = filterCalls(last, { trapFstat });
+    this.#send(last);
+    this.#hearAll(last);
+    return last.result(listener);
+  }
+
+  /**
+   * Has the process become the program. Its execve() is under the filter: hear() tells how it went.
+   * @param path where the program lies; a Buffer for a name that is not UTF-8
+   */
+  become(path: string | Uint8Array, argv: readonly Uint8Array[], env: readonly Uint8Array[]): void {
+    const list = new CallList();
+    list.call(HOST_CALLS.fcntl, [this.#launcher.control, F_SETFD, FD_CLOEXEC]);
+    const strings = (texts: readonly Uint8Array[]) =>
+      list.words([...texts.map((text) => Buffer.concat([text, NUL])), 0]);
+    const name = typeof path === "string" ? path : Buffer.concat([path, NUL]);
+    const refused = (errno: string) => {
+      const shown = String(path);
+      if (errno === "ENOEXEC") return new InterposerError("wrong-format", `${shown}: ${describeFormat(shown)}`);
+      const missing = errno === "ENOENT" ? " (the interpreter or loader that it names is missing)" : "";
+      return new InterposerError("not-executable", `${shown}: ${errno}${missing}`);
+    };
+    list.call(HOST_CALLS.execve, [name, strings(argv), strings(env)], refused);
+    this.#send(list);
+    this.#become = list;
+  }
+
+  /** `control` is readable. Returns whether the process is the program now, or gone; InterposerError when it cannot become it. */
+  hear(): boolean {
+    const answer = this.#receive();
+    this.#become?.answer(answer);
+    return answer.length === 0;
+  }
+
+  /** The status as a shell counts it (128 + n when signal n ended the process) once it has ended; waits for that. */
+  wait(): number {
+    while (this.#status === undefined) {
+      const result = syscall(HOST_CALLS.wait4, this.pid, this.#arena.address, 0, 0);
+      const status = this.#arena.u32(0);
+      if (result === this.pid) this.#status = (status & 0x7f) === 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f);
+      else if (result !== -ERRNO.EINTR) this.#status = 127;
+    }
+    return this.#status;
+  }
+
+  /** Passes a signal on. Returns whether the process was there to get it. */
+  signal(signal: NodeJS.Signals): boolean {
+    return this.#status === undefined && process.kill(this.pid, signal);
+  }
+
+  close(): void {
+    close(this.control);
+    close(this.pidfd);
+  }
+
+  /** Waits until all calls of a list have been answered; throws the error of one that cannot be done without. */
+  #hearAll(list: CallList): void {
+    while (!list.done) {
+      if (this.#answer.length === 0) this.#answer = this.#receive();
+      if (this.#answer.length === 0)
+        throw new InterposerError("host-failed", `the launcher ended early (status ${this.wait()})`);
+      this.#answer = list.answer(this.#answer);
+    }
+  }
+
+  #send(list: CallList): void {
+    const bytes = list.encode();
+    try {
+      for (let done = 0; done < bytes.length; ) done += fs.writeSync(this.control, bytes, done);
+    } catch {
+      // The launcher is gone: so says what it answers.
+    }
+  }
+
+  /** What the launcher has to say next; empty at the end. */
+  #receive(): Buffer {
+    try {
+      return this.#arena.bytes.subarray(0, fs.readSync(this.control, this.#arena.bytes));
+    } catch {
+      return Buffer.alloc(0);
+    }
+  }
+}
+
+const NUL = Buffer.alloc(1);
+
+function enterDirectory(list: CallList, cwd: string | null, grafted: ReadonlySet<string>): void {
+  const here = cwd ?? process.cwd();
+  const refused = (errno: string) => new InterposerError("bad-input", `cannot enter ${cwd}: ${errno}`);
+  if (cwd !== null) list.call(HOST_CALLS.chdir, [cwd], refused);
+  // A working directory below a graft is the covered one until it is entered again.
+  else if (nearest(here, grafted) !== undefined) list.call(HOST_CALLS.chdir, [here]);
+}
+
+/** What node, and glibc's posix_spawn(), have ignored, because "ignored" survives execve(); all others are as a program finds them. */
+function restoreSignals(list: CallList): void {
+  const standard = list.words(new Array(SIGACTION_SIZE / 8).fill(0));
+  for (const signal of [SIGPIPE, SIGXFSZ, SIGCANCEL, SIGSETXID])
+    list.call(HOST_CALLS.rt_sigaction, [signal, standard, 0, SIGSET_SIZE]);
+}
+
+function restoreOpenFiles(list: CallList): void {
+  const limit = inheritedOpenFiles();
+  if (limit === null) return;
+  const number = (files: number) => (files === Number.POSITIVE_INFINITY ? NONE : files);
+  const words = list.words([number(limit.soft), number(limit.hard)]);
+  list.call(HOST_CALLS.prlimit64, [0, RLIMIT_NOFILE, words, 0]);
+}

@@ -1,0 +1,108 @@
+import fs from "node:fs";
+import path from "node:path";
+import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
+import type { DeviceNode } from "../../kernel/host-kernel.ts";
+import { HOST_CALLS } from "../host-calls.ts";
+import { InterposerError } from "../interposer-error.ts";
+import { AT_FDCWD, MNT_DETACH, MS_BIND, S_IFCHR } from "../linux.ts";
+import type { CallList } from "./call-list.ts";
+import { failed, makeFile, writeFile } from "./file-calls.ts";
+import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
+
+/**
+ * The number of /dev/null. Nodes get it rather than their own: an open for reading only is not trapped, and with the
+ * node's own number it would reach whatever driver of the real host has that number, or none. So it opens natively, and
+ * the first VFIO request on it swaps the real thing in (see StandIns). What a path stat() then shows is a character
+ * device with the wrong number; fstat() of a descriptor is answered with the right one.
+ */
+const NULL_DEVICE = (1 << 8) | 3;
+const DIRECTORY_MODE = 0o755;
+
+/** How the tree and the nodes come to where the program will see them: calls for a process with mounts of its own and an umask of 0. */
+export class TreeCalls {
+  readonly #tree: FileTree;
+  readonly #nodes: readonly DeviceNode[];
+  readonly #files: [path: string, content: FileContent][] = [];
+  readonly #alone = new Map<string, FileContent>();
+  readonly #grafts: readonly Graft[];
+  readonly #owned: ReadonlyMap<string, ReadonlySet<string>>;
+
+  constructor(tree: FileTree, nodes: readonly DeviceNode[]) {
+    this.#tree = tree;
+    this.#nodes = nodes;
+    for (const { path: node } of nodes) checkPath(node);
+    const grafted = new Set(tree.grafts.map(({ directory }) => directory));
+    for (const [file, content] of tree.files) {
+      checkPath(file);
+      if (standsAlone(file, grafted)) this.#alone.set(file, content);
+      else this.#files.push([file, content]);
+    }
+    const paths = [...nodes.map((n) => n.path), ...this.#files.map(([file]) => file), ...tree.links.keys()];
+    paths.push(...tree.directories.filter((d) => !grafted.has(d)));
+    this.#grafts = planGrafts(tree.grafts, paths);
+    this.#owned = ownedNames(paths, this.#grafts);
+  }
+
+  /** Directories that the program sees another way than this process. */
+  get grafted(): ReadonlySet<string> {
+    return new Set(this.#grafts.map(({ directory }) => directory));
+  }
+
+  /** Makes room beside what is there. @param scratch a descriptor that is free in the process */
+  addGrafts(list: CallList, scratch: number): void {
+    for (const each of this.#grafts) graft(list, each, this.#owned.get(each.directory)!, scratch);
+  }
+
+  /** What is new; behind the grafts. */
+  addFiles(list: CallList): void {
+    const made = new Set<string>(["/"]);
+    const makeDirectory = (directory: string) => {
+      if (made.has(directory)) return;
+      made.add(directory);
+      makeDirectory(path.dirname(directory));
+      list.call(HOST_CALLS.mkdirat, [AT_FDCWD, directory, DIRECTORY_MODE]);
+    };
+    for (const directory of this.#tree.directories) makeDirectory(directory);
+    for (const { directory } of this.#tree.grafts) makeDirectory(directory);
+    for (const [file, content] of this.#files) {
+      makeDirectory(path.dirname(file));
+      writeFile(list, file, content);
+    }
+    for (const [at, target] of this.#tree.links) {
+      makeDirectory(path.dirname(at));
+      list.call(HOST_CALLS.symlinkat, [target, AT_FDCWD, at], (errno) => failed(at, errno));
+    }
+    for (const node of this.#nodes) {
+      makeDirectory(path.dirname(node.path));
+      const mode = node.mode & 0o777;
+      list.call(HOST_CALLS.mknodat, [AT_FDCWD, node.path, S_IFCHR | mode, NULL_DEVICE]);
+      // In a user namespace mknod is EPERM, and a plain file stands in.
+      makeFile(list, node.path, mode);
+    }
+    coverFiles(list, this.#alone);
+  }
+}
+
+/** A file that exists outside of every graft (below /proc, say) is covered by itself, and nothing around it changes. */
+function standsAlone(file: string, grafted: ReadonlySet<string>): boolean {
+  if (nearest(file, grafted) !== undefined) return false;
+  return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+function coverFiles(list: CallList, files: ReadonlyMap<string, FileContent>): void {
+  if (files.size === 0) return;
+  // A tmpfs that is gone from the tree again as soon as its files are bound elsewhere; any directory serves to hold it.
+  mountTmpfs(list, "/mnt");
+  for (const [index, [file, content]] of [...files].entries()) {
+    const copy = `/mnt/${index}`;
+    writeFile(list, copy, content);
+    list.call(HOST_CALLS.mount, [copy, file, 0, MS_BIND, 0], (errno) => failed(file, errno));
+  }
+  list.call(HOST_CALLS.umount2, ["/mnt", MNT_DETACH]);
+}
+
+function checkPath(candidate: string): void {
+  if (!candidate.startsWith("/") || /\/(?:\.{0,2}\/|\.{1,2}$)/.test(candidate)) {
+    throw new InterposerError("bad-input", `"${candidate}" is not an absolute path in its shortest form`);
+  }
+}

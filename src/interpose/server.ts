@@ -1,0 +1,224 @@
+import fs from "node:fs";
+import type { FileDescription } from "../kernel/file-description.ts";
+import type { HostKernel } from "../kernel/host-kernel.ts";
+import { CallContext } from "./call-context.ts";
+import { Credentials } from "./credentials.ts";
+import { dispatch } from "./dispatch.ts";
+import { Doorbells } from "./doorbells/doorbells.ts";
+import { Epoll } from "./epoll.ts";
+import { EventWatches } from "./event-watches.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { InjectedFiles } from "./injected-files.ts";
+import { close, syscall } from "./libc.ts";
+import { AT_FDCWD, EPOLLHUP, EPOLLIN, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH } from "./linux.ts";
+import { Listener } from "./listener.ts";
+import { MappingWatch } from "./mapping-watch.ts";
+import { NodeFiles } from "./node-files.ts";
+import type { Observer } from "./observer.ts";
+import { PathResolver } from "./path-resolver.ts";
+import { openPath } from "./path-stat.ts";
+import { ProcessTable } from "./process-table.ts";
+import { ProcessTask } from "./process-task.ts";
+import { ProgramFiles } from "./program-files.ts";
+
+export interface ServerOptions {
+  /** The seccomp listener; closed at the end. */
+  readonly listener: number;
+  readonly kernel: HostKernel;
+  /** The process that will be the program: its tree is the program's, its user namespace the one capabilities count in. */
+  readonly launcher: number;
+  /** The program runs in a user namespace made for it. */
+  readonly userNamespace: boolean;
+  readonly observer?: Observer | undefined;
+}
+
+/**
+ * A dying task lets go of its filter before it closes its files. So the listener may hang up while files are open still;
+ * those of processes that we know are waited for, those of others for this long.
+ */
+const LAST_CLOSES_MS = 500;
+const TICK_US = 20_000;
+/** A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that is cheapest. */
+const BLOCK_US = 10_000;
+/** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
+const TURN_MS = 10;
+
+/**
+ * Serves programs until the last task under the filter is gone, or until stop(). Every call is handled to its end before the next is
+ * looked at, so the model needs no locks.
+ */
+export class Server {
+  readonly #kernel: HostKernel;
+  readonly #observer: Observer | undefined;
+  readonly #epoll = new Epoll();
+  readonly #stop = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+  readonly #root: number;
+  readonly #files: InjectedFiles;
+  readonly #processes: ProcessTable;
+  readonly #watches: EventWatches;
+  readonly #mappings: MappingWatch;
+  readonly #doorbells: Doorbells;
+  readonly #listener: Listener;
+  readonly #context: CallContext;
+  readonly #watched = new Map<number, () => void>();
+  #over = false;
+  /** When the last task let go of the filter; 0 while there is one. */
+  #hungUp = 0;
+
+  constructor({ listener, kernel, launcher, userNamespace, observer }: ServerOptions) {
+    this.#kernel = kernel;
+    this.#observer = observer;
+    const root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    this.#root = root;
+    const files = new InjectedFiles((description) => release(description, observer));
+    this.#files = files;
+    const isDeviceMemory = (inode: number, major: number, minor: number) =>
+      files.find(inode, major, minor) !== undefined;
+    this.#processes = new ProcessTable(isDeviceMemory, ({ pidfd }) => this.#epoll.add(pidfd));
+    this.#watches = new EventWatches(this.#epoll, () => this.#processes.pids());
+    this.#mappings = new MappingWatch(files);
+    const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
+    this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
+    this.#listener = new Listener(listener);
+    const nodes = new NodeFiles(root, kernel.deviceNodes());
+    const credentials = new Credentials(userNamespace, launcher);
+    const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
+    this.#context = new CallContext({
+      listener: this.#listener,
+      kernel,
+      processes: this.#processes,
+      task: new ProcessTask(this.#processes, credentials, programFiles),
+      files,
+      doorbells: this.#doorbells,
+      nodes,
+      resolver: new PathResolver(nodes),
+      credentials,
+    });
+    kernel.parameterReader = (path) => readBelow(`/proc/self/fd/${root}/sys/module`, path);
+    for (const fd of [listener, files.inotify, this.#stop]) this.#epoll.add(fd);
+    this.#listener.wakeOnSameCpu();
+  }
+
+  /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
+  watch(fd: number, action: () => boolean): void {
+    this.#epoll.add(fd);
+    this.#watched.set(fd, () => {
+      if (!action()) return;
+      this.#epoll.remove(fd);
+      this.#watched.delete(fd);
+    });
+  }
+
+  /** Ends serving; calls of programs that still run answer ENOSYS. */
+  stop(): void {
+    if (!this.#over) fs.writeSync(this.#stop, new BigUint64Array([1n]));
+  }
+
+  /** Serves to the end, between which the event loop runs. Once. */
+  async serve(): Promise<void> {
+    try {
+      let turn = performance.now();
+      while (!this.#over) {
+        const tick = this.#tick();
+        let count = this.#epoll.wait(tick < 0 ? BLOCK_US : Math.min(tick, BLOCK_US));
+        if (count < 1 && (tick < 0 || tick > BLOCK_US)) {
+          count = await this.#epoll.waitAside(tick);
+          turn = performance.now();
+        } else if (performance.now() - turn > TURN_MS) {
+          await new Promise(setImmediate);
+          turn = performance.now();
+        }
+        this.#look(count);
+      }
+    } finally {
+      this.#close();
+    }
+  }
+
+  /** Microseconds until there is something to look at that no descriptor announces; -1 when there is nothing. */
+  #tick(): number {
+    const interval = this.#mappings.interval();
+    if (interval > 0) return interval;
+    return this.#hungUp > 0 || this.#files.undecided ? TICK_US : -1;
+  }
+
+  /** Handles what the first `count` descriptors of the last wait announce. */
+  #look(count: number): void {
+    const epoll = this.#epoll;
+    let notified = 0;
+    let rung = false;
+    const others: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const fd = epoll.descriptor(i);
+      if (fd === this.#listener.fd) notified = epoll.events(i);
+      else if (fd === this.#stop) this.#over = true;
+      else if (fd === this.#doorbells.fd) rung = true;
+      else if (fd !== this.#files.inotify) others.push(fd);
+    }
+    for (const fd of others) {
+      const action = this.#watched.get(fd);
+      if (action) action();
+      else this.#processes.gone(fd);
+    }
+    if (rung) this.#doorbells.hear();
+    const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
+    this.#catchUp();
+    if (received) dispatch(this.#context, this.#observer);
+    else if ((notified & EPOLLHUP) !== 0) {
+      epoll.remove(this.#listener.fd);
+      this.#hungUp = performance.now();
+    }
+    if (this.#hungUp === 0) return;
+    if (this.#processes.size > 0) this.#hungUp = performance.now();
+    if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. */
+  #catchUp(): void {
+    guarded(() => {
+      this.#files.drain();
+      this.#watches.check();
+      this.#mappings.look();
+    }, this.#observer);
+  }
+
+  #close(): void {
+    this.#over = true;
+    // From here on a trapped call of a program that still runs answers ENOSYS.
+    close(this.#listener.fd);
+    this.#doorbells.close();
+    delete this.#kernel.parameterReader;
+    this.#files.releaseAll();
+    this.#processes.clear();
+    this.#files.close();
+    this.#epoll.close();
+    close(this.#root);
+    close(this.#stop);
+  }
+}
+
+/** An error of the model outside of a call is reported, and ends nothing. */
+function guarded<T>(action: () => T, observer: Observer | undefined): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    observer?.broken?.(`internal error outside of a call: ${String(error)}`, error);
+    return undefined;
+  }
+}
+
+function release(description: FileDescription, observer: Observer | undefined): void {
+  try {
+    description.release();
+  } catch (error) {
+    observer?.broken?.(`internal error in the release of ${description.label}: ${String(error)}`, error);
+  }
+}
+
+function readBelow(directory: string, path: string): string | undefined {
+  try {
+    return fs.readFileSync(`${directory}/${path}`, "utf8");
+  } catch {
+    return undefined;
+  }
+}
