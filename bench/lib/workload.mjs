@@ -21,7 +21,9 @@ export function meets(target, ratio) {
 }
 
 export function targetText(target) {
-  return "atMost" in target ? `at most ${target.atMost}` : `at least ${target.atLeast}`;
+  // two digits at most
+  const text = (number) => String(Math.round(number * 100) / 100);
+  return "atMost" in target ? `at most ${text(target.atMost)}` : `at least ${text(target.atLeast)}`;
 }
 
 /** Calls `make` at the first call only: for figures that come out of one measurement. */

@@ -21,7 +21,7 @@ side, which chooses places as the bare pair does and writes structures; the rest
 Each part is one wait for memory at a random place or a few dozen instructions, so that there is no one thing to take away. With the interval map
 of sorted chunks that was here before the calls took 1.9 times as long as its pair: they have become faster since, but less so than the map.`,
     run({ long }) {
-      const { bare, ioctls } = inside("pairs", LIVE, long ? 1_000_000 : 200_000, long ? 15 : 9);
+      const { bare, ioctls } = inside("pairs", LIVE, 40_000, long ? 301 : 41);
       return { ratio: least(ioctls) / least(bare), rounds: ioctls.map((time, i) => time / bare[i]) };
     },
   },

@@ -1,6 +1,9 @@
 import { alternate, inside, least, leastOf } from "../lib/measure.mjs";
 
 const LIVE = 100_000;
+/** Lookups that are timed together, and how often; the least counts. */
+const COUNT = 100_000;
+const TRIES = 25;
 
 /** @type {import("../lib/workload.mjs").Workload[]} */
 export const workloads = [
@@ -15,11 +18,10 @@ export const workloads = [
 random place, the map's leaf and the mapping. The tree in C waits more often, but its upper levels stay in the caches, and at 100,000
 mappings much of the lower ones too; the more mappings, the better the ratio gets for the map (see lookups among 1,000,000 runs).`,
     run(programs) {
-      const count = programs.long ? 5_000_000 : 1_000_000;
-      const tree = [programs.path("translate"), String(LIVE), String(count), "3"];
+      const tree = [programs.path("translate"), String(LIVE), String(COUNT), String(TRIES)];
       return alternate(
         programs.long ? 9 : 3,
-        () => least(inside("translate", LIVE, count, 3).times),
+        () => least(inside("translate", LIVE, COUNT, TRIES).times),
         () => leastOf(tree),
         least,
       );

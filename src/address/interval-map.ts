@@ -116,7 +116,7 @@ export class IntervalMap {
       return false;
     }
     const length = leaves.lengths[leaf]!;
-    if (length < FEW && this.#join(leaf, length)) return this.#search(start);
+    if (length < FEW && this.#join(leaf, length)) return this.#searchTree(start);
     // a run that ends behind the key of its leaf would not be found: the key is exactly the first run's
     if (at === 0) this.#index.setKey(this.start);
     return at < length || this.#toNextLeaf();
@@ -133,8 +133,22 @@ export class IntervalMap {
     this.size = 0;
   }
 
-  /** What seek() does when the cursor is of no use. */
+  /** What seek() does when the page is not in the run at the cursor: as a rule it is in the one behind it, or anywhere. */
   #search(page: number): boolean {
+    const next = this.#at + 1;
+    if (next < LEAF) {
+      const there = this.#base + next;
+      const start = this.#slab[there]!;
+      if (+(start <= page) & +(page < start + this.#words[there * 2 + PAGES]!)) {
+        this.#at = next;
+        return true;
+      }
+    }
+    return this.#searchTree(page);
+  }
+
+  /** seek() without the cursor. */
+  #searchTree(page: number): boolean {
     if (page >= this.#beyond) {
       this.#toLeaf(this.#index.toLastLeaf());
       this.#at = this.#leaves.lengths[this.#leaf]!;

@@ -94,8 +94,9 @@ describe("the end", () => {
   });
 
   test("when the supervisor is killed, the program is told and its calls do not hang", async () => {
-    // The call may be answered before the program is told, so the program stays for a while.
-    const running = start(build.command({}, "sh", "-c", `trap 'echo told' TERM; ${client} hold & wait; wait; sleep 1`));
+    // The call may be answered before the program is told, which cannot execute anything by then.
+    const script = `trap 'echo told; wait; exit' TERM; ${client} hold & while :; do wait; done`;
+    const running = start(build.command({}, "sh", "-c", script));
     await running.says("held");
     const [program] = children(running.child.pid!);
     running.child.kill("SIGKILL");
