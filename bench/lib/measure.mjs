@@ -52,8 +52,13 @@ export function least(numbers) {
 
 /** Runs a script of bench/inside in a process of its own, whose V8 has compiled nothing else, and returns its answer. */
 export function inside(script, ...args) {
+  return insideWith([], script, ...args);
+}
+
+/** The same with options for V8. */
+export function insideWith(options, script, ...args) {
   const path = fileURLToPath(new URL(`../inside/${script}.mjs`, import.meta.url));
-  const command = [process.execPath, "--expose-gc", path, ...args.map(String)];
+  const command = [process.execPath, "--expose-gc", ...options, path, ...args.map(String)];
   const { status, stdout, stderr } = run(command);
   if (status !== 0) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
   return JSON.parse(stdout.toString());

@@ -42,7 +42,14 @@ export class Programs {
 
   /** uvfio with a program, on the default host or another. */
   uvfio(program, { host } = {}) {
-    return [process.execPath, join(ROOT, "dist/command/main.js"), "run", ...(host ? ["-m", host] : []), "--", ...program];
+    return [
+      process.execPath,
+      join(ROOT, "dist/command/main.js"),
+      "run",
+      ...(host ? ["-m", host] : []),
+      "--",
+      ...program,
+    ];
   }
 
   /** The baseline in C with a program. */

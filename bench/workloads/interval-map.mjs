@@ -196,7 +196,7 @@ to be had so; where runs are only added, or taken out one after the other, the c
     "find",
     1 / 1.5,
     "page after page",
-    "As with a million runs, but the tree's way is half as long, and all of it in the nearest cache: the map can win nothing but the steps.",
+    "As with a million runs; the tree's way is half as long, and all of it in the nearest cache.",
   ),
   speed(
     "pairs at rising pages, 1,000 runs",

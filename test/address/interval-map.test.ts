@@ -14,7 +14,7 @@ const operation = fc.record({
 
 /** Calls that change many runs in a row: they fill, split, join and empty nodes of every level. */
 const sweep = fc.record({
-  kind: fc.constantFrom("fill", "fill", "take", "thin", "move"),
+  kind: fc.constantFrom("fill", "fill", "take", "thin", "move", "unite"),
   order: fc.constantFrom("rising", "falling", "scattered"),
   start: fc.nat(60_000),
   count: fc.nat(9000),
@@ -90,6 +90,19 @@ describe("an interval map", () => {
             if (map.seek(page) !== (met !== undefined)) throw new Error(`seek(${page})`);
             if (met === undefined) continue;
             if (map.start !== met[0] || map.value !== met[2]) throw new Error(`seek(${page}) is at ${map.start}`);
+            if (kind === "unite") {
+              // a run in the place of two reaches to where the next leaf began
+              const behind = model.runs[at + 1];
+              if (behind === undefined) continue;
+              map.removeHere();
+              map.removeHere();
+              model.runs.splice(at, 2, [met[0], behind[0] + behind[1] - met[0], made]);
+              map.insert(met[0], behind[0] + behind[1] - met[0], made++);
+              map.seek(met[0] - 1);
+              if (!map.seek(behind[0]) || map.start !== met[0])
+                throw new Error(`the run at ${met[0]} does not reach ${behind[0]}`);
+              continue;
+            }
             if (kind === "thin" && (i & 15) === 0) continue;
             model.remove(at);
             const next = model.runs[at];

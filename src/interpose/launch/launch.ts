@@ -71,7 +71,7 @@ export class Launch {
     const namespaces = new CallList();
     // When the supervisor is killed, every trapped call answers ENOSYS from then on; the program is told with SIGTERM, so
     // that it can still put its own things in order. Its children are not told; theirs is the ENOSYS.
-    namespaces.call(HOST_CALLS.prctl, [PR_SET_PDEATHSIG, PR_SET_PTRACER, SIGTERM]);
+    namespaces.call(HOST_CALLS.prctl, [PR_SET_PDEATHSIG, SIGTERM]);
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows it.
     namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
     restoreSignals(namespaces);

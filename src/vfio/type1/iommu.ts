@@ -89,6 +89,11 @@ export class Type1Iommu {
     return this.entryLimit - this.mappings.size;
   }
 
+  /** Whether none can be made any more. Asked for each mapping: a difference can be too large for V8 to have it without an object. */
+  get isFull(): boolean {
+    return this.mappings.size === this.entryLimit;
+  }
+
   /** 4 KiB pages per smallest IOMMU page. */
   get pagesPerUnit(): number {
     return this.pageBytes / PAGE_SIZE;

@@ -65,7 +65,7 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   if (occupied) {
     fail("EEXIST", `iova ${runText(iovaPage, pages)} overlaps ${iommu.describeHere()}; unmap that first`);
   }
-  if (iommu.available === 0) {
+  if (iommu.isFull) {
     fail(
       "ENOSPC",
       `the container has all ${iommu.entryLimit} mappings that it may have; raise vfio_iommu_type1.dma_entry_limit before the container gets its IOMMU, or map larger pieces`,
