@@ -1,13 +1,14 @@
 /*
- * Serves commands about one map of page runs, so that it can be measured in turn with another: bench/workloads/interval-map.mjs does the
- * same operations on the same random numbers. A tree's own file defines struct run and the functions declared here, and includes this last.
+ * Serves commands about one map of page runs, so that it can be measured in turn with another: bench/inside/interval-map.mjs does the
+ * same operations on the same random numbers. A tree's own file defines struct run and the functions declared here; it includes this
+ * behind struct run.
  *
  *      build N ORDER       makes N runs; ORDER is random or rising
  *      find|overlap|pair|mixed COUNT
  *      clear               takes all runs out
  *
- * Each command is answered with its processor time in nanoseconds and a checksum of what was found. The runs lie in one array, so that the tree
- * pays for no allocation of them.
+ * Each command is answered with its processor time in nanoseconds and a checksum of what was found. The runs lie in one array, so that
+ * the tree pays for no allocation of them.
  */
 #include <stdint.h>
 #include <stdio.h>

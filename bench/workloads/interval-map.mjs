@@ -131,10 +131,11 @@ export const workloads = [
     "find",
     3,
     "the first run at or behind a random page",
-    `The time is that of waiting for memory. The tree waits about ten times for a lookup, each time for a line that the processor could not
-know before. The map (\`src/address/interval-map.ts\`) waits twice: the two levels above its leaves stay in the cache, all lines of a leaf are
-asked for at once, and the length and value lie together in another line of the same leaf. 16 bytes a run, comparisons that become
-numbers and not jumps, and no object on the heap for a lookup do the rest.`,
+    `The time is that of waiting for memory. The tree waits about ten times for a lookup, each time for a line that the
+processor could not know before. The map (\`src/address/interval-map.ts\`) waits twice: the two levels above its
+leaves stay in the cache, all lines of a leaf are asked for at once, and the length and value lie together in another
+line of the same leaf. 16 bytes a run, comparisons that become numbers and not jumps, and no object on the heap for a
+lookup do the rest.`,
     table,
   ),
   speed(
@@ -159,8 +160,8 @@ numbers and not jumps, and no object on the heap for a lookup do the rest.`,
     "find",
     1 / 1.5,
     "the first run at or behind a random page",
-    `All is in the cache on both sides. 35 comparisons of which none is a jump against ten that are, half of them foretold wrongly; V8 checks
-the bounds of each.`,
+    `All is in the cache on both sides. 35 comparisons of which none is a jump against ten that are, half of them foretold
+wrongly; V8 checks the bounds of each.`,
   ),
   speed(
     "pairs among 1,000 runs",
@@ -168,8 +169,8 @@ the bounds of each.`,
     "pair",
     1 / 1.5,
     PAIRS,
-    `Half of the time are the two searches, a quarter moves runs along in their leaf (\`perf\`). Smaller leaves would be better here and worse
-among a million.`,
+    `Half of the time are the two searches, a quarter moves runs along in their leaf (\`perf\`). Smaller leaves would be
+better here and worse among a million.`,
   ),
   speed(
     "lookups at rising pages, 1,000,000 runs",
@@ -177,8 +178,8 @@ among a million.`,
     "find",
     3,
     "page after page",
-    `Rising pages are what the tree is best at: every jump is foretold, every line is in the cache, and a lookup is twenty steps without a
-wait. The map answers nearly all lookups from its cursor, or from the run behind it, without a search.`,
+    `Rising pages are what the tree is best at: every jump is foretold, every line is in the cache, and a lookup is twenty
+steps without a wait. The map answers nearly all lookups from its cursor, or from the run behind it, without a search.`,
   ),
   speed(
     "pairs at rising pages, 1,000,000 runs",
@@ -186,9 +187,10 @@ wait. The map answers nearly all lookups from its cursor, or from the run behind
     "pair",
     2,
     "the lowest run taken out, one added behind the highest",
-    `The run added behind the highest needs no search, but the lowest, the cursor being at the other end, does (a quarter of the time), and
-taking it out moves the rest of its leaf along (a fifth). The tree's lowest and highest paths stay in the cache. Twice its speed is not
-to be had so; where runs are only added, or taken out one after the other, the cursor is where it must be.`,
+    `The run added behind the highest needs no search, but the lowest, the cursor being at the other end, does (a quarter
+of the time), and taking it out moves the rest of its leaf along (a fifth). The tree's lowest and highest paths stay
+in the cache. Twice its speed is not to be had so; where runs are only added, or taken out one after the other, the
+cursor is where it must be.`,
   ),
   speed(
     "lookups at rising pages, 1,000 runs",
@@ -204,20 +206,21 @@ to be had so; where runs are only added, or taken out one after the other, the c
     "pair",
     1 / 1.5,
     "the lowest run taken out, one added behind the highest",
-    `The tree does all of it in the time that one search takes the map: each jump is foretold, and with a thousand runs there is no wait for
-memory by which the map could win. Of its time a quarter is the search for the lowest run, a fifth the move of the rest
-of the leaf, the rest spread over calls (\`perf\`). Random pages, above, are what a tree is usually asked for.`,
+    `The tree does all of it in the time that one search takes the map: each jump is foretold, and with a thousand runs
+there is no wait for memory by which the map could win. Of its time a quarter is the search for the lowest run, a
+fifth the move of the rest of the leaf, the rest spread over calls (\`perf\`). Random pages, above, are what a tree is
+usually asked for.`,
   ),
   {
     name: "interval map, growth from 1,000 to 1,000,000",
     measures: "lookup, overlap check and pair at random pages, with 1,000,000 runs",
     baseline: "the same with 1,000 runs",
     target: { atMost: 4 },
-    explanation: `A thousand runs are in the processor's nearest cache, a million in none: a search then waits for memory, and for the address of the page
-that it lies in. Two thirds of the time with a million runs is that one function (\`perf\`), though it does no more work than with a
-thousand. Where node's memory is in pages of 4 KiB, one such wait takes as long as three whole lookups among a thousand runs; there are two of
-them, and the next lookup begins before the last has ended, so that the growth is not larger. Large pages would help, but node has no way to
-ask for them.`,
+    explanation: `A thousand runs are in the processor's nearest cache, a million in none: a search then waits for memory, and for the
+address of the page that it lies in. Two thirds of the time with a million runs is that one function (\`perf\`),
+though it does no more work than with a thousand. Where node's memory is in pages of 4 KiB, one such wait takes as
+long as three whole lookups among a thousand runs; there are two of them, and the next lookup begins before the last
+has ended, so that the growth is not larger. Large pages would help, but node has no way to ask for them.`,
     async run(programs) {
       const measured = await measure(programs);
       const large = measured.get(`${MILLION} random`).mixed;

@@ -15,7 +15,12 @@ const measure = once(({ long }) => ({
 function growth(call) {
   return (programs) => {
     const { many, few } = measure(programs);
-    return { ratio: least(many[call]) / least(few[call]), rounds: many[call].map((time) => time / least(few[call])) };
+    const base = least(few[call]);
+    const rounds = Array.from({ length: many.make.length }, (_, round) => {
+      const batches = many[call].length / many.make.length;
+      return least(many[call].slice(round * batches, (round + 1) * batches)) / base;
+    });
+    return { ratio: least(many[call]) / base, rounds };
   };
 }
 
