@@ -1,42 +1,26 @@
-// Loaded into each process and thread of a `uvfio run` before its own modules: writes when its phases begin to the file that BENCH_EVENTS names.
+// Loaded into a `uvfio run` before its own modules: writes when its phases begin to the file that BENCH_EVENTS names.
 const fs = require("node:fs");
-const { isMainThread, workerData } = require("node:worker_threads");
+const Module = require("node:module");
 
-const note = (event) =>
-  fs.appendFileSync(process.env.BENCH_EVENTS, `${event} ${performance.timeOrigin + performance.now()}\n`);
-const isLauncher = process.argv[1]?.endsWith("launcher.js");
+const events = [];
+const note = (event) => events.push(`${event} ${performance.timeOrigin + performance.now()}\n`);
 
-if (!isMainThread) {
-  note("thread");
-  const { port } = workerData;
-  const post = port.postMessage.bind(port);
-  port.postMessage = (message) => {
-    note(message.type);
-    post(message);
-  };
-} else if (isLauncher) {
-  note("launcher");
-  const { readSync, writeSync } = fs;
-  // It waits for its orders with its first read and answers with its first write.
-  fs.readSync = (...args) => {
-    note("launcher-ready");
-    fs.readSync = readSync;
-    return readSync(...args);
-  };
-  fs.writeSync = (...args) => {
-    note("filter");
-    fs.writeSync = writeSync;
-    return writeSync(...args);
-  };
-} else {
-  note("main");
-  const childProcess = require("node:child_process");
-  const { spawn } = childProcess;
-  childProcess.spawn = (command, args, options) => {
-    note("spawn");
-    const launcher = args.findIndex((arg) => arg.endsWith("launcher.js"));
-    return spawn(command, [...args.slice(0, launcher), "--require", __filename, ...args.slice(launcher)], options);
-  };
-  require("node:module").syncBuiltinESMExports();
-  process.on("exit", () => note("exit"));
-}
+note("main");
+const load = Module._load;
+Module._load = (request, ...rest) => {
+  const loaded = load(request, ...rest);
+  if (request === "koffi") note("koffi");
+  return loaded;
+};
+// What is written while a program is started: the launcher, and then a list of system calls at a time (src/interpose/launch/launch.ts).
+const writes = ["launcher", "namespaces", "grafts", "files", "filter", "execve"];
+const { writeSync } = fs;
+fs.writeSync = (...args) => {
+  note(writes.shift());
+  if (writes.length === 0) fs.writeSync = writeSync;
+  return writeSync(...args);
+};
+process.on("exit", () => {
+  note("exit");
+  fs.appendFileSync(process.env.BENCH_EVENTS, events.join(""));
+});

@@ -6,17 +6,17 @@ const ROUNDS = { quick: 11, long: 31 };
 const PHASE_ROUNDS = 5;
 const PROBE = fileURLToPath(new URL("../start-probe.cjs", import.meta.url));
 
-/** What happens between two events that the probe notes. The launcher and the thread boot at the same time. */
+/** What happens between two events that the probe notes. */
 const PHASES = [
   ["node boots", "start", "main"],
-  ["main: its modules, the serving thread made", "main", "spawn"],
-  ["launcher: fork, node boots", "spawn", "launcher"],
-  ["launcher: its modules, koffi", "launcher", "launcher-ready"],
-  ["thread: boots, beside the launcher", "spawn", "thread"],
-  ["thread: its modules, the host and its tree of files", "thread", "host"],
-  ["launcher: tree, mounts and filter, from when it and the host are ready", ["launcher-ready", "host"], "filter"],
-  ["the listener handed over, execve, the program's loader", "filter", "program"],
-  ["the program's end, the last close, main ends", "program", "exit"],
+  ["the command's code is read, koffi is loaded", "main", "koffi"],
+  ["its modules run, the host is built", "koffi", "launcher"],
+  ["the launcher is started", "launcher", "namespaces"],
+  ["namespaces and mounts, while files are written down", "namespaces", "files"],
+  ["files are made", "files", "filter"],
+  ["filter, listener, and what serves is made", "filter", "execve"],
+  ["execve, the program's loader", "execve", "program"],
+  ["the program's end, the last close", "program", "exit"],
   ["node's own exit", "exit", "end"],
 ];
 
@@ -51,13 +51,11 @@ export const workloads = [
     baseline:
       "`node -e 0`; both without variables that make node itself slow to start, as NODE_OPTIONS and NODE_EXTRA_CA_CERTS do",
     target: { atMost: 3 },
-    explanation: `Not to be had with this design: two boots of node come one after the other, because the process that becomes the program
-has to put the filter on itself and must be another one than the one that serves it, and two boots leave one unit for all the rest. Beside the second
-boot a thread boots, loads the model and builds the host; on a machine with fewer than two idle processors that is not beside but behind it, and
-the ratio nears that of the processor time. Nothing in it is large: V8 sets up three heaps and compiles, koffi is loaded twice, a few
-hundred mounts are made. What was done: main starts the thread and the launcher before it reads its command line; the modules of each
-are joined into few files at build time (\`scripts/join-modules.mjs\`), because node takes longer to find and read two hundred modules than to
-compile them; the thread loads what makes system calls while the launcher makes the tree; a command line without options is not parsed.`,
+    explanation: `One boot of node is the first unit. What becomes the program is a launcher of a few hundred bytes that makes the system
+calls that it is sent, so that there is no second boot, and the thread that boots also serves; the modules are one file with compiled
+code (\`scripts/join-modules.mjs\`), because node takes longer to find, read and compile two hundred modules than for all the rest; mounts are made while
+the rest is still written down. What is left is koffi, a third of a unit, a few hundred mounts, and the host. Where node is another one than
+that which joined the modules, it compiles them itself, for about half a unit.`,
     run(programs) {
       const units = [];
       const compared = alternate(
