@@ -8,6 +8,8 @@ const INNER = 64;
 /** A leaf that has fewer runs is joined with a neighbour, if both together leave room. */
 const FEW = (LEAF * 3) / 8;
 const JOINED = (LEAF * 3) / 4;
+/** When its runs are taken out from the front, it asks its neighbours when it has a multiple of 8, and the last time when it has none. */
+const LOOK = 7;
 /** Where the lengths and values of a leaf's runs begin, in words of 32 bits (run-leaves.ts). */
 const PAGES = LEAF * 2;
 const VALUE = PAGES + 1;
@@ -39,6 +41,8 @@ export class IntervalMap {
   #at = 0;
   /** No run reaches this page or one behind it: what is mapped at rising addresses need not be looked for. */
   #beyond = 0;
+  /** Where the lowest run ends: what is mapped and unmapped in the same order need not be looked for either. 0 without a run. */
+  #lowEnd = 0;
   /** What #descend() looks for. As its argument it would be an object on the heap each time: a number that has not 31 bits. */
   readonly #sought = new Float64Array(1);
   /** Lengths of 2^32 pages and more, by first page. */
@@ -84,23 +88,22 @@ export class IntervalMap {
     return (next < LEAF && this.#slab[this.#base + next]! < Number.POSITIVE_INFINITY) || this.#toNextLeaf();
   }
 
-  /** Whether any run meets [start, start + pages); leaves the cursor on the lowest that does. */
+  /** Whether any run meets [start, start + pages); the cursor is then on the lowest that does. */
   overlaps(start: number, pages: number): boolean {
-    return this.seek(start) && this.start < start + pages;
+    return start < this.#beyond && this.seek(start) && this.start < start + pages;
   }
 
   /** Adds a run. The caller has made sure that it overlaps none. The cursor is then on it. */
   insert(start: number, pages: number, value: number): void {
-    if (!this.#fitsHere(start)) this.#toGap(start);
-    if (this.#leaves.lengths[this.#leaf] === LEAF) {
-      this.#split(start);
-      this.#toGap(start);
-    }
+    if (start >= this.#beyond) this.#toEnd();
+    else if (!this.#fitsHere(start)) this.#toGap(start);
+    if (this.#leaves.ends[this.#leaf] === LEAF) this.#makeRoom(start);
     const long = pages > MAX_WORD;
     if (long) this.#long.set(start, pages);
-    this.#leaves.insert(this.#leaf, this.#at, start, long ? LONG : pages, value);
+    this.#at = this.#leaves.insert(this.#leaf, this.#at, start, long ? LONG : pages, value);
     this.size++;
     if (start + pages > this.#beyond) this.#beyond = start + pages;
+    if (start < this.#lowEnd || this.size === 1) this.#lowEnd = start + pages;
   }
 
   /** Takes the run at the cursor out; the cursor is then on the run behind it, false when there is none. */
@@ -110,16 +113,31 @@ export class IntervalMap {
     const at = this.#at;
     const start = this.start;
     if (this.#long.size > 0) this.#long.delete(start);
-    leaves.remove(leaf, at);
     if (--this.size === 0) {
-      this.clear();
+      this.#empty();
       return false;
     }
-    const length = leaves.lengths[leaf]!;
-    if (length < FEW && this.#join(leaf, length)) return this.#searchTree(start);
-    // a run that ends behind the key of its leaf would not be found: the key is exactly the first run's
-    if (at === 0) this.#index.setKey(this.start);
-    return at < length || this.#toNextLeaf();
+    const isFirst = at === leaves.firsts[leaf]!;
+    if (isFirst) {
+      leaves.removeFirst(leaf);
+      this.#at = at + 1;
+    } else {
+      leaves.remove(leaf, at);
+    }
+    const isLowest = start < this.#lowEnd;
+    const length = leaves.lengthOf(leaf);
+    // where runs go one after the other, not each time: of two neighbours that have become small, the one that did last finds the other
+    if (length < FEW && (!isFirst || (length & LOOK) === 0) && this.#join(leaf, length)) {
+      const more = this.#searchTree(start);
+      if (isLowest) this.#lowEnd = this.start + this.pages;
+      return more;
+    }
+    // the key of the very first leaf is never looked at; that of another is exactly the first run's, because a run in the leaf
+    // before that ends behind the key would not be found
+    if (isLowest) this.#lowEnd = this.start + this.pages;
+    else if (isFirst) this.#index.setKey(this.start);
+    else return at < leaves.ends[leaf]! || this.#toNextLeaf();
+    return true;
   }
 
   clear(): void {
@@ -127,14 +145,35 @@ export class IntervalMap {
     const leaf = this.#leaves.take();
     this.#index = new LeafIndex(leaf);
     this.#toLeaf(leaf);
+    this.#reset();
+  }
+
+  /** The last run goes. */
+  #empty(): void {
+    if (this.#leaves.capacity > 1) {
+      this.clear();
+      return;
+    }
+    // one mapping that comes and goes leaves nothing for the garbage collector
+    this.#leaves.empty(this.#leaf);
+    this.#reset();
+  }
+
+  #reset(): void {
     this.#at = 0;
     this.#beyond = 0;
+    this.#lowEnd = 0;
     this.#long.clear();
     this.size = 0;
   }
 
   /** What seek() does when the page is not in the run at the cursor: as a rule it is in the one behind it, or anywhere. */
   #search(page: number): boolean {
+    if (page < this.#lowEnd) {
+      this.#toLeaf(this.#index.toFirstLeaf());
+      this.#at = this.#leaves.firsts[this.#leaf]!;
+      return true;
+    }
     const next = this.#at + 1;
     if (next < LEAF) {
       const there = this.#base + next;
@@ -150,8 +189,7 @@ export class IntervalMap {
   /** seek() without the cursor. */
   #searchTree(page: number): boolean {
     if (page >= this.#beyond) {
-      this.#toLeaf(this.#index.toLastLeaf());
-      this.#at = this.#leaves.lengths[this.#leaf]!;
+      this.#toEnd();
       return false;
     }
     this.#sought[0] = page;
@@ -225,28 +263,40 @@ export class IntervalMap {
   }
 
   #toLeaf(leaf: number): void {
+    const slab = this.#leaves.slabOf(leaf);
     this.#leaf = leaf;
-    this.#slab = this.#leaves.slabOf(leaf);
-    this.#words = this.#leaves.wordsOf(leaf);
     this.#base = this.#leaves.baseOf(leaf);
+    // a reference written is more work than one compared
+    if (slab === this.#slab) return;
+    this.#slab = slab;
+    this.#words = this.#leaves.wordsOf(leaf);
+  }
+
+  /** Moves the cursor behind the last run. */
+  #toEnd(): void {
+    const leaf = this.#index.toLastLeaf();
+    this.#toLeaf(leaf);
+    this.#at = this.#leaves.ends[leaf]!;
   }
 
   #toNextLeaf(): boolean {
     const leaf = this.#index.toNextLeaf();
     if (leaf < 0) {
-      this.#at = this.#leaves.lengths[this.#leaf]!;
+      this.#at = this.#leaves.ends[this.#leaf]!;
       return false;
     }
     this.#toLeaf(leaf);
-    this.#at = 0;
+    this.#at = this.#leaves.firsts[leaf]!;
     return true;
   }
 
   /** Whether a run belongs before the cursor's, in the same leaf: so it is after overlaps() said no. */
   #fitsHere(start: number): boolean {
     const at = this.#at;
+    if (at === 0 || at === LEAF) return false;
     const here = this.#base + at;
-    return at > 0 && at < LEAF && this.#slab[here - 1]! < start && start < this.#slab[here]!;
+    const before = this.#slab[here - 1]!;
+    return before < start && start < this.#slab[here]! && before > Number.NEGATIVE_INFINITY;
   }
 
   /** Moves the cursor to where a run belongs. */
@@ -256,7 +306,18 @@ export class IntervalMap {
     if (this.start < start) this.#at++;
   }
 
-  /** Makes room in the cursor's leaf, which is full; the cursor is where a run belongs that begins at `start`. */
+  /** The cursor's leaf has no room at its end. The cursor is where a run belongs that begins at `start`, also afterwards. */
+  #makeRoom(start: number): void {
+    const first = this.#leaves.firsts[this.#leaf]!;
+    if (first === 0) {
+      this.#split(start);
+      this.#toGap(start);
+    } else if (this.#at > first) {
+      this.#at -= this.#leaves.pack(this.#leaf);
+    }
+  }
+
+  /** Splits the cursor's leaf, which is full; the cursor is where a run belongs that begins at `start`. */
   #split(start: number): void {
     const leaves = this.#leaves;
     const at = this.#at;
@@ -272,13 +333,13 @@ export class IntervalMap {
     const leaves = this.#leaves;
     const index = this.#index;
     const { left, right } = index;
-    if (right >= 0 && length + leaves.lengths[right]! <= JOINED) {
-      leaves.move(right, 0, leaf);
+    if (right >= 0 && length + leaves.lengthOf(right) <= JOINED) {
+      leaves.move(right, leaves.firsts[right]!, leaf);
       index.setKey(leaves.firstOf(leaf));
       index.removeRight();
       leaves.give(right);
-    } else if (left >= 0 && length + leaves.lengths[left]! <= JOINED) {
-      leaves.move(leaf, 0, left);
+    } else if (left >= 0 && length + leaves.lengthOf(left) <= JOINED) {
+      leaves.move(leaf, leaves.firsts[leaf]!, left);
       index.remove();
       leaves.give(leaf);
     } else if (length === 0) {

@@ -51,6 +51,13 @@ export class LeafIndex {
     return this.leaves[this.place]!;
   }
 
+  /** Goes to the first leaf and returns it. */
+  toFirstLeaf(): number {
+    this.root = 0;
+    this.place = this.nodes[0]! << NODE_SHIFT;
+    return this.leaves[this.place]!;
+  }
+
   /** Goes to the last leaf and returns it. */
   toLastLeaf(): number {
     this.root = this.#rootLength - 1;
@@ -97,10 +104,14 @@ export class LeafIndex {
     }
     const first = node << NODE_SHIFT;
     const length = this.#lengths[node]!++;
-    this.keys.copyWithin(first + at + 1, first + at, first + length);
-    this.leaves.copyWithin(first + at + 1, first + at, first + length);
-    this.keys[first + at] = key;
-    this.leaves[first + at] = leaf;
+    const { keys, leaves } = this;
+    // for so few, copyWithin() is slower
+    for (let i = first + length; i > first + at; i--) {
+      keys[i] = keys[i - 1]!;
+      leaves[i] = leaves[i - 1]!;
+    }
+    keys[first + at] = key;
+    leaves[first + at] = leaf;
   }
 
   /** Takes the leaf out that is behind the one here in the same node. The place is undefined afterwards. */
@@ -114,13 +125,16 @@ export class LeafIndex {
     const node = this.place >>> NODE_SHIFT;
     const first = node << NODE_SHIFT;
     const length = --this.#lengths[node]!;
-    this.keys.copyWithin(this.place, this.place + 1, first + length + 1);
-    this.leaves.copyWithin(this.place, this.place + 1, first + length + 1);
-    this.keys[first + length] = Number.POSITIVE_INFINITY;
+    const { keys, leaves } = this;
+    for (let i = this.place; i < first + length; i++) {
+      keys[i] = keys[i + 1]!;
+      leaves[i] = leaves[i + 1]!;
+    }
+    keys[first + length] = Number.POSITIVE_INFINITY;
     if (length === 0) {
       this.#removeNode(this.root);
     } else {
-      if (this.place === first) this.rootKeys[this.root] = this.keys[first]!;
+      if (this.place === first) this.rootKeys[this.root] = keys[first]!;
       if (length < FEW) this.#join(this.root);
     }
     if (this.#used * 4 < this.#lengths.length) this.#shrink();

@@ -14,11 +14,16 @@ const NONE = -1;
 /**
  * The leaves of an interval map: up to 48 runs each, sorted, in slabs. A leaf is a number; what it holds begins at baseOf(leaf) of
  * slabOf(leaf): the first pages of its runs as doubles, then for each run its length and its value as words of 32 bits, which wordsOf(leaf)
- * shows. Dense, because what a lookup among a million runs waits for is memory. First pages that are not in use are Infinity.
+ * shows. Dense, because what a lookup among a million runs waits for is memory.
+ *
+ * There may be a gap in front of the runs, so that the first one is taken out without a move of the others. First pages in the gap are
+ * -Infinity, those behind the runs Infinity: a search needs to know of neither.
  */
 export class RunLeaves {
-  /** How many runs each leaf has; 0 where there is no leaf. */
-  lengths = new Uint8Array(1);
+  /** Where the runs of each leaf begin: how large the gap is. */
+  firsts = new Uint8Array(1);
+  /** Where they end; 0 where there is no leaf. */
+  ends = new Uint8Array(1);
   /** Number of leaves. */
   used = 0;
   readonly #slabs: Float64Array[] = [new Float64Array(STRIDE)];
@@ -43,7 +48,17 @@ export class RunLeaves {
 
   /** The first page of a leaf's first run. */
   firstOf(leaf: number): number {
-    return this.slabOf(leaf)[this.baseOf(leaf)]!;
+    return this.slabOf(leaf)[this.baseOf(leaf) + this.firsts[leaf]!]!;
+  }
+
+  /** How many runs a leaf has. */
+  lengthOf(leaf: number): number {
+    return this.ends[leaf]! - this.firsts[leaf]!;
+  }
+
+  /** How many leaves there is room for. */
+  get capacity(): number {
+    return this.ends.length;
   }
 
   /** A leaf without runs. Arrays got before may no longer be the leaves'. */
@@ -51,45 +66,67 @@ export class RunLeaves {
     let leaf = this.#free;
     if (leaf === NONE) {
       leaf = this.#fresh++;
-      if (leaf === this.lengths.length) this.#grow();
+      if (leaf === this.ends.length) this.#grow();
     } else {
       this.#free = this.slabOf(leaf)[this.baseOf(leaf)]!;
     }
-    const base = this.baseOf(leaf);
-    this.slabOf(leaf).fill(Number.POSITIVE_INFINITY, base, base + LEAF);
+    this.empty(leaf);
     this.used++;
     return leaf;
   }
 
   give(leaf: number): void {
-    this.lengths[leaf] = 0;
+    this.ends[leaf] = 0;
     this.slabOf(leaf)[this.baseOf(leaf)] = this.#free;
     this.#free = leaf;
     this.used--;
   }
 
-  /** Puts a run before the one at `at` of a leaf that has room. */
-  insert(leaf: number, at: number, start: number, pages: number, value: number): void {
+  /** Takes all runs of a leaf out. */
+  empty(leaf: number): void {
+    const slab = this.slabOf(leaf);
+    const base = this.baseOf(leaf);
+    // for so few, fill() is slower
+    for (let i = base; i < base + LEAF; i++) slab[i] = Number.POSITIVE_INFINITY;
+    this.firsts[leaf] = 0;
+    this.ends[leaf] = 0;
+  }
+
+  /** Puts a run before the one at `at` of a leaf; returns where it is. The first goes into the gap, others need room at the leaf's end. */
+  insert(leaf: number, at: number, start: number, pages: number, value: number): number {
     const slab = this.slabOf(leaf);
     const words = this.wordsOf(leaf);
     const base = this.baseOf(leaf);
-    const here = base + at;
+    const inGap = at > 0 && at === this.firsts[leaf]!;
+    const to = inGap ? at - 1 : at;
+    const here = base + to;
     const there = here * 2 + PAGES;
-    for (let i = base + this.lengths[leaf]!++, j = i * 2 + PAGES; i > here; i--, j -= 2) {
-      slab[i] = slab[i - 1]!;
-      words[j] = words[j - 2]!;
-      words[j + 1] = words[j - 1]!;
+    if (inGap) {
+      this.firsts[leaf] = to;
+    } else {
+      for (let i = base + this.ends[leaf]!++, j = i * 2 + PAGES; i > here; i--, j -= 2) {
+        slab[i] = slab[i - 1]!;
+        words[j] = words[j - 2]!;
+        words[j + 1] = words[j - 1]!;
+      }
     }
     slab[here] = start;
     words[there] = pages;
     words[there + 1] = value;
+    return to;
+  }
+
+  /** Takes the first run of a leaf out. */
+  removeFirst(leaf: number): void {
+    const first = this.firsts[leaf]!++;
+    this.slabOf(leaf)[this.baseOf(leaf) + first] = Number.NEGATIVE_INFINITY;
   }
 
   remove(leaf: number, at: number): void {
     const slab = this.slabOf(leaf);
     const words = this.wordsOf(leaf);
     const base = this.baseOf(leaf);
-    const last = base + --this.lengths[leaf]!;
+    const last = base + --this.ends[leaf]!;
     for (let i = base + at, j = i * 2 + PAGES; i < last; i++, j += 2) {
       slab[i] = slab[i + 1]!;
       words[j] = words[j + 2]!;
@@ -98,21 +135,41 @@ export class RunLeaves {
     slab[last] = Number.POSITIVE_INFINITY;
   }
 
+  /** Closes the gap of a leaf; returns how far its runs have moved. */
+  pack(leaf: number): number {
+    const first = this.firsts[leaf]!;
+    const end = this.ends[leaf]!;
+    const slab = this.slabOf(leaf);
+    const words = this.wordsOf(leaf);
+    const base = this.baseOf(leaf);
+    for (let i = base + first, j = base; i < base + end; i++, j++) {
+      slab[j] = slab[i]!;
+      words[j * 2 + PAGES] = words[i * 2 + PAGES]!;
+      words[j * 2 + VALUE] = words[i * 2 + VALUE]!;
+    }
+    for (let i = base + end - first; i < base + end; i++) slab[i] = Number.POSITIVE_INFINITY;
+    this.firsts[leaf] = 0;
+    this.ends[leaf] = end - first;
+    return first;
+  }
+
   /** Moves the runs of a leaf from `at` on to the end of another that has room. */
   move(from: number, at: number, to: number): void {
+    const moved = this.ends[from]! - at;
+    if (this.ends[to]! + moved > LEAF) this.pack(to);
     const source = this.slabOf(from);
     const target = this.slabOf(to);
     const sourceWords = this.wordsOf(from);
     const targetWords = this.wordsOf(to);
-    const stop = this.baseOf(from) + this.lengths[from]!;
-    for (let i = this.baseOf(from) + at, j = this.baseOf(to) + this.lengths[to]!; i < stop; i++, j++) {
+    const start = this.baseOf(from) + at;
+    for (let i = start, j = this.baseOf(to) + this.ends[to]!; i < start + moved; i++, j++) {
       target[j] = source[i]!;
       targetWords[j * 2 + PAGES] = sourceWords[i * 2 + PAGES]!;
       targetWords[j * 2 + VALUE] = sourceWords[i * 2 + VALUE]!;
       source[i] = Number.POSITIVE_INFINITY;
     }
-    this.lengths[to]! += this.lengths[from]! - at;
-    this.lengths[from] = at;
+    this.ends[to]! += moved;
+    this.ends[from] = at;
   }
 
   /** Whether so much is free that the last slab should be given back. */
@@ -129,31 +186,35 @@ export class RunLeaves {
     const kept = (this.#slabs.length - 1) * SLAB;
     this.#free = NONE;
     for (let leaf = kept - 1; leaf >= 0; leaf--) {
-      if (this.lengths[leaf] === 0) {
+      if (this.ends[leaf] === 0) {
         this.slabOf(leaf)[this.baseOf(leaf)] = this.#free;
         this.#free = leaf;
       }
     }
     for (let leaf = kept; leaf < this.#fresh; leaf++) {
-      if (this.lengths[leaf] === 0) continue;
+      if (this.ends[leaf] === 0) continue;
       const to = this.take();
-      this.move(leaf, 0, to);
+      this.move(leaf, this.firsts[leaf]!, to);
       this.used--;
       moved(to);
     }
     this.#slabs.pop();
     this.#words.pop();
     this.#fresh = kept;
-    this.lengths = this.lengths.slice(0, kept);
+    this.firsts = this.firsts.slice(0, kept);
+    this.ends = this.ends.slice(0, kept);
   }
 
   #grow(): void {
-    const leaves = this.lengths.length;
+    const leaves = this.ends.length;
     // the first slab begins small: most containers have few mappings
     const more = leaves < SLAB ? Math.min(leaves * 3, SLAB - leaves) : SLAB;
-    const lengths = new Uint8Array(leaves + more);
-    lengths.set(this.lengths);
-    this.lengths = lengths;
+    const firsts = new Uint8Array(leaves + more);
+    firsts.set(this.firsts);
+    this.firsts = firsts;
+    const ends = new Uint8Array(leaves + more);
+    ends.set(this.ends);
+    this.ends = ends;
     const slab = new Float64Array((leaves < SLAB ? leaves + more : SLAB) * STRIDE);
     if (leaves < SLAB) slab.set(this.#slabs.pop()!);
     if (leaves < SLAB) this.#words.pop();

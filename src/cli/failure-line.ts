@@ -3,7 +3,7 @@ import { errnoName } from "../uapi/errno.ts";
 import { requestName } from "../uapi/request-names.ts";
 
 /** One line about a call that failed: who, what, which errno, and why. */
-export function failureLine(call: FinishedCall): string {
+function failureLine(call: FinishedCall): string {
   const why = call.error ? `: ${call.error.reason}` : "";
   return `${call.program}[${call.pid}]: ${callName(call)} = ${errnoName(-call.result)}${why}`;
 }

@@ -22,7 +22,7 @@ import { type IommuInfo, parseIommuInfo } from "./iommu-info.ts";
 import { readInfo } from "./read-info.ts";
 import { type Memory, O_CLOEXEC, O_RDWR, type Transport } from "./transport.ts";
 
-export const CONTAINER_PATH = "/dev/vfio/vfio";
+const CONTAINER_PATH = "/dev/vfio/vfio";
 
 /** What to map. All in bytes. */
 export interface MapRequest {

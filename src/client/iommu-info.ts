@@ -70,7 +70,7 @@ export function parseIommuInfo(raw: Uint8Array): IommuInfo {
 }
 
 /** The ranges of capability 1. */
-export function parseRanges(raw: Uint8Array, { offset }: ParsedCapability): IovaRange[] {
+function parseRanges(raw: Uint8Array, { offset }: ParsedCapability): IovaRange[] {
   const view = viewOf(raw);
   const { nr_iovas } = VfioIommuType1InfoCapIovaRange.read(view, offset);
   const first = offset + VfioIommuType1InfoCapIovaRange.size;
@@ -84,7 +84,7 @@ export function parseRanges(raw: Uint8Array, { offset }: ParsedCapability): Iova
 }
 
 /** Capability 2. */
-export function parseMigration(raw: Uint8Array, { offset }: ParsedCapability): MigrationInfo {
+function parseMigration(raw: Uint8Array, { offset }: ParsedCapability): MigrationInfo {
   const { flags, pgsize_bitmap, max_dirty_bitmap_size } = VfioIommuType1InfoCapMigration.read(viewOf(raw), offset);
   return { flags, pageSizes: pgsize_bitmap, maxDirtyBitmapSize: max_dirty_bitmap_size };
 }

@@ -67,7 +67,7 @@ function describe({ id, version }: ParsedCapability, info: IommuInfo): string[] 
 }
 
 /** Bytes in the order of memory, two and two, sixteen a line, behind their offset. */
-export function hexDump(bytes: Uint8Array): string[] {
+function hexDump(bytes: Uint8Array): string[] {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += 16) {
     const pairs =

@@ -1,7 +1,9 @@
+import type { FileDescription } from "../kernel/file-description.ts";
 import * as iommufd from "../uapi/iommufd.ts";
 import * as hwpt from "../uapi/iommufd-hwpt.ts";
 import * as viommu from "../uapi/iommufd-viommu.ts";
-import type { Layout } from "../uapi/layout.ts";
+import { type Layout, viewOf } from "../uapi/layout.ts";
+import { requestName } from "../uapi/request-names.ts";
 import * as vfio from "../uapi/vfio.ts";
 import * as cdev from "../uapi/vfio-cdev.ts";
 import * as device from "../uapi/vfio-device.ts";
@@ -219,6 +221,11 @@ const FACTS: Readonly<Record<string, RequestFacts>> = {
 /** All request names that are known. */
 export const REQUEST_NAMES: readonly string[] = Object.keys(FACTS);
 
+/** The name of a request that is made on a file, as requestName() gives it. */
+export function requestOf(file: FileDescription, request: number): string {
+  return requestName(file.kind, request, file.label.startsWith("spapr") ? "spapr" : "type1");
+}
+
 /** What is known of a request by its name; undefined for numbers without one. */
 export function requestFacts(name: string): RequestFacts | undefined {
   return Object.hasOwn(FACTS, name) ? FACTS[name] : undefined;
@@ -226,7 +233,7 @@ export function requestFacts(name: string): RequestFacts | undefined {
 
 /** Offset and count of descriptors (s32) that follow a structure, as its bytes say. */
 export function fdArray(facts: RequestFacts, bytes: Uint8Array): { readonly at: number; readonly count: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const none = { at: 0, count: 0 };
   if (facts.argument === "fd") return bytes.length >= 4 ? { at: 0, count: 1 } : none;
   const layout = facts.layout;

@@ -40,7 +40,6 @@ export const S_IFMT = 0o170000;
 export const S_IFCHR = 0o020000;
 export const S_IFREG = 0o100000;
 export const STATX_BASIC_STATS = 0x7ff;
-export const STATX_INO = 0x100;
 /** Offsets in struct statx. */
 export const STATX = {
   mask: 0,

@@ -152,8 +152,3 @@ export function releaseNumber(name: string): number | undefined {
   const match = /^(\d{1,3})\.(\d{1,4})$/.exec(name);
   return match ? Number(match[1]) * 10000 + Number(match[2]) : undefined;
 }
-
-/** The table, for the documentation. */
-export function featureTable(): readonly (Feature & { readonly name: string })[] {
-  return Object.entries(FEATURES).map(([name, feature]) => ({ name, ...feature }));
-}

@@ -33,7 +33,8 @@ export class StructureWindow {
     const words = this.#words;
     const offset = address - this.#start;
     if (words === undefined || offset < 0 || address + bytes > this.#end || (offset | bytes) & 3) return false;
-    const at = offset / 4;
+    // as an integer, or each place would be made of a double
+    const at = (offset / 4) | 0;
     for (let i = 0; i < bytes >>> 2; i++) into[i] = words[at + i]!;
     return true;
   }
@@ -43,7 +44,7 @@ export class StructureWindow {
     const words = this.#words;
     const offset = address - this.#start;
     if (words === undefined || offset < 0 || address + bytes > this.#end || (offset | bytes) & 3) return false;
-    const at = offset / 4;
+    const at = (offset / 4) | 0;
     for (let i = 0; i < bytes >>> 2; i++) words[at + i] = from[i]!;
     return true;
   }

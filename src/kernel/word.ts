@@ -14,11 +14,6 @@ export function wordFromBigInt(value: bigint): Word {
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }
 
-/** The low 32 bits as the C conversion to int gives them. */
-export function wordToInt(word: Word): number {
-  return typeof word === "number" ? Number(BigInt.asIntN(32, BigInt(word))) : Number(BigInt.asIntN(32, word));
-}
-
 /** An address plus an offset. */
 export function wordAdd(word: Word, offset: number): Word {
   return typeof word === "number" ? word + offset : word + BigInt(offset);

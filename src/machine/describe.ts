@@ -89,6 +89,6 @@ export function mergeRegions(
   return merged.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : a.last < b.last ? -1 : 1));
 }
 
-export function sameRegion(a: ReservedRegionDescription, b: ReservedRegionDescription): boolean {
+function sameRegion(a: ReservedRegionDescription, b: ReservedRegionDescription): boolean {
   return a.start === b.start && a.last === b.last && a.type === b.type;
 }

@@ -145,6 +145,84 @@ describe("an interval map", () => {
     expect(contents(map)).toEqual([[7, 2, 1]]);
   });
 
+  test("finds one run that has taken the place of a whole leaf, wherever the leaf was", () => {
+    // runs made at rising pages fill their leaves: 48 runs each, 64 leaves in a node; beside the last of a node lies the first of the next
+    const leaf = 48;
+    const leaves = 140;
+    for (let gone = 1; gone < leaves; gone++) {
+      const map = new IntervalMap();
+      for (let i = 0; i < leaves * leaf; i++) map.insert(4 * i, 2, i);
+      const start = 4 * gone * leaf;
+      // the first run at last: what is known of a leaf is where that one begins
+      for (let i = leaf - 1; i >= 0; i--) {
+        map.seek(start + 4 * i);
+        map.removeHere();
+      }
+      // it begins behind the last run of the leaf before, so that it lies in that one or in a new one
+      map.insert(start - 2, 4 * leaf, 7);
+      for (let page = start - 2; page < start + 4 * leaf - 2; page++) {
+        map.first();
+        if (!map.seek(page) || map.value !== 7) throw new Error(`leaf ${gone}: page ${page} is in ${here(map)}`);
+      }
+    }
+  });
+
+  test("takes runs at the front of a leaf out and puts others there", () => {
+    const step = fc.integer({ min: -40, max: 40 });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), fc.nat(200), (steps, low) => {
+        const map = new IntervalMap();
+        const model = new SortedRuns();
+        const put = (page: number) => {
+          if (model.overlapping(page, 1)) return;
+          map.insert(page, 1, page);
+          model.insert(page, 1, page);
+        };
+        for (let i = 0; i < 200; i++) put(1000 + 2 * i);
+        // that of a leaf's first run, if the leaf begins here
+        const front = 1000 + 2 * low;
+        for (const step of steps) {
+          for (let i = 0; i < step && map.seek(front); i++) {
+            map.removeHere();
+            model.remove(model.from(front));
+          }
+          for (let i = 0; i > step && map.seek(front); i--) put(Math.max(front, map.start - 1));
+          // one more behind it, which may find the leaf full
+          put(front + 21 + 2 * (step & 15));
+          expect(contents(map)).toEqual(model.runs);
+          for (const [page] of model.runs) if (!map.seek(page) || map.start !== page) throw new Error(`page ${page}`);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("has its lowest and its highest run replaced again and again", () => {
+    const map = new IntervalMap();
+    for (let i = 0; i < 3000; i++) map.insert(5 * i, 3, i);
+    for (let i = 0; i < 20_000; i++) {
+      const falling = Math.floor(i / 3000) % 2 === 1;
+      expect(map.first()).toBe(true);
+      const low = map.start;
+      if (falling) {
+        // the other way: the lowest gets one before it
+        if (low < 5) continue;
+        map.insert(low - 5, 3, 9);
+        expect(map.seek(low - 2) && map.start).toBe(low);
+        continue;
+      }
+      map.removeHere();
+      expect(map.start).toBe(low + 5);
+      expect(map.seek(low) && map.start).toBe(low + 5);
+      expect(map.seek(low + 7) && map.start).toBe(low + 5);
+      const end = 5 * (3000 + i);
+      expect(map.overlaps(end, 3)).toBe(false);
+      map.insert(end, 3, i);
+      expect(here(map)).toEqual([end, 3, i]);
+      expect(map.next()).toBe(false);
+    }
+  });
+
   test("reaches the last page of a 64-bit address space", () => {
     const map = new IntervalMap();
     const last = 2 ** 52 - 1;

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, finished, hasCompiler, ROOT, scratchFolder, UVFIO, uvfio } from "./uvfio.ts";
@@ -96,9 +96,18 @@ describe("uvfio run", () => {
     const state = () =>
       finished("sh", ["-c", "cat /proc/self/mounts; ls /tmp | grep -v uvfio-test; ls /dev/vfio 2>&1"]).stdout;
     const before = state();
-    uvfio("run", "--", "sh", "-c", "ls /dev/vfio > /dev/null");
+    // uvfio's own command line has the words too
+    const mark = `left-by-${process.pid}`;
+    uvfio(
+      "run",
+      "--",
+      "sh",
+      "-c",
+      `ls /dev/vfio > /dev/null; : ${mark}; pgrep -fc ${mark} > ${scratch.path}/meanwhile`,
+    );
+    expect(Number(readFileSync(`${scratch.path}/meanwhile`, "utf8"))).toBeGreaterThan(1);
     expect(state()).toBe(before);
-    expect(finished("pgrep", ["-fc", "[l]auncher.js"]).stdout.trim()).toBe("0");
+    expect(finished("pgrep", ["-fc", mark]).stdout.trim()).toBe("0");
   });
 
   test("shows the host's devices in /sys and its nodes in /dev", () => {

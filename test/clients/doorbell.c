@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "type1-group.h"
+
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); exit(1); } } while (0)
 
 enum { CHANCTRL = 0x80, CHANCMD = 0x84, DMACOUNT = 0x86, CHANSTS = 0x88, CHAINADDR = 0x90, RESET = 0x20, HALTED = 3, DONE = 1 };
@@ -99,19 +101,8 @@ int main(int argc, char **argv)
 {
 	CHECK(argc == 3);
 	const char *mode = argv[2];
-	char link[256], path[300];
-	snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/iommu_group", argv[1]);
-	ssize_t length = readlink(path, link, sizeof link - 1);
-	CHECK(length > 0);
-	link[length] = 0;
-	int container = open("/dev/vfio/vfio", O_RDWR);
-	snprintf(path, sizeof path, "/dev/vfio/%s", strrchr(link, '/') + 1);
-	int group = open(path, O_RDWR);
-	CHECK(container >= 0 && group >= 0);
-	CHECK(ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) == 0);
-	CHECK(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0);
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, argv[1]);
-	CHECK(device >= 0);
+	int container, group;
+	device = open_pci_device(argv[1], &container, &group);
 	memory = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof map, .flags = 3, .vaddr = (uintptr_t)memory, .iova = IOVA, .size = 4096 };
 	CHECK(ioctl(container, VFIO_IOMMU_MAP_DMA, &map) == 0);

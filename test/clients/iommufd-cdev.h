@@ -3,17 +3,8 @@
  * opened through its own node.
  */
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/vfio.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
+
+#include "device-file.h"
 
 #define IOMMUFD(n) _IO(';', 0x80 + (n))
 #define IOMMU_IOAS_ALLOC IOMMUFD(0x01)
@@ -42,16 +33,7 @@ struct get_dirty_bitmap { uint32_t size, hwpt_id, flags, reserved; uint64_t iova
 struct bind_iommufd { uint32_t argsz, flags; int32_t iommufd; uint32_t out_devid; };
 struct attach_iommufd_pt { uint32_t argsz, flags, pt_id; };
 
-#define PAGE 4096ul
-#define BASE 0x100000ull
-
-static int iommufd, device;
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(2);
-}
+static int iommufd;
 
 /* "ok", or why not. */
 static const char *answer(int result)
@@ -109,25 +91,4 @@ static uint64_t unmap(uint32_t ioas, uint64_t iova, uint64_t length)
 	if (ioctl(iommufd, IOMMU_IOAS_UNMAP, &unmap))
 		die("IOMMU_IOAS_UNMAP");
 	return unmap.length;
-}
-
-static void put(off_t at, const void *bytes, size_t size)
-{
-	if (pwrite(device, bytes, size, at) != (ssize_t)size)
-		die("pwrite");
-}
-
-static void get(off_t at, void *bytes, size_t size)
-{
-	if (pread(device, bytes, size, at) != (ssize_t)size)
-		die("pread");
-}
-
-/* Where a region begins in the device's file. */
-static off_t region_offset(unsigned int index)
-{
-	struct vfio_region_info region = { .argsz = sizeof region, .index = index };
-	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region))
-		die("VFIO_DEVICE_GET_REGION_INFO");
-	return region.offset;
 }

@@ -158,9 +158,9 @@ int main(int argc, char **argv)
 	char folder[256];
 	snprintf(folder, sizeof folder, "/sys/bus/pci/devices/%s", argv[1]);
 	uint32_t id = bind_device(folder);
-	registers = region_offset(VFIO_PCI_BAR0_REGION_INDEX);
+	registers = region_info(VFIO_PCI_BAR0_REGION_INDEX).offset;
 	uint16_t command = 6;
-	put(region_offset(VFIO_PCI_CONFIG_REGION_INDEX) + 4, &command, sizeof command);
+	put(region_info(VFIO_PCI_CONFIG_REGION_INDEX).offset + 4, &command, sizeof command);
 	uint32_t ioas = new_ioas();
 	if (!strcmp(argv[2], "files"))
 		files(ioas);

@@ -14,20 +14,9 @@ int main(int argc, char **argv)
 	char folder[256];
 	snprintf(folder, sizeof folder, "/sys/bus/mdev/devices/%s", argv[1]);
 	bind_device(folder);
-	registers = region_offset(VFIO_PCI_BAR0_REGION_INDEX);
-	buffer = region_offset(VFIO_PCI_BAR2_REGION_INDEX);
-	int event = eventfd(0, EFD_NONBLOCK);
-	struct {
-		struct vfio_irq_set head;
-		int fd;
-	} irqs = {
-		.head = { .argsz = sizeof irqs, .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			  .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1 },
-		.fd = event,
-	};
-	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs))
-		die("VFIO_DEVICE_SET_IRQS");
-	set(IRQ_ENABLE, IRQ_TAKEN);
+	registers = region_info(VFIO_PCI_BAR0_REGION_INDEX).offset;
+	buffer = region_info(VFIO_PCI_BAR2_REGION_INDEX).offset;
+	int event = interrupts(IRQ_TAKEN);
 
 	uint32_t ioas = new_ioas();
 	unsigned char *memory = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "type1-group.h"
+
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); exit(1); } } while (0)
 
 enum { SOURCE = 0x80, DESTINATION = 0x88, COUNT = 0x90, COMMAND = 0x98, BUFFER = 0x40000, RUN = 1, TO_MEMORY = 2 };
@@ -56,18 +58,7 @@ static void unmap(uint64_t iova)
 
 static void open_device(const char *name)
 {
-	char path[256], target[256], node[64];
-	snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/iommu_group", name);
-	ssize_t length = readlink(path, target, sizeof target - 1);
-	CHECK(length > 0);
-	target[length] = 0;
-	snprintf(node, sizeof node, "/dev/vfio/%d", atoi(strrchr(target, '/') + 1));
-	container = open("/dev/vfio/vfio", O_RDWR);
-	group = open(node, O_RDWR);
-	CHECK(container >= 0 && group >= 0 && !ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
-	CHECK(!ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
-	CHECK(device >= 0);
+	device = open_pci_device(name, &container, &group);
 	struct vfio_region_info config = { .argsz = sizeof config, .index = VFIO_PCI_CONFIG_REGION_INDEX };
 	struct vfio_region_info info = { .argsz = sizeof info, .index = VFIO_PCI_BAR0_REGION_INDEX };
 	CHECK(!ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config) && !ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info));

@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "type1-group.h"
+
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); exit(1); } } while (0)
 
 struct header {
@@ -41,19 +43,8 @@ static uint64_t region(unsigned index, unsigned *flags, uint64_t *size)
 int main(int argc, char **argv)
 {
 	CHECK(argc == 2);
-	char link[256], path[300];
-	snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/iommu_group", argv[1]);
-	ssize_t length = readlink(path, link, sizeof link - 1);
-	CHECK(length > 0);
-	link[length] = 0;
-	int container = open("/dev/vfio/vfio", O_RDWR);
-	snprintf(path, sizeof path, "/dev/vfio/%s", strrchr(link, '/') + 1);
-	int group = open(path, O_RDWR);
-	CHECK(container >= 0 && group >= 0);
-	CHECK(ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) == 0);
-	CHECK(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0);
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, argv[1]);
-	CHECK(device >= 0);
+	int container, group;
+	device = open_pci_device(argv[1], &container, &group);
 
 	uint8_t config[4096];
 	struct iovec parts[3] = { { config, 6 }, { 0, 0 }, { config + 6, 250 } };

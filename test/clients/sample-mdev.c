@@ -3,50 +3,18 @@
  * back, and tell by eventfd when it is done or has lost pages. Nothing in it knows of uvfio.
  *      cc -o sample-mdev sample-mdev.c && uvfio run -m HOST -- ./sample-mdev UUID
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/vfio.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#define PAGE 4096ul
-#define PAGES 8ul
-#define BASE 0x100000ull
-
-static int device, container;
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(2);
-}
-
-static void put(off_t at, const void *bytes, size_t size)
-{
-	if (pwrite(device, bytes, size, at) != (ssize_t)size)
-		die("pwrite");
-}
-
-static void get(off_t at, void *bytes, size_t size)
-{
-	if (pread(device, bytes, size, at) != (ssize_t)size)
-		die("pread");
-}
-
+#include "device-file.h"
 #include "sample-mdev.h"
+#include "type1-group.h"
 
-/* Where a region begins in the device's file. */
+#define PAGES 8ul
+
+static int container;
+
+/* Where a region begins in the device's file, and what it is. */
 static off_t region_offset(unsigned int index)
 {
-	struct vfio_region_info region = { .argsz = sizeof region, .index = index };
-	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region))
-		die("VFIO_DEVICE_GET_REGION_INFO");
+	struct vfio_region_info region = region_info(index);
 	printf("region %u: 0x%llx bytes, flags %u\n", index, (unsigned long long)region.size, region.flags);
 	return region.offset;
 }
@@ -85,19 +53,9 @@ int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return 2;
-	char path[256], target[256];
-	snprintf(path, sizeof path, "/sys/bus/mdev/devices/%s/iommu_group", argv[1]);
-	ssize_t length = readlink(path, target, sizeof target - 1);
-	if (length < 0)
-		die(path);
-	target[length] = 0;
-	snprintf(path, sizeof path, "/dev/vfio/%s", strrchr(target, '/') + 1);
-	container = open("/dev/vfio/vfio", O_RDWR);
-	int group = open(path, O_RDWR);
-	if (container < 0 || group < 0)
-		die(path);
-	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) || ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		die("container");
+	char folder[256];
+	snprintf(folder, sizeof folder, "/sys/bus/mdev/devices/%s", argv[1]);
+	int group = open_group(folder, &container);
 
 	unsigned char *memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned char *constant = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -114,18 +72,7 @@ int main(int argc, char **argv)
 	get(registers + ID, id, 4);
 	printf("this is %s\n", id);
 
-	int event = eventfd(0, EFD_NONBLOCK);
-	struct {
-		struct vfio_irq_set head;
-		int fd;
-	} irqs = {
-		.head = { .argsz = sizeof irqs, .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			  .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1 },
-		.fd = event,
-	};
-	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs))
-		die("VFIO_DEVICE_SET_IRQS");
-	set(IRQ_ENABLE, IRQ_DONE);
+	int event = interrupts(IRQ_DONE);
 
 	struct vfio_iommu_type1_dirty_bitmap start = { .argsz = sizeof start, .flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START };
 	if (ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &start))

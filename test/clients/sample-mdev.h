@@ -1,7 +1,8 @@
 /*
- * The registers of the mediated sample device (docs/sample-mdev.md) and how its commands are run. Who includes it has put() and get() for bytes of
- * the device's file.
+ * The registers of the mediated sample device (docs/sample-mdev.md) and how its commands are run.
  */
+#include "device-file.h"
+
 enum { ID = 0x00, COMMAND = 0x08, STATUS = 0x0c, IOVA = 0x10, COUNT = 0x18, FLAGS = 0x1c, OFFSET = 0x20,
        IRQ_ENABLE = 0x24, IRQ_STATUS = 0x28, PINNED = 0x2c, TAKEN = 0x30 };
 enum { PIN = 1, UNPIN, UNPIN_ALL, READ_PINNED, WRITE_PINNED, READ, WRITE };
@@ -29,4 +30,22 @@ static const char *run(int command, uint64_t iova, uint32_t count, uint32_t flag
 	set(COMMAND, command);
 	uint32_t status = reg(STATUS);
 	return status ? strerror(status) : "ok";
+}
+
+/* Has an eventfd told of what happens; returns it. */
+static int interrupts(uint32_t which)
+{
+	int event = eventfd(0, EFD_NONBLOCK);
+	struct {
+		struct vfio_irq_set head;
+		int fd;
+	} irqs = {
+		.head = { .argsz = sizeof irqs, .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			  .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1 },
+		.fd = event,
+	};
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs))
+		die("VFIO_DEVICE_SET_IRQS");
+	set(IRQ_ENABLE, which);
+	return event;
 }

@@ -1,10 +1,8 @@
 import { expect, test } from "vitest";
 import type { FirstLevelTable } from "../../src/iommu/vtd/first-level.ts";
 import { GuestPages, Random, referenceWalk } from "../iommu/vtd/guest.ts";
-import { ABLE, GPA, NestingLab, PAGES, PLAIN, page } from "./nesting-lab.ts";
+import { ABLE, GPA, NEST_PARENT, NestingLab, PAGES, PASID_FLAG, PLAIN, page } from "./nesting-lab.ts";
 
-const NEST_PARENT = 1;
-const PASID_FLAG = 8;
 const PAGE = 4096;
 /** 2 MiB of the guest that are one mapping, so that large pages stay large. */
 const LARGE = 0x4000_0000n;

@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { IOMMU_GET_HW_INFO, IommuHwInfo, IommuHwInfoVtd } from "../../src/uapi/iommufd-hwpt.ts";
-import { ABLE, ENGINE, LAB, NestingLab, PAGES, PLAIN, PRESENT, page, RWU, USER } from "./nesting-lab.ts";
+import { ABLE, ENGINE, LAB, NEST_PARENT, NestingLab, PAGES, PLAIN, PRESENT, page, RWU, USER } from "./nesting-lab.ts";
 
-const NEST_PARENT = 1;
 const DIRTY = 2;
 const FAULT = 4;
 const PASID = 8;

@@ -12,6 +12,12 @@ export const LAB: HostDescription = readyMadeHost("lab-nesting")!;
 /** An edu that can do everything, one that cannot, and a DMA engine. */
 export const [ABLE, PLAIN, ENGINE] = ["/dev/vfio/devices/vfio0", "/dev/vfio/devices/vfio1", "/dev/vfio/devices/vfio2"];
 
+/** Flags of IOMMU_HWPT_ALLOC. */
+export const NEST_PARENT = 1;
+export const PASID_FLAG = 8;
+/** Bits of edu's PASID register. */
+export const [ENABLE, ATS, PRIVILEGED] = [1n << 31n, 1n << 30n, 1n << 29n];
+
 export const PRESENT = 1n;
 export const WRITE = 2n;
 export const USER = 4n;

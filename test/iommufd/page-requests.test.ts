@@ -1,13 +1,23 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { ABLE, ENGINE, NestingLab, PLAIN, PRESENT, page, RWU, USER } from "./nesting-lab.ts";
+import {
+  ABLE,
+  ATS,
+  ENABLE,
+  ENGINE,
+  NEST_PARENT,
+  NestingLab,
+  PASID_FLAG,
+  PLAIN,
+  PRESENT,
+  PRIVILEGED,
+  page,
+  RWU,
+  USER,
+} from "./nesting-lab.ts";
 
-const NEST_PARENT = 1;
 const FAULT = 4;
-const PASID_FLAG = 8;
 const [SUCCESS, INVALID] = [0, 1];
 const RESPONSE_SIZE = 8;
-/** Bits of edu's PASID register. */
-const [ENABLE, ATS, PRIVILEGED] = [1n << 31n, 1n << 30n, 1n << 29n];
 
 let lab: NestingLab;
 let able: ReturnType<NestingLab["device"]>;

@@ -1,9 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { ABLE, LAB, NestingLab, PLAIN, page } from "./nesting-lab.ts";
+import { ABLE, ATS, ENABLE, LAB, NEST_PARENT, NestingLab, PASID_FLAG, PLAIN, page } from "./nesting-lab.ts";
 
-const NEST_PARENT = 1;
-const PASID_FLAG = 8;
-const [ENABLE, ATS] = [1n << 31n, 1n << 30n];
 const PASIDS = 2 ** 20;
 
 let lab: NestingLab;

@@ -1,7 +1,6 @@
 import { hexRange } from "../../kernel/errors.ts";
 import { viewOf } from "../../uapi/layout.ts";
-import { requestName } from "../../uapi/request-names.ts";
-import { requestFacts } from "../requests.ts";
+import { requestFacts, requestOf } from "../requests.ts";
 import type { ModelCall, Watcher } from "../watch/watcher.ts";
 import type { FaultSpec } from "./fault-spec.ts";
 import { InjectedError } from "./injected.ts";
@@ -36,7 +35,7 @@ export class FaultInjector implements Watcher {
 
   before(call: ModelCall): void {
     if (call.op === "poll" || call.op === "close") return;
-    const name = call.op === "ioctl" ? requestOf(call) : call.op;
+    const name = call.op === "ioctl" ? requestOf(call.file!, call.request) : call.op;
     let touched: Touched | undefined | null = null;
     for (const [index, fault] of this.faults.entries()) {
       const { target, range, errno } = fault.spec;
@@ -74,10 +73,6 @@ export class FaultInjector implements Watcher {
     if (due) fault.injected++;
     return due;
   }
-}
-
-function requestOf({ file, request }: Extract<ModelCall, { op: "ioctl" }>): string {
-  return requestName(file!.kind, request, file!.label.startsWith("spapr") ? "spapr" : "type1");
 }
 
 /** The IOVAs that a request is about; undefined when it is about none or cannot be read. */

@@ -76,7 +76,7 @@ function isEverywhere(region: IovaRange, groups: readonly GroupDescription[]): b
 }
 
 /** "0000:01:00.0 (group 13)" */
-export function labelOf(group: GroupDescription): string {
+function labelOf(group: GroupDescription): string {
   return `${group.devices.map(deviceName).join(", ")} (group ${group.id})`;
 }
 

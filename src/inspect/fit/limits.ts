@@ -33,7 +33,7 @@ export function checkLimits(layout: GuestLayout, host: FitHost, assumptions: Ass
 }
 
 /** How many calls of MAP_DMA a container sees; which BARs are mapped is up to the guest, they are not counted. */
-export function mappingCount(ranges: readonly GuestRange[], chunk: bigint | undefined): bigint {
+function mappingCount(ranges: readonly GuestRange[], chunk: bigint | undefined): bigint {
   let count = 0n;
   for (const { kind, start, last } of ranges)
     if (kind !== "bars") count += chunk === undefined ? 1n : (last - start + chunk) / chunk;
@@ -69,7 +69,7 @@ export function smallestChunk(ranges: readonly GuestRange[], limit: number): big
 }
 
 /** What type1 charges to the process: all that is mapped, for each container again (vfio_iommu_type1.c: vfio_pin_pages_remote). */
-export function lockedBytes(layout: GuestLayout, host: FitHost, viommu: boolean): bigint {
+function lockedBytes(layout: GuestLayout, host: FitHost, viommu: boolean): bigint {
   const pinning = groupsOf(host).filter(hasIommu).length;
   let once = 0n;
   for (const { kind, start, last } of layout.ranges)
@@ -99,7 +99,7 @@ function checkMemlock(layout: GuestLayout, host: FitHost, { viommu, memlock }: A
 }
 
 /** Firmware makes the sum odd: whole GiB are easier to read, KiB are what ulimit takes. */
-export function lockedText(bytes: bigint): string {
+function lockedText(bytes: bigint): string {
   const rest = bytes % GIB;
   return rest > 0n && rest < 16n * MIB && bytes > GIB
     ? `${sizeText(bytes - rest)} + ${sizeText(rest)}`

@@ -1,4 +1,4 @@
-import type { Answer } from "./process.ts";
+import type { Answer } from "./answer.ts";
 import type { Operation } from "./recording.ts";
 
 /** One field in which the model's answer is another than the kernel's. */

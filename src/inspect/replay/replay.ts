@@ -1,8 +1,9 @@
 import { Host } from "../../iommufd/host.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
+import type { Answer } from "./answer.ts";
 import { type Difference, difference } from "./compare.ts";
 import { KnownDifferences } from "./known-differences.ts";
-import { type Answer, ReplayProcess } from "./process.ts";
+import { ReplayProcess } from "./process.ts";
 import type { Operation } from "./recording.ts";
 
 /** An operation that the model answered in another way. */

@@ -1,10 +1,7 @@
 import type { DmaFault } from "../../iommu/dma-target.ts";
-import type { AddressSpace } from "../../kernel/address-space.ts";
 import { hex, hexRange } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../../uapi/iommufd.ts";
-import { viewOf } from "../../uapi/layout.ts";
-import { requestName } from "../../uapi/request-names.ts";
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -12,25 +9,14 @@ import {
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from "../../uapi/vfio-type1.ts";
-import { requestFacts } from "../requests.ts";
+import { requestOf } from "../requests.ts";
 import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
+import { detail, type Fields, type IoctlCall, readFields } from "./call-text.ts";
+import { Findings } from "./findings.ts";
+import { HeldMemory } from "./held-memory.ts";
 import { type CallText, IovaSpace, type Mapping, rangeText } from "./mappings.ts";
 
-/** What the sanitizer finds. */
-export type FindingKind =
-  | "memory unmapped while mapped for DMA"
-  | "DMA after unmap"
-  | "DMA to an IOVA never mapped"
-  | "DMA against the mapping's permission"
-  | "mapping left behind"
-  | "device reset or closed while DMA may be running";
-
 const LAST = 2n ** 64n - 1n;
-/** So much memory is looked at before each call; with more mappings it goes round. */
-const CHECKED_EACH_CALL = 64;
-
-type Fields = Readonly<Record<string, bigint>>;
-type IoctlCall = Extract<ModelCall, { op: "ioctl" }>;
 
 interface DeviceState {
   /** What started its last DMA; undefined once the program has looked at the device or taken an interrupt. */
@@ -45,16 +31,13 @@ interface DeviceState {
 export class Sanitizer implements Watcher {
   /** Mappings that the program left. */
   leakedMappings = 0;
-  readonly #say: ((line: string) => void) | undefined;
-  readonly #found = new Map<FindingKind, number>();
-  readonly #said = new Set<string>();
+  /** Whether anybody hears of more than counts. */
+  readonly #isHeard: boolean;
+  readonly #found: Findings;
+  readonly #held = new HeldMemory();
   readonly #spaces = new Map<FileDescription, Map<bigint, IovaSpace>>();
   readonly #devices = new Map<string, DeviceState>();
   readonly #containers = new Map<FileDescription, FileDescription>();
-  /** Held memory that is there as far as we know, with what it is held for. */
-  readonly #pins = new Map<Pin, { mapping: Mapping | undefined; space: IovaSpace | undefined }>();
-  /** Mappings whose memory was missed already. */
-  readonly #withoutMemory = new WeakSet<Mapping>();
   #call: ModelCall | undefined;
   #calls = 0;
   #name = "";
@@ -64,11 +47,12 @@ export class Sanitizer implements Watcher {
   #registerWritten = "";
 
   constructor(say: ((line: string) => void) | undefined) {
-    this.#say = say;
+    this.#isHeard = say !== undefined;
+    this.#found = new Findings(say);
   }
 
   get findings(): number {
-    return [...this.#found.values()].reduce((sum, count) => sum + count, 0);
+    return this.#found.count;
   }
 
   readonly model = {
@@ -91,9 +75,9 @@ export class Sanitizer implements Watcher {
     this.#container = undefined;
     if (call.op === "poll") return;
     this.#calls++;
-    this.#name = call.op === "ioctl" ? requestOf(call) : call.op;
+    this.#name = call.op === "ioctl" ? requestOf(call.file!, call.request) : call.op;
     this.#fields = call.op === "ioctl" ? readFields(call, this.#name) : {};
-    if (call.task && this.#say) this.#lookForMemory(call);
+    if (call.task && this.#isHeard) this.#lookForMemory(call);
     if (call.op === "close" && call.file!.kind === "device") this.#refuseRunning(call.file!, "closed");
   }
 
@@ -110,13 +94,11 @@ export class Sanitizer implements Watcher {
 
   pinned(pin: Pin): void {
     this.#made.push(pin);
-    this.#pins.set(pin, { mapping: undefined, space: undefined });
+    this.#held.hold(pin);
   }
 
   unpinned(pin: Pin): void {
-    const known = this.#pins.get(pin);
-    this.#pins.delete(pin);
-    known?.mapping?.pins.delete(pin);
+    const known = this.#held.letGo(pin);
     if (!known?.mapping || this.#name === "VFIO_IOMMU_UNMAP_DMA" || !isTeardown(this.#call, this.#name)) return;
     // the container has let go of it because the program let go of the container
     if (known.space?.live.get(known.mapping.first) !== known.mapping || known.mapping.pins.size > 0) return;
@@ -139,14 +121,7 @@ export class Sanitizer implements Watcher {
     for (const spaces of this.#spaces.values()) {
       for (const space of spaces.values()) for (const mapping of [...space.live.values()]) this.#leave(space, mapping);
     }
-    const { findings } = this;
-    if (findings === 0) this.#say?.(`sanitizer: no findings in ${this.#calls} calls`);
-    else {
-      const kinds = [...this.#found].map(([kind, count]) => `${kind} (${count})`).join(", ");
-      this.#say?.(
-        `sanitizer: ${findings} ${findings === 1 ? "finding" : "findings"} in ${this.#calls} calls: ${kinds}`,
-      );
-    }
+    this.#found.summarize(this.#calls);
   }
 
   #done(call: IoctlCall, { installed }: CallResult): void {
@@ -208,7 +183,7 @@ export class Sanitizer implements Watcher {
       pins: new Set(this.#made),
     };
     space.add(mapping);
-    for (const pin of this.#made) this.#pins.set(pin, { mapping, space });
+    for (const pin of this.#made) this.#held.use(pin, mapping, space);
   }
 
   #unmapped(space: IovaSpace, first: bigint, last: bigint): void {
@@ -225,46 +200,31 @@ export class Sanitizer implements Watcher {
   #leave(space: IovaSpace, mapping: Mapping): void {
     this.leakedMappings++;
     space.remove(mapping, this.#cause());
-    this.#report(
+    this.#found.report(
       "mapping left behind",
       `${rangeText(mapping)} was still mapped at ${this.#cause()}; it was mapped by ${mapping.madeBy}`,
     );
   }
 
-  /** Whether memory that is held for DMA is there still, as far as can be seen from outside: before a call, and all that an unmap is about. */
+  /** Whether memory that is held for DMA is there still: before a call, and all that an unmap is about. */
   #lookForMemory(call: ModelCall): void {
-    const space = call.task!.memory;
-    const due = new Set<Pin>();
-    if (call.op === "ioctl" && /UNMAP/.test(this.#name) && this.#fields.iova !== undefined) {
-      const length = this.#fields.size ?? this.#fields.length ?? 0n;
-      const id = this.#fields.ioas_id ?? 0n;
-      const last = length === 0n ? LAST : this.#fields.iova + length - 1n;
-      for (const mapping of this.#space(call.file!, id).within(this.#fields.iova, last))
-        for (const pin of mapping.pins) if (this.#pins.has(pin)) due.add(pin);
-    }
-    for (const pin of this.#pins.keys()) {
-      if (due.size >= CHECKED_EACH_CALL) break;
-      if (pin.space === space) due.add(pin);
-    }
-    for (const pin of due) {
-      if (pin.space !== space) continue;
-      const known = this.#pins.get(pin)!;
-      if (!isThere(space, pin)) this.#memoryGone(pin, this.#cause());
-      else if (this.#pins.size > CHECKED_EACH_CALL) {
-        // the next call looks at others
-        this.#pins.delete(pin);
-        this.#pins.set(pin, known);
-      }
-    }
+    for (const pin of this.#held.missing(call.task!.memory, this.#unmappedBy(call)))
+      this.#memoryGone(pin, this.#cause());
+  }
+
+  /** Mappings that a call is about to remove. */
+  #unmappedBy(call: ModelCall): Iterable<Mapping> {
+    const { iova, size, length, ioas_id } = this.#fields;
+    if (call.op !== "ioctl" || !/UNMAP/.test(this.#name) || iova === undefined) return [];
+    const bytes = size ?? length ?? 0n;
+    return this.#space(call.file!, ioas_id ?? 0n).within(iova, bytes === 0n ? LAST : iova + bytes - 1n);
   }
 
   #memoryGone(pin: Pin, noticed: string): void {
-    const known = this.#pins.get(pin);
-    const mapping = known?.mapping;
-    if (!known || !mapping || this.#withoutMemory.has(mapping)) return;
-    this.#withoutMemory.add(mapping);
+    const mapping = this.#held.noticeGone(pin);
+    if (!mapping) return;
     const where = hexRange(pin.vaddr, pin.vaddr + pin.length - 1);
-    this.#report(
+    this.#found.report(
       "memory unmapped while mapped for DMA",
       `the program's memory at ${where} is not there any more (munmap or mprotect), but ${rangeText(mapping)} maps it, made by ${mapping.madeBy}; noticed at ${noticed}`,
     );
@@ -284,7 +244,7 @@ export class Sanitizer implements Watcher {
     if (live) {
       if (write ? live.write : live.read) return;
       const only = write ? "read-only" : "write-only";
-      this.#report(
+      this.#found.report(
         "DMA against the mapping's permission",
         `${what}: ${rangeText(live)} is mapped ${only}, by ${live.madeBy}`,
       );
@@ -292,32 +252,24 @@ export class Sanitizer implements Watcher {
     }
     const past = first((space) => space.wasAt(fault.iova));
     if (past) {
-      this.#report(
+      this.#found.report(
         "DMA after unmap",
         `${what}: ${rangeText(past)} was mapped by ${past.madeBy} and went with ${past.removedBy}`,
       );
       return;
     }
-    this.#report("DMA to an IOVA never mapped", `${what}: ${fault.reason}`);
+    this.#found.report("DMA to an IOVA never mapped", `${what}: ${fault.reason}`);
   }
 
   /** Nothing shows that the program waited for the DMA that it started last. */
   #refuseRunning(file: FileDescription, what: "reset" | "closed"): void {
     const state = this.#device(file.label);
     if (state.unseen === undefined) return;
-    this.#report(
+    this.#found.report(
       "device reset or closed while DMA may be running",
       `${file.label} is ${what} after ${state.unseen} started DMA, and the program has neither read a register nor taken an interrupt since`,
     );
     state.unseen = undefined;
-  }
-
-  #report(kind: FindingKind, text: string): void {
-    const line = `sanitizer: ${kind}: ${text}`;
-    if (this.#said.has(line)) return;
-    this.#said.add(line);
-    this.#found.set(kind, (this.#found.get(kind) ?? 0) + 1);
-    this.#say?.(line);
   }
 
   #space(file: FileDescription, id: bigint): IovaSpace {
@@ -352,44 +304,7 @@ export class Sanitizer implements Watcher {
   }
 }
 
-function detail(call: ModelCall, name: string, fields: Fields): string {
-  if (call.op === "pwrite" || call.op === "pread") return ` on ${call.file!.label} at ${hex(call.offset)}`;
-  if (call.op === "close") return ` of ${call.file!.label}`;
-  const range = requestFacts(name)?.range;
-  const first = range && fields[range.iova];
-  const length = range && fields[range.length];
-  if (first === undefined || length === undefined || length === 0n)
-    return call.op === "ioctl" ? ` on ${call.file!.label}` : "";
-  return `, iova ${hexRange(first, first + length - 1n)}`;
-}
-
 /** Whether mappings go because their container goes. */
 function isTeardown(call: ModelCall | undefined, name: string): boolean {
   return call === undefined || call.op === "close" || name === "VFIO_GROUP_UNSET_CONTAINER";
-}
-
-function isThere(space: AddressSpace, { vaddr, length, write }: Pin): boolean {
-  const pin = space.pinFast(vaddr, length / space.pageSize, write);
-  if (pin >= 0) space.unpin(pin);
-  return pin >= 0;
-}
-
-function requestOf({ file, request }: IoctlCall): string {
-  return requestName(file!.kind, request, file!.label.startsWith("spapr") ? "spapr" : "type1");
-}
-
-/** The numbers in a request's structure as they are now; empty for requests without one. */
-function readFields(call: IoctlCall, name: string): Fields {
-  const layout = requestFacts(name)?.layout;
-  if (!layout || !/MAP|DESTROY/.test(name)) return {};
-  const bytes = new Uint8Array(layout.size);
-  try {
-    call.task!.memory.copyIn(call.arg, bytes, bytes.length);
-  } catch {
-    return {};
-  }
-  const entries = Object.entries(layout.read(viewOf(bytes), 0)).flatMap(([field, value]) =>
-    typeof value === "number" || typeof value === "bigint" ? [[field, BigInt(value)] as const] : [],
-  );
-  return Object.fromEntries(entries);
 }

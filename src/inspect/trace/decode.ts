@@ -1,3 +1,4 @@
+import { hex } from "../../kernel/errors.ts";
 import { type ParsedCapability, parseCapabilityChain } from "../../uapi/capability-chain.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import * as device from "../../uapi/vfio-device.ts";
@@ -14,8 +15,6 @@ export type DecodedValue =
   | readonly DecodedValue[]
   | { readonly [field: string]: DecodedValue };
 export type DecodedFields = Readonly<Record<string, DecodedValue>>;
-
-const hex = (value: number | bigint) => `0x${value.toString(16)}`;
 
 /**
  * The fields of a request's structure with names for flags and values; undefined when nothing is known of it.

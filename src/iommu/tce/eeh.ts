@@ -5,7 +5,7 @@ const ERROR_FUNCTION_MAX = 19;
 /** 32-bit and 64-bit errors (powernv/eeh-powernv.c: pnv_eeh_err_inject). */
 const ERROR_TYPE_MAX = 1;
 
-export const EEH_STATE_NORMAL = 0;
+const EEH_STATE_NORMAL = 0;
 
 /**
  * Enhanced error handling of one endpoint on bare metal, as the recorded machines have it: the emulated PHB never freezes, takes hot

@@ -1,9 +1,6 @@
 import type { Eeh } from "./eeh.ts";
 import type { TceWindow, WindowRequest } from "./tce-window.ts";
 
-/** Windows that an endpoint can have at a time (IOMMU_TABLE_GROUP_MAX_TABLES). */
-export const WINDOW_SLOTS = 2;
-
 /** What the platform tells about an endpoint's windows (struct iommu_table_group). */
 export interface TceFacts {
   /** The 32-bit window: first bus address and bytes. */

@@ -8,7 +8,7 @@ export const ENTRY_BYTES = 64;
 export const PASID_BITS = 20;
 
 /** Which levels translate a PASID's requests (PGTT). */
-export const PGTT = { first: 1, second: 2, nested: 3 } as const;
+const PGTT = { first: 1, second: 2, nested: 3 } as const;
 export type TranslationType = keyof typeof PGTT;
 
 /** What a scalable-mode PASID table entry says (VT-d specification, "Scalable-Mode PASID Table Entry"). */

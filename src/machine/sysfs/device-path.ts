@@ -14,7 +14,7 @@ export function devicePath(host: HostDescription, device: DeviceDescription): st
 }
 
 /** The directory of the root bus: the same for all devices on it. */
-export function rootBusName(bdf: string): string {
+function rootBusName(bdf: string): string {
   const [domain, bus] = bdf.split(":");
   return `pci${domain}:${bus}`;
 }

@@ -32,7 +32,7 @@ function driverPath(driver: string): string {
 }
 
 /** Module names have no hyphens. */
-export function moduleOfDriver(driver: string): string {
+function moduleOfDriver(driver: string): string {
   return driver.replaceAll("-", "_");
 }
 

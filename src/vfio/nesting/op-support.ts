@@ -4,7 +4,7 @@ import * as rfc from "../../uapi/rfc-2017.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 
 /** Descriptors that a guest may hand over: not those of the queue itself, nor of interrupts. */
-export const ALLOWED_DESCRIPTORS = [
+const ALLOWED_DESCRIPTORS = [
   "contextCache",
   "iotlb",
   "deviceTlb",

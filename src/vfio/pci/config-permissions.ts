@@ -22,7 +22,6 @@ const ALL = 0xffff_ffff;
 const NOTHING = new Uint8Array();
 
 export const DIRECT: ConfigPermissions = { mode: "direct", virtual: NOTHING, writable: NOTHING };
-export const RAW: ConfigPermissions = { mode: "raw", virtual: NOTHING, writable: NOTHING };
 const DIRECT_RAW: ConfigPermissions = { mode: "directReadRawWrite", virtual: NOTHING, writable: NOTHING };
 
 /** [offset, bytes, virtual bits, writable bits] */

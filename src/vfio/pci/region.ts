@@ -3,7 +3,7 @@ import * as pci from "../../devices/pci/registers.ts";
 import type { Word } from "../../kernel/word.ts";
 
 /** A region begins at its index shifted by this in the device's file (VFIO_PCI_OFFSET_SHIFT). */
-export const REGION_SHIFT = 40;
+const REGION_SHIFT = 40;
 const REGION_SIZE = 2 ** REGION_SHIFT;
 
 /** Where in the file a region begins. */

@@ -26,27 +26,24 @@ export class Type1Dma implements DmaTarget {
    */
   translate(page: number, access: number): number {
     const { mappings } = this.#iommu;
-    const { byIova } = mappings;
-    if (!byIova.overlaps(page, 1)) return -1;
-    const slot = byIova.value;
-    return this.#allows(mappings.flagsOf(slot), access) ? mappings.vaddrPageOf(slot) + page - byIova.start : -1;
+    const slot = mappings.slotAt(page);
+    if (slot < 0 || !this.#allows(mappings.flagsOf(slot), access)) return -1;
+    return mappings.vaddrPageOf(slot) + page - mappings.startOf(slot);
   }
 
   /** Takes the mappings that an access meets one after the other; what lies between them faults, and reads as zeros. */
   #walk(iova: bigint, bytes: Uint8Array, access: number): DmaFault | undefined {
     const { mappings } = this.#iommu;
-    const { byIova } = mappings;
     let page = addressToPage(BigInt.asUintN(64, iova));
     let within = Number(iova & 0xfffn);
     let fault: DmaFault | undefined;
     for (let done = 0; done < bytes.length; ) {
       const left = bytes.length - done;
-      const vaddrPage = this.translate(page, access);
+      const slot = mappings.slotAt(page);
       let count: number;
-      if (vaddrPage >= 0) {
-        const slot = byIova.value;
-        const offset = (page - byIova.start) * PAGE_SIZE + within;
-        count = Math.min(left, byIova.pages * PAGE_SIZE - offset);
+      if (slot >= 0 && this.#allows(mappings.flagsOf(slot), access)) {
+        const offset = (page - mappings.startOf(slot)) * PAGE_SIZE + within;
+        count = Math.min(left, mappings.pagesOf(slot) * PAGE_SIZE - offset);
         const piece = count === bytes.length ? bytes : bytes.subarray(done, done + count);
         const vaddr = mappings.vaddrPageOf(slot) * PAGE_SIZE;
         const space = mappings.spaceOf(slot);

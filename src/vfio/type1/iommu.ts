@@ -129,9 +129,7 @@ export class Type1Iommu {
         : space.pinFrom(page, count, write, (budget ?? this.lockBudget(slot)) + held);
     if (pin < 0) return pin;
     space.lockedPages += space.charged - mappings.chargedHere(slot);
-    mappings.setPin(slot, pin);
-    mappings.setChargedHere(slot, space.charged);
-    mappings.setFlag(slot, MAP_PINNED);
+    mappings.setPinned(slot, pin, space.charged, count);
     return 0;
   }
 
@@ -151,7 +149,8 @@ export class Type1Iommu {
   removeMappingHere(): boolean {
     const { mappings } = this;
     const slot = mappings.byIova.value;
-    this.unpinMapping(slot);
+    if (mappings.external.size > 0) this.unpinMapping(slot);
+    else this.#letGoHere(slot);
     if (mappings.flagsOf(slot) & MAP_VADDR_INVALID) this.vaddrInvalidCount--;
     return mappings.removeHere();
   }
@@ -165,14 +164,20 @@ export class Type1Iommu {
       const slot = byIova.value;
       pages += byIova.pages;
       if (external.size > 0) this.releaseExternalPins(slot);
-      if (!(mappings.flagsOf(slot) & MAP_PINNED)) continue;
-      const space = mappings.spaceOf(slot);
-      space.unpin(mappings.pinOf(slot));
-      space.lockedPages -= mappings.chargedHere(slot);
+      this.#letGoHere(slot);
     }
     this.vaddrInvalidCount = 0;
     mappings.clear();
     return pages;
+  }
+
+  /** unpinMapping() of a mapping that goes and of which no mediated device holds anything: its slot stays as it is. */
+  #letGoHere(slot: number): void {
+    const { mappings } = this;
+    if (!(mappings.flagsOf(slot) & MAP_PINNED)) return;
+    const space = mappings.spaceOf(slot);
+    space.unpin(mappings.pinOf(slot));
+    space.lockedPages -= mappings.chargedHere(slot);
   }
 
   /** Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved afterwards. */

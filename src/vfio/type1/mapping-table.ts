@@ -24,10 +24,14 @@ const WORDS = 4;
 const PIN = 2;
 const STATE = 3;
 const FLAGS = 0xff;
-const SPACE_SHIFT = 8;
+/** Its first page and its length are in #runs. */
+const RUN_KNOWN = 0x100;
+const SPACE_SHIFT = 9;
 /** All of its pages are charged: the usual case, in which the number is not kept. */
 const CHARGED_WHOLE = 0x80;
 const INITIAL = 64;
+/** At most so many hints are kept: 4 MiB of them. */
+const MOST_HINTS = 1 << 20;
 
 /**
  * All mappings of a container (struct vfio_dma), in typed arrays: the interval map finds a slot by IOVA page, the slot has the rest. What
@@ -37,6 +41,13 @@ export class MappingTable {
   readonly byIova = new IntervalMap();
   #vaddrPages = new Float64Array(INITIAL * DOUBLES);
   #words = new Uint32Array(this.#vaddrPages.buffer);
+  /**
+   * In which slot a page was found last, by some bits of its number: to a device's accesses what an IOTLB is to an IOMMU. A hint is a
+   * guess that the slot's run confirms, so that nothing need be done here when mappings come and go.
+   */
+  #hints = new Uint32Array(1);
+  /** First page and number of pages by slot, of those that a device has reached: what a hint is compared with. */
+  #runs = new Float64Array(2);
   /** Charged pages where it is not all of them. */
   readonly #oddCharges = new Map<number, number>();
   readonly spaces: AddressSpace[] = [];
@@ -62,9 +73,31 @@ export class MappingTable {
     return slot;
   }
 
+  /** The slot of the mapping that a page lies in, with its run known; -1 when there is none. The cursor is anywhere afterwards. */
+  slotAt(page: number): number {
+    const hints = this.#hints;
+    const slot = hints[hintOf(page) & (hints.length - 1)]!;
+    const runs = this.#runs;
+    const start = runs[2 * slot]!;
+    // comparisons in one, because the first alone cannot be foretold
+    const isThere = +(start <= page) & +(page < start + runs[2 * slot + 1]!);
+    return isThere && this.#words[slot * WORDS + STATE]! & RUN_KNOWN ? slot : this.#searchSlot(page);
+  }
+
+  /** First page of the mapping in a slot that slotAt() has returned. */
+  startOf(slot: number): number {
+    return this.#runs[2 * slot]!;
+  }
+
+  /** How many pages the mapping has in a slot that slotAt() has returned. */
+  pagesOf(slot: number): number {
+    return this.#runs[2 * slot + 1]!;
+  }
+
   /** Forgets the mapping at the cursor; the cursor is then on the next one, false when there is none. */
   removeHere(): boolean {
     const slot = this.byIova.value;
+    this.#words[slot * WORDS + STATE] = 0;
     if (this.dirty.size > 0) this.dirty.delete(slot);
     if (this.external.size > 0) this.external.delete(slot);
     if (this.#oddCharges.size > 0) this.#oddCharges.delete(slot);
@@ -79,6 +112,10 @@ export class MappingTable {
     this.dirty.clear();
     this.external.clear();
     this.#oddCharges.clear();
+    // hints are there as soon as a run is known
+    if (this.#hints.length > 1) this.#words.fill(0, 0, this.#used * WORDS);
+    this.#hints = new Uint32Array(1);
+    this.#runs = new Float64Array(2);
     this.#freeCount = 0;
     this.#used = 0;
   }
@@ -128,8 +165,23 @@ export class MappingTable {
     return this.#words[slot * WORDS + PIN]!;
   }
 
-  setPin(slot: number, pin: number): void {
-    this.#words[slot * WORDS + PIN] = pin;
+  /**
+   * The pages of a mapping are pinned from now on.
+   * @param pin what AddressSpace.pin() returned
+   * @param charged how many pages of the host's size are charged
+   * @param pages how many it has
+   */
+  setPinned(slot: number, pin: number, charged: number, pages: number): void {
+    if (this.#oddCharges.size > 0) this.#oddCharges.delete(slot);
+    const words = this.#words;
+    const at = slot * WORDS;
+    words[at + PIN] = pin;
+    if (charged === pages) {
+      words[at + STATE] = words[at + STATE]! | MAP_PINNED | CHARGED_WHOLE;
+    } else {
+      words[at + STATE] = (words[at + STATE]! | MAP_PINNED) & ~CHARGED_WHOLE;
+      if (charged > 0) this.#oddCharges.set(slot, charged);
+    }
   }
 
   /** Whose memory it is. */
@@ -139,7 +191,8 @@ export class MappingTable {
 
   setSpace(slot: number, space: AddressSpace): void {
     const index = this.#spaceIndex(space);
-    this.#words[slot * WORDS + STATE] = (index << SPACE_SHIFT) | (this.#words[slot * WORDS + STATE]! & FLAGS);
+    this.#words[slot * WORDS + STATE] =
+      (index << SPACE_SHIFT) | (this.#words[slot * WORDS + STATE]! & (RUN_KNOWN | FLAGS));
   }
 
   /** A process makes a mapping, or a call that may charge one: from now on its limit is this. */
@@ -165,6 +218,22 @@ export class MappingTable {
     return pageSize === PAGE_SIZE ? pages : (pages * PAGE_SIZE) / pageSize;
   }
 
+  #searchSlot(page: number): number {
+    const { byIova, size } = this;
+    if (!byIova.overlaps(page, 1)) return -1;
+    const slot = byIova.value;
+    if (2 * slot >= this.#runs.length) this.#runs = grown(this.#runs, new Float64Array(this.#vaddrPages.length));
+    this.#runs[2 * slot] = byIova.start;
+    this.#runs[2 * slot + 1] = byIova.pages;
+    this.#words[slot * WORDS + STATE]! |= RUN_KNOWN;
+    // twice as many as mappings, so that few of the pages in use share one
+    let hints = this.#hints.length;
+    while (hints < Math.min(2 * size, MOST_HINTS)) hints *= 2;
+    if (hints > this.#hints.length) this.#hints = new Uint32Array(hints);
+    this.#hints[hintOf(page) & (this.#hints.length - 1)] = slot;
+    return slot;
+  }
+
   #takeSlot(): number {
     if (this.#freeCount > 0) return this.#free[--this.#freeCount]!;
     const slot = this.#used++;
@@ -180,6 +249,11 @@ export class MappingTable {
     const index = this.spaces.indexOf(space);
     return index >= 0 ? index : this.spaces.push(space) - 1;
   }
+}
+
+/** Pages next to each other have hints of their own, and so have those that lie 2 MiB apart. */
+function hintOf(page: number): number {
+  return page ^ (page >>> 9);
 }
 
 function grown<T extends Float64Array | Uint32Array>(old: T, larger: T): T {

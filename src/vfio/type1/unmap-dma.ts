@@ -160,9 +160,11 @@ function removeRange(
 ): number {
   const { mappings } = iommu;
   const { byIova } = mappings;
+  const most = last - iovaPage + 1;
   let pages = 0;
   let more = true;
-  while (more && byIova.start <= last) {
+  // as a rule the first mapping is all of the range, and the next need not be looked at
+  while (more && pages < most && byIova.start <= last) {
     if (mappings.external.size > 0 && mappings.external.has(byIova.value)) {
       const at = byIova.start;
       iommu.notifyUnmap();

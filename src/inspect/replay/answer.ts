@@ -1,0 +1,27 @@
+import { DONE, type Outcome } from "./outcome.ts";
+import type { Operation } from "./recording.ts";
+
+/** What an operation gave, with the bytes that it left or read. */
+export interface Answer extends Outcome {
+  /** The caller's structure afterwards, relocated fields that did not change as zero; or what was read. */
+  readonly bytes?: string;
+  /** Bytes written behind the structure, if any. */
+  readonly over?: string;
+  readonly value?: string;
+  readonly text?: string;
+  readonly done?: number;
+  readonly ok?: boolean;
+  readonly VmLck_kB?: number;
+  readonly VmPin_kB?: number;
+  /** Locked memory of the process after the call. */
+  readonly vmlck_kB?: number;
+}
+
+/** Operations by their `op`: what carries them out, and gives undefined for what only informs. */
+export type Handlers = Readonly<Record<string, (operation: Operation) => Answer | undefined>>;
+
+/** The answer of an operation that always succeeds. */
+export function doneAfter(change: () => unknown): Answer {
+  change();
+  return DONE;
+}

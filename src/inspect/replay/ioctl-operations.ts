@@ -1,0 +1,108 @@
+import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
+import { type Word, wordFromBigInt } from "../../kernel/word.ts";
+import { encodeIo, plainRequest } from "../../uapi/ioctl.ts";
+import { viewOf } from "../../uapi/layout.ts";
+import { VFIO_IOMMU_MAP_DMA, VfioIommuType1DmaMap } from "../../uapi/vfio-type1.ts";
+import type { Answer, Handlers } from "./answer.ts";
+import { DONE, fromHex, outcomeOf, toHex } from "./outcome.ts";
+import { type ReplayedProgram, SCRATCH_SIZE } from "./program.ts";
+import type { Operation, Relocation } from "./recording.ts";
+
+/** Bytes that lie behind a caller's structure, to see whether something is written there. */
+const GUARD = 4096;
+const GUARD_BYTE = 0xa5;
+
+type CallWith = (arg: Word) => () => number;
+
+/** Requests to files. */
+export function ioctlOperations(program: ReplayedProgram): Handlers {
+  return {
+    ioctl: (o) => ioctl(program, o),
+    maploop: (o) => mapLoop(program, o),
+  };
+}
+
+function ioctl(program: ReplayedProgram, o: Operation): Answer {
+  const nr = Number(o.nr);
+  // a number of the other encoding is unknown to this architecture, whatever the model would make of it
+  const request = plainRequest(nr, program.host.ioctlEncoding) ?? otherEncoding(nr);
+  const call: CallWith = (arg) => () => program.file(o).ioctl(program.task, request, arg);
+  switch (o.arg) {
+    case "bytes":
+      return ioctlBytes(program, o, call);
+    case "int":
+      return outcomeOf(call(wordFromBigInt(BigInt(o.val!))));
+    case "buf":
+      return outcomeOf(call(program.buffer(o.buf).address));
+    default:
+      return outcomeOf(call(0));
+  }
+}
+
+/** A request with a structure, which is put into memory of its own. */
+function ioctlBytes(program: ReplayedProgram, o: Operation, call: CallWith): Answer {
+  const { memory, scratch } = program;
+  const input = fromHex(o.in!);
+  const relocated = (o.relocs ?? []).map((reloc) => ({ reloc, value: relocate(program, input, reloc) }));
+  const address = o.edge ? scratch + SCRATCH_SIZE - input.length : scratch;
+  memory.copyOut(scratch, new Uint8Array(SCRATCH_SIZE).fill(GUARD_BYTE), SCRATCH_SIZE);
+  memory.copyOut(address, input, input.length);
+  if (o.edge) memory.mprotect(scratch + SCRATCH_SIZE, SCRATCH_SIZE, 0);
+  if (o.readonly) memory.mprotect(scratch, SCRATCH_SIZE, PROT_READ);
+  const outcome = outcomeOf(call(address));
+  memory.mprotect(scratch, 2 * SCRATCH_SIZE, PROT_READ | PROT_WRITE);
+  const result = program.read(address, input.length);
+  for (const { reloc, value } of relocated) {
+    const field = result.subarray(reloc.off, reloc.off + reloc.w);
+    if (toHex(field) === value) field.fill(0);
+  }
+  const name = o.ret_is_fd;
+  const opened = name !== undefined && outcome.errno === null;
+  if (opened) program.nameFd(name, o.out_fd === undefined ? outcome.ret : viewOf(result).getInt32(o.out_fd, true));
+  if (opened && o.out_fd !== undefined) result.fill(0, o.out_fd, o.out_fd + 4);
+  const over = o.edge ? "" : overrun(program, address + input.length);
+  return { ...outcome, ret: opened ? 0 : outcome.ret, bytes: toHex(result), ...(over && { over }) };
+}
+
+/** Puts an address or a descriptor number into a structure; returns its bytes. */
+function relocate(program: ReplayedProgram, input: Uint8Array, { off, w, buf, add = 0, fd }: Relocation): string {
+  const value = fd === undefined ? BigInt(program.buffer(buf).address + add) : BigInt(program.fd(fd));
+  const field = input.subarray(off, off + w);
+  const bytes = new Uint8Array(8);
+  viewOf(bytes).setBigUint64(0, BigInt.asUintN(64, value), true);
+  field.set(bytes.subarray(0, w));
+  return toHex(field);
+}
+
+function overrun(program: ReplayedProgram, from: number): string {
+  const behind = program.read(from, GUARD);
+  let end = behind.length;
+  while (end > 0 && behind[end - 1] === GUARD_BYTE) end--;
+  return toHex(behind.subarray(0, end));
+}
+
+/** MAP_DMA of the same memory at rising addresses until one fails. */
+function mapLoop(program: ReplayedProgram, o: Operation): Answer {
+  const map = VfioIommuType1DmaMap;
+  const file = program.file(o);
+  const stride = BigInt(o.stride!);
+  let iova = BigInt(o.iova!);
+  for (let done = 0; done < o.count!; done++, iova += stride) {
+    const bytes = map.encode({
+      argsz: map.size,
+      flags: Number(o.flags),
+      vaddr: BigInt(program.buffer(o.vaddr).address),
+      iova,
+      size: BigInt(o.size!),
+    });
+    program.memory.copyOut(program.scratch, bytes, bytes.length);
+    const outcome = outcomeOf(() => file.ioctl(program.task, VFIO_IOMMU_MAP_DMA, program.scratch));
+    if (outcome.errno !== null) return { ...outcome, done };
+  }
+  return { ...DONE, done: o.count! };
+}
+
+/** The bit that tells the encodings of `_IO()` apart, the other way round. */
+function otherEncoding(nr: number): number {
+  return (nr ^ encodeIo(0, 0, "powerpc")) >>> 0;
+}

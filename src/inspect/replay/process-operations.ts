@@ -1,0 +1,38 @@
+import { fail } from "../../kernel/errors.ts";
+import { doneAfter, type Handlers } from "./answer.ts";
+import { DONE, outcomeOf } from "./outcome.ts";
+import type { ReplayedProgram } from "./program.ts";
+
+/** The longest that is waited where time passed in a recording, in milliseconds: no device model takes longer. */
+const WAIT_MAX_MS = 10;
+
+/** What a process does with itself: its rights, its children, its time. */
+export function processOperations(program: ReplayedProgram): Handlers {
+  return {
+    setrlimit: (o) => outcomeOf(() => setMemlock(program, Number(o.value))),
+    setuid: (o) => doneAfter(() => program.task.setuid(o.uid!)),
+    dropcap: (o) => doneAfter(() => program.task.capabilities.delete(o.cap!)),
+    raisecap: (o) => doneAfter(() => program.task.capabilities.add(o.cap!)),
+    vmlck: () => ({
+      ...DONE,
+      VmLck_kB: program.kilobytes(program.memory.lockedPages),
+      VmPin_kB: program.kilobytes(program.memory.pinnedPages),
+    }),
+    "child-begin": () => doneAfter(() => program.fork()),
+    "child-end": () => doneAfter(() => program.wait()),
+    wait: (o) => passTime(o.us!),
+  };
+}
+
+/** setrlimit() of both limits: what was given up comes back to nobody but root. */
+function setMemlock({ task }: ReplayedProgram, bytes: number): number {
+  if (task.euid !== 0 && bytes > task.memlock) fail("EPERM", "only root may raise its hard limit");
+  task.memlock = bytes;
+  return 0;
+}
+
+/** Devices that take time finish meanwhile what they had begun. */
+function passTime(microseconds: number): undefined {
+  const milliseconds = Math.min(microseconds / 1000, WAIT_MAX_MS);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}

@@ -1,0 +1,36 @@
+import { hex, hexRange } from "../../kernel/errors.ts";
+import { viewOf } from "../../uapi/layout.ts";
+import { requestFacts } from "../requests.ts";
+import type { ModelCall } from "../watch/watcher.ts";
+
+export type IoctlCall = Extract<ModelCall, { op: "ioctl" }>;
+/** The numbers in a request's structure. */
+export type Fields = Readonly<Record<string, bigint>>;
+
+/** What a call is about, behind its name: ", iova 0x10000-0x10fff". */
+export function detail(call: ModelCall, name: string, fields: Fields): string {
+  if (call.op === "pwrite" || call.op === "pread") return ` on ${call.file!.label} at ${hex(call.offset)}`;
+  if (call.op === "close") return ` of ${call.file!.label}`;
+  const range = requestFacts(name)?.range;
+  const first = range && fields[range.iova];
+  const length = range && fields[range.length];
+  if (first === undefined || length === undefined || length === 0n)
+    return call.op === "ioctl" ? ` on ${call.file!.label}` : "";
+  return `, iova ${hexRange(first, first + length - 1n)}`;
+}
+
+/** The numbers in the structure of a request that maps or unmaps, as they are now; empty for other requests. */
+export function readFields(call: IoctlCall, name: string): Fields {
+  const layout = requestFacts(name)?.layout;
+  if (!layout || !/MAP|DESTROY/.test(name)) return {};
+  const bytes = new Uint8Array(layout.size);
+  try {
+    call.task!.memory.copyIn(call.arg, bytes, bytes.length);
+  } catch {
+    return {};
+  }
+  const entries = Object.entries(layout.read(viewOf(bytes), 0)).flatMap(([field, value]) =>
+    typeof value === "number" || typeof value === "bigint" ? [[field, BigInt(value)] as const] : [],
+  );
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,42 @@
+/** What the sanitizer finds. */
+type FindingKind =
+  | "memory unmapped while mapped for DMA"
+  | "DMA after unmap"
+  | "DMA to an IOVA never mapped"
+  | "DMA against the mapping's permission"
+  | "mapping left behind"
+  | "device reset or closed while DMA may be running";
+
+/** Says each finding once, and counts them. */
+export class Findings {
+  readonly #say: ((line: string) => void) | undefined;
+  readonly #found = new Map<FindingKind, number>();
+  readonly #said = new Set<string>();
+
+  constructor(say: ((line: string) => void) | undefined) {
+    this.#say = say;
+  }
+
+  get count(): number {
+    return [...this.#found.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  report(kind: FindingKind, text: string): void {
+    const line = `sanitizer: ${kind}: ${text}`;
+    if (this.#said.has(line)) return;
+    this.#said.add(line);
+    this.#found.set(kind, (this.#found.get(kind) ?? 0) + 1);
+    this.#say?.(line);
+  }
+
+  /** How it went, when the program is over. */
+  summarize(calls: number): void {
+    const { count } = this;
+    if (count === 0) {
+      this.#say?.(`sanitizer: no findings in ${calls} calls`);
+      return;
+    }
+    const kinds = [...this.#found].map(([kind, times]) => `${kind} (${times})`).join(", ");
+    this.#say?.(`sanitizer: ${count} ${count === 1 ? "finding" : "findings"} in ${calls} calls: ${kinds}`);
+  }
+}

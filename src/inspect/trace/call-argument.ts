@@ -1,0 +1,65 @@
+import type { Task } from "../../kernel/task.ts";
+import type { Word } from "../../kernel/word.ts";
+import type { RequestFacts } from "../requests.ts";
+
+/** Of structures with a length of their own, at most this much is recorded. Bytes. */
+const STRUCT_MAX = 16384;
+const NAME_MAX = 4096;
+/** Memory of programs ends behind a multiple of that. Bytes. */
+export const PAGE = 4096;
+
+/** What a call was made with. */
+export interface Argument {
+  readonly kind: "none" | "null" | "int" | "bytes";
+  readonly bytes: Uint8Array;
+  /** Whether readable memory ends behind the bytes, before the structure does. */
+  readonly edge: boolean;
+}
+
+const VALUE: Argument = { kind: "int", bytes: new Uint8Array(), edge: false };
+
+/** The argument of a request as it is before the call; what cannot be read is a number. */
+export function readArgument(task: Task, arg: Word, facts: RequestFacts | undefined): Argument {
+  if (facts === undefined || facts.argument === "none") return arg === 0 ? { ...VALUE, kind: "none" } : VALUE;
+  if (facts.argument === "value") return VALUE;
+  if (arg === 0) return { ...VALUE, kind: "null" };
+  if (facts.argument === "fd") return orValue(readBytes(task, arg, 4));
+  if (facts.argument === "string") {
+    const { bytes, edge } = readBytes(task, arg, NAME_MAX);
+    const end = bytes.indexOf(0);
+    return end < 0
+      ? orValue({ kind: "bytes", bytes, edge })
+      : { kind: "bytes", bytes: bytes.slice(0, end + 1), edge: false };
+  }
+  const size = facts.layout!.size;
+  const head = readBytes(task, arg, 4).bytes;
+  const said = head.length === 4 ? new DataView(head.buffer).getUint32(0, true) : 0;
+  return orValue(readBytes(task, arg, Math.min(Math.max(said, size), STRUCT_MAX)));
+}
+
+/** As many of `length` bytes as can be read. */
+export function readBytes(task: Task, address: Word, length: number): Argument {
+  const bytes = new Uint8Array(length);
+  if (typeof address !== "number") return { ...VALUE, kind: "bytes" };
+  if (tryCopy(task, address, bytes)) return { kind: "bytes", bytes, edge: false };
+  let done = 0;
+  while (done < length) {
+    const part = bytes.subarray(done, Math.min(length, done + PAGE - ((address + done) % PAGE)));
+    if (!tryCopy(task, address + done, part)) break;
+    done += part.length;
+  }
+  return { kind: "bytes", bytes: bytes.slice(0, done), edge: true };
+}
+
+function orValue(argument: Argument): Argument {
+  return argument.bytes.length === 0 ? VALUE : argument;
+}
+
+function tryCopy(task: Task, address: number, into: Uint8Array): boolean {
+  try {
+    task.memory.copyIn(address, into, into.length);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,166 @@
+import { hex } from "../../kernel/errors.ts";
+import type { Word } from "../../kernel/word.ts";
+import { decodeIo, encodeIo, type IoctlEncoding } from "../../uapi/ioctl.ts";
+import { isInjected } from "../fault/injected.ts";
+import { toHex } from "../replay/outcome.ts";
+import type { Operation } from "../replay/recording.ts";
+import { requestFacts, requestOf } from "../requests.ts";
+import type { CallResult, ModelCall } from "../watch/watcher.ts";
+import { readBytes } from "./call-argument.ts";
+import type { CallInHand } from "./call-in-hand.ts";
+import { changedFields, decodeArgument } from "./decode.ts";
+import type { MappedRegisters } from "./mapped-registers.ts";
+import { openFlags } from "./open-flags.ts";
+import type { RecordingNames } from "./recording-names.ts";
+import { findRelocations } from "./relocations.ts";
+import type { ReplayedSpaces } from "./replayed-spaces.ts";
+
+type CallOf<Op extends ModelCall["op"]> = Extract<ModelCall, { op: Op }>;
+
+/** Makes an operation of a finished call. */
+export class Composer {
+  readonly #pageSize: number;
+  readonly #encoding: IoctlEncoding;
+  readonly #names: RecordingNames;
+  readonly #spaces: ReplayedSpaces;
+  readonly #registers: MappedRegisters;
+
+  /**
+   * @param pageSize of the host
+   * @param encoding of its architecture
+   */
+  constructor(
+    { pageSize, encoding }: { readonly pageSize: number; readonly encoding: IoctlEncoding },
+    names: RecordingNames,
+    spaces: ReplayedSpaces,
+    registers: MappedRegisters,
+  ) {
+    this.#pageSize = pageSize;
+    this.#encoding = encoding;
+    this.#names = names;
+    this.#spaces = spaces;
+    this.#registers = registers;
+  }
+
+  compose(inHand: CallInHand, result: CallResult): Operation {
+    const { call } = inHand;
+    const { task, file } = call;
+    const { error } = result;
+    const injected = isInjected(error);
+    const about = {
+      ret: error ? -1 : result.ret,
+      errno: error?.code ?? null,
+      ...(error && { reason: error.reason }),
+      ...(injected && { injected }),
+      us: Math.round(result.microseconds),
+      ...(task && { pid: task.pid, tid: task.tid }),
+    };
+    switch (call.op) {
+      case "open":
+        return {
+          op: "open",
+          ...(result.installed && { fd: this.#names.ofOpened(result.installed) }),
+          path: call.path,
+          flags: openFlags(call.flags),
+          ...about,
+        };
+      case "close":
+        return { op: "close", fd: this.#names.of(file!), ...about };
+      case "mmap":
+        return this.#mmap(call, about);
+      case "pread": {
+        const data = result.ret > 0 ? readBytes(task!, call.address, result.ret).bytes : new Uint8Array();
+        const off = wordText(call.offset);
+        return { op: "pread", fd: this.#names.of(file!), off, len: call.count, data: toHex(data), ...about };
+      }
+      case "pwrite": {
+        const off = wordText(call.offset);
+        const { bytes } = inHand.argument!;
+        return { op: "pwrite", fd: this.#names.of(file!), off, len: call.count, in: toHex(bytes), ...about };
+      }
+      case "ioctl":
+        return this.#ioctl(call, inHand, result, about);
+      default:
+        throw new Error(`a ${call.op} is no operation`);
+    }
+  }
+
+  #mmap({ file, request }: CallOf<"mmap">, about: Pick<Operation, "ret">): Operation {
+    const offset = Number(request.offset);
+    const size = Math.ceil(request.length / this.#pageSize) * this.#pageSize;
+    const buf = this.#names.fresh("bar");
+    const addr = hex(this.#registers.reserve(size));
+    if (about.ret === 0) this.#registers.add({ buf, file: file!, offset, length: size });
+    const prot = `${request.read ? "r" : ""}${request.write ? "w" : ""}` || "none";
+    return {
+      op: "mmap",
+      buf,
+      size,
+      prot,
+      kind: "fd",
+      addr,
+      fd: this.#names.of(file!),
+      offset: hex(offset),
+      share: request.shared ? "shared" : "private",
+      ...about,
+    };
+  }
+
+  #ioctl(call: CallOf<"ioctl">, inHand: CallInHand, result: CallResult, about: object): Operation {
+    const { request, task } = call;
+    const file = call.file!;
+    const req = requestOf(file, request);
+    const facts = requestFacts(req);
+    const argument = inHand.argument!;
+    const nr = this.#asPassed(request);
+    const head = { op: "ioctl", fd: this.#names.of(file), req, nr: hex(nr) };
+    if (argument.kind !== "bytes") {
+      return { ...head, arg: argument.kind, ...(argument.kind === "int" && { val: wordText(call.arg) }), ...about };
+    }
+    const input = argument.bytes.slice();
+    const output = readBytes(task!, call.arg, input.length).bytes;
+    const out = output.length === input.length ? output : input.slice();
+    const placeOf = (address: number) => this.#spaces.of(task!.memory).find(address);
+    const relocs = facts ? findRelocations(facts, input, placeOf, inHand.looked) : [];
+    for (const { off, w } of relocs) {
+      const same = Buffer.compare(input.subarray(off, off + w), out.subarray(off, off + w)) === 0;
+      input.fill(0, off, off + w);
+      if (same) out.fill(0, off, off + w);
+    }
+    const before = decodeArgument(req, input, relocs);
+    const changed = changedFields(before, decodeArgument(req, out, relocs));
+    const outFd = result.installed && facts?.outFd !== undefined ? facts.layout!.offsets[facts.outFd]! : undefined;
+    const number = outFd === undefined ? result.ret : new DataView(out.buffer).getInt32(outFd, true);
+    if (outFd !== undefined) out.fill(0, outFd, outFd + 4);
+    const opened =
+      result.installed && number > 0 ? { ret_is_fd: this.#names.ofOpened(result.installed), ret: 0 } : undefined;
+    return {
+      ...head,
+      arg: "bytes",
+      len: input.length,
+      edge: argument.edge,
+      ...(inHand.unwritable && { readonly: true }),
+      in: toHex(input),
+      ...(relocs.length > 0 && { relocs }),
+      ...about,
+      ...opened,
+      ...(outFd !== undefined && { out_fd: outFd }),
+      ...(opened && { num_ret: number }),
+      out: toHex(out),
+      ...(before && { fields: before }),
+      ...(Object.keys(changed).length > 0 && { changed }),
+    };
+  }
+
+  /** The number that a program of the host's architecture passes: files take the plain encoding, and another one for unknown. */
+  #asPassed(request: number): number {
+    const decoded = decodeIo(request);
+    if (!decoded) return request;
+    if (decoded.encoding === "plain") return encodeIo(decoded.type, decoded.nr, this.#encoding);
+    return this.#encoding === "powerpc" ? encodeIo(decoded.type, decoded.nr) : request;
+  }
+}
+
+function wordText(word: Word): string {
+  return hex(BigInt.asUintN(64, BigInt(word)));
+}

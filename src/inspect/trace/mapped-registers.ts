@@ -1,0 +1,45 @@
+import { hex } from "../../kernel/errors.ts";
+import type { FileDescription } from "../../kernel/file-description.ts";
+import { regionOffset } from "../../vfio/pci/region.ts";
+import type { Operation } from "../replay/recording.ts";
+
+/** Where a replay maps devices, whose addresses in the program nobody knows: far from any program's memory. */
+const DEVICES_ADDRESS = 0x6000_0000_0000;
+
+interface Mapped {
+  readonly buf: string;
+  readonly file: FileDescription;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The device registers that programs have mapped, as buffers of a recording. */
+export class MappedRegisters {
+  readonly #pageSize: number;
+  readonly #mapped: Mapped[] = [];
+  #next = DEVICES_ADDRESS;
+
+  constructor(pageSize: number) {
+    this.#pageSize = pageSize;
+  }
+
+  /** An address for a mapping of `size` bytes. */
+  reserve(size: number): number {
+    const address = this.#next;
+    this.#next += size + this.#pageSize;
+    return address;
+  }
+
+  add(mapped: Mapped): void {
+    this.#mapped.push(mapped);
+  }
+
+  /** The operation that a write to a mapped register is; undefined where no buffer has it. */
+  write(device: string, region: number, offset: number, width: number, value: bigint): Operation | undefined {
+    const at = regionOffset(region) + offset;
+    const mapped = this.#mapped.find(
+      (each) => each.file.label === `device ${device}` && at >= each.offset && at + width <= each.offset + each.length,
+    );
+    return mapped && { op: `w${width * 8}`, buf: mapped.buf, off: at - mapped.offset, value: hex(value) };
+  }
+}

@@ -1,0 +1,35 @@
+import type { AddressSpace } from "../../kernel/address-space.ts";
+import type { Operation } from "../replay/recording.ts";
+import type { RecordingNames } from "./recording-names.ts";
+import { ReplayedMemory } from "./replayed-memory.ts";
+
+/** Processes after the first have their memory that far below, in the replayer's one address space. */
+const DISPLACEMENT = 2 ** 44;
+
+/** The memory of every process that was recorded. */
+export class ReplayedSpaces {
+  readonly #pageSize: number;
+  readonly #names: RecordingNames;
+  readonly #spaces = new Map<AddressSpace, ReplayedMemory>();
+
+  /** @param pageSize of the host that repeats the recording */
+  constructor(pageSize: number, names: RecordingNames) {
+    this.#pageSize = pageSize;
+    this.#names = names;
+  }
+
+  of(space: AddressSpace): ReplayedMemory {
+    let memory = this.#spaces.get(space);
+    if (!memory) {
+      memory = new ReplayedMemory(this.#pageSize, -this.#spaces.size * DISPLACEMENT, () => this.#names.fresh("m"));
+      this.#spaces.set(space, memory);
+    }
+    return memory;
+  }
+
+  /** What must come before the operation that memory was used for, and what may follow it. */
+  take(): { readonly stores: Operation[]; readonly dumps: Operation[] } {
+    const taken = [...this.#spaces.values()].map((memory) => memory.take());
+    return { stores: taken.flatMap(({ stores }) => stores), dumps: taken.flatMap(({ dumps }) => dumps) };
+  }
+}
