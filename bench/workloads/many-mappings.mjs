@@ -32,7 +32,8 @@ export const workloads = [
     baseline: "making them, one by one",
     target: { atMost: 0.2 },
     explanation: `The mappings are walked once in order, each gives its pin and its charge back, and then the tables are emptied as a whole: nothing is
-searched for and nothing is moved.`,
+searched for and nothing is moved. Making them at rising addresses needs no search either, which leaves little to be faster than: the nearest
+figure is 0.17, a quarter as a rule. What the walk takes is reading each mapping's words and its pin.`,
     run(programs) {
       const { unmapAll, make } = measure(programs).many;
       return { ratio: least(unmapAll) / least(make), rounds: unmapAll.map((time, i) => time / make[i]) };
