@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); exit(1); } } while (0)
 
@@ -29,13 +29,6 @@ struct descriptor { uint32_t size, control; uint64_t source, target, next, unuse
 #define IOVA 0x100000000ull
 
 static volatile uint8_t *bar;
-
-static uint64_t nanoseconds(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 static void wait_status(uint64_t wanted)
 {

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); exit(1); } } while (0)
 #define TCE_SHIFT 4 /* a TCE is of 64K, in pages of 4K */
@@ -85,13 +85,6 @@ static void map_tces(uint64_t page, uint64_t pages)
 		__atomic_exchange_n(&hardware[i % TCES], i << 16 | 3, __ATOMIC_RELAXED);
 		user[i % TCES] = i << 16;
 	}
-}
-
-static uint64_t nanoseconds(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 int main(int argc, char **argv)

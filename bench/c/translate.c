@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include "clock.h"
 
 #define FIRST 0x700000
 #define READ 1
@@ -47,13 +47,6 @@ static int64_t translate(uint64_t page, int access)
 			return m->flags & access ? (int64_t)(m->vaddr_page + page - m->page) : -1;
 	}
 	return -1;
-}
-
-static uint64_t nanoseconds(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@ import { FileDescription, type SharedMemory } from "../kernel/file-description.t
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
+import { memoryFile } from "./descriptors.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, pread, pwrite, syscall, syscall3 } from "./libc.ts";
 import {
@@ -16,7 +17,6 @@ import {
   IN_CLOSE,
   IN_Q_OVERFLOW,
   MFD_ALLOW_SEALING,
-  MFD_CLOEXEC,
   MFD_NOEXEC_SEAL,
   O_ACCMODE,
   O_APPEND,
@@ -254,10 +254,7 @@ export class InjectedFiles {
 
   /** A memfd, opened once more: the description that memfd_create() makes reports no close and counts as no writer. */
   #memory(kind: string): number {
-    const name = arena.text(NAME, `uvfio-${kind}`);
-    let made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    // Before Linux 6.3 the last flag is not known.
-    if (made === -ERRNO.EINVAL) made = syscall(HOST_CALLS.memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    const made = memoryFile(`uvfio-${kind}`, MFD_NOEXEC_SEAL, MFD_ALLOW_SEALING);
     if (made < 0) return made;
     const memory = openPath(AT_FDCWD, `/proc/self/fd/${made}`, O_RDWR | O_CLOEXEC);
     close(made);

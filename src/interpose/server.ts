@@ -147,18 +147,12 @@ export class Server {
     const epoll = this.#epoll;
     let notified = 0;
     let rung = false;
-    const others: number[] = [];
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
       else if (fd === this.#stop) this.#over = true;
       else if (fd === this.#doorbells.fd) rung = true;
-      else if (fd !== this.#files.inotify) others.push(fd);
-    }
-    for (const fd of others) {
-      const action = this.#watched.get(fd);
-      if (action) action();
-      else this.#processes.gone(fd);
+      else if (fd !== this.#files.inotify) this.#hear(fd);
     }
     if (rung) this.#doorbells.hear();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
@@ -171,6 +165,13 @@ export class Server {
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  /** One of the descriptors that only now and then say something. */
+  #hear(fd: number): void {
+    const action = this.#watched.get(fd);
+    if (action) action();
+    else this.#processes.gone(fd);
   }
 
   /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. */

@@ -25,16 +25,8 @@ int main(int argc, char **argv)
 		die("IOMMU_IOAS_MAP");
 	printf("pin before it is attached: %s\n", run(PIN, BASE, 1, 0));
 	printf("attach: %s\n", answer(attach(ioas)));
-	printf("pin pages 1 and 2: %s, ", run(PIN, BASE + PAGE, 2, FLAG_WRITE));
-	printf("%u held\n", reg(PINNED));
-	put(buffer, "from the device", 16);
-	printf("write what is held: %s, ", run(WRITE_PINNED, BASE + 2 * PAGE - 4, 16, 0));
-	printf("memory has \"%s\"\n", (char *)memory + 2 * PAGE - 4);
-	strcpy((char *)memory + PAGE, "from the program");
-	printf("read what is held: %s, ", run(READ_PINNED, BASE + PAGE, 17, 0));
+	use_pages(BASE, memory, PAGE);
 	char text[32] = { 0 };
-	get(buffer, text, 17);
-	printf("the device has \"%s\"\n", text);
 	printf("write page 5 without pinning: %s, ", run(WRITE, BASE + 5 * PAGE, 17, 0));
 	printf("memory has \"%s\"\n", (char *)memory + 5 * PAGE);
 	strcpy((char *)memory + 4 * PAGE, "read at once");

@@ -79,16 +79,7 @@ int main(int argc, char **argv)
 		die("VFIO_IOMMU_DIRTY_PAGES_FLAG_START");
 	dirty_pages("at first");
 
-	printf("pin pages 1 and 2: %s, ", run(PIN, BASE + PAGE, 2, FLAG_WRITE));
-	printf("%u held\n", reg(PINNED));
-	put(buffer, "from the device", 16);
-	printf("write what is held: %s, ", run(WRITE_PINNED, BASE + 2 * PAGE - 4, 16, 0));
-	printf("memory has \"%s\"\n", (char *)memory + 2 * PAGE - 4);
-	strcpy((char *)memory + PAGE, "from the program");
-	printf("read what is held: %s, ", run(READ_PINNED, BASE + PAGE, 17, 0));
-	char text[32] = { 0 };
-	get(buffer, text, 17);
-	printf("the device has \"%s\"\n", text);
+	use_pages(BASE, memory, PAGE);
 	printf("write page 5 without pinning: %s\n", run(WRITE, BASE + 5 * PAGE, 17, 0));
 	printf("memory has \"%s\"\n", (char *)memory + 5 * PAGE);
 	dirty_pages("then");

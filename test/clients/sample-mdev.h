@@ -49,3 +49,18 @@ static int interrupts(uint32_t which)
 	set(IRQ_ENABLE, which);
 	return event;
 }
+
+/* Pins pages 1 and 2 of what is mapped at `base`, and has the device write and read them. */
+static void use_pages(uint64_t base, unsigned char *memory, uint64_t page)
+{
+	char text[32] = { 0 };
+	printf("pin pages 1 and 2: %s, ", run(PIN, base + page, 2, FLAG_WRITE));
+	printf("%u held\n", reg(PINNED));
+	put(buffer, "from the device", 16);
+	printf("write what is held: %s, ", run(WRITE_PINNED, base + 2 * page - 4, 16, 0));
+	printf("memory has \"%s\"\n", (char *)memory + 2 * page - 4);
+	strcpy((char *)memory + page, "from the program");
+	printf("read what is held: %s, ", run(READ_PINNED, base + page, 17, 0));
+	get(buffer, text, 17);
+	printf("the device has \"%s\"\n", text);
+}

@@ -1,9 +1,8 @@
 import fs from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Arena } from "../arena.ts";
+import { socketPair } from "../descriptors.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, posixSpawn, syscall } from "../libc.ts";
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../linux.ts";
 
 const WNOHANG = 1;
 /** Tracers that are not known to have ended. One ends soon after its socket is closed; nobody waits for that. */
@@ -15,9 +14,9 @@ const started = new Set<number>();
  */
 export function startTracer(): number | undefined {
   for (const pid of started) if (syscall(HOST_CALLS.wait4, pid, 0, WNOHANG, 0) !== 0) started.delete(pid);
-  const pair = new Arena(8);
-  if (syscall(HOST_CALLS.socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.address) < 0) return undefined;
-  const [ours, theirs] = [pair.s32(0), pair.s32(4)];
+  const pair = socketPair();
+  if (pair === undefined) return undefined;
+  const [ours, theirs] = pair;
   const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
   const main = fileURLToPath(new URL(`./tracer-main${extension}`, import.meta.url));
   const nothing = fs.openSync("/dev/null", "r+");

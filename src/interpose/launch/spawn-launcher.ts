@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import { errnoName } from "../../uapi/errno.ts";
-import { Arena } from "../arena.ts";
+import { memoryFile, socketPair } from "../descriptors.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { close, posixSpawn, syscall } from "../libc.ts";
-import { AF_UNIX, F_DUPFD_CLOEXEC, MFD_CLOEXEC, MFD_EXEC, SOCK_CLOEXEC, SOCK_STREAM } from "../linux.ts";
+import { F_DUPFD_CLOEXEC, MFD_EXEC } from "../linux.ts";
 import { launcherImage } from "./launcher-image.ts";
 
 export interface Launcher {
@@ -22,10 +22,10 @@ export function spawnLauncher(descriptors: readonly number[]): Launcher {
   const free = (from: number): number => (descriptors.includes(from) ? free(from + 1) : from);
   const control = free(3);
   const scratch = free(free(control + 1) + 1);
-  const pair = new Arena(8);
-  if (syscall(HOST_CALLS.socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.address) < 0)
-    throw new InterposerError("host-failed", "no more descriptors: socketpair");
-  const [socket, far] = [pair.s32(0), aside(pair.s32(4), control)];
+  const pair = socketPair();
+  if (pair === undefined) throw new InterposerError("host-failed", "no more descriptors: socketpair");
+  const socket = pair[0];
+  const far = aside(pair[1], control);
   const image = aside(imageFile(control), control);
   const kept = new Map([0, 1, 2, ...descriptors].map((fd) => [fd, fd]));
   const path = `/proc/self/fd/${image}`;
@@ -50,11 +50,7 @@ function aside(fd: number, control: number): number {
 function imageFile(control: number): number {
   const image = launcherImage(process.arch, control);
   if (image === undefined) throw new InterposerError("host-failed", `programs on ${process.arch} cannot be served`);
-  const name = new Arena(16);
-  const create = (flags: number) => syscall(HOST_CALLS.memfd_create, name.text(0, "uvfio-launcher"), flags);
-  const executable = create(MFD_CLOEXEC | MFD_EXEC);
-  // Linux 6.3 wants to be told that a file is for executing; one before does not know the flag.
-  const file = executable < 0 ? create(MFD_CLOEXEC) : executable;
+  const file = memoryFile("uvfio-launcher", MFD_EXEC);
   if (file < 0) throw new InterposerError("host-failed", `a file in memory is refused (${errnoName(-file)})`);
   fs.writeSync(file, image);
   return file;
