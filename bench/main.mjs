@@ -35,6 +35,14 @@ const args = process.argv.slice(2);
 const names = args.filter((arg) => arg !== "--long");
 const chosen = names.length === 0 ? all : all.filter(({ name }) => names.some((part) => name.includes(part)));
 
+for (const name of names) {
+  if (all.some((workload) => workload.name.includes(name))) continue;
+  console.error(
+    `bench: no figure has "${name}" in its name: npm run bench -- [--long] [NAME...], names as docs/performance.md has them`,
+  );
+  process.exit(2);
+}
+
 const programs = new Programs({ long: args.includes("--long") });
 try {
   const results = [];

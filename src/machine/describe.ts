@@ -5,6 +5,7 @@ import type {
   PciDeviceDescription,
   ReservedRegionDescription,
 } from "./host-description.ts";
+import { X86_MSI_WINDOW } from "./iommu-defaults.ts";
 import { knownDevice } from "./known-devices.ts";
 
 /** What must be said of a PCI device; the rest has defaults. `undefined` counts as not said. */
@@ -71,6 +72,11 @@ export const VFIO_GROUP_NAME = "vfio-noiommu";
 /** The group of one mediated device without IOMMU backing. */
 export function emulatedGroup(id: number, device: MdevDeviceDescription): GroupDescription {
   return { id, type: "unknown", name: VFIO_GROUP_NAME, reservedRegions: [], devices: [device] };
+}
+
+/** A group of one device on x86: DMA to its MSI window is an interrupt. */
+export function x86Group(id: number, device: PciDeviceDescription): GroupDescription {
+  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW], devices: [device] };
 }
 
 /** Module parameters as an untouched host boots with them. */

@@ -1,6 +1,6 @@
-import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
-import type { GroupDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
-import { defaultPageSizes, lastOfAddressBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
+import { DEFAULT_MODULES, pciDevice, x86Group } from "../describe.ts";
+import type { HostDescription } from "../host-description.ts";
+import { defaultPageSizes, lastOfAddressBits } from "../iommu-defaults.ts";
 
 /**
  * As `lab`, a host to try programs on: its IOMMU nests a guest's page tables on the program's, and one of its devices makes requests with
@@ -28,7 +28,7 @@ export const labNesting: HostDescription = {
   },
   modules: { ...DEFAULT_MODULES, vfio: { enableUnsafeNoiommuMode: false } },
   groups: [
-    alone(
+    x86Group(
       1,
       pciDevice({
         bdf: "0000:01:00.0",
@@ -38,11 +38,7 @@ export const labNesting: HostDescription = {
         translation: { pasid: true, ats: true, pri: true },
       }),
     ),
-    alone(2, pciDevice({ bdf: "0000:02:00.0", name: "edu", vendor: 0x1234, device: 0x11e8 })),
-    alone(3, pciDevice({ bdf: "0000:03:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
+    x86Group(2, pciDevice({ bdf: "0000:02:00.0", name: "edu", vendor: 0x1234, device: 0x11e8 })),
+    x86Group(3, pciDevice({ bdf: "0000:03:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
   ],
 };
-
-function alone(id: number, device: PciDeviceDescription): GroupDescription {
-  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW], devices: [device] };
-}

@@ -1,6 +1,6 @@
-import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice } from "../describe.ts";
-import type { GroupDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
-import { defaultPageSizes, lastOfBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
+import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice, x86Group } from "../describe.ts";
+import type { HostDescription } from "../host-description.ts";
+import { defaultPageSizes, lastOfBits } from "../iommu-defaults.ts";
 
 /**
  * A host to try programs on, made for that and like no machine in particular: devices that do something, each in a group of its own, by
@@ -27,13 +27,13 @@ export const lab: HostDescription = {
   },
   modules: DEFAULT_MODULES,
   groups: [
-    alone(
+    x86Group(
       0,
       pciDevice({ bdf: "0000:00:02.0", name: "GPU", vendor: 0x8086, device: 0x1622, class: 0x030000, driver: "i915" }),
     ),
-    alone(1, pciDevice({ bdf: "0000:01:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
-    alone(2, pciDevice({ bdf: "0000:02:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
-    alone(3, pciDevice({ bdf: "0000:03:00.0", name: "edu", vendor: 0x1234, device: 0x11e8 })),
+    x86Group(1, pciDevice({ bdf: "0000:01:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
+    x86Group(2, pciDevice({ bdf: "0000:02:00.0", name: "DMA engine", vendor: 0x8086, device: 0x2021 })),
+    x86Group(3, pciDevice({ bdf: "0000:03:00.0", name: "edu", vendor: 0x1234, device: 0x11e8 })),
     emulatedGroup(
       4,
       mdevDevice({
@@ -43,10 +43,6 @@ export const lab: HostDescription = {
         type: "uvfio-sample",
       }),
     ),
-    alone(5, pciDevice({ bdf: "0000:04:00.0", name: "test device", vendor: 0x1b36, device: 0x0005 })),
+    x86Group(5, pciDevice({ bdf: "0000:04:00.0", name: "test device", vendor: 0x1b36, device: 0x0005 })),
   ],
 };
-
-function alone(id: number, device: PciDeviceDescription): GroupDescription {
-  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW], devices: [device] };
-}
