@@ -44,7 +44,9 @@ export function collide(
     if (!validRanges) return { range, collisions: [] };
     let missing: IovaRange[] = [range];
     for (const valid of validRanges) missing = missing.flatMap((part) => cutOut([part], valid));
-    return { range, collisions: missing.map((part) => ({ ...bytes(part), cause: causeOf(part, host) })) };
+    const end = range.start + (range.used ?? range.last - range.start + 1n);
+    const met = missing.filter((part) => part.start < end);
+    return { range, collisions: met.map((part) => ({ ...bytes(part), cause: causeOf(part, host) })) };
   });
 }
 
