@@ -80,7 +80,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--viommu", "devices are behind a vIOMMU: each group maps all of the memory in its own container")
     .option("--chunk <size>", "largest piece that one mapping covers (default: a whole range)")
     .option("--memlock <size>", "RLIMIT_MEMLOCK of the VMM (default: not checked)")
-    .option("--explain", "also where the layout's rules come from")
+    .option("--explain", "also the sources of the layout's rules")
     .option("--json", "the answer as JSON")
     .addHelpText("before", `${FIT_EXAMPLES}\n`)
     .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
