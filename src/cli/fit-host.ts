@@ -4,7 +4,7 @@ import { ModelTransport } from "../client/model-transport.ts";
 import { SystemCallError } from "../client/transport.ts";
 import { type ContainerAnswer, type FitHost, hasIommu } from "../inspect/fit/host-side.ts";
 import { Host } from "../iommufd/host.ts";
-import { Release } from "../kernel/releases.ts";
+import { Release, releaseWarning } from "../kernel/releases.ts";
 import { hasVfioDriver } from "../machine/device-nodes.ts";
 import { allDevices, deviceName, type FoundDevice, findDevice } from "../machine/find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
@@ -95,6 +95,8 @@ function prepare(
     groups.has(group) ? { ...group, devices: group.devices.map((device) => bind(device, group)) } : group,
   );
   const release = new Release(description.kernel);
+  const newer = releaseWarning(description.kernel);
+  if (newer !== undefined) notes.push(newer);
   if (!release.has("validIovaEnforced"))
     notes.push(
       `kernel ${description.kernel} does not check IOVAs (from ${RANGES_SINCE} on it does): the mappings below succeed on it, and DMA into reserved regions goes astray`,

@@ -27,6 +27,10 @@ export interface IommuUnit {
    * have one stage, which is described here.
    */
   readonly secondStage?: IommuUnit;
+  /** Its driver refuses domains of user space to devices that firmware uses (regions of type direct): EPERM. */
+  readonly refusesDirectRegions: boolean;
+  /** What its driver answers to a mapping beyond the aperture; undefined where tables grow to any address. */
+  readonly beyondAperture: "EFAULT" | "ERANGE" | undefined;
   /** Whether it notes in its page tables which pages devices write (IOMMU_CAP_DIRTY_TRACKING). */
   readonly dirtyTracking: boolean;
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { releaseNumber } from "../kernel/releases.ts";
+import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
 import {
   API_PROFILES,
   ARCHES,
@@ -37,11 +37,12 @@ import { nearest } from "./nearest.ts";
 const UINT32 = 0xffff_ffff;
 
 /** "6.12". Text, because 6.10 is not the number 6.1. */
-const kernel = checked((value) =>
-  typeof value === "string" && releaseNumber(value) !== undefined
-    ? { value }
-    : { problem: `not a kernel release: ${shown(value)} (write it like 6.12)` },
-);
+const kernel = checked((value) => {
+  const problem = refuseRelease(typeof value === "string" ? value : "");
+  return problem === undefined
+    ? { value: releaseFrom(value as string)! }
+    : { problem: `${shown(value)} is ${problem}` };
+});
 
 /** A model's name; in a recording free text may follow it: "intel-vtd, DMAR with an RMRR for device B". */
 const iommuModel = checked<IommuModel>((value) => {

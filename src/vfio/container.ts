@@ -71,7 +71,7 @@ export class Container extends FileDescription {
         `${group.label} cannot share a container with ${this.#groups[0]!.label}: one has an IOMMU, the other has none`,
       );
     }
-    group.claim(this, this.#context.release.has("directRegionsRefused"));
+    group.claim(this, this.#context.release);
     try {
       this.#backend?.attach(task, group);
     } catch (error) {

@@ -21,15 +21,30 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
     driver: model,
     apertureStart: description.apertureStart,
     apertureLast: description.apertureLast,
-    pageSizes: description.pageSizes,
+    pageSizes: isVtd(model) && !release.has("reportedPageSizes") ? VTD_CLAIMED_SIZES : description.pageSizes,
     cacheCoherent: description.cacheCoherent,
     isolatedMsi: description.interruptRemapping,
+    refusesDirectRegions: isVtd(model) && release.has("rmrrIneligible"),
+    beyondAperture: beyondAperture(model),
     dirtyTracking: description.dirtyTracking ?? false,
     writeImpliesRead: writeImpliesRead(model, release),
     // recorded: an SMMUv3 without stage 2 says EPERM to nesting, the others have no such operation (g_nested_type)
     nesting: model === "arm-smmu-v3" ? "EPERM" : "EINVAL",
   };
   return description.nesting ? { ...unit, secondStage: secondStage(unit, release) } : unit;
+}
+
+/** INTEL_IOMMU_PGSIZES: every multiple of 4 KiB, whatever the unit's tables have. */
+const VTD_CLAIMED_SIZES = 2n ** 64n - 4096n;
+
+function isVtd(model: IommuModel): boolean {
+  return model === "intel-vtd" || model === "intel-vtd-sm";
+}
+
+/** intel/iommu.c:intel_iommu_map_pages; io-pgtable-arm.c:arm_lpae_map_pages. AMD's tables grow by a level (amd/io_pgtable.c). */
+function beyondAperture(model: IommuModel): IommuUnit["beyondAperture"] {
+  if (isVtd(model)) return "EFAULT";
+  return model === "amd-vi" ? undefined : "ERANGE";
 }
 
 /** Second-stage addresses are not signed: there are twice as many (intel/iommu.c:compute_vasz_lg2_ss). */

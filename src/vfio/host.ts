@@ -5,7 +5,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
 import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import { ModuleParameters } from "../kernel/module-parameters.ts";
-import { Release } from "../kernel/releases.ts";
+import { Release, releaseWarning } from "../kernel/releases.ts";
 import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import { deviceNodes, isVfioDriver, vfioDevices } from "../machine/device-nodes.ts";
 import { deviceName } from "../machine/find-device.ts";
@@ -85,6 +85,8 @@ export class Host implements HostKernel {
         options.onWarning?.(message);
       },
     };
+    const newer = releaseWarning(description.kernel);
+    if (newer !== undefined) this.#context.warn(newer);
     this.#pasidTables = new HostPasidTables(requesters(description));
     this.#pci = new PciDevices(description, this.#context);
     this.#mediated = new MediatedDevices(description, this.#context);
@@ -139,7 +141,7 @@ export class Host implements HostKernel {
     if (group.hasOpenNodes) fail("EBUSY", `devices of ${group.label} are open through their own nodes`);
     if (group.isOpen)
       fail("EBUSY", `${group.label} is open already, itself or through a device file: one user at a time`);
-    return new GroupFile(group);
+    return new GroupFile(group, this.#context.release);
   }
 
   /** The IOMMU group of a device by its name (BDF or UUID). */
@@ -266,12 +268,10 @@ export class Host implements HostKernel {
   }
 
   readonly #ownership = {
-    hostDriverIn: (group: IommuGroup): string | undefined => {
-      for (const name of group.deviceNames) {
+    hostDriversIn: (group: IommuGroup): readonly string[] =>
+      group.deviceNames.flatMap((name) => {
         const driver = this.binding.driverOf(name);
-        if (isHostDriver(driver)) return `${name} (${driver})`;
-      }
-      return undefined;
-    },
+        return isHostDriver(driver) ? [`${name} (${driver})`] : [];
+      }),
   };
 }

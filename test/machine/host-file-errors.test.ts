@@ -88,8 +88,18 @@ describe("an error names file, line and field", () => {
       15,
       "groups[0].devices[0].ats: with `config`, its bytes say what the device has",
     ],
-    ["kernel: 6.12", "kernel: 6", 2, "kernel: not a kernel release: 6 (write it like 6.12)"],
-    ["kernel: 6.12", "kernel: v6.12.3", 2, 'kernel: not a kernel release: "v6.12.3" (write it like 6.12)'],
+    [
+      "kernel: 6.12",
+      "kernel: 6",
+      2,
+      "kernel: 6 is not a kernel release (write it like 6.12, or as uname -r prints it)",
+    ],
+    [
+      "kernel: 6.12",
+      "kernel: v6.12.3",
+      2,
+      'kernel: "v6.12.3" is not a kernel release (write it like 6.12, or as uname -r prints it)',
+    ],
     [
       "intel-vtd",
       "intel-vdt",

@@ -56,7 +56,7 @@ export class BoundDevice extends IommufdObject implements Binding {
         `${unit.label} does not remap interrupts, so ${name} could fake them; set iommufd.allow_unsafe_interrupts=1 to accept that`,
       );
     }
-    group.claim(context, release.has("directRegionsRefused"));
+    group.claim(context, release);
     return new BoundDevice(context, name, group, unit);
   }
 
