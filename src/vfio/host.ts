@@ -1,5 +1,5 @@
 import type { IommuGroup } from "../iommu/group.ts";
-import { VtdUnits } from "../iommu/vtd/units.ts";
+import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
@@ -41,6 +41,12 @@ const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
 const IOMMUFD_NODE = /^\/dev\/(iommu$|vfio\/devices\/)/;
 const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
 
+/** What is in use of the IOMMUs of a host. */
+export interface IommuUse extends VtdUse {
+  /** PASIDs of the host's pool. */
+  readonly pasids: number;
+}
+
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
   readonly onWarning?: (message: string) => void;
@@ -67,6 +73,7 @@ export class Host implements HostKernel {
   readonly #iommufd: IommufdNodes | undefined;
   readonly #units = new VtdUnits();
   readonly #requesters: Requesters;
+  readonly #nesting: NestingHardware | undefined;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
   /** @param iommufd makes the part that serves iommufd's nodes, on a host that has them */
@@ -92,6 +99,7 @@ export class Host implements HostKernel {
     this.#pci = new PciDevices(description, this.#context);
     this.#mediated = new MediatedDevices(description, this.#context);
     this.#defineParameters();
+    this.#nesting = this.#makeNesting();
     this.#drivers = this.#loadDrivers();
     this.binding = new DriverBinding({
       binding: (device, driver) => this.#refuseBinding(device, driver),
@@ -146,6 +154,11 @@ export class Host implements HostKernel {
     return new GroupFile(group, this.#context.release);
   }
 
+  /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
+  get iommuUse(): IommuUse {
+    return { ...this.#units.use, pasids: this.#nesting?.pasids.size ?? 0 };
+  }
+
   /** The IOMMU group of a device by its name (BDF or UUID). */
   groupOf(device: string): number | undefined {
     return this.#descriptions.get(device)?.group;
@@ -166,7 +179,7 @@ export class Host implements HostKernel {
     const drivers: IommuDriver[] = [
       vfioContainer === "spapr"
         ? new SpaprDriver(this.#context, iommu)
-        : new Type1Driver(this.#context, this.#nesting()),
+        : new Type1Driver(this.#context, this.#nesting),
     ];
     // the parameter exists exactly where the kernel was built with no-IOMMU mode
     if (this.parameters.has(NOIOMMU_PARAMETER)) drivers.push(new NoIommuDriver(this.#context, NOIOMMU_PARAMETER));
@@ -174,7 +187,7 @@ export class Host implements HostKernel {
   }
 
   /** What the proposals' containers share; undefined on a mainline host, or one whose container is not type1. */
-  #nesting(): NestingHardware | undefined {
+  #makeNesting(): NestingHardware | undefined {
     const { api, vfioContainer } = this.description;
     if (api === "mainline" || vfioContainer !== "type1") return undefined;
     return new NestingHardware(api, this.#units, this.#requesters);

@@ -1,12 +1,7 @@
 import { PasidPool } from "../../iommu/pasid-pool.ts";
-import type { VtdUnits, VtdUse } from "../../iommu/vtd/units.ts";
+import type { VtdUnits } from "../../iommu/vtd/units.ts";
 import type { ApiProfile } from "../../machine/host-description.ts";
 import type { Requesters } from "../requesters.ts";
-
-/** What is in use of what all containers of a host share. */
-export interface NestingUse extends VtdUse {
-  readonly pasids: number;
-}
 
 /** What all containers of a host share for nested translation: the IOMMUs, the PASIDs and the devices. */
 export class NestingHardware {
@@ -24,10 +19,5 @@ export class NestingHardware {
   /** Guests choose their PASIDs themselves: then a mediated device's are translated, since guests that share its parent may choose the same. */
   get guestsChoosePasids(): boolean {
     return this.profile === "rfc-2017";
-  }
-
-  /** For leak checks: after the last container it is what it was before the first. */
-  get use(): NestingUse {
-    return { ...this.units.use, pasids: this.pasids.size };
   }
 }
