@@ -110,7 +110,7 @@ export class Container extends FileDescription {
   #setIommu(task: Task, type: Word): number {
     if (this.#groups.length === 0) fail("EINVAL", "the container has no group: VFIO_GROUP_SET_CONTAINER comes first");
     if (this.#backend) fail("EINVAL", `the container has its IOMMU (${this.#backend.name}) already`);
-    let error = new KernelError("ENODEV", `no IOMMU driver of this host offers type ${type}`);
+    let error: KernelError | undefined;
     for (const driver of this.#drivers) {
       // a driver that claims the number is asked, and its refusal counts unless another takes it
       if (!this.#allows(driver) || driver.checkExtension(type) <= 0) continue;
@@ -124,7 +124,7 @@ export class Container extends FileDescription {
         error = refusal;
       }
     }
-    throw error;
+    throw error ?? new KernelError("ENODEV", `no IOMMU driver of this host offers type ${type}`);
   }
 
   /** container.c:vfio_iommu_driver_allowed */

@@ -177,9 +177,7 @@ export class Host implements HostKernel {
   #loadDrivers(): readonly IommuDriver[] {
     const { vfioContainer, iommu } = this.description;
     const drivers: IommuDriver[] = [
-      vfioContainer === "spapr"
-        ? new SpaprDriver(this.#context, iommu)
-        : new Type1Driver(this.#context, this.#nesting),
+      vfioContainer === "spapr" ? new SpaprDriver(this.#context, iommu) : new Type1Driver(this.#context, this.#nesting),
     ];
     // the parameter exists exactly where the kernel was built with no-IOMMU mode
     if (this.parameters.has(NOIOMMU_PARAMETER)) drivers.push(new NoIommuDriver(this.#context, NOIOMMU_PARAMETER));
