@@ -15,12 +15,17 @@ export class HostMemory implements TableMemory {
 
   /** A page of zeros that nobody else has; its address. */
   allocatePage(): bigint {
-    const page = this.#nextFree;
-    this.#nextFree += BigInt(PAGE);
-    return page;
+    return this.allocatePages(1);
   }
 
-  /** The page can be forgotten; its address is not given out again, so that a stale pointer finds zeros. */
+  /** Pages one after the other; the address of the first. */
+  allocatePages(count: number): bigint {
+    const first = this.#nextFree;
+    this.#nextFree += BigInt(count * PAGE);
+    return first;
+  }
+
+  /** The page is zeros again and takes no room. No address is given out twice, so that a stale pointer finds zeros. */
   freePage(address: bigint): void {
     this.#pages.delete(pageOf(address));
   }

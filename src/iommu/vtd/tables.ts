@@ -29,7 +29,7 @@ interface Source {
   /** Devices that are attached to anybody: a parent, and mediated devices of it. */
   readonly requesters: Set<Requester>;
   readonly claims: Map<number, Claim>;
-  table: HostPasidTable | undefined;
+  readonly table: HostPasidTable;
   /** The owner's own table is in force instead of the host's. */
   guest: Requester | undefined;
 }
@@ -66,19 +66,16 @@ export class VtdTables {
     this.#domains.release(domain);
   }
 
-  /** A device is attached to an owner. */
+  /** A device is attached to an owner. With the first one of a source-id its table comes: requests find out in it that nothing is bound. */
   connect(requester: Requester): void {
     const { identity } = requester;
     const source = this.#sources.get(identity.source);
     if (source) source.requesters.add(requester);
     else {
-      this.#sources.set(identity.source, {
-        identity,
-        requesters: new Set([requester]),
-        claims: new Map(),
-        table: undefined,
-        guest: undefined,
-      });
+      const table = new HostPasidTable(this.unit.memory, PASID_BITS);
+      const requesters = new Set([requester]);
+      this.#sources.set(identity.source, { identity, requesters, claims: new Map(), table, guest: undefined });
+      this.#setContext(identity, table);
     }
   }
 
@@ -88,7 +85,7 @@ export class VtdTables {
     const source = this.#sources.get(id);
     if (!source?.requesters.delete(requester) || source.requesters.size > 0) return;
     this.#sources.delete(id);
-    source.table?.free();
+    source.table.free();
     this.unit.clearContext(id);
     this.unit.faults.clear(id);
   }
@@ -114,7 +111,7 @@ export class VtdTables {
       there.requesters.add(requester);
       return;
     }
-    this.#table(source).set(pasid, entry);
+    source.table.set(pasid, entry);
     source.claims.set(pasid, { domain, domainId: entry.domain, requesters: new Set([requester]) });
     this.#entries++;
   }
@@ -127,18 +124,8 @@ export class VtdTables {
     if (claim?.domain !== domain || !claim.requesters.delete(requester) || claim.requesters.size > 0) return;
     source!.claims.delete(pasid);
     this.#entries--;
-    source!.table!.clear(pasid);
+    source!.table.clear(pasid);
     this.#flushPasid(id, claim.domainId, pasid);
-  }
-
-  /** A device has a table, though nothing may be in it: its requests with PASIDs find that out. */
-  prepare(requester: Requester): void {
-    this.#table(this.#sourceOf(requester));
-  }
-
-  /** Whether requests of the device find a table at all. */
-  hasTable({ identity }: Requester): boolean {
-    return this.#sources.get(identity.source)?.table !== undefined;
   }
 
   /**
@@ -165,8 +152,7 @@ export class VtdTables {
     const source = this.#sources.get(id);
     if (source?.guest !== requester) return;
     source.guest = undefined;
-    if (source.table) this.#setContext(source, source.table);
-    else this.unit.clearContext(id);
+    this.#setContext(source.identity, source.table);
   }
 
   #sourceOf(requester: Requester): Source {
@@ -191,14 +177,7 @@ export class VtdTables {
     unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId: source, pasid, size: 1, address: ALL_ADDRESSES }));
   }
 
-  #table(source: Source): HostPasidTable {
-    if (source.table) return source.table;
-    source.table = new HostPasidTable(this.unit.memory, PASID_BITS);
-    if (!source.guest) this.#setContext(source, source.table);
-    return source.table;
-  }
-
-  #setContext({ identity }: Source, table: HostPasidTable): void {
+  #setContext(identity: RequesterIdentity, table: HostPasidTable): void {
     const { unit } = this;
     unit.setContext(identity.source, {
       tables: unit.memory,

@@ -31,8 +31,6 @@ export class PasidPlaces {
     this.#hardware = hardware;
     this.#attachmentOf = attachmentOf;
     this.#requesters = devices.map((identity) => hardware.units.connect(identity, owner, BLOCKED));
-    // requests find out in the device's table that nothing is attached
-    for (const requester of this.#requesters) hardware.units.of(requester.identity).prepare(requester);
   }
 
   requester(name: string): Requester | undefined {
