@@ -37,12 +37,11 @@ describe("a group whose IOMMU cannot map what is mapped is refused, and nothing 
   test.each([
     ["4 KiB of a container behind an IOMMU", 1, 0x1000n, 0n, PAGE],
     ["a size that is no multiple", 1, LARGE, 0n, LARGE + PAGE],
-    ["memory that is not aligned", 1, LARGE, PAGE, LARGE],
     ["4 KiB of a mediated device's container", 12, 0x1000n, 0n, PAGE],
   ])("%s, with pages of 64 KiB", (_name, first, iova, shift, size) => {
     const { program, container, group, result, before } = joinOver(first, 5, iova, shift, size);
     expect(result).toBe("EINVAL");
-    expect(program.reason).toMatch(/is not aligned to the 0x10000 bytes of the smallest page of Intel VT-d/);
+    expect(program.reason).toMatch(/is no multiple of 0x10000, the smallest page of Intel VT-d/);
     expect([...program.info(container)]).toEqual(before);
     if (first === 12) expect([program.task.memory.lockedPages, program.task.memory.pinCount]).toEqual([0, 0]);
     expect(program.unmap(container, iova, size)).toBe(size);
@@ -69,7 +68,7 @@ describe("a group whose IOMMU cannot map what is mapped is refused, and nothing 
     const group = program.open("/dev/vfio/1");
     program.host.parameters.write("vfio_iommu_type1/allow_unsafe_interrupts", "1");
     expect(program.setContainer(group, container)).toBe(errno);
-    expect(program.reason).toMatch(/0x1000000000000000-0x1000000000000fff lies beyond the aperture/);
+    expect(program.reason).toMatch(/0x1000000000000000-0x1000000000000fff lies beyond what/);
     expect([program.task.memory.lockedPages, program.task.memory.pinCount]).toEqual([0, 0]);
     expect(program.unmap(container, 2n ** 60n, PAGE)).toBe(PAGE);
     expect(program.setContainer(group, container)).toBe(0);
