@@ -27,7 +27,7 @@ export class IommufdModuleNodes implements IommufdNodes {
       lockedByUser: new Map(),
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
       requesters: host.requesters,
-      pasidHardware: description.iommu.nesting ? new PasidHardware(host.units) : undefined,
+      pasidHardware: description.iommu.nesting ? new PasidHardware(host.nestingIommus) : undefined,
     };
     this.#isContainer = description.vfioContainer === "iommufd";
   }

@@ -111,7 +111,7 @@ export class Host implements HostKernel {
       this.#iommufd = iommufd?.({
         context: this.#context,
         deviceAt: (index) => this.#deviceAt(index),
-        units: this.#units,
+        nestingIommus: this.#units,
         requesters: this.#requesters,
       });
     }

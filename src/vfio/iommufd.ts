@@ -1,4 +1,4 @@
-import type { VtdUnits } from "../iommu/vtd/units.ts";
+import type { NestingIommus } from "../iommu/domain.ts";
 import { FileDescription } from "../kernel/file-description.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { Task } from "../kernel/task.ts";
@@ -30,7 +30,7 @@ export abstract class IommufdDescription extends FileDescription {
 export interface IommufdHost {
   readonly context: ModelContext;
   /** The IOMMUs that translate requests with PASIDs, and nested ones; unused on hosts that have none. */
-  readonly units: VtdUnits;
+  readonly nestingIommus: NestingIommus;
   /** The devices as the IOMMUs see them. */
   readonly requesters: Requesters;
   /** A device by N in /dev/vfio/devices/vfioN; undefined when no VFIO driver has it. */

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { PasidRequest } from "../../src/iommu/dma-target.ts";
 import { NoTarget } from "../../src/iommu/dma-target.ts";
+import type { Mappings } from "../../src/iommu/domain.ts";
 import type { RequesterIdentity } from "../../src/iommu/requester.ts";
-import { refuse } from "../../src/iommu/vtd/access.ts";
-import { VtdDomain } from "../../src/iommu/vtd/domain.ts";
-import type { SecondLevel } from "../../src/iommu/vtd/second-level.ts";
+import type { VtdDomain } from "../../src/iommu/vtd/domain.ts";
 import { VtdUnits } from "../../src/iommu/vtd/units.ts";
 import { KernelError } from "../../src/kernel/errors.ts";
 
+const STAGE = { last: 2n ** 64n - 1n, isSecond: true };
 const PLAIN = new NoTarget("plain");
 const [ANNA, BERT] = [{ label: "Anna's container" }, { label: "Bert's container" }];
 
@@ -23,10 +23,9 @@ const TWO = identity("mdev-2", { isMediated: true });
 const ELSEWHERE = identity("0001:05:00.0", { functionName: "0001:05:00.0", segment: 1 });
 
 /** Memory in which every byte is `value`, below 64 KiB. */
-function filled(value: number): SecondLevel {
+function filled(value: number): Mappings {
   return {
-    translate: (address) =>
-      address < 0x1_0000n ? { address, shift: 12, read: true, write: true } : refuse("secondPermission"),
+    find: (address) => (address < 0x1_0000n ? { shift: 12, read: true, write: true } : undefined),
     read: (_address, into) => {
       into.fill(value);
       return true;
@@ -54,8 +53,8 @@ let [anna, bert]: VtdDomain[] = [];
 
 beforeEach(() => {
   units = new VtdUnits();
-  anna = VtdDomain.over(units, filled(1));
-  bert = VtdDomain.over(units, filled(2));
+  anna = units.paging(filled(1), STAGE);
+  bert = units.paging(filled(2), STAGE);
 });
 
 /** What a byte at 0 is for a request; the reason when it is not reached. */
@@ -162,7 +161,7 @@ describe("a place", () => {
 
   test("wants a domain-id, of which there are 65535; a domain gives its back with its last place", () => {
     const one = units.connect(ONE, ANNA, PLAIN);
-    const places = Array.from({ length: 65_535 }, (_, i) => VtdDomain.over(units, filled(0)).attach(one, i + 1));
+    const places = Array.from({ length: 65_535 }, (_, i) => units.paging(filled(0), STAGE).attach(one, i + 1));
     const before = units.use;
     expect(before.domains).toBe(65_535);
     expect(errno(() => anna!.attach(one, 70_000))).toMatch(/^ENOSPC: .*65535/);

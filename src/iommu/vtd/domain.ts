@@ -1,14 +1,14 @@
 import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
 import type { AskForPage, DmaTarget, PasidRequest } from "../dma-target.ts";
-import { type IommuDomain, NO_PASID } from "../domain.ts";
+import { type IommuDomain, type Mappings, NO_PASID, type Stage } from "../domain.ts";
 import type { Place, Requester } from "../requester.ts";
 import type { FirstLevelTable } from "./first-level.ts";
+import { MappingsLevel } from "./mappings-level.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { PasidTarget } from "./pasid-target.ts";
 import { loadThrough, type SecondLevel, storeThrough } from "./second-level.ts";
 import type { TableMemory } from "./table-memory.ts";
-import { ALL_ADDRESSES, type VtdTables } from "./tables.ts";
-import type { VtdUnits } from "./units.ts";
+import { ALL_ADDRESSES, type TablesBySegment, type VtdTables } from "./tables.ts";
 
 /** A first stage over a domain: what a guest says of its page table. */
 export interface FirstStage {
@@ -72,7 +72,7 @@ type DomainIds = Held<number>;
  * unit it has a domain-id from its first place on until its last is left (intel/iommu.c:domain_attach_iommu).
  */
 export class VtdDomain implements IommuDomain {
-  readonly #units: VtdUnits;
+  readonly #units: TablesBySegment;
   readonly #ids: DomainIds;
   /** Pointers that stand for the second level in PASID table entries. */
   readonly #pointers: Held<bigint>;
@@ -81,7 +81,7 @@ export class VtdDomain implements IommuDomain {
   readonly #places = new Set<VtdPlace>();
 
   private constructor(
-    units: VtdUnits,
+    units: TablesBySegment,
     ids: DomainIds | undefined,
     level: SecondLevel,
     pointers: Held<bigint> | undefined,
@@ -105,8 +105,8 @@ export class VtdDomain implements IommuDomain {
   }
 
   /** Over the mappings of an address space. */
-  static over(units: VtdUnits, level: SecondLevel): VtdDomain {
-    return new VtdDomain(units, undefined, level, undefined, undefined);
+  static over(units: TablesBySegment, mappings: Mappings, stage: Stage): VtdDomain {
+    return new VtdDomain(units, undefined, new MappingsLevel(mappings, stage), undefined, undefined);
   }
 
   /**
@@ -120,8 +120,8 @@ export class VtdDomain implements IommuDomain {
   }
 
   /** Other memory under the same domain-ids. */
-  beside(level: SecondLevel): VtdDomain {
-    return new VtdDomain(this.#units, this.#ids, level, undefined, undefined);
+  beside(mappings: Mappings, stage: Stage): VtdDomain {
+    return new VtdDomain(this.#units, this.#ids, new MappingsLevel(mappings, stage), undefined, undefined);
   }
 
   /** The units where it has a domain-id, with that. */

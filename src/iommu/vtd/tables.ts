@@ -34,6 +34,11 @@ interface Source {
   guest: Requester | undefined;
 }
 
+/** Finds the tables that a device is in. */
+export interface TablesBySegment {
+  of(identity: RequesterIdentity): VtdTables;
+}
+
 /** The unit of one PCI segment, the PASID tables that the host keeps for the devices behind it, and the domain-ids that it gives out. */
 export class VtdTables {
   readonly unit = new VtdUnit();

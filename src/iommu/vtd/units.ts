@@ -1,7 +1,11 @@
 import { type DmaTarget, NoTarget, type PasidRequest } from "../dma-target.ts";
+import type { Mappings, NestingIommus, Stage } from "../domain.ts";
 import { type DmaOwner, Requester, type RequesterIdentity } from "../requester.ts";
+import { VtdDomain } from "./domain.ts";
 import { RejectedTarget } from "./pasid-target.ts";
-import { VtdTables } from "./tables.ts";
+import { type TablesBySegment, VtdTables } from "./tables.ts";
+import { VTD_INVALIDATIONS } from "./user-invalidation.ts";
+import { VTD_TABLES } from "./user-table.ts";
 
 /** What is in use in the IOMMUs of a host: all of it is back at 0 when everything is detached. */
 export interface VtdUse {
@@ -14,7 +18,9 @@ export interface VtdUse {
 }
 
 /** The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache and no invalidation. */
-export class VtdUnits {
+export class VtdUnits implements NestingIommus, TablesBySegment {
+  readonly tables = VTD_TABLES;
+  readonly invalidations = VTD_INVALIDATIONS;
   readonly #bySegment = new Map<number, VtdTables>();
 
   of({ segment }: RequesterIdentity): VtdTables {
@@ -37,10 +43,6 @@ export class VtdUnits {
     };
   }
 
-  /**
-   * A device is attached to an owner.
-   * @param plain where its requests without a PASID go
-   */
   connect(identity: RequesterIdentity, owner: DmaOwner, plain: DmaTarget): Requester {
     const tables = this.of(identity);
     const requester = new Requester(identity, owner, plain, (request) => refuse(tables, identity, request));
@@ -48,9 +50,12 @@ export class VtdUnits {
     return requester;
   }
 
-  /** It is detached: all its places have been left. */
   disconnect(requester: Requester): void {
     this.of(requester.identity).disconnect(requester);
+  }
+
+  paging(mappings: Mappings, stage: Stage): VtdDomain {
+    return VtdDomain.over(this, mappings, stage);
   }
 }
 

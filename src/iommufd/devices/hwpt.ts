@@ -1,7 +1,6 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
+import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
-import { VtdDomain } from "../../iommu/vtd/domain.ts";
-import type { VtdUnits } from "../../iommu/vtd/units.ts";
 import type { Task } from "../../kernel/task.ts";
 import {
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -12,7 +11,7 @@ import type { Ioas } from "../ioas.ts";
 import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
-import { IoasLevel } from "../nesting/ioas-level.ts";
+import { IoasMappings } from "../nesting/ioas-mappings.ts";
 import type { NestedHwpt } from "../nesting/nested-hwpt.ts";
 import { PageTable } from "./page-table.ts";
 
@@ -64,12 +63,9 @@ export class Hwpt extends PageTable implements Domain {
     for (const { domain } of this.nested) domain?.flush();
   }
 
-  override domainIn(units: VtdUnits): VtdDomain {
-    return super.domainIn(units) as VtdDomain;
-  }
-
-  protected override makeDomain(units: VtdUnits): VtdDomain {
-    return VtdDomain.over(units, new IoasLevel(this));
+  protected override makeDomain(iommus: NestingIommus): IommuDomain {
+    const mappings = new IoasMappings(this.ioas.table, this.unit, this.dma);
+    return iommus.paging(mappings, { last: this.unit.apertureLast, isSecond: this.isSecondStage });
   }
 
   /** The mappings go into it. Throws EINVAL, EADDRINUSE, EFAULT, ENOMEM, and then nothing has changed. */

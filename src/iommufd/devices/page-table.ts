@@ -1,5 +1,4 @@
-import type { IommuDomain } from "../../iommu/domain.ts";
-import type { VtdUnits } from "../../iommu/vtd/units.ts";
+import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
 import type { FaultQueue } from "../events/fault-queue.ts";
 import { IommufdObject } from "../object-table.ts";
 import type { Hwpt } from "./hwpt.ts";
@@ -28,17 +27,20 @@ export abstract class PageTable extends IommufdObject {
   }
 
   /** The same, made with the first use. */
-  domainIn(units: VtdUnits): IommuDomain {
-    this.#domain ??= this.makeDomain(units);
+  domainIn(iommus: NestingIommus): IommuDomain {
+    this.#domain ??= this.makeDomain(iommus);
     return this.#domain;
   }
 
-  protected abstract makeDomain(units: VtdUnits): IommuDomain;
+  protected abstract makeDomain(iommus: NestingIommus): IommuDomain;
 
   /** Whether requests without a PASID have to go through the IOMMU's tables, because they may miss there and ask for the page. */
   get isTranslatedByTable(): boolean {
     return this.fault !== undefined;
   }
+
+  /** EINVAL for a table that the IOMMU cannot walk. */
+  checkWalkable(): void {}
 
   get label(): string {
     return `hwpt ${this.id}`;

@@ -1,14 +1,14 @@
+import type { NestingIommus } from "../../iommu/domain.ts";
 import type { RequesterIdentity } from "../../iommu/requester.ts";
-import type { VtdUnits } from "../../iommu/vtd/units.ts";
 
 /** The IOMMUs of a host that nests. */
 export class PasidHardware {
-  readonly units: VtdUnits;
+  readonly iommus: NestingIommus;
   /** Page requests are numbered by the device that makes them, in 9 bits. */
   readonly #lastGroup = new Map<RequesterIdentity, number>();
 
-  constructor(units: VtdUnits) {
-    this.units = units;
+  constructor(iommus: NestingIommus) {
+    this.iommus = iommus;
   }
 
   /** The number of a device's next page request. */

@@ -30,7 +30,7 @@ export class PasidPlaces {
   ) {
     this.#hardware = hardware;
     this.#attachmentOf = attachmentOf;
-    this.#requesters = devices.map((identity) => hardware.units.connect(identity, owner, BLOCKED));
+    this.#requesters = devices.map((identity) => hardware.iommus.connect(identity, owner, BLOCKED));
   }
 
   requester(name: string): Requester | undefined {
@@ -44,7 +44,7 @@ export class PasidPlaces {
 
   /** Enters a page table for all devices or for none. EBUSY, ENOSPC, EINVAL for a guest's table that the IOMMU cannot walk. */
   enter(pageTable: PageTable, pasid: number): void {
-    const domain = pageTable.domainIn(this.#hardware.units);
+    const domain = pageTable.domainIn(this.#hardware.iommus);
     const places: Place[] = [];
     try {
       for (const requester of this.#concerned(pasid)) {
@@ -68,7 +68,7 @@ export class PasidPlaces {
 
   /** Enters another page table in the place of the one that is there. Errors as enter(), and then nothing has changed. */
   move(pageTable: PageTable, pasid: number): void {
-    const domain = pageTable.domainIn(this.#hardware.units);
+    const domain = pageTable.domainIn(this.#hardware.iommus);
     const reserved: (() => void)[] = [];
     try {
       for (const requester of this.#concerned(pasid)) reserved.push(domain.reserve(requester));
@@ -93,7 +93,7 @@ export class PasidPlaces {
   /** The devices leave the iommufd. */
   close(): void {
     for (const pasid of [...this.#places.keys()]) this.leave(pasid);
-    for (const requester of this.#requesters) this.#hardware.units.disconnect(requester);
+    for (const requester of this.#requesters) this.#hardware.iommus.disconnect(requester);
   }
 
   #concerned(pasid: number): readonly Requester[] {

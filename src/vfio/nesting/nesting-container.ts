@@ -1,7 +1,7 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { PasidAccount } from "../../iommu/pasid-pool.ts";
 import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
-import { type FirstStage, type GuestPasidTable, VtdDomain } from "../../iommu/vtd/domain.ts";
+import type { FirstStage, GuestPasidTable, VtdDomain } from "../../iommu/vtd/domain.ts";
 import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
@@ -9,10 +9,13 @@ import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
 import type { VfioGroup } from "../group.ts";
 import { refuseUnseen } from "../requesters.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
-import { ContainerLevel } from "./container-level.ts";
+import { ContainerMappings } from "./container-mappings.ts";
 import { hostPasid, Member } from "./member.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
-import { ProcessLevel } from "./process-level.ts";
+import { ProcessMappings, USER_LAST } from "./process-mappings.ts";
+
+/** The mappings say themselves where they end. */
+const LAST_ADDRESS = 2n ** 64n - 1n;
 
 /** A PASID as it is bound for one device. */
 interface BoundPlace {
@@ -61,9 +64,10 @@ export class NestingContainer implements DmaOwner {
     this.#iommu = iommu;
     this.#opener = opener;
     this.#plain = dma;
-    const level = new ContainerLevel(iommu, dma);
-    this.#functions = VtdDomain.over(hardware.units, level);
-    this.#mediated = VtdDomain.over(hardware.units, level);
+    const mappings = new ContainerMappings(iommu, dma);
+    const stage = { last: LAST_ADDRESS, isSecond: true };
+    this.#functions = hardware.units.paging(mappings, stage);
+    this.#mediated = hardware.units.paging(mappings, stage);
   }
 
   get label(): string {
@@ -166,8 +170,9 @@ export class NestingContainer implements DmaOwner {
 
   /** Binds a process's own memory to a PASID: the device then uses the addresses that the process uses. Errors as bind(). */
   bindProcess(pasid: number, space: AddressSpace): void {
-    const level = new ProcessLevel(space);
-    this.#bind(pasid, { functions: this.#functions.beside(level), mediated: this.#mediated.beside(level) }, space);
+    const mappings = new ProcessMappings(space);
+    const beside = (base: VtdDomain) => base.beside(mappings, { last: USER_LAST, isSecond: true });
+    this.#bind(pasid, { functions: beside(this.#functions), mediated: beside(this.#mediated) }, space);
   }
 
   /** Unbinds from exactly the devices that it was bound on. Nothing bound is no failure: the caller could do nothing about it. */

@@ -192,3 +192,19 @@ test("each step was made to fail", () => {
   expect([...COUNTED].filter(([, failures]) => failures === 0)).toEqual([]);
   expect(COUNTED.size).toBe(Object.keys(STEPS).length);
 });
+
+test("a join that type1 refuses leaves nothing of it in the IOMMU", () => {
+  const { actor, state } = scene();
+  expect([actor.join(6), actor.setIommu()]).toEqual([0, 0]);
+  actor.guest = actor.program.guest(actor.container);
+  // its mappings wait for their new vaddr: no group may join
+  expect(actor.program.unmap(actor.container, actor.guest.gpa, 0x1_0000n, 4)).toBe(0x1_0000n);
+  const before = state();
+  for (const group of [11, 4]) {
+    expect(actor.join(group)).toBe("EBUSY");
+    expect(actor.program.reason).toMatch(/vaddr/);
+  }
+  expect(state()).toEqual(before);
+  expect(actor.program.map(actor.container, actor.guest.gpa, actor.guest.memory, 0x1_0000n, 4)).toBe(0);
+  expect([actor.join(11), actor.join(4), actor.bind(7)]).toEqual([0, 0, 0]);
+});
