@@ -4,7 +4,7 @@ import type { DeviceContext } from "./device-context.ts";
 import { VictimChooser } from "./evicting-map.ts";
 import { FaultLog } from "./fault-log.ts";
 import { type FaultReason, isRecoverable } from "./fault-reasons.ts";
-import { checkPermission, type FirstLevelTable, walkFirstLevel } from "./first-level.ts";
+import { checkPermission, type FirstLevelTable, markDirty, walkFirstLevel } from "./first-level.ts";
 import { HostMemory } from "./host-memory.ts";
 import { IdentityLevel } from "./identity.ts";
 import { invalidate } from "./invalidate.ts";
@@ -247,6 +247,9 @@ export class VtdUnit {
     if (isRefused(first)) return first;
     const end = translateSecond(second, tag, first.address, access);
     if (isRefused(end)) return end;
+    const isWrite = access.kind === "write";
+    const unmarked = isWrite ? markDirty(first, tables) : undefined;
+    if (unmarked) return unmarked;
     // the page is as large as the smaller of the two
     const shift = Math.min(first.shift, end.shift);
     const within = address & ((1n << BigInt(shift)) - 1n);
@@ -258,7 +261,7 @@ export class VtdUnit {
       write: first.write,
       user: first.user,
       noExecute: first.noExecute,
-      dirty: first.dirty,
+      dirty: first.dirty || isWrite,
       isNested: true,
     };
   }
