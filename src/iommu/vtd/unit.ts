@@ -8,7 +8,7 @@ import { checkPermission, type FirstLevelTable, markDirty, walkFirstLevel } from
 import { HostMemory } from "./host-memory.ts";
 import { IdentityLevel } from "./identity.ts";
 import { invalidate } from "./invalidate.ts";
-import { type Tag, TranslationCache } from "./iotlb.ts";
+import { NO_DOMAIN, type Tag, TranslationCache } from "./iotlb.ts";
 import { PasidCache } from "./pasid-cache.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { findEntry } from "./pasid-table.ts";
@@ -188,8 +188,7 @@ export class VtdUnit {
     if (!context) return refuse("noContext");
     const own = ats ? context.deviceTlb : undefined;
     if (!own) return this.#translate(source, context, pasid, address, access);
-    // a device does not know domains: its own TLB is tagged by PASID alone
-    const tag: Tag = { domain: 0, pasid };
+    const tag: Tag = { domain: NO_DOMAIN, pasid };
     const cached = own.find(tag, address);
     if (cached && allowed(cached, undefined, access)) return reachedIn(cached, address);
     const found = this.#translate(source, context, pasid, address, access);
