@@ -11,7 +11,7 @@ import { nestingCapability } from "./info-capability.ts";
 import { iommuOp } from "./iommu-op.ts";
 import { NestingContainer, type Opener } from "./nesting-container.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
-import { opCapability } from "./op-support.ts";
+import { opCapability } from "./op-probe.ts";
 import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
 
 /** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
