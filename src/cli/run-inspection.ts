@@ -1,7 +1,7 @@
 import { closeSync, openSync } from "node:fs";
 import { constants } from "node:os";
 import { parseFault } from "../inspect/fault/fault-spec.ts";
-import type { Operation } from "../inspect/replay/recording.ts";
+import type { Operation } from "../inspect/replay/operation.ts";
 import { allDevices } from "../machine/find-device.ts";
 import { UsageError } from "./errors.ts";
 import { Progress } from "./progress.ts";

@@ -2,11 +2,16 @@ import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { encodeIo, plainRequest } from "../../uapi/ioctl.ts";
 import { viewOf } from "../../uapi/layout.ts";
-import { VFIO_IOMMU_MAP_DMA, VfioIommuType1DmaMap } from "../../uapi/vfio-type1.ts";
+import {
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VfioIommuType1DmaMap,
+  VfioIommuType1DmaUnmap,
+} from "../../uapi/vfio-type1.ts";
 import type { Answer, Handlers } from "./answer.ts";
+import type { BytesIoctl, OperationOf, Relocation } from "./operation.ts";
 import { DONE, fromHex, outcomeOf, toHex } from "./outcome.ts";
 import { type ReplayedProgram, SCRATCH_SIZE } from "./program.ts";
-import type { Operation, Relocation } from "./recording.ts";
 
 /** Bytes that lie behind a caller's structure, to see whether something is written there. */
 const GUARD = 4096;
@@ -15,14 +20,15 @@ const GUARD_BYTE = 0xa5;
 type CallWith = (arg: Word) => () => number;
 
 /** Requests to files. */
-export function ioctlOperations(program: ReplayedProgram): Handlers {
+export function ioctlOperations(program: ReplayedProgram) {
   return {
     ioctl: (o) => ioctl(program, o),
     maploop: (o) => mapLoop(program, o),
-  };
+    unmaploop: (o) => unmapLoop(program, o),
+  } satisfies Partial<Handlers>;
 }
 
-function ioctl(program: ReplayedProgram, o: Operation): Answer {
+function ioctl(program: ReplayedProgram, o: OperationOf<"ioctl">): Answer {
   const nr = Number(o.nr);
   // a number of the other encoding is unknown to this architecture, whatever the model would make of it
   const request = plainRequest(nr, program.host.ioctlEncoding) ?? otherEncoding(nr);
@@ -31,7 +37,7 @@ function ioctl(program: ReplayedProgram, o: Operation): Answer {
     case "bytes":
       return ioctlBytes(program, o, call);
     case "int":
-      return outcomeOf(call(wordFromBigInt(BigInt(o.val!))));
+      return outcomeOf(call(wordFromBigInt(BigInt(o.val))));
     case "buf":
       return outcomeOf(call(program.buffer(o.buf).address));
     default:
@@ -40,9 +46,9 @@ function ioctl(program: ReplayedProgram, o: Operation): Answer {
 }
 
 /** A request with a structure, which is put into memory of its own. */
-function ioctlBytes(program: ReplayedProgram, o: Operation, call: CallWith): Answer {
+function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): Answer {
   const { memory, scratch } = program;
-  const input = fromHex(o.in!);
+  const input = fromHex(o.in);
   const relocated = (o.relocs ?? []).map((reloc) => ({ reloc, value: relocate(program, input, reloc) }));
   const address = o.edge ? scratch + SCRATCH_SIZE - input.length : scratch;
   memory.copyOut(scratch, new Uint8Array(SCRATCH_SIZE).fill(GUARD_BYTE), SCRATCH_SIZE);
@@ -82,24 +88,38 @@ function overrun(program: ReplayedProgram, from: number): string {
 }
 
 /** MAP_DMA of the same memory at rising addresses until one fails. */
-function mapLoop(program: ReplayedProgram, o: Operation): Answer {
+function mapLoop(program: ReplayedProgram, o: OperationOf<"maploop">): Answer {
   const map = VfioIommuType1DmaMap;
+  const vaddr = BigInt(program.buffer(o.vaddr).address);
+  return loop(program, o, VFIO_IOMMU_MAP_DMA, (iova) =>
+    map.encode({ argsz: map.size, flags: o.flags, vaddr, iova, size: BigInt(o.size) }),
+  );
+}
+
+/** UNMAP_DMA at rising addresses until one fails. */
+function unmapLoop(program: ReplayedProgram, o: OperationOf<"unmaploop">): Answer {
+  const unmap = VfioIommuType1DmaUnmap;
+  return loop(program, o, VFIO_IOMMU_UNMAP_DMA, (iova) =>
+    unmap.encode({ argsz: unmap.size, iova, size: BigInt(o.size) }),
+  );
+}
+
+function loop(
+  program: ReplayedProgram,
+  o: OperationOf<"maploop" | "unmaploop">,
+  request: number,
+  argument: (iova: bigint) => Uint8Array,
+): Answer {
   const file = program.file(o);
-  const stride = BigInt(o.stride!);
-  let iova = BigInt(o.iova!);
-  for (let done = 0; done < o.count!; done++, iova += stride) {
-    const bytes = map.encode({
-      argsz: map.size,
-      flags: Number(o.flags),
-      vaddr: BigInt(program.buffer(o.vaddr).address),
-      iova,
-      size: BigInt(o.size!),
-    });
+  let iova = BigInt(o.iova);
+  for (let done = 0; done < o.count; done++) {
+    const bytes = argument(BigInt.asUintN(64, iova));
     program.memory.copyOut(program.scratch, bytes, bytes.length);
-    const outcome = outcomeOf(() => file.ioctl(program.task, VFIO_IOMMU_MAP_DMA, program.scratch));
+    const outcome = outcomeOf(() => file.ioctl(program.task, request, program.scratch));
     if (outcome.errno !== null) return { ...outcome, done };
+    iova += BigInt(o.stride);
   }
-  return { ...DONE, done: o.count! };
+  return { ...DONE, done: o.count };
 }
 
 /** The bit that tells the encodings of `_IO()` apart, the other way round. */

@@ -8,7 +8,6 @@ import type { Host } from "../../vfio/host.ts";
 import { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import type { Answer } from "./answer.ts";
 import { DONE, outcomeOf } from "./outcome.ts";
-import type { Operation } from "./recording.ts";
 
 /** Memory that a recording names. */
 export interface Buffer {
@@ -104,7 +103,7 @@ export class ReplayedProgram {
   }
 
   /** The file that an operation is made on. EBADF. */
-  file(o: Operation): FileDescription {
+  file(o: { readonly fd: string | -1 }): FileDescription {
     const fd = this.fd(o.fd);
     return this.task.files.get(fd) ?? fail("EBADF", `file descriptor ${fd} is not open`);
   }
@@ -119,7 +118,7 @@ export class ReplayedProgram {
   }
 
   /** The address that an operation is about. */
-  at(o: Operation): number {
+  at(o: { readonly buf: string; readonly off?: number | string }): number {
     return this.buffer(o.buf).address + Number(o.off ?? 0);
   }
 

@@ -1,10 +1,12 @@
-import { requestFacts, requestOf } from "../requests.ts";
+import { NO_REQUESTS, type RequestDialect } from "../../uapi/requests/dialect.ts";
 import type { ModelCall } from "../watch/watcher.ts";
 import { type Argument, PAGE, readArgument, readBytes } from "./call-argument.ts";
 
 /** A call that the model is carrying out, and what is seen of it meanwhile. */
 export class CallInHand {
   readonly call: ModelCall;
+  /** What its file spoke before the call, which may change that. */
+  readonly dialect: RequestDialect;
   /** As it was before the call: of requests and of what is written. */
   readonly argument: Argument | undefined;
   /** Names of the files that the model asked for, by descriptor. */
@@ -14,8 +16,8 @@ export class CallInHand {
 
   constructor(call: ModelCall) {
     this.call = call;
-    if (call.op === "ioctl")
-      this.argument = readArgument(call.task!, call.arg, requestFacts(requestOf(call.file!, call.request)));
+    this.dialect = call.file?.dialect ?? NO_REQUESTS;
+    if (call.op === "ioctl") this.argument = readArgument(call.task!, call.arg, this.dialect.row(call.request));
     if (call.op === "pwrite") this.argument = readBytes(call.task!, call.address, call.count);
   }
 

@@ -2,9 +2,8 @@ import { hex } from "../../kernel/errors.ts";
 import type { Word } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../../uapi/ioctl.ts";
 import { isInjected } from "../fault/injected.ts";
+import type { Operation } from "../replay/operation.ts";
 import { toHex } from "../replay/outcome.ts";
-import type { Operation } from "../replay/recording.ts";
-import { requestFacts, requestOf } from "../requests.ts";
 import type { CallResult, ModelCall } from "../watch/watcher.ts";
 import { readBytes } from "./call-argument.ts";
 import type { CallInHand } from "./call-in-hand.ts";
@@ -109,34 +108,41 @@ export class Composer {
   #ioctl(call: CallOf<"ioctl">, inHand: CallInHand, result: CallResult, about: object): Operation {
     const { request, task } = call;
     const file = call.file!;
-    const req = requestOf(file, request);
-    const facts = requestFacts(req);
+    const { dialect } = inHand;
+    const row = dialect.row(request);
     const argument = inHand.argument!;
-    const nr = this.#asPassed(request);
-    const head = { op: "ioctl", fd: this.#names.of(file), req, nr: hex(nr) };
-    if (argument.kind !== "bytes") {
-      return { ...head, arg: argument.kind, ...(argument.kind === "int" && { val: wordText(call.arg) }), ...about };
-    }
+    const head = {
+      op: "ioctl" as const,
+      fd: this.#names.of(file),
+      req: dialect.nameOf(request),
+      dialect: dialect.name,
+      nr: hex(this.#asPassed(request)),
+    };
+    if (argument.kind === "int") return { ...head, arg: "int", val: wordText(call.arg), ...about };
+    if (argument.kind !== "bytes") return { ...head, arg: argument.kind, ...about };
     const input = argument.bytes.slice();
     const output = readBytes(task!, call.arg, input.length).bytes;
     const out = output.length === input.length ? output : input.slice();
-    const placeOf = (address: number) => this.#spaces.of(task!.memory).find(address);
-    const relocs = facts ? findRelocations(facts, input, placeOf, inHand.looked) : [];
+    const known = {
+      place: (address: number) => this.#spaces.of(task!.memory).find(address),
+      file: (fd: number) => inHand.looked.get(fd),
+    };
+    const relocs = row ? findRelocations(row, input, known) : [];
     for (const { off, w } of relocs) {
       const same = Buffer.compare(input.subarray(off, off + w), out.subarray(off, off + w)) === 0;
       input.fill(0, off, off + w);
       if (same) out.fill(0, off, off + w);
     }
-    const before = decodeArgument(req, input, relocs);
-    const changed = changedFields(before, decodeArgument(req, out, relocs));
-    const outFd = result.installed && facts?.outFd !== undefined ? facts.layout!.offsets[facts.outFd]! : undefined;
+    const before = decodeArgument(row, input, relocs);
+    const changed = changedFields(before, decodeArgument(row, out, relocs));
+    const outFd = result.installed && row?.outFd !== undefined ? row.struct!.layout.offsets[row.outFd]! : undefined;
     const number = outFd === undefined ? result.ret : new DataView(out.buffer).getInt32(outFd, true);
     if (outFd !== undefined) out.fill(0, outFd, outFd + 4);
     const opened =
       result.installed && number > 0 ? { ret_is_fd: this.#names.ofOpened(result.installed), ret: 0 } : undefined;
     return {
       ...head,
-      arg: "bytes",
+      arg: "bytes" as const,
       len: input.length,
       edge: argument.edge,
       ...(inHand.unwritable && { readonly: true }),

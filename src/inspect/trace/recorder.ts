@@ -2,7 +2,7 @@ import type { AddressSpace } from "../../kernel/address-space.ts";
 import { type FileDescription, ForeignFile } from "../../kernel/file-description.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { IoctlEncoding } from "../../uapi/ioctl.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
 import { CallInHand } from "./call-in-hand.ts";
 import { Composer } from "./compose.ts";

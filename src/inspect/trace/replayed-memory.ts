@@ -1,4 +1,4 @@
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 
 /** Bytes of a page of the shadow. */
 const SHADOW = 4096;

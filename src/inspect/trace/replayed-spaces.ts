@@ -1,5 +1,5 @@
 import type { AddressSpace } from "../../kernel/address-space.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 import type { RecordingNames } from "./recording-names.ts";
 import { ReplayedMemory } from "./replayed-memory.ts";
 

@@ -3,6 +3,8 @@ import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { TYPE1_DIALECT } from "../../uapi/requests/dialects.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, MediatedAccess } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
@@ -18,6 +20,7 @@ import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
 /** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
 export class NestingBackend implements IommuBackend {
   readonly name = "type1";
+  readonly dialect: RequestDialect;
   readonly mediated: MediatedAccess;
   readonly dma: DmaTarget;
   readonly #inner: IommuBackend;
@@ -31,6 +34,8 @@ export class NestingBackend implements IommuBackend {
     this.#iommu = iommu;
     this.#isNesting = isNesting;
     this.container = new NestingContainer(hardware, iommu, inner.dma!);
+    const { profile } = hardware;
+    this.dialect = isNesting || profile === "rfc-2017" ? hardware.dialect(iommu.context.release) : TYPE1_DIALECT;
     this.mediated = inner.mediated!;
     this.dma = new NestingDma(inner.dma!, this.container);
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))

@@ -2,7 +2,10 @@ import type { HostPasidTables } from "../../iommu/vtd/host-tables.ts";
 import type { PasidEntry } from "../../iommu/vtd/pasid-entry.ts";
 import type { VtdUnit } from "../../iommu/vtd/unit.ts";
 import { fail } from "../../kernel/errors.ts";
+import type { Release } from "../../kernel/releases.ts";
 import type { ApiProfile, HostDescription } from "../../machine/host-description.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { proposedDialect } from "../../uapi/requests/dialects.ts";
 import { type IommuDevice, IommuDevices } from "./iommu-device.ts";
 import { PasidPool } from "./pasid-pool.ts";
 
@@ -22,6 +25,11 @@ export class NestingHardware {
     this.devices = new IommuDevices(host);
     this.#host = tables;
     this.unit = tables.unit;
+  }
+
+  /** What request numbers mean on its containers. */
+  dialect(release: Release): RequestDialect {
+    return proposedDialect(this.profile, release.has("iommuUapiArgsz"));
   }
 
   /** A domain-id that no other container has. */
