@@ -1,8 +1,9 @@
 import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
+import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { EventFile } from "../../kernel/model-event.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
-import { viewOf } from "../../uapi/layout.ts";
+import { roundUp, viewOf } from "../../uapi/layout.ts";
 import type { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import { LiveFiles } from "../../vfio/sysfs.ts";
 import type { Answer, Handlers } from "./answer.ts";
@@ -30,17 +31,18 @@ export function fileOperations(program: ReplayedProgram) {
 }
 
 function open(program: ReplayedProgram, o: OperationOf<"open">): number {
-  if (o.path.endsWith("/")) fail("EISDIR", `${o.path} is a directory`);
   return program.task.files.install(program.host.open(program.task, o.path, 2), false);
 }
 
 function readFile(program: ReplayedProgram, o: OperationOf<"pread" | "read">, positioned: boolean): Answer {
-  const outcome = access(program, o, positioned, (file, offset) => {
-    const device = deviceOf(file);
-    if (device && o.data) adopt(device, Number(offset), fromHex(o.data));
-    return file.read(program.task, program.scratch, o.len, offset);
+  return withBuffer(program, o.len, o.op === "pread" ? o.fault : undefined, (buffer) => {
+    const outcome = access(program, o, positioned, (file, offset) => {
+      const device = deviceOf(file);
+      if (device && o.data) adopt(device, Number(offset), fromHex(o.data));
+      return file.read(program.task, buffer, o.len, offset);
+    });
+    return { ...outcome, bytes: outcome.ret > 0 ? toHex(program.read(buffer, outcome.ret)) : "" };
   });
-  return { ...outcome, bytes: outcome.ret > 0 ? toHex(program.read(program.scratch, outcome.ret)) : "" };
 }
 
 /** A recording begins in the middle of a machine's life: what was there before it shows in its first reads. */
@@ -50,10 +52,37 @@ function adopt(file: PciDeviceFile, offset: number, recorded: Uint8Array): void 
 }
 
 function writeFile(program: ReplayedProgram, o: OperationOf<"pwrite" | "write">, positioned: boolean): Answer {
-  const { task, scratch } = program;
   const input = fromHex(o.in);
-  program.memory.copyOut(scratch, input, input.length);
-  return access(program, o, positioned, (file, offset) => file.write(task, scratch, input.length, offset));
+  const count = o.op === "pwrite" ? (o.len ?? input.length) : input.length;
+  const fault = o.op === "pwrite" ? o.fault : undefined;
+  return withBuffer(program, count, fault, (buffer) => {
+    const held = Math.min(input.length, fault ?? count);
+    program.memory.copyOut(buffer, input, held);
+    return access(program, o, positioned, (file, offset) => file.write(program.task, buffer, count, offset));
+  });
+}
+
+/**
+ * Makes an access with a buffer of its own, behind which no memory is.
+ * @param fault how much of it there is; all of it when left out
+ */
+function withBuffer(
+  program: ReplayedProgram,
+  count: number,
+  fault: number | undefined,
+  make: (buffer: number) => Answer,
+): Answer {
+  const { memory } = program;
+  const there = fault ?? count;
+  const length = roundUp(there, memory.pageSize) + memory.pageSize;
+  const start = memory.mmap({ length, protection: PROT_READ | PROT_WRITE });
+  const end = start + length - memory.pageSize;
+  memory.mprotect(end, memory.pageSize, PROT_NONE);
+  try {
+    return make(end - there);
+  } finally {
+    memory.munmap(start, length);
+  }
 }
 
 /** An access at the offset of the call, or at the file's position, which moves on. */

@@ -1,7 +1,7 @@
-import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
+import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
-import { encodeIo, plainRequest } from "../../uapi/ioctl.ts";
-import { viewOf } from "../../uapi/layout.ts";
+import { decodeIo, encodeIo, plainRequest } from "../../uapi/ioctl.ts";
+import { roundUp, viewOf } from "../../uapi/layout.ts";
 import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
@@ -16,6 +16,10 @@ import { type ReplayedProgram, SCRATCH_SIZE } from "./program.ts";
 /** Bytes that lie behind a caller's structure, to see whether something is written there. */
 const GUARD = 4096;
 const GUARD_BYTE = 0xa5;
+const GUARDS = new Uint8Array(2 * SCRATCH_SIZE).fill(GUARD_BYTE);
+
+/** No program has so many descriptors open. */
+const CLOSED_FD = 2 ** 30;
 
 type CallWith = (arg: Word) => () => number;
 
@@ -30,8 +34,8 @@ export function ioctlOperations(program: ReplayedProgram) {
 
 function ioctl(program: ReplayedProgram, o: OperationOf<"ioctl">): Answer {
   const nr = Number(o.nr);
-  // a number of the other encoding is unknown to this architecture, whatever the model would make of it
-  const request = plainRequest(nr, program.host.ioctlEncoding) ?? otherEncoding(nr);
+  const encoding = program.host.ioctlEncoding;
+  const request = plainRequest(nr, encoding) ?? (encoding === "plain" ? nr : otherEncoding(nr));
   const call: CallWith = (arg) => () => program.file(o).ioctl(program.task, request, arg);
   switch (o.arg) {
     case "bytes":
@@ -50,11 +54,16 @@ function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): An
   const { memory, scratch } = program;
   const input = fromHex(o.in);
   const relocated = (o.relocs ?? []).map((reloc) => ({ reloc, value: relocate(program, input, reloc) }));
-  const address = o.edge ? scratch + SCRATCH_SIZE - input.length : scratch;
-  memory.copyOut(scratch, new Uint8Array(SCRATCH_SIZE).fill(GUARD_BYTE), SCRATCH_SIZE);
+  const boundary = scratch + SCRATCH_SIZE;
+  const address = o.readonly_from ? boundary - o.readonly_from : o.edge ? boundary - input.length : scratch;
+  memory.copyOut(scratch, GUARDS, GUARDS.length);
   memory.copyOut(address, input, input.length);
-  if (o.edge) memory.mprotect(scratch + SCRATCH_SIZE, SCRATCH_SIZE, 0);
-  if (o.readonly) memory.mprotect(scratch, SCRATCH_SIZE, PROT_READ);
+  if (o.readonly) memory.mprotect(scratch, 2 * SCRATCH_SIZE, PROT_READ);
+  if (o.readonly_from) memory.mprotect(boundary, SCRATCH_SIZE, PROT_READ);
+  if (o.edge) {
+    const end = roundUp(address + input.length, memory.pageSize);
+    memory.mprotect(end, scratch + 2 * SCRATCH_SIZE - end, PROT_NONE);
+  }
   const outcome = outcomeOf(call(address));
   memory.mprotect(scratch, 2 * SCRATCH_SIZE, PROT_READ | PROT_WRITE);
   const result = program.read(address, input.length);
@@ -71,8 +80,13 @@ function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): An
 }
 
 /** Puts an address or a descriptor number into a structure; returns its bytes. */
-function relocate(program: ReplayedProgram, input: Uint8Array, { off, w, buf, add = 0, fd }: Relocation): string {
-  const value = fd === undefined ? BigInt(program.buffer(buf).address + add) : BigInt(program.fd(fd));
+function relocate(
+  program: ReplayedProgram,
+  input: Uint8Array,
+  { off, w, buf, add = 0, fd, closed }: Relocation,
+): string {
+  const number = closed ? CLOSED_FD : fd === undefined ? program.buffer(buf).address + add : program.fd(fd);
+  const value = BigInt(number);
   const field = input.subarray(off, off + w);
   const bytes = new Uint8Array(8);
   viewOf(bytes).setBigUint64(0, BigInt.asUintN(64, value), true);
@@ -122,7 +136,7 @@ function loop(
   return { ...DONE, done: o.count };
 }
 
-/** The bit that tells the encodings of `_IO()` apart, the other way round. */
+/** A number of the plain encoding is unknown on powerpc: the model would know it, and gets it with the bit that tells the encodings apart. */
 function otherEncoding(nr: number): number {
-  return (nr ^ encodeIo(0, 0, "powerpc")) >>> 0;
+  return decodeIo(nr) ? (nr ^ encodeIo(0, 0, "powerpc")) >>> 0 : nr;
 }

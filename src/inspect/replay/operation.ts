@@ -36,6 +36,8 @@ const relocation = record("a relocation", {
   buf: optional(text),
   add: optional(integer),
   fd: optional(fdName),
+  /** The number of a descriptor that is not open. */
+  closed: optional(flag),
 });
 export type Relocation = typeof relocation extends FieldCheck<infer T> ? T : never;
 
@@ -73,6 +75,9 @@ const MMAP = {
   addr: optional(offset),
 };
 
+/** `fault`: so many bytes of the caller's buffer can be accessed, and the next one cannot. */
+const ACCESS = { fd: fdName, fault: optional(upTo(ACCESS_MAX)) };
+
 const AT = { buf: text, off: optional(offset) };
 
 /** Operations that come in kinds, told apart by a field of theirs: `arg` of an ioctl. */
@@ -99,6 +104,8 @@ const VARIANTS = {
         relocs: optional(listOf(relocation)),
         edge: optional(flag),
         readonly: optional(flag),
+        /** Memory is read-only from this offset of the structure on, where a page begins. */
+        readonly_from: optional(upTo(2 ** 16)),
         /** The descriptor that `ret_is_fd` names came back in the structure, at this offset. */
         out_fd: optional(upTo(2 ** 20)),
         fields: optional(anything),
@@ -136,9 +143,9 @@ const SHAPES = {
   w32: { ...AT, value: word },
   w64: { ...AT, value: word },
   poll64: { ...AT, mask: word, want: word, ok: optional(flag) },
-  pread: { fd: fdName, off: word, len: upTo(ACCESS_MAX), data: optional(bytes) },
+  pread: { ...ACCESS, off: word, len: upTo(ACCESS_MAX), data: optional(bytes) },
   read: { fd: fdName, len: upTo(ACCESS_MAX), data: optional(bytes) },
-  pwrite: { fd: fdName, off: word, in: bytes, len: optional(count) },
+  pwrite: { ...ACCESS, off: word, in: bytes, len: optional(upTo(ACCESS_MAX)) },
   write: { fd: fdName, in: bytes },
   evread: { fd: fdName, value: optional(word) },
   maploop: {

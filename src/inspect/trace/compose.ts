@@ -70,12 +70,28 @@ export class Composer {
       case "pread": {
         const data = result.ret > 0 ? readBytes(task!, call.address, result.ret).bytes : new Uint8Array();
         const off = wordText(call.offset);
-        return { op: "pread", fd: this.#names.of(file!), off, len: call.count, data: toHex(data), ...about };
+        return {
+          op: "pread",
+          fd: this.#names.of(file!),
+          off,
+          len: call.count,
+          ...fault(inHand),
+          data: toHex(data),
+          ...about,
+        };
       }
       case "pwrite": {
         const off = wordText(call.offset);
-        const { bytes } = inHand.argument!;
-        return { op: "pwrite", fd: this.#names.of(file!), off, len: call.count, in: toHex(bytes), ...about };
+        const { bytes } = inHand.access!;
+        return {
+          op: "pwrite",
+          fd: this.#names.of(file!),
+          off,
+          len: call.count,
+          ...fault(inHand),
+          in: toHex(bytes),
+          ...about,
+        };
       }
       case "ioctl":
         return this.#ioctl(call, inHand, result, about);
@@ -145,7 +161,7 @@ export class Composer {
       arg: "bytes" as const,
       len: input.length,
       edge: argument.edge,
-      ...(inHand.unwritable && { readonly: true }),
+      ...unwritable(inHand),
       in: toHex(input),
       ...(relocs.length > 0 && { relocs }),
       ...about,
@@ -165,6 +181,15 @@ export class Composer {
     if (decoded.encoding === "plain") return encodeIo(decoded.type, decoded.nr, this.#encoding);
     return this.#encoding === "powerpc" ? encodeIo(decoded.type, decoded.nr) : request;
   }
+}
+
+function fault({ access }: CallInHand): { fault?: number } {
+  return access?.fault === undefined ? {} : { fault: access.fault };
+}
+
+function unwritable({ unwritableFrom: from }: CallInHand): { readonly?: true; readonly_from?: number } {
+  if (from === undefined) return {};
+  return from === 0 ? { readonly: true } : { readonly_from: from };
 }
 
 function wordText(word: Word): string {

@@ -50,7 +50,8 @@ export function nameIn(bytes: Uint8Array): string {
   return escaped(cut(new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end)), NAME_SHOWN));
 }
 
-function relocText({ buf, add = 0, fd }: Relocation): string {
+function relocText({ buf, add = 0, fd, closed }: Relocation): string {
+  if (closed) return "closed";
   if (fd !== undefined) return String(fd);
   if (buf === undefined) return hex(add);
   return add === 0 ? buf : `${buf}+${hex(add)}`;

@@ -116,7 +116,7 @@ export class Recorder implements Watcher {
   }
 
   copied(space: AddressSpace, address: number, bytes: Uint8Array, into: "model" | "program"): void {
-    if (this.#inHand?.isAbout(address, bytes.length)) return;
+    if (this.#inHand?.copied(address, bytes, into)) return;
     const memory = this.#spaces.of(space);
     this.#first(memory.declare(address, bytes.length, into === "program"));
     if (into === "model") memory.wasRead(address, bytes);
@@ -124,14 +124,14 @@ export class Recorder implements Watcher {
   }
 
   notCopied(space: AddressSpace, address: number, length: number, into: "model" | "program"): void {
-    const call = this.#inHand;
-    if (call?.isAbout(address, length)) call.unwritable ||= into === "program" && !call.argument?.edge;
-    else this.#first(this.#spaces.of(space).deny(address, length, into === "program"));
+    if (this.#inHand?.notCopied(address, length, into)) return;
+    this.#first(this.#spaces.of(space).deny(address, length, into === "program"));
   }
 
   looked(fd: number, file: FileDescription | undefined): void {
-    if (!file) return;
-    this.#inHand?.looked.set(fd, file instanceof ForeignFile ? this.#foreignName(fd, file) : this.#names.of(file));
+    const name = file instanceof ForeignFile ? this.#foreignName(fd, file) : file ? this.#names.of(file) : null;
+    // what is negative is no descriptor anywhere, and what is right of it may be asked for by its sign
+    if (name !== null || fd >= 0) this.#inHand?.looked.set(fd, name);
   }
 
   asked(what: "euid" | "memlock" | number, answer: number): void {

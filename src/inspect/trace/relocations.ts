@@ -6,8 +6,8 @@ import type { Relocation } from "../replay/operation.ts";
 export interface Known {
   /** Where an address points; undefined where it is a number like others. */
   place(address: number): { readonly buf?: string; readonly add: number } | undefined;
-  /** The name of the file behind a descriptor that the model asked for. */
-  file(fd: number): string | undefined;
+  /** The name of the file behind a descriptor that the model asked for; null for one that is not open, undefined when it did not ask. */
+  file(fd: number): string | null | undefined;
 }
 
 /** Where a request's argument holds addresses and descriptors, whose numbers differ from run to run. */
@@ -23,7 +23,8 @@ export function findRelocations(row: RequestRow, bytes: Uint8Array, known: Known
   };
   const descriptor = (off: number) => {
     const name = off + 4 <= bytes.length ? known.file(view.getInt32(off, true)) : undefined;
-    if (name !== undefined) found.push({ off, w: 4, fd: name });
+    if (name === null) found.push({ off, w: 4, closed: true });
+    else if (name !== undefined) found.push({ off, w: 4, fd: name });
   };
   if (row.argument === "fd") descriptor(0);
   if (row.struct) visit(row.struct, bytes, 0, { pointer, descriptor });
