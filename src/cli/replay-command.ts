@@ -95,8 +95,8 @@ function describe({ line, operation, field, recorded, ours, reason }: DifferentC
   const what = about === undefined ? operation.op : `${operation.op} ${shown(about)}`;
   const lines = [`line ${line}: ${what}: ${field}`];
   if (/^[0-9a-f]{16,}$/.test(recorded) && recorded.length === ours.length) lines.push(...excerpts(recorded, ours));
-  else lines.push(`recorded ${recorded}`, `ours     ${ours}`);
-  if (reason !== undefined) lines.push(`because  ${reason}`);
+  else lines.push(`recorded ${shown(recorded)}`, `ours     ${shown(ours)}`);
+  if (reason !== undefined) lines.push(`because  ${escaped(cut(reason, MESSAGE_MAX))}`);
   return lines;
 }
 

@@ -76,8 +76,9 @@ static uint64_t address(size_t length)
 /* Writes where that is possible: the kernel copies for us and does not crash. */
 static void put(uint64_t at, const void *bytes, size_t length)
 {
-	static int pipe_fds[2] = { -1, -1 };
-	if (pipe_fds[0] < 0 && pipe(pipe_fds))
+	static int pipe_fds[2];
+	/* out of the way of the descriptors that are closed again and again */
+	if (pipe_fds[0] == 0 && (pipe(pipe_fds) || (pipe_fds[0] = fcntl(pipe_fds[0], F_DUPFD, 500)) < 0 || (pipe_fds[1] = fcntl(pipe_fds[1], F_DUPFD, 500)) < 0))
 		exit(1);
 	for (size_t done = 0; done < length;) {
 		ssize_t count = write(pipe_fds[1], (const char *)bytes + done, length - done > 1024 ? 1024 : length - done);
@@ -145,15 +146,60 @@ static void access_file(void)
 
 static void set_up(void)
 {
+	static const int types[] = { 1, 3, 3, 3, 6, 7 };
+	/* a group is one user's */
+	for (int i = 0; below(2) && i < KEPT; i++)
+		if (fds[i] > 2)
+			close(fds[i]), fds[i] = -1;
 	int container = open("/dev/vfio/vfio", O_RDWR), group = open(nodes[below(node_count)], O_RDWR);
-	static const int types[] = { 1, 3, 6, 7 };
 	keep(container);
 	keep(group);
 	ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
-	ioctl(container, VFIO_SET_IOMMU, types[below(4)]);
+	ioctl(container, VFIO_SET_IOMMU, types[below(6)]);
 	for (int i = 0; i < node_count; i++)
 		if (nodes[i][0] == '=')
 			keep(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, nodes[i] + 1));
+}
+
+/* Calls as programs mean them, with one word of them wrong now and then: by chance alone few would work. */
+static void meant(void)
+{
+	struct vfio_iommu_type1_dma_map map = { sizeof map, 1 + below(3), (uint64_t)memory + below(PAGES) * PAGE, below(32) * PAGE, (1 + below(3)) * PAGE };
+	struct vfio_iommu_type1_dma_unmap unmap = { sizeof unmap, 0, below(32) * PAGE, (1 + below(8)) * PAGE };
+	struct vfio_device_info device = { sizeof device };
+	struct vfio_region_info region = { sizeof region, 0, below(10) };
+	struct { struct vfio_irq_set set; int32_t fds[4]; } irqs = { { sizeof irqs, 4 | 32, below(3), 0, below(5) } };
+	uint32_t info[64] = { sizeof info };
+	uint32_t alloc[3] = { sizeof alloc };
+	struct { uint32_t size, flags, ioas, reserved; uint64_t va, length, iova; } ioas_map = { sizeof ioas_map, 7, 1 + below(4), 0, map.vaddr, map.size, map.iova };
+	struct { uint32_t size, ioas; uint64_t iova, length; } ioas_unmap = { sizeof ioas_unmap, 1 + below(4), unmap.iova, unmap.size };
+	struct { uint32_t argsz, flags; int32_t iommufd; uint32_t id; uint64_t token; } bind = { 16, 0, some_fd() };
+	struct { uint32_t argsz, flags, pt; } attach = { sizeof attach, 0, 1 + below(4) };
+	for (int i = 0; i < 4; i++)
+		irqs.fds[i] = below(3) ? some_fd() : eventfd(0, 0);
+	struct { unsigned long request; void *bytes; size_t size; } calls[] = {
+		{ VFIO_IOMMU_MAP_DMA, &map, sizeof map }, { VFIO_IOMMU_MAP_DMA, &map, sizeof map }, { VFIO_IOMMU_UNMAP_DMA, &unmap, sizeof unmap },
+		{ VFIO_IOMMU_GET_INFO, info, sizeof info }, { VFIO_DEVICE_GET_INFO, &device, sizeof device },
+		{ VFIO_DEVICE_GET_REGION_INFO, &region, sizeof region }, { VFIO_DEVICE_SET_IRQS, &irqs, sizeof irqs },
+		{ _IO(VFIO_TYPE, 0x81), alloc, sizeof alloc }, { _IO(VFIO_TYPE, 0x85), &ioas_map, sizeof ioas_map },
+		{ _IO(VFIO_TYPE, 0x86), &ioas_unmap, sizeof ioas_unmap }, { _IO(VFIO_TYPE, VFIO_BASE + 18), &bind, sizeof bind },
+		{ _IO(VFIO_TYPE, VFIO_BASE + 19), &attach, sizeof attach },
+	};
+	int which = below(sizeof calls / sizeof calls[0]);
+	if (below(5) == 0)
+		((uint32_t *)calls[which].bytes)[below(calls[which].size / 4)] = number();
+	/* whatever they are, until one takes it */
+	for (int i = 0; i < 8 && i < kept; i++)
+		if (ioctl(fds[(kept - 1 - i) % KEPT], calls[which].request, calls[which].bytes) >= 0)
+			break;
+	for (int i = 0; i < 4; i++)
+		if (irqs.fds[i] > 2) {
+			int known = 0;
+			for (int j = 0; j < KEPT; j++)
+				known |= fds[j] == irqs.fds[i];
+			if (!known)
+				close(irqs.fds[i]);
+		}
 }
 
 static void request(void)
@@ -217,7 +263,9 @@ int main(int argc, char **argv)
 			int fd = some_fd();
 			if (fd > 2)
 				mmap(0, (1 + below(4)) * PAGE, PROT_READ | (below(2) ? PROT_WRITE : 0), below(6) ? MAP_SHARED : MAP_PRIVATE, fd, (off_t)((uint64_t)below(10) << 40) + below(2) * PAGE);
-		} else
+		} else if (what < 50)
+			meant();
+		else
 			request();
 	}
 	return 0;

@@ -1,3 +1,4 @@
+import { fail } from "../../kernel/errors.ts";
 import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, plainRequest } from "../../uapi/ioctl.ts";
@@ -71,6 +72,8 @@ function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): An
     const field = result.subarray(reloc.off, reloc.off + reloc.w);
     if (toHex(field) === value) field.fill(0);
   }
+  if (o.out_fd !== undefined && o.out_fd + 4 > result.length)
+    fail("EINVAL", `a descriptor at ${o.out_fd} lies behind the structure's ${result.length} bytes`);
   const name = o.ret_is_fd;
   const opened = name !== undefined && outcome.errno === null;
   if (opened) program.nameFd(name, o.out_fd === undefined ? outcome.ret : viewOf(result).getInt32(o.out_fd, true));
@@ -85,6 +88,8 @@ function relocate(
   input: Uint8Array,
   { off, w, buf, add = 0, fd, closed }: Relocation,
 ): string {
+  if (off + w > input.length)
+    fail("EINVAL", `a relocation at ${off} lies behind the structure's ${input.length} bytes`);
   const number = closed ? CLOSED_FD : fd === undefined ? program.buffer(buf).address + add : program.fd(fd);
   const value = BigInt(number);
   const field = input.subarray(off, off + w);

@@ -3,7 +3,7 @@ import { PROT_EXEC, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { MemfdFile } from "../../kernel/model-memfd.ts";
 import { AnonymousMemory, type MemoryFile } from "../../kernel/model-pages.ts";
 import type { Answer, Handlers } from "./answer.ts";
-import type { OperationOf } from "./operation.ts";
+import { FILL_MAX, type OperationOf } from "./operation.ts";
 import { DONE, outcomeOf, outcomeOfVoid } from "./outcome.ts";
 import { type Buffer, deviceOf, type ReplayedProgram } from "./program.ts";
 
@@ -34,7 +34,10 @@ export class MappingOperations {
     if (outcome.errno !== null) return outcome;
     const size = Number(o.size);
     this.#program.nameBuffer(o.buf, { address: outcome.ret, size, ...this.#mappedDevice(o) });
-    if (o.fill !== undefined) this.#program.memory.copyOut(outcome.ret, new Uint8Array(size).fill(o.fill), size);
+    if (o.fill !== undefined) {
+      if (size > FILL_MAX) fail("EFBIG", `${size} bytes are too many to fill`);
+      this.#program.memory.copyOut(outcome.ret, new Uint8Array(size).fill(o.fill), size);
+    }
     return DONE;
   }
 

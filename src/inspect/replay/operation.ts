@@ -23,7 +23,7 @@ import {
 import { shown } from "./shown.ts";
 
 /** The most bytes that one operation fills or compares. */
-const FILL_MAX = 64 * 2 ** 20;
+export const FILL_MAX = 64 * 2 ** 20;
 /** The most calls that one operation stands for. */
 const CALLS_MAX = 2 ** 20;
 /** The kernel reads and writes no more in one call. */
