@@ -16,7 +16,7 @@ export function fileOperations(program: ReplayedProgram) {
   const live = new LiveFiles(program.host);
   return {
     open: (o) => program.installed(o.fd, () => open(program, o)),
-    close: (o) => outcomeOfVoid(() => program.task.files.close(program.fd(o.fd))),
+    close: (o) => outcomeOfVoid(() => program.close(o.fd)),
     dup: (o) => program.installed(o.fd, () => program.task.files.dup(program.fd(o.of))),
     pread: (o) => readFile(program, o, true),
     read: (o) => readFile(program, o, false),

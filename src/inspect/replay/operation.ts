@@ -26,6 +26,8 @@ import { shown } from "./shown.ts";
 export const FILL_MAX = 64 * 2 ** 20;
 /** The most calls that one operation stands for. */
 const CALLS_MAX = 2 ** 20;
+/** The most processes that a recording has. */
+const PROCESSES_MAX = 65536;
 /** The kernel reads and writes no more in one call. */
 const ACCESS_MAX = 0x7fff_f000;
 
@@ -47,6 +49,8 @@ const COMMON = {
   errno: optional(errno),
   reason: optional(text),
   us: optional(count),
+  /** Which of the recorded processes made it, from 1; the first when left out. */
+  process: optional(upTo(PROCESSES_MAX)),
   pid: optional(count),
   tid: optional(count),
   num: optional(integer),

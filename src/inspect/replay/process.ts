@@ -33,6 +33,7 @@ export class ReplayProcess {
   /** Makes the call. Undefined for what only informs. */
   run(operation: Operation): Answer | undefined {
     if (operation.injected) return undefined;
+    this.#program.become(operation.process ?? 1);
     const handler = this.#handlers[operation.op] as (operation: Operation) => Answer | undefined;
     const answer = handler(operation);
     return answer && { ...answer, vmlck_kB: this.#program.kilobytes(this.#program.memory.lockedPages) };
@@ -40,6 +41,6 @@ export class ReplayProcess {
 
   /** The program ends: all descriptors are closed. */
   exit(): void {
-    this.#program.task.exit();
+    this.#program.exit();
   }
 }

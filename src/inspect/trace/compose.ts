@@ -52,7 +52,7 @@ export class Composer {
       ...(error && { reason: error.reason }),
       ...(injected && { injected }),
       us: Math.round(result.microseconds),
-      ...(task && { pid: task.pid, tid: task.tid }),
+      ...(task && { pid: task.pid, tid: task.tid, ...this.#spaces.of(task.memory).of }),
     };
     switch (call.op) {
       case "open":
@@ -100,12 +100,12 @@ export class Composer {
     }
   }
 
-  #mmap({ file, request }: CallOf<"mmap">, about: Pick<Operation, "ret">): Operation {
+  #mmap({ file, request }: CallOf<"mmap">, about: Pick<Operation, "ret" | "process">): Operation {
     const offset = Number(request.offset);
     const size = Math.ceil(request.length / this.#pageSize) * this.#pageSize;
     const buf = this.#names.fresh("bar");
     const addr = hex(this.#registers.reserve(size));
-    if (about.ret === 0) this.#registers.add({ buf, file: file!, offset, length: size });
+    if (about.ret === 0) this.#registers.add({ buf, file: file!, offset, length: size, process: about.process });
     const prot = `${request.read ? "r" : ""}${request.write ? "w" : ""}` || "none";
     return {
       op: "mmap",

@@ -14,6 +14,8 @@ interface Mapped {
   readonly file: FileDescription;
   readonly offset: number;
   readonly length: number;
+  /** Of a process that is not the first. */
+  readonly process: number | undefined;
 }
 
 /** The device registers that programs have mapped, as buffers of a recording. */
@@ -43,6 +45,9 @@ export class MappedRegisters {
     const mapped = this.#mapped.find(
       (each) => each.file.label === `device ${device}` && at >= each.offset && at + width <= each.offset + each.length,
     );
-    return mapped && { op: WRITES[width]!, buf: mapped.buf, off: at - mapped.offset, value: hex(value) };
+    if (!mapped) return undefined;
+    const { process } = mapped;
+    const off = at - mapped.offset;
+    return { op: WRITES[width]!, buf: mapped.buf, off, value: hex(value), ...(process !== undefined && { process }) };
   }
 }

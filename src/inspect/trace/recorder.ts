@@ -8,6 +8,7 @@ import { CallInHand } from "./call-in-hand.ts";
 import { Composer } from "./compose.ts";
 import { MappedRegisters } from "./mapped-registers.ts";
 import { RecordingNames } from "./recording-names.ts";
+import type { ReplayedMemory } from "./replayed-memory.ts";
 import { ReplayedRights } from "./replayed-rights.ts";
 import { ReplayedSpaces } from "./replayed-spaces.ts";
 
@@ -34,7 +35,7 @@ interface Segment {
 export class Recorder implements Watcher {
   readonly #options: RecorderOptions;
   readonly #names = new RecordingNames();
-  readonly #rights = new ReplayedRights();
+  readonly #rights = new WeakMap<ReplayedMemory, ReplayedRights>();
   readonly #spaces: ReplayedSpaces;
   readonly #registers: MappedRegisters;
   readonly #composer: Composer;
@@ -135,7 +136,15 @@ export class Recorder implements Watcher {
   }
 
   asked(what: "euid" | "memlock" | number, answer: number): void {
-    this.#first(this.#rights.become(what, answer));
+    const task = this.#inHand?.call.task;
+    if (!task) return;
+    const memory = this.#spaces.of(task.memory);
+    let rights = this.#rights.get(memory);
+    if (!rights) {
+      rights = new ReplayedRights();
+      this.#rights.set(memory, rights);
+    }
+    this.#first(rights.become(what, answer).map((operation) => ({ ...operation, ...memory.of })));
   }
 
   pinned({ space, vaddr, length, write, charged }: Pin): void {
@@ -215,8 +224,9 @@ export class Recorder implements Watcher {
   }
 
   #foreignName(fd: number, file: ForeignFile): string {
-    const { name, declared } = this.#names.ofForeign(this.#inHand?.call.task?.pid, fd, file);
-    if (declared) this.#first([declared]);
+    const task = this.#inHand?.call.task;
+    const { name, declared } = this.#names.ofForeign(task?.pid, fd, file);
+    if (declared) this.#first([{ ...declared, ...(task && this.#spaces.of(task.memory).of) }]);
     return name;
   }
 }

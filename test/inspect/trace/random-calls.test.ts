@@ -23,9 +23,10 @@ function tracedCalls(description: HostDescription, seed: number) {
   const host = new Host(description, { watch: recorder.model });
   const broken: string[] = [];
   watchKernel(host, [recorder], (message) => broken.push(message));
-  const caller = new RandomCaller(host, seed);
-  for (let step = 0; step < STEPS; step++) caller.step();
-  caller.end();
+  // two processes at the same addresses, which have nothing in common
+  const callers = [new RandomCaller(host, seed), new RandomCaller(host, seed + 1_000_000)];
+  for (let step = 0; step < STEPS; step++) callers[step % 7 < 5 ? 0 : 1]!.step();
+  for (const caller of callers) caller.end();
   recorder.end();
   return { lines, broken };
 }
