@@ -41,7 +41,8 @@ function readFile(program: ReplayedProgram, o: OperationOf<"pread" | "read">, po
       if (device && o.data) adopt(device, Number(offset), fromHex(o.data));
       return file.read(program.task, buffer, o.len, offset);
     });
-    return { ...outcome, bytes: outcome.ret > 0 ? toHex(program.read(buffer, outcome.ret)) : "" };
+    const isCompared = outcome.ret > 0 && o.data !== undefined;
+    return { ...outcome, bytes: isCompared ? toHex(program.read(buffer, outcome.ret)) : "" };
   });
 }
 

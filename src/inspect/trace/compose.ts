@@ -14,6 +14,9 @@ import type { RecordingNames } from "./recording-names.ts";
 import { findRelocations } from "./relocations.ts";
 import type { ReplayedSpaces } from "./replayed-spaces.ts";
 
+/** What a call reads beyond that is not compared, and what it writes is not repeated. Bytes. */
+const DATA_MAX = 2 ** 20;
+
 type CallOf<Op extends ModelCall["op"]> = Extract<ModelCall, { op: Op }>;
 
 /** Makes an operation of a finished call. */
@@ -68,7 +71,8 @@ export class Composer {
       case "mmap":
         return this.#mmap(call, about);
       case "pread": {
-        const data = result.ret > 0 ? readBytes(task!, call.address, result.ret).bytes : new Uint8Array();
+        const length = Math.max(result.ret, 0);
+        const data = length > DATA_MAX ? undefined : toHex(readBytes(task!, call.address, length).bytes);
         const off = wordText(call.offset);
         return {
           op: "pread",
@@ -76,7 +80,7 @@ export class Composer {
           off,
           len: call.count,
           ...fault(inHand),
-          data: toHex(data),
+          ...(data !== undefined && { data }),
           ...about,
         };
       }
@@ -89,7 +93,7 @@ export class Composer {
           off,
           len: call.count,
           ...fault(inHand),
-          in: toHex(bytes),
+          in: toHex(bytes.subarray(0, DATA_MAX)),
           ...about,
         };
       }

@@ -3,6 +3,9 @@ import type { Operation } from "../replay/operation.ts";
 /** Bytes of a page of the shadow. */
 const SHADOW = 4096;
 
+/** One operation holds no more bytes of memory, and a page. */
+const PIECE_MAX = 2 ** 20;
+
 type Protection = "none" | "r" | "rw";
 
 /** Memory that a recording has declared, of one protection: a buffer or a part of it. */
@@ -161,7 +164,7 @@ export class ReplayedMemory {
     };
     for (const [page, { bytes, low, high }] of [...extents].sort(([a], [b]) => a - b)) {
       const at = page * SHADOW + low;
-      if (at !== end || this.find(at)?.buf !== this.find(start)?.buf) {
+      if (at !== end || end - start >= PIECE_MAX || this.find(at)?.buf !== this.find(start)?.buf) {
         flush();
         start = at;
       }
