@@ -70,6 +70,9 @@ describe("a dialect", () => {
     ["vsva-v1", 0x3b76, "VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY"],
     ["vsva-v7", 0x3b76, "VFIO_IOMMU_PASID_REQUEST"],
     ["vsva-v7", 0x3b77, "VFIO_IOMMU_NESTING_OP"],
+    ["vsva-v7-plain", 0x3b77, "VFIO_IOMMU_NESTING_OP"],
+    ["vsva-v7-plain", 0x3b75, "VFIO_IOMMU_DIRTY_PAGES"],
+    ["vsva-v1-plain-5.9", 0x3b7a, "VFIO_IOMMU_PASID_REQUEST"],
     ["vsva-v7-5.9", 0x3b71, "VFIO_IOMMU_MAP_DMA"],
     ["rfc-2017", 0x3b7c, "VFIO_IOMMU_OP"],
     ["group", 0x3b67, "VFIO_GROUP_GET_STATUS"],
@@ -134,6 +137,8 @@ const ALL = [
   "vsva-v1-5.9",
   "vsva-v7",
   "vsva-v7-5.9",
+  "vsva-v1-plain",
+  "vsva-v7-plain",
   "rfc-2017",
 ].map((name) => dialectNamed(name)!);
 

@@ -1,7 +1,7 @@
 import { DEVICE_ROWS, MIGRATION_ROWS } from "./device-rows.ts";
 import { RequestDialect } from "./dialect.ts";
 import { GROUP_ROWS } from "./group-rows.ts";
-import { IOMMU_DATA_V59, IOMMU_DATA_V510 } from "./iommu-data.ts";
+import { IOMMU_DATA_V59, IOMMU_DATA_V510, type IommuDataRows } from "./iommu-data.ts";
 import { IOMMUFD_ROWS } from "./iommufd-rows.ts";
 import type { RequestRow } from "./request-row.ts";
 import { RFC_2017_ROWS } from "./rfc-2017-rows.ts";
@@ -26,12 +26,18 @@ export const MIGRATION_DIALECT = new RequestDialect("migration", MIGRATION_ROWS)
 export const IOMMUFD_DIALECT = new RequestDialect("iommufd", [...TYPE1_CONTAINER, ...IOMMUFD_ROWS]);
 
 const RFC_2017_DIALECT = type1Dialect("rfc-2017", RFC_2017_ROWS);
-const VSVA_V1 = [IOMMU_DATA_V510, IOMMU_DATA_V59].map((data) =>
-  type1Dialect(`vsva-v1${data.suffix}`, vsvaV1Rows(data)),
-);
-const VSVA_V7 = [IOMMU_DATA_V510, IOMMU_DATA_V59].map((data) =>
-  type1Dialect(`vsva-v7${data.suffix}`, vsvaV7Rows(data)),
-);
+
+/** What the containers of a host speak that speaks a version of vSVA: those of type 6, and the others, where its requests are but names. */
+function vsvaDialects(proposal: "vsva-v1" | "vsva-v7", { suffix }: IommuDataRows, proposed: readonly RequestRow[]) {
+  return {
+    nesting: type1Dialect(`${proposal}${suffix}`, proposed),
+    plain: new RequestDialect(`${proposal}-plain${suffix}`, TYPE1_CONTAINER, [...SPAPR_ROWS, ...proposed]),
+  };
+}
+
+const IOMMU_DATA = [IOMMU_DATA_V510, IOMMU_DATA_V59];
+const VSVA_V1 = IOMMU_DATA.map((data) => vsvaDialects("vsva-v1", data, vsvaV1Rows(data)));
+const VSVA_V7 = IOMMU_DATA.map((data) => vsvaDialects("vsva-v7", data, vsvaV7Rows(data)));
 
 /** Mainline's before the proposals', so that a name alone means mainline's request where there is one. */
 const DIALECTS: readonly RequestDialect[] = [
@@ -41,18 +47,23 @@ const DIALECTS: readonly RequestDialect[] = [
   DEVICE_DIALECT,
   IOMMUFD_DIALECT,
   MIGRATION_DIALECT,
-  ...VSVA_V1,
-  ...VSVA_V7,
+  ...[...VSVA_V1, ...VSVA_V7].flatMap(({ nesting, plain }) => [nesting, plain]),
   RFC_2017_DIALECT,
 ];
 
 /**
  * What a container speaks whose host speaks a proposal.
+ * @param isNesting whether its type is VFIO_TYPE1_NESTING_IOMMU
  * @param withArgsz whether the structures of <linux/iommu.h> are those of 5.10 and later
  */
-export function proposedDialect(proposal: "vsva-v1" | "vsva-v7" | "rfc-2017", withArgsz: boolean): RequestDialect {
+export function proposedDialect(
+  proposal: "vsva-v1" | "vsva-v7" | "rfc-2017",
+  isNesting: boolean,
+  withArgsz: boolean,
+): RequestDialect {
   if (proposal === "rfc-2017") return RFC_2017_DIALECT;
-  return (proposal === "vsva-v1" ? VSVA_V1 : VSVA_V7)[withArgsz ? 0 : 1]!;
+  const { nesting, plain } = (proposal === "vsva-v1" ? VSVA_V1 : VSVA_V7)[withArgsz ? 0 : 1]!;
+  return isNesting ? nesting : plain;
 }
 
 /** A dialect by its name; undefined for none. */

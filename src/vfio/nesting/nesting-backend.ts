@@ -4,7 +4,6 @@ import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
-import { TYPE1_DIALECT } from "../../uapi/requests/dialects.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, MediatedAccess } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
@@ -34,8 +33,7 @@ export class NestingBackend implements IommuBackend {
     this.#iommu = iommu;
     this.#isNesting = isNesting;
     this.container = new NestingContainer(hardware, iommu, inner.dma!);
-    const { profile } = hardware;
-    this.dialect = isNesting || profile === "rfc-2017" ? hardware.dialect(iommu.context.release) : TYPE1_DIALECT;
+    this.dialect = hardware.dialect(iommu.context.release, isNesting);
     this.mediated = inner.mediated!;
     this.dma = new NestingDma(inner.dma!, this.container);
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))

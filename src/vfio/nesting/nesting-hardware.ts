@@ -28,8 +28,8 @@ export class NestingHardware {
   }
 
   /** What request numbers mean on its containers. */
-  dialect(release: Release): RequestDialect {
-    return proposedDialect(this.profile, release.has("iommuUapiArgsz"));
+  dialect(release: Release, isNesting: boolean): RequestDialect {
+    return proposedDialect(this.profile, isNesting, release.has("iommuUapiArgsz"));
   }
 
   /** A domain-id that no other container has. */

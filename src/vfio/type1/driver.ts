@@ -46,7 +46,7 @@ export class Type1Driver implements IommuDriver {
   }
 
   get dialect(): RequestDialect {
-    return this.#hardware?.dialect(this.#context.release) ?? TYPE1_DIALECT;
+    return this.#hardware?.dialect(this.#context.release, true) ?? TYPE1_DIALECT;
   }
 
   /** Without a container's state: what the driver can do at all (vfio_iommu_type1_check_extension with no iommu). */

@@ -56,6 +56,11 @@ const ERRORS: readonly (readonly [Api, string, string, (c: Container) => unknown
   ["vsva-v1", "BIND", "ENODEV", (c) => c.bind(c.pasid(1, 1, 9)), PLAIN_GROUP],
   ["vsva-v1", "CACHE_INVALIDATE", "EFAULT", (c) => c.atNowhere(v1.VFIO_IOMMU_CACHE_INVALIDATE)],
   ["vsva-v1", "CACHE_INVALIDATE", "EINVAL", (c) => c.program.invalidateV1(c.fd, 0, 0)],
+  ["vsva-v1", "PASID_REQUEST", "ENOTTY", (c) => onType1(c, v1.VFIO_IOMMU_PASID_REQUEST)],
+  ["vsva-v1", "BIND", "ENOTTY", (c) => onType1(c, v1.VFIO_IOMMU_BIND)],
+  ["vsva-v1", "CACHE_INVALIDATE", "ENOTTY", (c) => onType1(c, v1.VFIO_IOMMU_CACHE_INVALIDATE)],
+  ["vsva-v7", "PASID_REQUEST", "ENOTTY", (c) => onType1(c, v7.VFIO_IOMMU_PASID_REQUEST)],
+  ["vsva-v7", "NESTING_OP", "ENOTTY", (c) => onType1(c, v7.VFIO_IOMMU_NESTING_OP)],
   ["vsva-v7", "PASID_REQUEST", "EFAULT", (c) => c.atNowhere(v7.VFIO_IOMMU_PASID_REQUEST)],
   ["vsva-v7", "PASID_REQUEST", "EINVAL", (c) => c.pasid(3, 1, 9)],
   ["vsva-v7", "PASID_REQUEST", "ENOSPC", (c) => [c.pasid(1, 7, 7), c.pasid(1, 7, 7)].at(-1)],
@@ -68,6 +73,11 @@ const ERRORS: readonly (readonly [Api, string, string, (c: Container) => unknown
   ["rfc-2017", "OP", "E2BIG", (c) => c.op(rfc.VFIO_IOMMU_OP_BIND_PAGE_TABLE, pageTable(), { argsz: 0x10000 })],
   ["rfc-2017", "OP", "EOPNOTSUPP", (c) => c.op(99, pageTable())],
 ];
+
+/** The same on a container of another type. */
+function onType1({ program }: Container, request: number): unknown {
+  return program.ioctl(program.container(4).container, request, UNMAPPED);
+}
 
 function bindTwice(c: Container): unknown {
   const pasid = c.pasid(1, 1, 9);
