@@ -41,7 +41,7 @@ const HINTS: StructRow = {
 
 const INVALIDATE_NAMES = {
   model: MODEL,
-  scope: flags(rfc, "IOMMU_INVALIDATE_", /_(NO_PASID|VADDR_LEAF|DESCRIPTOR)$/),
+  scope: flags(rfc, "IOMMU_INVALIDATE_", /_(NO_PASID|VADDR_LEAF|VENDOR)$/),
   flags: flags(rfc, "IOMMU_INVALIDATE_", /E_(PASID|VADDR)$/),
 };
 
@@ -49,7 +49,7 @@ const INVALIDATE: StructRow = {
   layout: rfc.IommuTlbInvalidate,
   names: INVALIDATE_NAMES,
   behind: ({ model, length, flags: set }) =>
-    vendorData(model, length, set & rfc.IOMMU_INVALIDATE_DESCRIPTOR ? DESCRIPTOR : HINTS),
+    set & rfc.IOMMU_INVALIDATE_VENDOR ? vendorList(model, length, DESCRIPTOR) : vendorData(model, length, HINTS),
 };
 
 /** A vendor's data, where they are as long as what is known of them. */
@@ -58,6 +58,13 @@ function vendorData(model: number, length: number, intel: StructRow): Behind | u
   return model === rfc.IOMMU_MODEL_INTEL && length >= intel.layout.size
     ? { field: "data", kind: "struct", struct: intel }
     : { field: "data", kind: "bytes", count: length };
+}
+
+/** A vendor's data that are structures of one kind, one after the other. */
+function vendorList(model: number, length: number, intel: StructRow): Behind | undefined {
+  const { size } = intel.layout;
+  if (model !== rfc.IOMMU_MODEL_INTEL || length % size !== 0) return vendorData(model, length, intel);
+  return { field: "data", kind: "list", struct: intel, count: length / size };
 }
 
 const PROBE: StructRow = { layout: rfc.VfioIommuOpProbe };
