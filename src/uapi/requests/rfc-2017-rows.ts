@@ -48,8 +48,13 @@ const INVALIDATE_NAMES = {
 const INVALIDATE: StructRow = {
   layout: rfc.IommuTlbInvalidate,
   names: INVALIDATE_NAMES,
-  behind: ({ model, length, flags: set }) =>
-    set & rfc.IOMMU_INVALIDATE_VENDOR ? vendorList(model, length, DESCRIPTOR) : vendorData(model, length, HINTS),
+  behind: ({ model, length, flags: set }) => {
+    if (!(set & rfc.IOMMU_INVALIDATE_VENDOR)) return vendorData(model, length, HINTS);
+    const count = Math.floor(length / DESCRIPTOR.layout.size);
+    return model === rfc.IOMMU_MODEL_INTEL && count > 1
+      ? { field: "data", kind: "list", struct: DESCRIPTOR, count }
+      : vendorData(model, length, DESCRIPTOR);
+  },
 };
 
 /** A vendor's data, where they are as long as what is known of them. */
@@ -60,14 +65,33 @@ function vendorData(model: number, length: number, intel: StructRow): Behind | u
     : { field: "data", kind: "bytes", count: length };
 }
 
-/** A vendor's data that are structures of one kind, one after the other. */
-function vendorList(model: number, length: number, intel: StructRow): Behind | undefined {
-  const { size } = intel.layout;
-  if (model !== rfc.IOMMU_MODEL_INTEL || length % size !== 0) return vendorData(model, length, intel);
-  return { field: "data", kind: "list", struct: intel, count: length / size };
-}
+const SUPPORT: StructRow = {
+  layout: rfc.IntelIommuOpSupport,
+  names: {
+    page_table_flags: flags(v510, "IOMMU_SVA_VTD_GPASID_"),
+    hints: flags(rfc, "INTEL_INVALIDATE_"),
+    caches: flags(v510, "IOMMU_CACHE_INV_TYPE_"),
+  },
+};
 
-const PROBE: StructRow = { layout: rfc.VfioIommuOpProbe };
+const PROBED_MODEL: StructRow = {
+  layout: rfc.VfioIommuOpModel,
+  names: {
+    model: MODEL,
+    page_table_format: values(rfc, "IOMMU_PAGE_TABLE_"),
+    pasid_table_format: values(rfc, "IOMMU_PASID_TABLE_"),
+  },
+  behind: ({ model, length }) => vendorData(model, length, SUPPORT),
+};
+
+/** Of what PROBE tells, the first model is shown; the devices are those whose groups the container has. */
+const PROBE: StructRow = {
+  layout: rfc.VfioIommuOpProbe,
+  behind: ({ model_count, model_offset }) =>
+    model_count > 0 && model_offset === rfc.VfioIommuOpProbe.size
+      ? { field: "model", kind: "struct", struct: PROBED_MODEL }
+      : undefined,
+};
 
 /** The data of operations, by the operation's number. */
 const DATA: ReadonlyMap<number, StructRow> = new Map([
