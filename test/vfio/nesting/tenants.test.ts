@@ -27,7 +27,7 @@ import {
 
 const PARENT = "0000:05:00.0";
 const NESTING = 6;
-const NOTHING = { domains: 0, entries: 0, tablePages: 0, secondLevels: 0, pasids: 0 };
+const NOTHING = { requesters: 0, domains: 0, entries: 0, tablePages: 0, secondLevels: 0, pasids: 0, chosenPasids: 0 };
 
 function op(program: NestingProgram, container: Result, number: number, data: Uint8Array): Result {
   const head = rfc.VfioIommuOperation.encode({ argsz: 16 + data.length, op: number });
