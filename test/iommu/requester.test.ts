@@ -89,12 +89,12 @@ describe("a request with a PASID", () => {
   test("is refused by an entry of another owner's, and both are named", () => {
     const [one, two] = [units.connect(ONE, ANNA, PLAIN), units.connect(TWO, BERT, PLAIN)];
     two.bind(7, bert!.attach(two, 7));
+    const parent = units.connect(PARENT, ANNA, PLAIN);
     const before = units.use;
     const refusal = errno(() => anna!.attach(one, 7));
     expect(refusal).toMatch(
       /^EBUSY: PASID 7 of 0000:05:00.0 belongs to Bert's container.*mdev-2.*Anna's container.*mdev-1/,
     );
-    const parent = units.connect(PARENT, ANNA, PLAIN);
     expect(errno(() => anna!.attach(parent, 7))).toMatch(/^EBUSY/);
     expect(errno(() => anna!.attachTable(parent, { directory: 0n, bits: 6 }))).toMatch(/^EBUSY: .*Bert's.*Anna's/);
     expect(units.use).toEqual(before);
