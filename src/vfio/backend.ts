@@ -1,5 +1,5 @@
 import type { PinnedPage } from "../devices/mediated/mediated-model.ts";
-import type { DmaTarget } from "../iommu/dma-target.ts";
+import type { DeviceDma, DmaTarget } from "../iommu/dma-target.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import type { VfioGroup } from "./group.ts";
@@ -45,8 +45,10 @@ export interface IommuBackend {
   /** A request that the container itself does not know. */
   ioctl(task: Task, request: number, arg: Word): number;
   checkExtension(extension: Word): number;
-  /** What DMA of the devices in it goes to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
+  /** What its mappings lead to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
   readonly dma?: DmaTarget;
+  /** Where DMA of a device of an attached group goes, as long as the group is attached. Left out where that is `dma` for all of them. */
+  reach?(group: VfioGroup, device: string): DeviceDma;
   /** Undefined where mediated devices cannot be used. */
   readonly mediated?: MediatedAccess;
   /** The container lets go: everything mapped is unmapped. */

@@ -79,12 +79,14 @@ export class Container extends FileDescription {
       throw error;
     }
     group.container = this;
+    if (this.#backend) connect(group, this.#backend);
     this.#noiommu = noiommu;
     this.#groups.unshift(group);
   }
 
   /** Lets a group go; with the last one the container is as new. */
   detach(group: VfioGroup): void {
+    group.disconnect();
     this.#backend?.detach(group);
     group.container = undefined;
     group.unclaim(this);
@@ -113,7 +115,9 @@ export class Container extends FileDescription {
       // a driver that claims the number is asked, and its refusal counts unless another takes it
       if (!this.#allows(driver) || driver.checkExtension(type) <= 0) continue;
       try {
-        this.#backend = this.#open(task, driver, type);
+        const backend = this.#open(task, driver, type);
+        this.#backend = backend;
+        for (const group of this.#groups) connect(group, backend);
         return 0;
       } catch (refusal) {
         if (!(refusal instanceof KernelError)) throw refusal;
@@ -143,4 +147,10 @@ export class Container extends FileDescription {
     }
     return backend;
   }
+}
+
+/** Nothing translates for the devices of other groups: mediated devices' drivers reach memory by mappings, no-IOMMU devices reach all of it. */
+function connect(group: VfioGroup, backend: IommuBackend): void {
+  const shared = group.iommuGroup.kind === "iommu" ? backend.dma : undefined;
+  group.connect((device) => backend.reach?.(group, device) ?? shared);
 }

@@ -1,5 +1,5 @@
 import type { IommuGroup } from "../iommu/group.ts";
-import { HostPasidTables } from "../iommu/vtd/host-tables.ts";
+import { VtdUnits } from "../iommu/vtd/units.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
@@ -32,7 +32,7 @@ import type { ModelWatch } from "./model-watch.ts";
 import { NestingHardware } from "./nesting/nesting-hardware.ts";
 import { NoIommuDriver } from "./noiommu.ts";
 import { PciDevices } from "./pci/pci-devices.ts";
-import { requesters } from "./requesters.ts";
+import { Requesters } from "./requesters.ts";
 import { SpaprDriver } from "./spapr/driver.ts";
 import { Type1Driver } from "./type1/driver.ts";
 
@@ -65,7 +65,8 @@ export class Host implements HostKernel {
   readonly #iommuGroups = new Map<number, IommuGroup>();
   readonly #groups = new Map<number, VfioGroup>();
   readonly #iommufd: IommufdNodes | undefined;
-  readonly #pasidTables: HostPasidTables;
+  readonly #units = new VtdUnits();
+  readonly #requesters: Requesters;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
   /** @param iommufd makes the part that serves iommufd's nodes, on a host that has them */
@@ -85,7 +86,7 @@ export class Host implements HostKernel {
         options.onWarning?.(message);
       },
     };
-    this.#pasidTables = new HostPasidTables(requesters(description));
+    this.#requesters = new Requesters(description);
     this.#pci = new PciDevices(description, this.#context);
     this.#mediated = new MediatedDevices(description, this.#context);
     this.#defineParameters();
@@ -100,7 +101,8 @@ export class Host implements HostKernel {
       this.#iommufd = iommufd?.({
         context: this.#context,
         deviceAt: (index) => this.#deviceAt(index),
-        pasidTables: this.#pasidTables,
+        units: this.#units,
+        requesters: this.#requesters,
       });
     }
   }
@@ -173,7 +175,7 @@ export class Host implements HostKernel {
   #nesting(): NestingHardware | undefined {
     const { api, vfioContainer } = this.description;
     if (api === "mainline" || vfioContainer !== "type1") return undefined;
-    return new NestingHardware(this.description, api, this.#pasidTables);
+    return new NestingHardware(api, this.#units, this.#requesters);
   }
 
   #defineParameters(): void {

@@ -33,13 +33,25 @@ export function findEntry(memory: TableMemory, directory: bigint, bits: number, 
   return decodeEntry(words);
 }
 
-/** The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID cache. */
+/** A page of table entries. */
+interface TablePage {
+  readonly address: bigint;
+  /** Entries in it that are set. */
+  used: number;
+}
+
+/**
+ * The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID cache. A page that becomes
+ * empty is given back when another one is empty already.
+ */
 export class HostPasidTable {
   readonly #memory: HostMemory;
   readonly directory: bigint;
   readonly bits: number;
-  readonly #tables = new Map<number, bigint>();
+  readonly #pages = new Map<number, TablePage>();
   readonly #directoryPages: bigint[] = [];
+  /** The empty page that is kept, by its place in the directory. */
+  #spare: number | undefined;
 
   constructor(memory: HostMemory, bits: number) {
     this.#memory = memory;
@@ -57,28 +69,44 @@ export class HostPasidTable {
   }
 
   set(pasid: number, entry: PasidEntry): void {
-    this.#write(pasid, encodeEntry(entry));
+    const index = Math.floor(pasid / PASIDS_PER_TABLE);
+    let page = this.#pages.get(index);
+    if (page === undefined) {
+      page = { address: this.#memory.allocatePage(), used: 0 };
+      this.#pages.set(index, page);
+      this.#memory.store(this.directory + BigInt(index * 8), page.address | PRESENT);
+    }
+    if (this.#spare === index) this.#spare = undefined;
+    if (!this.#isSet(page, pasid)) page.used++;
+    this.#write(page, pasid, encodeEntry(entry));
   }
 
   clear(pasid: number): void {
-    if (this.#tables.has(Math.floor(pasid / PASIDS_PER_TABLE))) {
-      this.#write(pasid, new Array<bigint>(ENTRY_WORDS).fill(0n));
+    const index = Math.floor(pasid / PASIDS_PER_TABLE);
+    const page = this.#pages.get(index);
+    if (!page || !this.#isSet(page, pasid)) return;
+    this.#write(page, pasid, new Array<bigint>(ENTRY_WORDS).fill(0n));
+    if (--page.used > 0) return;
+    if (this.#spare === undefined) {
+      this.#spare = index;
+      return;
     }
+    this.#pages.delete(index);
+    this.#memory.store(this.directory + BigInt(index * 8), 0n);
+    this.#memory.freePage(page.address);
   }
 
   free(): void {
-    for (const page of [...this.#directoryPages, ...this.#tables.values()]) this.#memory.freePage(page);
+    for (const page of this.#directoryPages) this.#memory.freePage(page);
+    for (const { address } of this.#pages.values()) this.#memory.freePage(address);
   }
 
-  #write(pasid: number, words: readonly bigint[]): void {
-    const index = Math.floor(pasid / PASIDS_PER_TABLE);
-    let table = this.#tables.get(index);
-    if (table === undefined) {
-      table = this.#memory.allocatePage();
-      this.#tables.set(index, table);
-      this.#memory.store(this.directory + BigInt(index * 8), table | PRESENT);
-    }
-    const at = table + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES);
+  #isSet(page: TablePage, pasid: number): boolean {
+    return (this.#memory.load(page.address + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES)) & PRESENT) !== 0n;
+  }
+
+  #write(page: TablePage, pasid: number, words: readonly bigint[]): void {
+    const at = page.address + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES);
     for (const [i, word] of words.entries()) this.#memory.store(at + BigInt(i * 8), word);
   }
 }

@@ -44,6 +44,8 @@ export interface RequestFault {
   readonly canAsk: boolean;
 }
 
+const OTHER_LEVELS = 1n << 51n;
+
 /** A page that a request may use now. */
 interface Reached {
   readonly target: SecondLevel;
@@ -69,6 +71,7 @@ export class VtdUnit {
   readonly #victims: VictimChooser;
   readonly #capacity: number;
   readonly #guestLimit: bigint;
+  #nextLevel = 0;
 
   constructor(options: VtdUnitOptions = {}) {
     const { capacity = 1024, seed = 1, guestAddressBits = 52 } = options;
@@ -96,6 +99,18 @@ export class VtdUnit {
 
   context(source: number): DeviceContext | undefined {
     return this.#contexts.get(source);
+  }
+
+  /** A pointer for a second level that is no table in host memory. It only has to be its own; bit 51 keeps it from meeting tables. */
+  addSecondLevel(level: SecondLevel): bigint {
+    const pointer = OTHER_LEVELS | (BigInt(this.#nextLevel++) << 12n);
+    this.registerSecondLevel(pointer, level);
+    return pointer;
+  }
+
+  /** Second levels that are registered: for leak checks. */
+  get secondLevelCount(): number {
+    return this.#levels.size;
   }
 
   /** What a second-level pointer means when it is not a table in host memory. */
@@ -129,6 +144,13 @@ export class VtdUnit {
     return this.#transfer(source, pasid, address, bytes.length, "write", options, (reached, from, to) => {
       return reached?.target.write(reached.address, bytes.subarray(from, to)) ?? false;
     });
+  }
+
+  /** A request that reaches no table of the device's: it is recorded as one that found nothing there. */
+  reject(source: number, pasid: number, address: bigint, kind: Access["kind"], privileged: boolean): RequestFault {
+    const reason = this.#contexts.has(source) ? "entryNotPresent" : "noContext";
+    this.faults.record(source, pasid, address, { kind, privileged }, reason, false);
+    return { address, reason, canAsk: false };
   }
 
   /** Takes a transfer apart into pages. */

@@ -1,8 +1,8 @@
+import { NO_PASID } from "../../iommu/domain.ts";
 import { canShareDomain } from "../../iommu/share-domain.ts";
 import { fail } from "../../kernel/errors.ts";
 import { NestedHwpt } from "../nesting/nested-hwpt.ts";
 import type { PasidPlaces } from "../nesting/pasid-places.ts";
-import { NO_PASID } from "./attachment.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import type { GroupAttachment } from "./group-attachment.ts";
 import type { PageTable } from "./page-table.ts";

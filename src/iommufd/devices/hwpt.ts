@@ -1,5 +1,7 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
+import { VtdDomain } from "../../iommu/vtd/domain.ts";
+import type { VtdUnits } from "../../iommu/vtd/units.ts";
 import type { Task } from "../../kernel/task.ts";
 import {
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -10,6 +12,7 @@ import type { Ioas } from "../ioas.ts";
 import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
+import { IoasLevel } from "../nesting/ioas-level.ts";
 import type { NestedHwpt } from "../nesting/nested-hwpt.ts";
 import { PageTable } from "./page-table.ts";
 
@@ -57,8 +60,16 @@ export class Hwpt extends PageTable implements Domain {
   /** What is nested on it is forgotten as a whole (cache.c:cache_tag_flush_range, CACHE_TAG_NESTING_*). */
   unmapped(start: bigint, last: bigint): void {
     this.dirty?.clear(start, last);
-    this.vtd?.flushRange(start, last, false);
-    for (const { vtd } of this.nested) vtd?.flush();
+    this.domain?.flushRange(start, last, false);
+    for (const { domain } of this.nested) domain?.flush();
+  }
+
+  override domainIn(units: VtdUnits): VtdDomain {
+    return super.domainIn(units) as VtdDomain;
+  }
+
+  protected override makeDomain(units: VtdUnits): VtdDomain {
+    return VtdDomain.over(units, new IoasLevel(this));
   }
 
   /** The mappings go into it. Throws EINVAL, EADDRINUSE, EFAULT, ENOMEM, and then nothing has changed. */

@@ -1,4 +1,6 @@
+import type { IommuDomain } from "../../iommu/domain.ts";
 import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
+import type { VtdUnits } from "../../iommu/vtd/units.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import { PageTable } from "../devices/page-table.ts";
 import type { VtdS1 } from "./vtd-s1.ts";
@@ -21,8 +23,18 @@ export class NestedHwpt extends PageTable {
     return this.stage1.table();
   }
 
+  /** What was looked up in a guest's table may be stale. */
+  override get isTranslatedByTable(): boolean {
+    return true;
+  }
+
   override get label(): string {
     return `nested hwpt ${this.id}`;
+  }
+
+  protected override makeDomain(units: VtdUnits): IommuDomain {
+    const first = () => ({ table: this.table, supervisor: this.stage1.supervisor, execute: false });
+    return this.paging.domainIn(units).nested(first, "own");
   }
 
   override destroy(): void {

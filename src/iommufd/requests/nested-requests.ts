@@ -108,7 +108,7 @@ function invalidateRange(hwpt: NestedHwpt, { addr, npages, flags, __reserved }: 
     fail("EINVAL", `entry ${index}: address ${hex(addr)} is no page's first, or not 0 for all pages`);
   }
   const last = BigInt.asUintN(64, addr + npages * 4096n - 1n);
-  hwpt.vtd?.flushRange(addr, last, (flags & IOMMU_VTD_INV_FLAGS_LEAF) !== 0);
+  hwpt.domain?.flushRange(addr, last, (flags & IOMMU_VTD_INV_FLAGS_LEAF) !== 0);
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { FirstStage } from "../../iommu/vtd/domain.ts";
 import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import {
@@ -5,7 +6,6 @@ import {
   IOMMU_SVA_VTD_GPASID_SRE,
   IOMMU_SVA_VTD_GPASID_WPE,
 } from "../../uapi/iommu-v510.ts";
-import type { FirstLevelBinding } from "./nesting-container.ts";
 
 const KNOWN = BigInt(IOMMU_SVA_VTD_GPASID_SRE | IOMMU_SVA_VTD_GPASID_EAFE | IOMMU_SVA_VTD_GPASID_WPE);
 
@@ -14,7 +14,7 @@ const KNOWN = BigInt(IOMMU_SVA_VTD_GPASID_SRE | IOMMU_SVA_VTD_GPASID_EAFE | IOMM
  * the IOMMU does not have (memory types: PCD, PWT, EMTE, CD).
  * @param flags IOMMU_SVA_VTD_GPASID_*
  */
-export function guestTable(root: bigint, addressWidth: number, flags: bigint): FirstLevelBinding {
+export function guestTable(root: bigint, addressWidth: number, flags: bigint): FirstStage {
   if (addressWidth !== 48 && addressWidth !== 57) {
     fail("EINVAL", `addr_width is ${addressWidth}; tables have 48 bits (4 levels) or 57 (5 levels)`);
   }
@@ -34,5 +34,5 @@ export function guestTable(root: bigint, addressWidth: number, flags: bigint): F
     smep: false,
     extendedAccessed: has(IOMMU_SVA_VTD_GPASID_EAFE),
   };
-  return { table, supervisor: has(IOMMU_SVA_VTD_GPASID_SRE) };
+  return { table, supervisor: has(IOMMU_SVA_VTD_GPASID_SRE), execute: true };
 }

@@ -1,3 +1,4 @@
+import { PASID_MAX } from "../../iommu/pasid-pool.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
@@ -8,7 +9,6 @@ import type { NestingContainer } from "./nesting-container.ts";
 import { needModel, OpData } from "./op-data.ts";
 import { opInvalidate } from "./op-invalidate.ts";
 import { opSupport } from "./op-support.ts";
-import { PASID_MAX } from "./pasid-pool.ts";
 import { copyBytes, copySized } from "./user-bytes.ts";
 
 const { VfioIommuOperation: Operation } = rfc;
@@ -34,7 +34,7 @@ export function iommuOp(container: NestingContainer, task: Task, request: number
     case rfc.VFIO_IOMMU_OP_BIND_PASID:
       return bindPasid(container, task, data);
     case rfc.VFIO_IOMMU_OP_BIND_PAGE_TABLE:
-      return bindPageTable(container, data);
+      return bindPageTable(container, task, data);
     default:
       return opInvalidate(container, data);
   }
@@ -79,7 +79,7 @@ function bindPasid(container: NestingContainer, task: Task, data: OpData): numbe
   return 0;
 }
 
-function bindPageTable(container: NestingContainer, data: OpData): number {
+function bindPageTable(container: NestingContainer, task: Task, data: OpData): number {
   const bind = data.head(rfc.IommuPageTableBind);
   needModel(container, bind.model);
   if (bind.reserved !== 0) fail("EINVAL", "reserved must be 0");
@@ -88,7 +88,7 @@ function bindPageTable(container: NestingContainer, data: OpData): number {
   const flags = vendor.length > 0 ? viewOf(vendor).getBigUint64(0, true) : 0n;
   const binding = guestTable(bind.table, bind.addr_width, flags);
   needFree(container, bind.pasid);
-  container.bind(bind.pasid, binding);
+  container.bind(bind.pasid, binding, task.memory);
   return 0;
 }
 
@@ -97,11 +97,9 @@ function unbind(container: NestingContainer, pasid: number): number {
   return 0;
 }
 
-/** PASIDs are the devices' own here, so that any will do but those that the host uses for itself. EINVAL, EBUSY. */
+/** PASIDs are the guest's own here, so that any will do that is not bound yet. EINVAL, EBUSY. */
 function needFree(container: NestingContainer, pasid: number): void {
   if (pasid < 1 || pasid > PASID_MAX) fail("EINVAL", `${pasid} is no PASID (1-${PASID_MAX})`);
   if (container.hasGuestTable) fail("EBUSY", "the devices go by a PASID table of the guest's: enter the PASID there");
   if (container.isBound(pasid)) fail("EBUSY", `PASID ${pasid} is bound already; unbind it first`);
-  const isHosts = container.hardware.pasids.isHostOwned(pasid);
-  if (isHosts) fail("EBUSY", `PASID ${pasid} is the host's: a mediated device's requests without a PASID go by it`);
 }

@@ -1,6 +1,6 @@
 import { fail } from "../../kernel/errors.ts";
 import { type Layout, viewOf } from "../../uapi/layout.ts";
-import { IOMMU_MODEL_S390 } from "../../uapi/rfc-2017.ts";
+import { IOMMU_MODEL_INTEL, IOMMU_MODEL_S390 } from "../../uapi/rfc-2017.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 import { modelOf } from "./op-support.ts";
 
@@ -47,10 +47,11 @@ export class OpData {
 export function needModel(container: NestingContainer, model: number): void {
   if (model < 1 || model > IOMMU_MODEL_S390)
     fail("EINVAL", `model ${model} is unknown (1 Intel, 2 Arm SMMU, 3 AMD, 4 sPAPR, 5 s390)`);
-  const here = modelOf(container);
+  // what is bound goes on: a device without IOMMU that joins later takes nothing from the others
+  const here = container.hasBindings ? IOMMU_MODEL_INTEL : modelOf(container);
   if (model === here) return;
   // a container with a plain mediated device has no IOMMU model either, but that device is the reason to give
-  container.devices();
+  container.needAll();
   fail(
     "EOPNOTSUPP",
     here === 0

@@ -9,6 +9,7 @@ import { type CacheRange, invalidateCaches } from "./cache-request.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 import { needModel, type OpData } from "./op-data.ts";
 import { sanitizeDescriptor } from "./sanitize-descriptor.ts";
+import { submitAll } from "./tagged.ts";
 
 const ALL_CACHES = IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB | IOMMU_CACHE_INV_TYPE_PASID;
 const BY_ADDRESS = IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB;
@@ -33,7 +34,7 @@ export function opInvalidate(container: NestingContainer, data: OpData): number 
     }
     const bytes = data.vendor(request.length, [rfc.IntelIommuInvalidateData.size]);
     const descriptors = sanitizeDescriptor(container, rfc.IntelIommuInvalidateData.decode(bytes));
-    for (const descriptor of descriptors) container.hardware.unit.submit(descriptor);
+    submitAll(descriptors);
     return 0;
   }
   checkCombination(request);
@@ -87,7 +88,7 @@ function readHints(container: NestingContainer, bytes: Uint8Array): { caches: nu
   if (caches & ~ALL_CACHES) fail("EINVAL", `unknown caches ${hex(caches)} (known: ${hex(ALL_CACHES)})`);
   if (reserved.some((byte) => byte !== 0)) fail("EINVAL", "reserved must be 0");
   for (const id of [source, pfsid]) {
-    if (id !== 0 && !container.sources().includes(id))
+    if (id !== 0 && !container.requesters.some(({ identity }) => identity.source === id))
       fail("EPERM", `source-id ${hex(id)} is no device of this container`);
   }
   return { caches, source };
@@ -96,10 +97,7 @@ function readHints(container: NestingContainer, bytes: Uint8Array): { caches: nu
 /** The TLB of a mediated device's parent knows PASIDs of others, which it does not tell apart by domain. */
 function refuseOthersPasid(container: NestingContainer, pasid: number | undefined, caches: number): void {
   if (pasid === undefined || !(caches & BY_ADDRESS) || container.isBound(pasid)) return;
-  const shared = container.devices().find(({ device }) => device.isMediated);
+  const shared = container.concerned().find(({ identity }) => identity.isMediated)?.identity;
   if (shared)
-    fail(
-      "EPERM",
-      `PASID ${pasid} is not bound here, and ${shared.device.requester} serves others than ${shared.device.name} too`,
-    );
+    fail("EPERM", `PASID ${pasid} is not bound here, and ${shared.functionName} serves others than ${shared.name} too`);
 }

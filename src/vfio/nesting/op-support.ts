@@ -23,9 +23,7 @@ export function modelOf(container: NestingContainer): number {
 export function opSupport(container: NestingContainer): Uint8Array {
   const model = modelOf(container);
   if (model === 0) return rfc.VfioIommuOpProbe.encode({});
-  const isShared = container.groups.some(({ iommuGroup }) =>
-    iommuGroup.deviceNames.some((name) => container.hardware.devices.find(name)?.isMediated),
-  );
+  const isShared = container.requesters.some(({ identity }) => identity.isMediated);
   const ops =
     (1 << rfc.VFIO_IOMMU_OP_BIND_PASID) |
     (1 << rfc.VFIO_IOMMU_OP_BIND_PAGE_TABLE) |

@@ -49,7 +49,7 @@ export class Type1Driver implements IommuDriver {
     return checkExtension(this.#context, extension, undefined);
   }
 
-  open(_task: Task, type: Word): IommuBackend {
+  open(task: Task, type: Word): IommuBackend {
     const context = this.#context;
     const nesting = type === VFIO_TYPE1_NESTING_IOMMU;
     if (type !== VFIO_TYPE1_IOMMU && type !== VFIO_TYPE1v2_IOMMU && !nesting) {
@@ -63,7 +63,9 @@ export class Type1Driver implements IommuDriver {
     // with a proposal it is its backend that says which groups nest
     const iommu = new Type1Iommu(context, type !== VFIO_TYPE1_IOMMU, limit, nesting && !hardware);
     const backend = new Type1Backend(iommu);
-    return hardware ? new NestingBackend(backend, iommu, hardware, nesting) : backend;
+    return hardware
+      ? new NestingBackend(backend, iommu, hardware, nesting, { name: task.name, pid: task.pid })
+      : backend;
   }
 }
 

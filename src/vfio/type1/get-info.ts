@@ -68,14 +68,20 @@ interface EncodedChain {
   readonly validRanges: IovaRangeList;
 }
 
+const NO_CHAIN = new Uint8Array(0);
 const encodedChains = new WeakMap<Type1Iommu, EncodedChain>();
 
 function capabilityChain(iommu: Type1Iommu): Uint8Array {
-  const { pageBytes, available, validRanges } = iommu;
+  const { pageBytes, available, validRanges, context } = iommu;
+  // a kernel that has no cap_offset has no chain either
+  if (!context.release.has("iovaRangeCapability")) return NO_CHAIN;
+  const isAligned = context.release.has("alignedCapabilities");
+  // what a proposal adds follows the groups that are here
+  if (iommu.proposedCapabilities) return encodeCapabilityChain(SIZE, capabilities(iommu), isAligned);
   const last = encodedChains.get(iommu);
   if (last?.pageBytes === pageBytes && last.available === available && last.validRanges === validRanges)
     return last.bytes;
-  const bytes = encodeCapabilityChain(SIZE, capabilities(iommu), iommu.context.release.has("alignedCapabilities"));
+  const bytes = encodeCapabilityChain(SIZE, capabilities(iommu), isAligned);
   encodedChains.set(iommu, { bytes, pageBytes, available, validRanges });
   return bytes;
 }
@@ -99,7 +105,7 @@ function capabilities(iommu: Type1Iommu): Capability[] {
     const body = VfioIommuType1InfoDmaAvail.encode({ avail: iommu.available });
     list.push(capability(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, body));
   }
-  if (release.has("iovaRangeCapability") && !iommu.validRanges.isEmpty) {
+  if (!iommu.validRanges.isEmpty) {
     list.push(capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, encodeRanges(iommu)));
   }
   const proposed = iommu.proposedCapabilities?.() ?? [];
