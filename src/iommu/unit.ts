@@ -1,3 +1,5 @@
+import type { ErrnoName } from "../uapi/errno.ts";
+
 /** Bytes of the smallest pages that its tables know. */
 export function smallestPage({ pageSizes }: IommuUnit): bigint {
   return pageSizes & -pageSizes;
@@ -12,6 +14,8 @@ export interface IommuUnit {
   /** First and last byte that a domain can translate (struct iommu_domain_geometry). */
   readonly apertureStart: bigint;
   readonly apertureLast: bigint;
+  /** What its driver answers when it is to map something beyond them (iommu_domain_ops.map_pages). */
+  readonly beyondAperture: ErrnoName;
   /** Bitmap of the page sizes that its tables know. */
   readonly pageSizes: bigint;
   /** Whether it can force non-coherent accesses to be coherent (enforce_cache_coherency). */

@@ -1,6 +1,7 @@
 import type { IommuUnit } from "../iommu/unit.ts";
 import type { Release } from "../kernel/releases.ts";
 import type { IommuDescription, IommuModel } from "../machine/host-description.ts";
+import type { ErrnoName } from "../uapi/errno.ts";
 
 const NAMES: Record<Exclude<IommuModel, "none">, string> = {
   "intel-vtd": "Intel VT-d",
@@ -12,6 +13,20 @@ const NAMES: Record<Exclude<IommuModel, "none">, string> = {
   s390: "s390 PCI IOMMU",
 };
 
+/**
+ * intel/iommu.c:intel_iommu_map; amd/io_pgtable.c:iommu_v1_map_pages (no table can be made for the address); virtio-iommu.c:viommu_get_req_errno (its
+ * status RANGE); io-pgtable-arm.c:arm_lpae_map_pages; s390-iommu.c:s390_iommu_map_pages.
+ */
+const BEYOND_APERTURE: Record<Exclude<IommuModel, "none">, ErrnoName> = {
+  "intel-vtd": "EFAULT",
+  "intel-vtd-sm": "EFAULT",
+  "amd-vi": "ENOMEM",
+  "virtio-iommu": "ERANGE",
+  "arm-smmu-v3": "ERANGE",
+  "spapr-tce": "EINVAL",
+  s390: "EINVAL",
+};
+
 /** The IOMMU of a host as its kernel driver presents it; undefined where there is none. */
 export function unitOf(description: IommuDescription, release: Release): IommuUnit | undefined {
   const { model } = description;
@@ -21,6 +36,7 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
     driver: model,
     apertureStart: description.apertureStart,
     apertureLast: description.apertureLast,
+    beyondAperture: BEYOND_APERTURE[model],
     pageSizes: description.pageSizes,
     cacheCoherent: description.cacheCoherent,
     isolatedMsi: description.interruptRemapping,

@@ -1,9 +1,9 @@
 import type { IovaRangeList } from "../../address/iova-ranges.ts";
-import { addressToPage } from "../../address/pages.ts";
+import { addressToPage, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
 import { binds, groupLabel, type ReservedRegion } from "../../iommu/group.ts";
 import { canShareDomain } from "../../iommu/share-domain.ts";
-import type { IommuUnit } from "../../iommu/unit.ts";
-import { fail, hexRange } from "../../kernel/errors.ts";
+import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
+import { fail, hex, hexRange, KernelError } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { VfioGroup } from "../group.ts";
@@ -48,7 +48,7 @@ export function attachGroup(iommu: Type1Iommu, task: Task, group: VfioGroup): vo
   if (domain) {
     domain.groups.push(attached);
   } else {
-    if (iommu.domains.length === 0) pinAll(iommu, task);
+    replay(iommu, task, unit);
     iommu.domains.unshift({ unit, groups: [attached] });
     iommu.updatePageSizes();
   }
@@ -117,23 +117,57 @@ function isMapped(iommu: Type1Iommu, start: bigint, last: bigint): boolean {
   return iommu.mappings.byIova.overlaps(firstPage, addressToPage(last) - firstPage + 1);
 }
 
-/** The first IOMMU comes to mappings that so far only mediated devices used: all of them are pinned, or none (vfio_iommu_replay). */
-function pinAll(iommu: Type1Iommu, task: Task): void {
+/**
+ * What is mapped goes into the page table of a new domain (vfio_iommu_replay). With the first IOMMU that comes to mappings that so far only mediated
+ * devices used, all of them are pinned, or none.
+ */
+function replay(iommu: Type1Iommu, task: Task, unit: IommuUnit): void {
+  const isFirst = iommu.domains.length === 0;
+  // what is here suits the domains that are: everything is aligned to their pages, and refuseAperture() has looked at the rest
+  if (!isFirst && Number(smallestPage(unit)) <= iommu.pageBytes) return;
   const { byIova } = iommu.mappings;
   for (let more = byIova.first(); more; more = byIova.next()) {
-    const { start, pages, value: slot } = byIova;
-    const result = iommu.pinMapping(slot, pages, iommu.lockBudget(slot, task.memlockLimit()));
-    if (result >= 0) continue;
-    const which = iommu.describeHere();
-    for (let undo = byIova.first(); undo && byIova.start < start; undo = byIova.next())
+    const { start } = byIova;
+    const problem = (isFirst ? pinHere(iommu, task) : undefined) ?? mapProblem(iommu, unit);
+    if (!problem) continue;
+    for (let undo = isFirst && byIova.first(); undo && byIova.start <= start; undo = byIova.next())
       iommu.unpinMapping(byIova.value);
-    if (result === -ERRNO.ENOMEM)
-      fail("ENOMEM", `RLIMIT_MEMLOCK (${task.memlockLimit()} bytes) does not allow to pin ${which}`);
-    fail(
-      "EFAULT",
-      `the memory behind ${which} cannot be pinned: it was not looked at while only mediated devices were here`,
+    throw problem;
+  }
+}
+
+/** Pins the mapping at the cursor; the error when that cannot be done. */
+function pinHere(iommu: Type1Iommu, task: Task): KernelError | undefined {
+  const { pages, value: slot } = iommu.mappings.byIova;
+  const limit = task.memlockLimit();
+  const result = iommu.pinMapping(slot, pages, iommu.lockBudget(slot, limit));
+  if (result >= 0) return undefined;
+  const which = iommu.describeHere();
+  if (result === -ERRNO.ENOMEM)
+    return new KernelError("ENOMEM", `RLIMIT_MEMLOCK (${limit} bytes) does not allow to pin ${which}`);
+  return new KernelError(
+    "EFAULT",
+    `the memory behind ${which} cannot be pinned: it was not looked at while only mediated devices were here`,
+  );
+}
+
+/** Why a unit's driver cannot map what is mapped at the cursor (iommu.c:iommu_map, iommu_domain_ops.map_pages). */
+function mapProblem(iommu: Type1Iommu, unit: IommuUnit): KernelError | undefined {
+  const { byIova } = iommu.mappings;
+  const { start, pages, value: slot } = byIova;
+  const perPage = Number(smallestPage(unit)) / PAGE_SIZE;
+  if ([start, pages, iommu.mappings.vaddrPageOf(slot)].some((number) => number % perPage !== 0)) {
+    return new KernelError(
+      "EINVAL",
+      `${iommu.describeHere()} is not aligned to the ${hex(smallestPage(unit))} bytes of the smallest page of ${unit.label}; unmap it first`,
     );
   }
+  const { last } = pageRunBytes(start, pages);
+  if (last <= unit.apertureLast) return undefined;
+  return new KernelError(
+    unit.beyondAperture,
+    `${iommu.describeHere()} lies beyond the aperture of ${unit.label}, which ends at ${hex(unit.apertureLast)}; unmap it first`,
+  );
 }
 
 function removeDomain(iommu: Type1Iommu, domain: Type1Domain) {
