@@ -17,6 +17,7 @@ import type { Assumptions } from "../inspect/fit/limits.ts";
 import { mostThatFits } from "../inspect/fit/most.ts";
 import { COLOURED, PLAIN, reportJson, reportLines } from "../inspect/fit/report.ts";
 import { hex, MIB, parseSize, sizeText } from "../inspect/fit/sizes.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import type { FoundDevice } from "../machine/find-device.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
@@ -169,7 +170,7 @@ function cpuVendor(text: string | undefined, arch: HostDescription["arch"], mode
   if (text === undefined) {
     if (arch === "arm64") return "arm";
     if (arch === "ppc64le") return "power";
-    return model === "amd-vi" ? "amd" : "intel";
+    return kindOf(model).cpuVendor ?? "intel";
   }
   const vendor = CPU_VENDORS.find((known) => known === text.toLowerCase());
   if (!vendor || vendor === "arm" || vendor === "power")

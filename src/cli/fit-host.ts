@@ -3,6 +3,7 @@ import { Group } from "../client/group.ts";
 import { ModelTransport } from "../client/model-transport.ts";
 import { SystemCallError } from "../client/transport.ts";
 import { type ContainerAnswer, type FitHost, hasIommu } from "../inspect/fit/host-side.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import { Host } from "../iommufd/host.ts";
 import { Release, releaseWarning } from "../kernel/releases.ts";
 import { hasVfioDriver } from "../machine/device-nodes.ts";
@@ -22,7 +23,7 @@ const RANGES_SINCE = "5.4";
  * @param names devices; all that are bound to a VFIO driver when empty
  */
 export function fitHost(description: HostDescription, names: readonly string[]): FitHost {
-  const noIommu = description.iommu.model === "none";
+  const noIommu = !kindOf(description.iommu.model).translates;
   const devices = noIommu && names.length === 0 ? allDevices(description) : chooseDevices(description, names);
   const refused = (refusal: string): FitHost => ({ description, devices, refusal, notes: [], conditions: [] });
   if (noIommu)

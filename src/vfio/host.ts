@@ -1,3 +1,4 @@
+import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
@@ -19,7 +20,6 @@ import { sysfsTree } from "../machine/sysfs-tree.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
 import type { IommuDriver } from "./backend.ts";
 import { Container } from "./container.ts";
-import { unitOf } from "./describe-unit.ts";
 import type { VfioDevice } from "./device.ts";
 import { createDevice } from "./devices.ts";
 import { DriverBinding, isHostDriver } from "./driver-binding.ts";

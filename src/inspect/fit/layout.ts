@@ -1,5 +1,5 @@
 import type { IovaRange } from "../../address/iova-ranges.ts";
-import type { Arch } from "../../machine/host-description.ts";
+import type { Arch } from "../../kernel/arch.ts";
 import { MIB, powerOfTwoAtLeast } from "./sizes.ts";
 
 /**

@@ -29,7 +29,7 @@ export function checkCompatible(
   }
   checkShare(device, pageTable);
   const { fault } = pageTable;
-  if (fault && device.unit.driver.startsWith("intel-vtd")) {
+  if (fault && device.unit.faultsNeedPageRequests) {
     const unable = places ? devices.find(({ pri }) => !pri)?.name : device.name;
     if (unable !== undefined) fail("ENODEV", `${unable} has no page requests that could go to ${fault.label} (pri)`);
   }

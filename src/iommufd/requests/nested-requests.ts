@@ -6,7 +6,6 @@ import { IOMMU_HWPT_ALLOC_PASID, IommuHwptInvalidate } from "../../uapi/iommufd-
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { BoundDevice } from "../devices/bound-device.ts";
-import { driverOf } from "../devices/hardware.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import { NestedHwpt } from "../nesting/nested-hwpt.ts";
 import { nestedFlags } from "./hwpt-flags.ts";
@@ -31,7 +30,7 @@ export function makeNested(
   request: NestedRequest,
 ): NestedHwpt {
   const { flags, data_type, data_len, data_uptr } = request;
-  if (flags & ~nestedFlags(context.module.context.release) || data_len === 0 || !driverOf(unit).nests) {
+  if (flags & ~nestedFlags(context.module.context.release) || data_len === 0 || !unit.iommufd.nests) {
     fail("EOPNOTSUPP", `${unit.label} nests no page table of this kind on ${parent.label}`);
   }
   if (parent.auto || !parent.isParent) {

@@ -97,10 +97,10 @@ export class NestingBackend implements IommuBackend {
   /** Nesting wants an IOMMU that has it; in v7 a nesting container holds one group. */
   #refuse(group: VfioGroup): void {
     const { unit } = group.iommuGroup;
-    if (unit && unit.driver !== "intel-vtd-sm") {
+    if (unit && !unit.hasPasidTables) {
       fail(
         unit.nesting,
-        `${unit.label} of ${group.label} cannot nest translations (VFIO_TYPE1_NESTING_IOMMU); a host with the IOMMU intel-vtd-sm can`,
+        `${unit.label} of ${group.label} cannot nest translations (VFIO_TYPE1_NESTING_IOMMU); a host whose IOMMU has PASID tables can (VT-d in scalable mode)`,
       );
     }
     if (this.container.hardware.profile === "vsva-v7" && this.container.groups.length > 0) {

@@ -16,7 +16,7 @@ const ALLOWED_DESCRIPTORS = [
 /** The model of the IOMMU that a container's devices are behind; 0 when there is none that can nest. */
 export function modelOf(container: NestingContainer): number {
   const units = container.groups.map(({ iommuGroup }) => iommuGroup.unit);
-  return units.length > 0 && units.every((unit) => unit?.driver === "intel-vtd-sm") ? rfc.IOMMU_MODEL_INTEL : 0;
+  return units.length > 0 && units.every((unit) => unit?.hasPasidTables) ? rfc.IOMMU_MODEL_INTEL : 0;
 }
 
 /** What PROBE and the capability say: the bytes of struct vfio_iommu_op_probe. */

@@ -1,3 +1,4 @@
+import type { IommuDescription } from "../../iommu/description.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
 import type { TceEndpoint, TceFacts } from "../../iommu/tce/endpoint.ts";
@@ -6,7 +7,6 @@ import { LparEndpoint } from "../../iommu/tce/lpar.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
-import type { IommuDescription } from "../../machine/host-description.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_EEH, VFIO_SPAPR_TCE_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU } from "../../uapi/vfio.ts";
 import * as spapr from "../../uapi/vfio-spapr.ts";
 import { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
