@@ -2,6 +2,8 @@ import { fail, KernelError } from "../kernel/errors.ts";
 import { FileDescription } from "../kernel/file-description.ts";
 import { CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import { TYPE1_DIALECT } from "../uapi/requests/dialects.ts";
 import { VFIO_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_SET_IOMMU } from "../uapi/vfio.ts";
 import type { IommuBackend, IommuDriver } from "./backend.ts";
 import type { VfioGroup } from "./group.ts";
@@ -27,9 +29,14 @@ export class Container extends FileDescription {
     this.#drivers = drivers;
   }
 
-  /** "spapr container" once it has its IOMMU: what a request number means depends on it. */
+  /** "spapr container" once it has its IOMMU. */
   override get label(): string {
     return this.#backend ? `${this.#backend.name} container` : "container";
+  }
+
+  /** Its IOMMU's; before it has one, that of the driver that this host's IOMMU goes with. */
+  override get dialect(): RequestDialect {
+    return (this.#backend ?? this.#drivers[0])?.dialect ?? TYPE1_DIALECT;
   }
 
   get hasIommu(): boolean {

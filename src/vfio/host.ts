@@ -137,7 +137,7 @@ export class Host implements HostKernel {
   }
 
   open(task: Task, path: string, _flags: number): FileDescription {
-    if (this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
+    if (path.endsWith("/") || this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
     const served = this.#iommufd?.open(task, path);
     if (served) return served;
     if (path === CONTAINER_NODE && this.description.vfioContainer !== "iommufd")

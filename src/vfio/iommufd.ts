@@ -2,6 +2,8 @@ import type { NestingIommus } from "../iommu/domain.ts";
 import { FileDescription } from "../kernel/file-description.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { Task } from "../kernel/task.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import { IOMMUFD_DIALECT } from "../uapi/requests/dialects.ts";
 import type { VfioDevice } from "./device.ts";
 import type { VfioGroup } from "./group.ts";
 import type { ModelContext } from "./model-context.ts";
@@ -24,6 +26,10 @@ export interface GroupIommufd {
 export abstract class IommufdDescription extends FileDescription {
   override readonly kind = "iommufd";
   abstract readonly forGroups: GroupIommufd;
+
+  override get dialect(): RequestDialect {
+    return IOMMUFD_DIALECT;
+  }
 }
 
 /** What a host gives to the part that serves its iommufd nodes. */

@@ -4,11 +4,11 @@ import type { DeviceContext } from "./device-context.ts";
 import { VictimChooser } from "./evicting-map.ts";
 import { FaultLog } from "./fault-log.ts";
 import { type FaultReason, isRecoverable } from "./fault-reasons.ts";
-import { checkPermission, type FirstLevelTable, walkFirstLevel } from "./first-level.ts";
+import { checkPermission, type FirstLevelTable, markDirty, walkFirstLevel } from "./first-level.ts";
 import { HostMemory } from "./host-memory.ts";
 import { IdentityLevel } from "./identity.ts";
 import { invalidate } from "./invalidate.ts";
-import { type Tag, TranslationCache } from "./iotlb.ts";
+import { NO_DOMAIN, type Tag, TranslationCache } from "./iotlb.ts";
 import { PasidCache } from "./pasid-cache.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { findEntry } from "./pasid-table.ts";
@@ -188,8 +188,7 @@ export class VtdUnit {
     if (!context) return refuse("noContext");
     const own = ats ? context.deviceTlb : undefined;
     if (!own) return this.#translate(source, context, pasid, address, access);
-    // a device does not know domains: its own TLB is tagged by PASID alone
-    const tag: Tag = { domain: 0, pasid };
+    const tag: Tag = { domain: NO_DOMAIN, pasid };
     const cached = own.find(tag, address);
     if (cached && allowed(cached, undefined, access)) return reachedIn(cached, address);
     const found = this.#translate(source, context, pasid, address, access);
@@ -247,6 +246,9 @@ export class VtdUnit {
     if (isRefused(first)) return first;
     const end = translateSecond(second, tag, first.address, access);
     if (isRefused(end)) return end;
+    const isWrite = access.kind === "write";
+    const unmarked = isWrite ? markDirty(first, tables) : undefined;
+    if (unmarked) return unmarked;
     // the page is as large as the smaller of the two
     const shift = Math.min(first.shift, end.shift);
     const within = address & ((1n << BigInt(shift)) - 1n);
@@ -258,7 +260,7 @@ export class VtdUnit {
       write: first.write,
       user: first.user,
       noExecute: first.noExecute,
-      dirty: first.dirty,
+      dirty: first.dirty || isWrite,
       isNested: true,
     };
   }

@@ -3,6 +3,7 @@ import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, MediatedAccess } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
@@ -11,12 +12,13 @@ import { nestingCapability } from "./info-capability.ts";
 import { iommuOp } from "./iommu-op.ts";
 import { NestingContainer, type Opener } from "./nesting-container.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
-import { opCapability } from "./op-support.ts";
+import { opCapability } from "./op-probe.ts";
 import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
 
 /** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
 export class NestingBackend implements IommuBackend {
   readonly name = "type1";
+  readonly dialect: RequestDialect;
   readonly mediated: MediatedAccess;
   readonly dma: DmaTarget;
   readonly #inner: IommuBackend;
@@ -31,6 +33,7 @@ export class NestingBackend implements IommuBackend {
     this.#iommu = iommu;
     this.#isNesting = isNesting;
     this.container = new NestingContainer(hardware, iommu, inner.dma!, opener);
+    this.dialect = hardware.dialect(iommu.context.release, isNesting);
     this.mediated = inner.mediated!;
     this.dma = inner.dma!;
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))

@@ -1,6 +1,9 @@
 import { PasidPool } from "../../iommu/pasid-pool.ts";
 import type { VtdUnits } from "../../iommu/vtd/units.ts";
+import type { Release } from "../../kernel/releases.ts";
 import type { ApiProfile } from "../../machine/host-description.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { proposedDialect } from "../../uapi/requests/dialects.ts";
 import type { Requesters } from "../requesters.ts";
 
 /** What all containers of a host share for nested translation: the IOMMUs, the PASIDs and the devices. */
@@ -14,6 +17,11 @@ export class NestingHardware {
     this.profile = profile;
     this.units = units;
     this.requesters = requesters;
+  }
+
+  /** What request numbers mean on its containers. */
+  dialect(release: Release, isNesting: boolean): RequestDialect {
+    return proposedDialect(this.profile, isNesting, release.has("iommuUapiArgsz"));
   }
 
   /** Guests choose their PASIDs themselves: then a mediated device's are translated, since guests that share its parent may choose the same. */

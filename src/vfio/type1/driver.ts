@@ -2,6 +2,8 @@ import type { DmaTarget } from "../../iommu/dma-target.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { TYPE1_DIALECT } from "../../uapi/requests/dialects.ts";
 import {
   VFIO_CHECK_EXTENSION,
   VFIO_DMA_CC_IOMMU,
@@ -43,6 +45,10 @@ export class Type1Driver implements IommuDriver {
     this.#hardware = hardware;
   }
 
+  get dialect(): RequestDialect {
+    return this.#hardware?.dialect(this.#context.release, true) ?? TYPE1_DIALECT;
+  }
+
   /** Without a container's state: what the driver can do at all (vfio_iommu_type1_check_extension with no iommu). */
   checkExtension(extension: Word): number {
     if (this.#hardware && extension === VFIO_TYPE1_NESTING_IOMMU) return 1;
@@ -72,6 +78,7 @@ export class Type1Driver implements IommuDriver {
 /** A container's type1 state behind its requests. */
 class Type1Backend implements IommuBackend {
   readonly name = "type1";
+  readonly dialect = TYPE1_DIALECT;
   readonly #iommu: Type1Iommu;
 
   readonly mediated: MediatedAccess;

@@ -358,7 +358,7 @@ describe("GET_INFO", () => {
     expect(support(anna.program, anna.container)).toBe(alone);
   });
 
-  test("says that there is a chain only where it says where, on kernels that have none as well", () => {
+  test("says where the chain is that it says there is, on kernels that have none of their own as well", () => {
     for (const [api, kernel] of [
       ["rfc-2017", "5.3"],
       ["vsva-v7", "5.3"],
@@ -368,7 +368,7 @@ describe("GET_INFO", () => {
       const program = new NestingProgram(nestingHost(api, kernel));
       const info = program.info(program.container(3, NESTING).container);
       const { flags, cap_offset: offset } = VfioIommuType1Info.decode(info);
-      expect([(flags & 2) !== 0, offset !== 0], `${api} ${kernel}`).toEqual([kernel !== "5.3", kernel !== "5.3"]);
+      expect([(flags & 2) !== 0, offset !== 0], `${api} ${kernel}`).toEqual([true, true]);
     }
   });
 });
