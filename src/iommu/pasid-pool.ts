@@ -35,6 +35,13 @@ export class PasidPool {
     return this.#ids.size;
   }
 
+  /** How many that guests have chosen count against somebody's quota. */
+  get chosen(): number {
+    let count = 0;
+    for (const charged of this.#charged.values()) count += charged;
+    return count;
+  }
+
   /** How many a process has, those that its guests have chosen included. */
   heldBy(account: PasidAccount): number {
     return (this.#byAccount.get(account)?.size ?? 0) + (this.#charged.get(account) ?? 0);

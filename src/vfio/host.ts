@@ -45,6 +45,8 @@ const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
 export interface IommuUse extends VtdUse {
   /** PASIDs of the host's pool. */
   readonly pasids: number;
+  /** PASIDs that guests have chosen. */
+  readonly chosenPasids: number;
 }
 
 export interface HostOptions {
@@ -156,7 +158,8 @@ export class Host implements HostKernel {
 
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
   get iommuUse(): IommuUse {
-    return { ...this.#units.use, pasids: this.#nesting?.pasids.size ?? 0 };
+    const pool = this.#nesting?.pasids;
+    return { ...this.#units.use, pasids: pool?.size ?? 0, chosenPasids: pool?.chosen ?? 0 };
   }
 
   /** The IOMMU group of a device by its name (BDF or UUID). */

@@ -7,6 +7,7 @@ import type { VtdDomain } from "../../src/iommu/vtd/domain.ts";
 import { VtdUnits } from "../../src/iommu/vtd/units.ts";
 import { KernelError } from "../../src/kernel/errors.ts";
 
+const NOTHING = { requesters: 0, domains: 0, entries: 0, tablePages: 0, secondLevels: 0 };
 const STAGE = { last: 2n ** 64n - 1n, isSecond: true };
 const PLAIN = new NoTarget("plain");
 const [ANNA, BERT] = [{ label: "Anna's container" }, { label: "Bert's container" }];
@@ -88,12 +89,12 @@ describe("a request with a PASID", () => {
   test("is refused by an entry of another owner's, and both are named", () => {
     const [one, two] = [units.connect(ONE, ANNA, PLAIN), units.connect(TWO, BERT, PLAIN)];
     two.bind(7, bert!.attach(two, 7));
+    const parent = units.connect(PARENT, ANNA, PLAIN);
     const before = units.use;
     const refusal = errno(() => anna!.attach(one, 7));
     expect(refusal).toMatch(
       /^EBUSY: PASID 7 of 0000:05:00.0 belongs to Bert's container.*mdev-2.*Anna's container.*mdev-1/,
     );
-    const parent = units.connect(PARENT, ANNA, PLAIN);
     expect(errno(() => anna!.attach(parent, 7))).toMatch(/^EBUSY/);
     expect(errno(() => anna!.attachTable(parent, { directory: 0n, bits: 6 }))).toMatch(/^EBUSY: .*Bert's.*Anna's/);
     expect(units.use).toEqual(before);
@@ -140,7 +141,7 @@ describe("a place", () => {
     second.leave();
     expect(byte(one, ask(7))).toMatch(/not bound/);
     units.disconnect(one);
-    expect(units.use).toEqual({ domains: 0, entries: 0, tablePages: 0, secondLevels: 0 });
+    expect(units.use).toEqual(NOTHING);
   });
 
   test("is stale for nobody after it was left", () => {
@@ -161,17 +162,19 @@ describe("a place", () => {
 
   test("wants a domain-id, of which there are 65535; a domain gives its back with its last place", () => {
     const one = units.connect(ONE, ANNA, PLAIN);
-    const places = Array.from({ length: 65_535 }, (_, i) => units.paging(filled(0), STAGE).attach(one, i + 1));
+    for (let taken = 1; taken < 65_535; taken++) units.of(ONE).newDomain();
+    const places = [7, 8].map((pasid) => bert!.attach(one, pasid));
     const before = units.use;
     expect(before.domains).toBe(65_535);
     expect(errno(() => anna!.attach(one, 70_000))).toMatch(/^ENOSPC: .*65535/);
     expect(errno(() => anna!.reserve(one))).toMatch(/^ENOSPC/);
     expect(units.use).toEqual(before);
-    places.pop()!.leave();
-    const last = anna!.attach(one, 70_000);
-    for (const place of [...places, last]) place.leave();
-    units.disconnect(one);
-    expect(units.use).toEqual({ domains: 0, entries: 0, tablePages: 0, secondLevels: 0 });
+    places[0]!.leave();
+    expect(errno(() => anna!.reserve(one))).toMatch(/^ENOSPC/);
+    places[1]!.leave();
+    expect(units.use.domains).toBe(65_534);
+    anna!.attach(one, 70_000).leave();
+    expect(units.use).toMatchObject({ domains: 65_534, entries: 0, secondLevels: 0 });
   });
 
   test("that comes and goes anywhere in the table leaves nothing behind", () => {

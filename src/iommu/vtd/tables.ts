@@ -51,6 +51,13 @@ export class VtdTables {
     return this.#entries;
   }
 
+  /** How many devices are attached. */
+  get requesterCount(): number {
+    let count = 0;
+    for (const { requesters } of this.#sources.values()) count += requesters.size;
+    return count;
+  }
+
   /** How many domain-ids are in use. */
   get domainCount(): number {
     return this.#domains.size;

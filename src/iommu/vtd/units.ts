@@ -9,6 +9,8 @@ import { VTD_TABLES } from "./user-table.ts";
 
 /** What is in use in the IOMMUs of a host: all of it is back at 0 when everything is detached. */
 export interface VtdUse {
+  /** Devices that are attached to an owner. */
+  readonly requesters: number;
   readonly domains: number;
   /** PASID table entries. */
   readonly entries: number;
@@ -36,6 +38,7 @@ export class VtdUnits implements NestingIommus, TablesBySegment {
     const all = [...this.#bySegment.values()];
     const sum = (count: (tables: VtdTables) => number) => all.reduce((total, tables) => total + count(tables), 0);
     return {
+      requesters: sum(({ requesterCount }) => requesterCount),
       domains: sum(({ domainCount }) => domainCount),
       entries: sum(({ entryCount }) => entryCount),
       tablePages: sum(({ unit }) => unit.memory.residentPages),

@@ -27,7 +27,7 @@ import {
 
 const PARENT = "0000:05:00.0";
 const NESTING = 6;
-const NOTHING = { domains: 0, entries: 0, tablePages: 0, secondLevels: 0, pasids: 0 };
+const NOTHING = { requesters: 0, domains: 0, entries: 0, tablePages: 0, secondLevels: 0, pasids: 0, chosenPasids: 0 };
 
 function op(program: NestingProgram, container: Result, number: number, data: Uint8Array): Result {
   const head = rfc.VfioIommuOperation.encode({ argsz: 16 + data.length, op: number });
@@ -264,6 +264,35 @@ test("two containers of one process, one parent: a PASID of the process is bound
   expect(program.freeV1(first, pasid)).toBe(0);
   expect(dmaRead(program, first, BACKED, pasid, 0n)).toMatch(/not bound for it/);
   expect(dmaRead(program, second, EDU, pasid, 0n)).toMatch(/0x59/);
+});
+
+test("two mediated devices of one container share an entry of their parent's, as long as one of them is there (vsva-v1)", () => {
+  for (const leaves of [11, 12]) {
+    const program = new NestingProgram(nestingHost("vsva-v1"));
+    const { container, group } = program.container(11, NESTING);
+    const other = program.add(container, 12);
+    const pasid = program.allocV1(container);
+    expect(program.bindV1(container, pasid, program.guest(container).root)).toBe(0);
+    for (const device of [BACKED, BACKED_TOO]) expect(dmaRead(program, container, device, pasid, 0n)).toBe(4n);
+    expect(program.unsetContainer(leaves === 11 ? group : other)).toBe(0);
+    expect(dmaRead(program, container, leaves === 11 ? BACKED_TOO : BACKED, pasid, 0n)).toBe(4n);
+  }
+});
+
+test("a group that is taken out reaches nothing any more, by any request", () => {
+  const anna = new Tenant(sharingHost(), [3, 11], 0xaan);
+  expect(anna.bind(7)).toBe(0);
+  const { groups } = anna.program.task.files.get(Number(anna.container)) as Container;
+  const ports = groups.map((group) => group.port(group.iommuGroup.deviceNames[0]!));
+  const reads = () =>
+    ports.flatMap((port) =>
+      [port, port.withPasid({ pasid: 7, privileged: false, ats: false })].map(
+        (target) => target.read(anna.guest.page(6), new Uint8Array(8))?.reason ?? "read",
+      ),
+    );
+  expect(reads().filter((reason) => reason === "read").length).toBe(2);
+  for (const group of anna.groups) expect(anna.program.unsetContainer(group)).toBe(0);
+  for (const reason of reads()) expect(reason).toMatch(/in no container/);
 });
 
 describe("a device without IOMMU that joins", () => {
