@@ -1,0 +1,181 @@
+import { VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/vfio.ts";
+import {
+  DATA_END,
+  DIRECTORY,
+  FIRST_DATA,
+  LISTED_PASIDS,
+  PAGE,
+  pageAddress,
+  SCRATCH,
+  VIRTUAL,
+  VIRTUAL_PAGES,
+} from "./area.ts";
+import type { ContainerWorld } from "./container-world.ts";
+import { type Carrier, DmaDevice, type Request } from "./dma.ts";
+import { type AddressKind, type Box, type Group, type Outcome, reach } from "./reference.ts";
+import { type Step, TenantViolation } from "./steps.ts";
+
+const KINDS: readonly AddressKind[] = ["window", "virtual", "process"];
+const DATA_PAGES = DATA_END - FIRST_DATA;
+
+/** What an access is made of. */
+export interface Access {
+  readonly write: boolean;
+  readonly pasid: number | undefined;
+  readonly ats: boolean;
+  readonly byDriver: boolean;
+  readonly kind: AddressKind;
+  readonly index: number;
+  readonly slot: number;
+}
+
+/** The numbers of a step for an access, and back. */
+export function encodeAccess({ write, pasid, ats, byDriver, kind, index, slot }: Access): { b: number; c: number } {
+  const mode = byDriver ? 3 : pasid === undefined ? 0 : ats ? 2 : 1;
+  return { b: KINDS.indexOf(kind) + 3 * index + 48 * slot, c: Number(write) + 2 * mode + 8 * (pasid ?? 0) };
+}
+
+function decodeAccess(b: number, c: number): Access {
+  const mode = Math.floor(c / 2) % 4;
+  const pasid = mode === 1 || mode === 2 ? Math.floor(c / 8) : undefined;
+  const kind = KINDS[b % 3]!;
+  const index = Math.floor(b / 3) % 16;
+  return {
+    write: c % 2 === 1,
+    pasid,
+    ats: mode === 2,
+    byDriver: mode === 3,
+    kind,
+    index: kind === "virtual" ? index % VIRTUAL_PAGES : FIRST_DATA + (index % DATA_PAGES),
+    slot: Math.floor(b / 48) % 2,
+  };
+}
+
+/** Opens devices, has them read and write, and compares with the reference. */
+export class ContainerDma {
+  readonly #world: ContainerWorld;
+  readonly #devices = new Map<Group, DmaDevice>();
+
+  constructor(world: ContainerWorld) {
+    this.#world = world;
+  }
+
+  open(process: number, group: Group): void {
+    if (group.process !== process || group.fd < 0 || group.deviceFd >= 0) return;
+    const caller = this.#world.machine.process(process);
+    const fd = caller.exchange(group.fd, VFIO_GROUP_GET_DEVICE_FD, new TextEncoder().encode(`${group.device}\0`));
+    const isRight = group.box !== undefined && group.box.type !== 0;
+    if (!this.#world.expect(fd, isRight ? "ok" : "fails", "open device")) return;
+    group.deviceFd = fd;
+    this.#devices.set(group, new DmaDevice(caller, fd, group.kind));
+  }
+
+  close(group: Group): void {
+    this.#world.expect(this.#world.machine.process(group.process).close(group.deviceFd), "ok", "close device");
+    group.deviceFd = -1;
+    this.forget(group);
+  }
+
+  forget(group: Group): void {
+    this.#devices.delete(group);
+  }
+
+  apply({ a, b, c }: Step): void {
+    this.#access(this.#world.group(a), decodeAccess(b, c));
+  }
+
+  /** Any device reads or writes anywhere: what others did must not have changed what it reaches. */
+  probe(watch: number): void {
+    const open = [...this.#devices.keys()];
+    const group = open[watch % Math.max(1, open.length)];
+    if (!group) return;
+    const mixed = Math.imul(watch, 0x9e3779b1) >>> 0;
+    const bound = [...(group.box?.bindings.keys() ?? [])];
+    const pasid =
+      mixed % 4 === 0 ? undefined : (bound[mixed % Math.max(1, bound.length)] ?? 1 + (mixed % LISTED_PASIDS));
+    const kind =
+      pasid === undefined ? "window" : group.box?.bindings.get(pasid)?.kind === "process" ? "process" : "virtual";
+    const index = kind === "virtual" ? (mixed >>> 8) % VIRTUAL_PAGES : FIRST_DATA + ((mixed >>> 8) % DATA_PAGES);
+    const isPci = group.kind === "pci";
+    const write = (mixed >>> 16) % 4 === 0;
+    const ats = isPci && pasid !== undefined && (mixed >>> 20) % 2 === 0;
+    const byDriver = !isPci && pasid === undefined && (mixed >>> 20) % 2 === 0;
+    this.#access(group, { write, pasid, ats, byDriver, kind, index, slot: (mixed >>> 24) % 2 });
+  }
+
+  #access(group: Group, access: Access): void {
+    const device = this.#devices.get(group);
+    if (!device) return;
+    const { write, pasid, kind, index } = access;
+    const byDriver = access.byDriver && group.kind !== "pci";
+    const area = kind === "process" ? this.#world.slots[group.process]![access.slot]! : undefined;
+    if (kind === "process" && !this.#world.boxes.has(area!)) return;
+    const outcome = this.#expected(group, { ...access, byDriver }, area);
+    const address =
+      kind === "window" ? pageAddress(index) : kind === "virtual" ? VIRTUAL + index * PAGE : area!.area + index * PAGE;
+    const request: Request = { pasid, ats: access.ats && group.kind === "pci", byDriver };
+    const where = () =>
+      `group ${group.id} of ${group.box?.name ?? "nobody"} ${write ? "writes" : "reads"} ${kind} page ${index} ` +
+      `${pasid === undefined ? "without PASID" : `with PASID ${pasid}${request.ats ? " by its own TLB" : ""}`}`;
+    const attempt = { request, address, outcome, group, where };
+    if (write) this.#write(device, attempt);
+    else this.#read(device, attempt);
+  }
+
+  #expected(group: Group, access: Access, area: Box | undefined): Outcome {
+    const { pasid, byDriver, kind, index, write } = access;
+    if (group.kind === "plain" && !byDriver) return { places: [], mayFault: true };
+    const outcome = reach(group, pasid, { kind, index, area }, write);
+    const { box } = group;
+    // a remembered entry of an unmapped PASID table leads to the mappings of the same container
+    const isListed = box?.table?.groups.has(group) && pasid !== undefined && !box.maps.has(DIRECTORY);
+    return isListed ? { ...outcome, mayFault: true } : outcome;
+  }
+
+  #carrier(group: Group): Carrier | undefined {
+    const { box } = group;
+    if (!box?.maps.has(SCRATCH)) return undefined;
+    const request = { pasid: undefined, ats: false, byDriver: false };
+    return { request, at: pageAddress(SCRATCH), memory: box.area + SCRATCH * PAGE };
+  }
+
+  #read(device: DmaDevice, { request, address, outcome, group, where }: Attempt): void {
+    const { words } = this.#world;
+    const found = device.read(request, address, this.#carrier(group));
+    const isRight =
+      found === undefined ? outcome.mayFault : outcome.places.some(({ box, page }) => box.words[page] === found);
+    if (!isRight) throw new TenantViolation(`${where()}: ${words.describe(found)}; allowed: ${allowed(outcome)}`);
+    this.#count(request, found !== undefined);
+  }
+
+  #write(device: DmaDevice, { request, address, outcome, group, where }: Attempt): void {
+    const { words } = this.#world;
+    const value = words.next(group.box!);
+    const { arrived, isValue } = device.write(request, address, value, this.#carrier(group));
+    const place = outcome.places.find(({ box, page }) =>
+      isValue ? words.peek(box, page) === value : words.peek(box, page) !== box.words[page],
+    );
+    if (arrived ? !place : place || !outcome.mayFault) {
+      const how = arrived ? "it arrived, elsewhere" : place ? "a fault, and it arrived" : "a fault";
+      throw new TenantViolation(`${where()}: ${how}; allowed: ${allowed(outcome)}`);
+    }
+    if (place) place.box.words[place.page] = words.peek(place.box, place.page);
+    this.#count(request, arrived);
+  }
+
+  #count({ pasid }: Request, reached: boolean): void {
+    this.#world.count(reached ? (pasid === undefined ? "reached" : "reached by PASID") : "refused");
+  }
+}
+
+interface Attempt {
+  readonly request: Request;
+  readonly address: number;
+  readonly outcome: Outcome;
+  readonly group: Group;
+  readonly where: () => string;
+}
+
+function allowed({ places }: Outcome): string {
+  return places.map(({ box, page }) => `page ${page} of ${box.name}`).join(", ") || "nothing";
+}
