@@ -2,7 +2,8 @@ import { DIRECTORY, FIRST_DATA, LISTED_PASIDS } from "./area.ts";
 import { type Access, encodeAccess } from "./container-dma.ts";
 import { PASIDS } from "./container-pasids.ts";
 import type { ContainerWorld } from "./container-world.ts";
-import type { Box, Group } from "./reference.ts";
+import { likelyIndex } from "./likely.ts";
+import type { AddressKind, Box, Group } from "./reference.ts";
 import type { Step } from "./steps.ts";
 
 type Draft = readonly [op: string, a?: number, b?: number, c?: number];
@@ -11,12 +12,12 @@ type Draft = readonly [op: string, a?: number, b?: number, c?: number];
 const WEIGHTS = {
   dma: 40,
   point: 7,
-  map: 6,
-  unmap: 4,
-  unmapAll: 0.3,
+  map: 7,
+  unmap: 2,
+  unmapAll: 0.1,
   invalidate: 6,
-  bind: 6,
-  unbind: 4,
+  bind: 7,
+  unbind: 3,
   bindProcess: 2,
   bindTable: 1,
   unbindTable: 1.5,
@@ -86,7 +87,7 @@ export class ContainerChooser {
       case "map":
         return [slot, random.pick([0, DIRECTORY, ...this.#dataPages(), ...this.#dataPages()]), random.below(10)];
       case "unmap":
-        return [slot, random.chance(15) ? random.pick([0, DIRECTORY]) : FIRST_DATA + random.below(8)];
+        return [slot, random.chance(6) ? random.pick([0, DIRECTORY]) : FIRST_DATA + random.below(8)];
       case "free":
       case "bind":
       case "bindProcess":
@@ -137,30 +138,24 @@ export class ContainerChooser {
     const { random, boxes } = this.#world;
     const bindings = [...(group.box?.bindings ?? [])];
     const isPci = group.kind === "pci";
-    const common = { write: random.chance(35), slot: random.below(2), index: random.below(8) };
+    const rest = { write: random.chance(35), slot: random.below(2) };
+    const at = (kind: AddressKind) => ({ kind, index: likelyIndex(group, kind, random) });
     const ats = isPci && random.chance(50);
     if (random.chance(30)) {
-      const kind = random.chance(85) ? "window" : random.pick(["virtual", "process"] as const);
-      return { ...common, pasid: undefined, ats: false, byDriver: !isPci && random.chance(50), kind };
+      const kind = random.chance(90) ? "window" : random.pick(["virtual", "process"] as const);
+      return { ...rest, pasid: undefined, ats: false, byDriver: !isPci && random.chance(50), ...at(kind) };
     }
-    if (bindings.length > 0 && random.chance(65)) {
+    if (bindings.length > 0 && random.chance(70)) {
       const [pasid, { kind }] = random.pick(bindings);
       const right = kind === "guest" ? "virtual" : "process";
-      return { ...common, pasid, ats, byDriver: false, kind: random.chance(92) ? right : "window" };
+      return { ...rest, pasid, ats, byDriver: false, ...at(random.chance(95) ? right : "window") };
     }
     // what others have bound, what a PASID table lists, and numbers that the host may use itself
-    const anybodys = [...boxes].flatMap((box) => [...box.bindings.keys(), ...box.pasids]);
-    const pasid =
-      anybodys.length > 0 && random.chance(70)
-        ? random.pick(anybodys)
-        : 1 + random.below(random.chance(60) ? LISTED_PASIDS : 12);
-    return {
-      ...common,
-      pasid,
-      ats,
-      byDriver: false,
-      kind: random.pick(["virtual", "virtual", "window", "process"] as const),
-    };
+    const all = [...boxes].flatMap((box) => [...box.bindings.keys(), ...box.pasids]);
+    const any = 1 + random.below(random.chance(60) ? LISTED_PASIDS : 12);
+    const pasid = all.length > 0 && random.chance(70) ? random.pick(all) : any;
+    const kind = random.pick(["virtual", "virtual", "window", "process"] as const);
+    return { ...rest, pasid, ats, byDriver: false, ...at(kind) };
   }
 
   /** All that a tenant needs before devices work for it. */
@@ -178,11 +173,12 @@ export class ContainerChooser {
     drafts.push(["type", slot, 1 + random.below(7)]);
     if (second !== undefined) drafts.push(["join", second, slot]);
     drafts.push(["map", slot, 0], ["map", slot, DIRECTORY]);
-    for (let times = 0; times < 4; times++) drafts.push(["map", slot, FIRST_DATA + random.below(8), random.below(9)]);
+    const pages = this.#dataPages().filter(() => random.chance(75));
+    for (const page of pages) drafts.push(["map", slot, page, random.below(10)]);
     for (let virtual = 0; virtual < 4; virtual++) drafts.push(["point", slot, virtual, random.below(8)]);
     drafts.push(...chosen.map((group): Draft => ["device", group]));
     if (dialect.allocate) drafts.push(["alloc", slot], ["alloc", slot]);
-    else drafts.push(["bind", slot, 1 + random.below(6)]);
+    else drafts.push(random.chance(25) ? ["bindTable", slot] : ["bind", slot, 1 + random.below(6)]);
     // allocated numbers are known once they are there
     const held = [...slots[process]!.flatMap(({ pasids }) => [...pasids])];
     if (held.length > 0) drafts.push(["bind", slot, random.pick(held)]);

@@ -1,4 +1,5 @@
 import { VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/vfio.ts";
+import { Random } from "../iommu/vtd/guest.ts";
 import {
   DATA_END,
   DIRECTORY,
@@ -12,6 +13,7 @@ import {
 } from "./area.ts";
 import type { ContainerWorld } from "./container-world.ts";
 import { type Carrier, DmaDevice, type Request } from "./dma.ts";
+import { likelyIndex } from "./likely.ts";
 import { type AddressKind, type Box, type Group, type Outcome, reach } from "./reference.ts";
 import { type Step, TenantViolation } from "./steps.ts";
 
@@ -46,9 +48,13 @@ function decodeAccess(b: number, c: number): Access {
     ats: mode === 2,
     byDriver: mode === 3,
     kind,
-    index: kind === "virtual" ? index % VIRTUAL_PAGES : FIRST_DATA + (index % DATA_PAGES),
+    index: pageIndex(kind, index),
     slot: Math.floor(b / 48) % 2,
   };
+}
+
+function pageIndex(kind: AddressKind, index: number): number {
+  return kind === "virtual" ? index % VIRTUAL_PAGES : FIRST_DATA + (index % DATA_PAGES);
 }
 
 /** Opens devices, has them read and write, and compares with the reference. */
@@ -87,20 +93,23 @@ export class ContainerDma {
   /** Any device reads or writes anywhere: what others did must not have changed what it reaches. */
   probe(watch: number): void {
     const open = [...this.#devices.keys()];
-    const group = open[watch % Math.max(1, open.length)];
+    const draw = new Random(watch);
+    const group = open[draw.below(open.length)];
     if (!group) return;
-    const mixed = Math.imul(watch, 0x9e3779b1) >>> 0;
     const bound = [...(group.box?.bindings.keys() ?? [])];
-    const pasid =
-      mixed % 4 === 0 ? undefined : (bound[mixed % Math.max(1, bound.length)] ?? 1 + (mixed % LISTED_PASIDS));
-    const kind =
-      pasid === undefined ? "window" : group.box?.bindings.get(pasid)?.kind === "process" ? "process" : "virtual";
-    const index = kind === "virtual" ? (mixed >>> 8) % VIRTUAL_PAGES : FIRST_DATA + ((mixed >>> 8) % DATA_PAGES);
+    const pasid = draw.chance(30) ? undefined : (bound[draw.below(bound.length)] ?? 1 + draw.below(LISTED_PASIDS));
+    const isOfProcess = pasid !== undefined && group.box?.bindings.get(pasid)?.kind === "process";
+    const kind = pasid === undefined ? "window" : isOfProcess ? "process" : "virtual";
     const isPci = group.kind === "pci";
-    const write = (mixed >>> 16) % 4 === 0;
-    const ats = isPci && pasid !== undefined && (mixed >>> 20) % 2 === 0;
-    const byDriver = !isPci && pasid === undefined && (mixed >>> 20) % 2 === 0;
-    this.#access(group, { write, pasid, ats, byDriver, kind, index, slot: (mixed >>> 24) % 2 });
+    this.#access(group, {
+      write: draw.chance(30),
+      pasid,
+      ats: isPci && pasid !== undefined && draw.chance(50),
+      byDriver: !isPci && pasid === undefined && draw.chance(50),
+      kind,
+      index: pageIndex(kind, likelyIndex(group, kind, draw)),
+      slot: draw.below(2),
+    });
   }
 
   #access(group: Group, access: Access): void {
