@@ -75,3 +75,10 @@ export function pointVirtual(process: TenantProcess, area: number, virtual: numb
   const slot = (Math.floor(VIRTUAL / PAGE) % 512) + virtual;
   poke64(process, area + 3 * PAGE + slot * 8, page < 0 ? 0n : BigInt(pageAddress(page)) | RWU);
 }
+
+/** The pages that are mapped together with one. */
+export function mappedRun(index: number): { readonly first: number; readonly count: number } {
+  if (index < TABLE_PAGES) return { first: 0, count: TABLE_PAGES };
+  if (index === DIRECTORY || index === DIRECTORY + 1) return { first: DIRECTORY, count: 2 };
+  return { first: index === PAGES - 1 ? FIRST_DATA : index, count: 1 };
+}

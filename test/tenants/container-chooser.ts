@@ -1,10 +1,11 @@
 import { DIRECTORY, FIRST_DATA, LISTED_PASIDS } from "./area.ts";
-import { type Access, encodeAccess } from "./container-dma.ts";
+import { type DeviceAccess, encodeAccess } from "./container-dma.ts";
 import { PASIDS } from "./container-pasids.ts";
 import type { ContainerWorld } from "./container-world.ts";
 import { likelyIndex } from "./likely.ts";
-import type { AddressKind, Box, Group } from "./reference.ts";
+import type { Box, Group } from "./reference.ts";
 import type { Step } from "./steps.ts";
+import type { AddressKind } from "./translate.ts";
 
 type Draft = readonly [op: string, a?: number, b?: number, c?: number];
 
@@ -134,7 +135,7 @@ export class ContainerChooser {
     return [index, b, c];
   }
 
-  #access(group: Group): Access {
+  #access(group: Group): DeviceAccess {
     const { random, boxes } = this.#world;
     const bindings = [...(group.box?.bindings ?? [])];
     const isPci = group.kind === "pci";

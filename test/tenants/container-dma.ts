@@ -1,5 +1,6 @@
 import { VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/vfio.ts";
 import { Random } from "../iommu/vtd/guest.ts";
+import { checkedRead, checkedWrite } from "./access.ts";
 import {
   DATA_END,
   DIRECTORY,
@@ -14,14 +15,15 @@ import {
 import type { ContainerWorld } from "./container-world.ts";
 import { type Carrier, DmaDevice, type Request } from "./dma.ts";
 import { likelyIndex } from "./likely.ts";
-import { type AddressKind, type Box, type Group, type Outcome, reach } from "./reference.ts";
-import { type Step, TenantViolation } from "./steps.ts";
+import { type Box, type Group, reach } from "./reference.ts";
+import type { Step } from "./steps.ts";
+import type { AddressKind, Outcome } from "./translate.ts";
 
 const KINDS: readonly AddressKind[] = ["window", "virtual", "process"];
 const DATA_PAGES = DATA_END - FIRST_DATA;
 
 /** What an access is made of. */
-export interface Access {
+export interface DeviceAccess {
   readonly write: boolean;
   readonly pasid: number | undefined;
   readonly ats: boolean;
@@ -32,12 +34,15 @@ export interface Access {
 }
 
 /** The numbers of a step for an access, and back. */
-export function encodeAccess({ write, pasid, ats, byDriver, kind, index, slot }: Access): { b: number; c: number } {
+export function encodeAccess({ write, pasid, ats, byDriver, kind, index, slot }: DeviceAccess): {
+  b: number;
+  c: number;
+} {
   const mode = byDriver ? 3 : pasid === undefined ? 0 : ats ? 2 : 1;
   return { b: KINDS.indexOf(kind) + 3 * index + 48 * slot, c: Number(write) + 2 * mode + 8 * (pasid ?? 0) };
 }
 
-function decodeAccess(b: number, c: number): Access {
+function decodeAccess(b: number, c: number): DeviceAccess {
   const mode = Math.floor(c / 2) % 4;
   const pasid = mode === 1 || mode === 2 ? Math.floor(c / 8) : undefined;
   const kind = KINDS[b % 3]!;
@@ -112,7 +117,7 @@ export class ContainerDma {
     });
   }
 
-  #access(group: Group, access: Access): void {
+  #access(group: Group, access: DeviceAccess): void {
     const device = this.#devices.get(group);
     if (!device) return;
     const { write, pasid, kind, index } = access;
@@ -126,12 +131,14 @@ export class ContainerDma {
     const where = () =>
       `group ${group.id} of ${group.box?.name ?? "nobody"} ${write ? "writes" : "reads"} ${kind} page ${index} ` +
       `${pasid === undefined ? "without PASID" : `with PASID ${pasid}${request.ats ? " by its own TLB" : ""}`}`;
-    const attempt = { request, address, outcome, group, where };
-    if (write) this.#write(device, attempt);
-    else this.#read(device, attempt);
+    const { words } = this.#world;
+    const carrier = this.#carrier(group);
+    const attempt = { device, request, address, outcome, carrier, writer: group.box!, where };
+    const isReached = write ? checkedWrite(words, attempt) : checkedRead(words, attempt);
+    this.#world.count(isReached ? (pasid === undefined ? "reached" : "reached by PASID") : "refused");
   }
 
-  #expected(group: Group, access: Access, area: Box | undefined): Outcome {
+  #expected(group: Group, access: DeviceAccess, area: Box | undefined): Outcome {
     const { pasid, byDriver, kind, index, write } = access;
     if (group.kind === "plain" && !byDriver) return { places: [], mayFault: true };
     const outcome = reach(group, pasid, { kind, index, area }, write);
@@ -147,44 +154,4 @@ export class ContainerDma {
     const request = { pasid: undefined, ats: false, byDriver: false };
     return { request, at: pageAddress(SCRATCH), memory: box.area + SCRATCH * PAGE };
   }
-
-  #read(device: DmaDevice, { request, address, outcome, group, where }: Attempt): void {
-    const { words } = this.#world;
-    const found = device.read(request, address, this.#carrier(group));
-    const isRight =
-      found === undefined ? outcome.mayFault : outcome.places.some(({ box, page }) => box.words[page] === found);
-    if (!isRight) throw new TenantViolation(`${where()}: ${words.describe(found)}; allowed: ${allowed(outcome)}`);
-    this.#count(request, found !== undefined);
-  }
-
-  #write(device: DmaDevice, { request, address, outcome, group, where }: Attempt): void {
-    const { words } = this.#world;
-    const value = words.next(group.box!);
-    const { arrived, isValue } = device.write(request, address, value, this.#carrier(group));
-    const place = outcome.places.find(({ box, page }) =>
-      isValue ? words.peek(box, page) === value : words.peek(box, page) !== box.words[page],
-    );
-    if (arrived ? !place : place || !outcome.mayFault) {
-      const how = arrived ? "it arrived, elsewhere" : place ? "a fault, and it arrived" : "a fault";
-      throw new TenantViolation(`${where()}: ${how}; allowed: ${allowed(outcome)}`);
-    }
-    if (place) place.box.words[place.page] = words.peek(place.box, place.page);
-    this.#count(request, arrived);
-  }
-
-  #count({ pasid }: Request, reached: boolean): void {
-    this.#world.count(reached ? (pasid === undefined ? "reached" : "reached by PASID") : "refused");
-  }
-}
-
-interface Attempt {
-  readonly request: Request;
-  readonly address: number;
-  readonly outcome: Outcome;
-  readonly group: Group;
-  readonly where: () => string;
-}
-
-function allowed({ places }: Outcome): string {
-  return places.map(({ box, page }) => `page ${page} of ${box.name}`).join(", ") || "nothing";
 }

@@ -6,7 +6,7 @@ import {
   VfioIommuType1DmaMap,
   VfioIommuType1DmaUnmap,
 } from "../../src/uapi/vfio-type1.ts";
-import { DATA_END, DIRECTORY, FIRST_DATA, PAGE, PAGES, pageAddress, SCRATCH, TABLE_PAGES } from "./area.ts";
+import { DATA_END, FIRST_DATA, mappedRun, PAGE, PAGES, pageAddress, SCRATCH } from "./area.ts";
 import type { ContainerWorld } from "./container-world.ts";
 import type { Box } from "./reference.ts";
 
@@ -36,7 +36,7 @@ export class ContainerMemory {
 
   #map(box: Box, index: number, c: number): void {
     if (box.fd < 0) return;
-    const { first, count } = run(index);
+    const { first, count } = mappedRun(index);
     const isData = first >= FIRST_DATA && first < DATA_END;
     const page = isData ? FIRST_DATA + (c % 8) : first;
     const write = !isData || c < 8;
@@ -56,7 +56,7 @@ export class ContainerMemory {
   #unmap(box: Box, index: number): void {
     // what devices show stays
     if (box.fd < 0 || index === SCRATCH) return;
-    const { first, count } = run(index);
+    const { first, count } = mappedRun(index);
     if (!this.#world.expect(this.#call(box, first, count), box.type === 0 ? "fails" : "ok", "UNMAP_DMA")) return;
     for (let at = first; at < first + count; at++) box.maps.delete(at);
   }
@@ -76,11 +76,4 @@ export class ContainerMemory {
     });
     return this.#world.machine.process(box.process).exchange(box.fd, VFIO_IOMMU_UNMAP_DMA, bytes);
   }
-}
-
-/** The pages that are mapped together with one. */
-function run(index: number): { readonly first: number; readonly count: number } {
-  if (index < TABLE_PAGES) return { first: 0, count: TABLE_PAGES };
-  if (index === DIRECTORY || index === DIRECTORY + 1) return { first: DIRECTORY, count: 2 };
-  return { first: index === PAGES - 1 ? FIRST_DATA : index, count: 1 };
 }

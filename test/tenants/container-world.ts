@@ -325,7 +325,11 @@ export class ContainerWorld implements World {
       this.#dma.forget(group);
       this.#released(group);
     }
-    for (const box of [...this.boxes]) if (box.process === process) this.boxes.delete(box);
+    for (const box of [...this.boxes]) {
+      if (box.process !== process) continue;
+      box.fd = -1;
+      this.boxes.delete(box);
+    }
     this.slots[process] = Array.from({ length: SLOTS }, (_, slot) => new Box(process, slot));
     this.count("kill");
   }

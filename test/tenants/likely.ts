@@ -1,6 +1,7 @@
 import type { Random } from "../iommu/vtd/guest.ts";
 import { DATA_END, FIRST_DATA, VIRTUAL_PAGES } from "./area.ts";
-import type { AddressKind, Group } from "./reference.ts";
+import type { Group } from "./reference.ts";
+import type { AddressKind } from "./translate.ts";
 
 const DATA_PAGES = DATA_END - FIRST_DATA;
 

@@ -1,5 +1,6 @@
-import { FIRST_DATA, LISTED_PASIDS, TABLE_PAGES, VIRTUAL_PAGES } from "./area.ts";
+import { LISTED_PASIDS, VIRTUAL_PAGES } from "./area.ts";
 import type { DeviceKind } from "./dma.ts";
+import { type Address, FAULT, type Mapped, type Outcome, throughGuest, throughMappings } from "./translate.ts";
 
 /**
  * Who may reach what, in plain words and sets: written from docs/vsva.md, docs/iommu-op.md and docs/sample-mdev.md, with nothing of the product's.
@@ -7,34 +8,11 @@ import type { DeviceKind } from "./dma.ts";
  * made in that container while the group was in it, and by nothing else.
  */
 
-/** A page of a tenant's memory. */
-export interface Place {
-  readonly box: Box;
-  readonly page: number;
-}
-
-/** What may happen to a request: it reaches one of `places`, or it faults where that is allowed. */
-export interface Outcome {
-  readonly places: readonly Place[];
-  readonly mayFault: boolean;
-}
-
-export const FAULT: Outcome = { places: [], mayFault: true };
-
-/** What an address is meant as. */
-export type AddressKind = "window" | "virtual" | "process";
-
 /** What a PASID leads to. Of guests' tables, which pages an address may lead to: old ones too, until they are invalidated. */
 export interface Binding {
   readonly kind: "guest" | "process";
   readonly groups: Set<Group>;
   readonly leaves: Set<number>[];
-}
-
-/** A mapping of one page; those of the table pages are made and taken together. */
-export interface Mapped {
-  readonly page: number;
-  readonly write: boolean;
 }
 
 /** A container. */
@@ -132,46 +110,20 @@ export class Group implements GroupFacts {
 export function reach(
   group: Group,
   pasid: number | undefined,
-  address: { readonly kind: AddressKind; readonly index: number; readonly area: Box | undefined },
+  address: Address & { readonly area: Box | undefined },
   write: boolean,
 ): Outcome {
   const { box } = group;
   if (!box || box.type === 0) return FAULT;
   if (pasid === undefined) {
-    return address.kind === "window" ? throughMappings(box, address.index, write) : FAULT;
+    return throughMappings(box, address, write);
   }
   if (group.kind === "plain") return FAULT;
   const isListed = box.table?.groups.has(group) && pasid >= 1 && pasid <= LISTED_PASIDS;
   const binding = box.bindings.get(pasid);
-  if (isListed) return throughGuest(box, box.table!, address, write);
+  if (isListed) return throughGuest(box, box.table!.leaves, address, write);
   if (!binding?.groups.has(group)) return FAULT;
-  if (binding.kind === "guest") return throughGuest(box, binding, address, write);
+  if (binding.kind === "guest") return throughGuest(box, binding.leaves, address, write);
   if (address.kind !== "process" || !address.area || address.area.process !== box.process) return FAULT;
   return { places: [{ box: address.area, page: address.index }], mayFault: false };
-}
-
-function throughMappings(box: Box, index: number, write: boolean): Outcome {
-  const mapped = box.maps.get(index);
-  if (!mapped || (write && !mapped.write)) return FAULT;
-  return { places: [{ box, page: mapped.page }], mayFault: false };
-}
-
-function throughGuest(
-  box: Box,
-  binding: Binding,
-  address: { readonly kind: AddressKind; readonly index: number },
-  write: boolean,
-): Outcome {
-  if (address.kind !== "virtual") return FAULT;
-  for (let page = 0; page < TABLE_PAGES; page++) if (!box.maps.has(page)) return FAULT;
-  const leaves = binding.leaves[address.index] ?? new Set<number>();
-  const places: Place[] = [];
-  let mayFault = leaves.size === 0;
-  for (const leaf of leaves) {
-    const outcome = leaf < FIRST_DATA ? FAULT : throughMappings(box, leaf, write);
-    places.push(...outcome.places);
-    mayFault ||= outcome.mayFault;
-  }
-  // what an invalidation has to take away may answer or not
-  return { places, mayFault: mayFault || leaves.size > 1 };
 }
