@@ -117,6 +117,27 @@ export class ContainerDma {
     });
   }
 
+  /** Every device reads everywhere in every way that it has. */
+  sweep(): void {
+    for (const group of this.#devices.keys()) {
+      const isPci = group.kind === "pci";
+      const common = { write: false, ats: false, byDriver: false, pasid: undefined };
+      const ways: Omit<DeviceAccess, "index" | "kind" | "slot">[] = [
+        common,
+        ...(isPci ? [] : [{ ...common, byDriver: true }]),
+      ];
+      const bound = [...this.#world.boxes].flatMap((box) => [...box.bindings.keys(), ...box.pasids]);
+      const pasids = new Set([...bound, ...Array.from({ length: 8 }, (_, index) => index + 1)]);
+      for (const pasid of pasids) ways.push({ ...common, pasid }, ...(isPci ? [{ ...common, pasid, ats: true }] : []));
+      for (const way of ways) {
+        for (const kind of KINDS) {
+          for (let index = 0; index < 8; index++)
+            this.#access(group, { ...way, kind, index: pageIndex(kind, index), slot: 0 });
+        }
+      }
+    }
+  }
+
   #access(group: Group, access: DeviceAccess): void {
     const device = this.#devices.get(group);
     if (!device) return;

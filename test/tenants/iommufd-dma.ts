@@ -85,6 +85,19 @@ export class IommufdDma {
     this.#access(device, likelyAccess(device, draw));
   }
 
+  /** Every device reads everywhere in every way that it has. */
+  sweep(): void {
+    for (const device of this.#devices.keys()) {
+      for (const pasid of [undefined, 1, 2, 3, 4, 5, 6, 7]) {
+        for (const kind of ["window", "virtual"] as const) {
+          for (let index = 0; index < VIRTUAL_PAGES; index++) {
+            for (const ats of [false, true]) this.#access(device, { write: false, ats, pasid, kind, index });
+          }
+        }
+      }
+    }
+  }
+
   #access(device: Device, { write, ats, pasid, kind, index }: SpaceAccess): void {
     const driven = this.#devices.get(device);
     if (!driven) return;

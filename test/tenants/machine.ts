@@ -2,6 +2,7 @@ import { KernelError } from "../../src/kernel/errors.ts";
 import type { HostKernel } from "../../src/kernel/host-kernel.ts";
 import { PROT_READ, PROT_WRITE } from "../../src/kernel/model-areas.ts";
 import { ModelTask } from "../../src/kernel/model-task.ts";
+import { TenantViolation } from "./steps.ts";
 
 /** One process of a tenant: the calls that it makes. Each returns its value, or the errno below 0. */
 export interface TenantProcess {
@@ -59,7 +60,8 @@ class ModelProcess implements TenantProcess {
   }
 
   ioctl(fd: number, request: number, value = 0): number {
-    return this.#attempt(() => this.task.files.get(fd)!.ioctl(this.task, request, value));
+    const file = this.task.files.get(fd)!;
+    return this.#attempt(() => this.#machine.aroundRequests(() => file.ioctl(this.task, request, value)));
   }
 
   exchange(fd: number, request: number, bytes: Uint8Array): number {
@@ -104,13 +106,22 @@ class ModelProcess implements TenantProcess {
   }
 }
 
+/** A host that tells what is in use in its IOMMUs. */
+export interface CountingKernel extends HostKernel {
+  readonly iommuUse: object;
+}
+
 /** A host in this process with some processes of the model. */
 export class ModelMachine implements Machine {
-  readonly kernel: HostKernel;
+  readonly kernel: CountingKernel;
   reason = "";
+  /** What is done around each request, with no copying of the test's own in it. */
+  aroundRequests: (call: () => number) => number = (call) => call();
   readonly #processes: ModelProcess[];
+  /** The memory of everybody who ever was here. */
+  readonly #memories: ModelTask["memory"][] = [];
 
-  constructor(kernel: HostKernel, count: number) {
+  constructor(kernel: CountingKernel, count: number) {
     this.kernel = kernel;
     this.#processes = Array.from({ length: count }, () => new ModelProcess(this));
   }
@@ -120,11 +131,20 @@ export class ModelMachine implements Machine {
   }
 
   kill(index: number): void {
-    this.process(index).task.exit();
+    const { task } = this.process(index);
+    task.exit();
+    this.#memories.push(task.memory);
     this.#processes[index] = new ModelProcess(this);
   }
 
   end(): void {
     for (const { task } of this.#processes) task.exit();
+    const memories = [...this.#memories, ...this.#processes.map(({ task }) => task.memory)];
+    const pins = memories.reduce((sum, { pinCount }) => sum + pinCount, 0);
+    const locked = memories.reduce((sum, { lockedPages }) => sum + lockedPages, 0);
+    const left = Object.entries({ ...this.kernel.iommuUse, pins, locked }).filter(([, count]) => count !== 0);
+    if (left.length > 0) {
+      throw new TenantViolation(`everybody has gone, and this is left: ${JSON.stringify(Object.fromEntries(left))}`);
+    }
   }
 }
