@@ -85,7 +85,8 @@ export class ContainerPasids {
 
   #expectedBind(box: Box, pasid: number): Expected {
     if (!this.#isOurs(box) || box.hasPlain || box.bindings.has(pasid) || box.table) return "fails";
-    if (!this.#world.dialect.allocate) return "ok";
+    const meetsParent = this.#world.meetsParent(box.groups);
+    if (!this.#world.dialect.allocate) return meetsParent ? "either" : "ok";
     const ours = this.#boxesOf(box.process);
     if (!ours.some(({ pasids }) => pasids.has(pasid))) return "fails";
     // one number of the host's on one parent: two containers of a process cannot both have it
@@ -93,7 +94,7 @@ export class ContainerPasids {
     const meets = ours.some((other) =>
       [...(other.bindings.get(pasid)?.groups ?? [])].some(({ requester }) => requesters.has(requester)),
     );
-    return meets ? "either" : "ok";
+    return meets || meetsParent ? "either" : "ok";
   }
 
   #bindTable(box: Box): void {
@@ -101,7 +102,8 @@ export class ContainerPasids {
     if (!dialect.bindTable) return;
     const isRight = this.#isOurs(box) && !box.hasMediated && box.bindings.size === 0 && !box.table;
     const result = dialect.bindTable(machine.process(box.process), box.fd, DIRECTORY, false);
-    if (this.#world.expect(result, isRight ? "ok" : "fails", "bind table")) box.table = box.newBinding("guest");
+    const fine = this.#world.meetsParent(box.groups) ? "either" : "ok";
+    if (this.#world.expect(result, isRight ? fine : "fails", "bind table")) box.table = box.newBinding("guest");
   }
 
   #unbindTable(box: Box): void {
