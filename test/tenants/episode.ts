@@ -36,12 +36,23 @@ export function runEpisodes(name: string, make: MakeWorld, steps: number, firstS
   let done = 0;
   for (let seed = wanted === undefined ? firstSeed : Number(wanted); done < steps; seed++) {
     const count = Math.min(EPISODE_STEPS, steps - done);
-    const world = runOne(name, make, seed, count, done);
+    const world = withoutStacks(() => runOne(name, make, seed, count, done));
     for (const [op, times] of world.successes) successes.set(op, (successes.get(op) ?? 0) + times);
     done += count;
     if (wanted !== undefined) break;
   }
   return { steps: done, successes };
+}
+
+/** Calls that are refused are frequent here, and nobody reads where in the product each error was made. */
+function withoutStacks<T>(run: () => T): T {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return run();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 function runOne(name: string, make: MakeWorld, seed: number, count: number, before: number): World {
