@@ -99,7 +99,7 @@ class ModelProcess implements TenantProcess {
     try {
       return call();
     } catch (error) {
-      if (!(error instanceof KernelError)) throw error;
+      if (!(error instanceof KernelError)) throw new TenantViolation(`a call ended in no errno but in ${error}`);
       this.#machine.reason = `${error.code}: ${error.reason}`;
       return -error.errno;
     }
