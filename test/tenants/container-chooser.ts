@@ -144,7 +144,13 @@ export class ContainerChooser {
     const ats = isPci && random.chance(50);
     if (random.chance(30)) {
       const kind = random.chance(90) ? "window" : random.pick(["virtual", "process"] as const);
-      return { ...rest, pasid: undefined, ats: false, byDriver: !isPci && random.chance(50), ...at(kind) };
+      return {
+        ...rest,
+        pasid: undefined,
+        ats: false,
+        byDriver: !isPci && random.pick([false, "copy", "pin"]),
+        ...at(kind),
+      };
     }
     if (bindings.length > 0 && random.chance(70)) {
       const [pasid, { kind }] = random.pick(bindings);

@@ -27,7 +27,7 @@ export interface DeviceAccess {
   readonly write: boolean;
   readonly pasid: number | undefined;
   readonly ats: boolean;
-  readonly byDriver: boolean;
+  readonly byDriver: Request["byDriver"];
   readonly kind: AddressKind;
   readonly index: number;
   readonly slot: number;
@@ -39,7 +39,10 @@ export function encodeAccess({ write, pasid, ats, byDriver, kind, index, slot }:
   c: number;
 } {
   const mode = byDriver ? 3 : pasid === undefined ? 0 : ats ? 2 : 1;
-  return { b: KINDS.indexOf(kind) + 3 * index + 48 * slot, c: Number(write) + 2 * mode + 8 * (pasid ?? 0) };
+  return {
+    b: KINDS.indexOf(kind) + 3 * index + 48 * slot,
+    c: Number(write) + 2 * mode + 8 * (byDriver === "pin" ? 1 : (pasid ?? 0)),
+  };
 }
 
 function decodeAccess(b: number, c: number): DeviceAccess {
@@ -51,7 +54,7 @@ function decodeAccess(b: number, c: number): DeviceAccess {
     write: c % 2 === 1,
     pasid,
     ats: mode === 2,
-    byDriver: mode === 3,
+    byDriver: mode === 3 && (c >= 8 ? "pin" : "copy"),
     kind,
     index: pageIndex(kind, index),
     slot: Math.floor(b / 48) % 2,
@@ -110,7 +113,7 @@ export class ContainerDma {
       write: draw.chance(30),
       pasid,
       ats: isPci && pasid !== undefined && draw.chance(50),
-      byDriver: !isPci && pasid === undefined && draw.chance(50),
+      byDriver: !isPci && pasid === undefined && draw.pick([false, "copy", "pin"]),
       kind,
       index: pageIndex(kind, likelyIndex(group, kind, draw)),
       slot: draw.below(2),
@@ -121,10 +124,10 @@ export class ContainerDma {
   sweep(): void {
     for (const group of this.#devices.keys()) {
       const isPci = group.kind === "pci";
-      const common = { write: false, ats: false, byDriver: false, pasid: undefined };
+      const common = { write: false, ats: false, byDriver: false as const, pasid: undefined };
       const ways: Omit<DeviceAccess, "index" | "kind" | "slot">[] = [
         common,
-        ...(isPci ? [] : [{ ...common, byDriver: true }]),
+        ...(isPci ? [] : (["copy", "pin"] as const).map((byDriver) => ({ ...common, byDriver }))),
       ];
       const bound = [...this.#world.boxes].flatMap((box) => [...box.bindings.keys(), ...box.pasids]);
       const pasids = new Set([...bound, ...Array.from({ length: 8 }, (_, index) => index + 1)]);
@@ -142,7 +145,7 @@ export class ContainerDma {
     const device = this.#devices.get(group);
     if (!device) return;
     const { write, pasid, kind, index } = access;
-    const byDriver = access.byDriver && group.kind !== "pci";
+    const byDriver = group.kind !== "pci" && access.byDriver;
     const area = kind === "process" ? this.#world.slots[group.process]![access.slot]! : undefined;
     if (kind === "process" && !this.#world.boxes.has(area!)) return;
     const outcome = this.#expected(group, { ...access, byDriver }, area);
@@ -172,7 +175,7 @@ export class ContainerDma {
   #carrier(group: Group): Carrier | undefined {
     const { box } = group;
     if (!box?.maps.has(SCRATCH)) return undefined;
-    const request = { pasid: undefined, ats: false, byDriver: false };
+    const request = { pasid: undefined, ats: false, byDriver: false as const };
     return { request, at: pageAddress(SCRATCH), memory: box.area + SCRATCH * PAGE };
   }
 }

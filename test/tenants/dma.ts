@@ -7,8 +7,8 @@ export interface Request {
   readonly pasid: number | undefined;
   /** Through the device's own TLB; only PCI devices have one. */
   readonly ats: boolean;
-  /** The driver of a mediated device copies (vfio_dma_rw); the IOMMU is not asked. */
-  readonly byDriver: boolean;
+  /** The driver of a mediated device copies (vfio_dma_rw), or pins a page and uses that (vfio_pin_pages); the IOMMU is not asked. */
+  readonly byDriver: false | "copy" | "pin";
 }
 
 /** A way between a device and a word of its process's memory that is known to work: a PCI device's buffer cannot be seen otherwise. */
@@ -34,8 +34,10 @@ const PASID_ENABLE = 2 ** 31;
 const PASID_ATS = 2 ** 30;
 
 /** The mediated sample device (docs/sample-mdev.md). */
-const SAMPLE = { command: 0x08, status: 0x0c, iova: 0x10, count: 0x18, pasid: 0x34, buffer: 2 * REGION };
-const COMMANDS = { driverRead: 6, driverWrite: 7, dmaRead: 8, dmaWrite: 9 };
+const SAMPLE = { command: 0x08, status: 0x0c, iova: 0x10, count: 0x18, flags: 0x1c, pasid: 0x34, buffer: 2 * REGION };
+const [PIN, UNPIN] = [1, 2];
+/** Reading and writing, by way. */
+const COMMANDS = { iommu: [8, 9], copy: [6, 7], pin: [4, 5] } as const;
 const WORD = 8;
 
 const bytes8 = new Uint8Array(8);
@@ -49,7 +51,7 @@ export class DmaDevice {
   readonly #process: TenantProcess;
   readonly #kind: DeviceKind;
   #register = -1;
-  #isCounted = false;
+  #count = 0;
 
   constructor(process: TenantProcess, fd: number, kind: DeviceKind) {
     this.#process = process;
@@ -86,8 +88,8 @@ export class DmaDevice {
     const register = pasid === undefined ? 0 : PASID_ENABLE + (ats ? PASID_ATS : 0) + pasid;
     if (register !== this.#register) this.#set8(EDU.pasid, register);
     this.#register = register;
-    if (!this.#isCounted) this.#set8(EDU.count, WORD);
-    this.#isCounted = true;
+    if (this.#count !== WORD) this.#set8(EDU.count, WORD);
+    this.#count = WORD;
     this.#set8(EDU.source, from);
     this.#set8(EDU.destination, to);
     this.#set8(EDU.run, command);
@@ -99,11 +101,19 @@ export class DmaDevice {
     const register = pasid === undefined ? 0 : PASID_ENABLE + pasid;
     if (register !== this.#register) this.#set4(SAMPLE.pasid, register);
     this.#register = register;
-    if (!this.#isCounted) this.#set4(SAMPLE.count, WORD);
-    this.#isCounted = true;
     this.#set8(SAMPLE.iova, address);
-    const { driverRead, driverWrite, dmaRead, dmaWrite } = COMMANDS;
-    this.#set4(SAMPLE.command, byDriver ? (write ? driverWrite : driverRead) : write ? dmaWrite : dmaRead);
+    const command = COMMANDS[byDriver || "iommu"][write ? 1 : 0]!;
+    if (byDriver !== "pin") return this.#command(command, WORD);
+    this.#set4(SAMPLE.flags, Number(write));
+    if (!this.#command(PIN, 1)) return false;
+    const isDone = this.#command(command, WORD);
+    return this.#command(UNPIN, 1) && isDone;
+  }
+
+  #command(command: number, count: number): boolean {
+    if (count !== this.#count) this.#set4(SAMPLE.count, count);
+    this.#count = count;
+    this.#set4(SAMPLE.command, command);
     this.#process.pread(this.fd, SAMPLE.status, bytes4);
     return view4.getUint32(0, true) === 0;
   }

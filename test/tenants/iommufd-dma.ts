@@ -104,7 +104,11 @@ export class IommufdDma {
     const at = { kind, index: kind === "window" ? FIRST_DATA + index : index };
     const isPci = device.kind === "pci";
     // without a PASID of its own a mediated device has only its driver to copy for it
-    const request = { pasid, ats: ats && isPci && pasid !== undefined, byDriver: !isPci && pasid === undefined };
+    const request = {
+      pasid,
+      ats: ats && isPci && pasid !== undefined,
+      byDriver: !isPci && pasid === undefined && (ats ? "pin" : "copy"),
+    } as const;
     const attempt = {
       device: driven,
       request,

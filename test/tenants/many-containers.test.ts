@@ -7,7 +7,7 @@ import { Host } from "../../src/vfio/host.ts";
 import { FIRST_DATA, PAGE, PAGES, pageAddress, pointVirtual, SCRATCH, VIRTUAL, WINDOW, writeTables } from "./area.ts";
 import { GROUPS, hostDescription } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
-import { DmaDevice } from "./dma.ts";
+import { type Carrier, DmaDevice } from "./dma.ts";
 import * as calls from "./iommufd-calls.ts";
 import { DEVICES, iommufdDescription } from "./iommufd-world.ts";
 import { ModelMachine, type TenantProcess } from "./machine.ts";
@@ -39,7 +39,7 @@ function memoryOf(machine: ModelMachine): Memory {
   return { area, word: words[FIRST_DATA]! };
 }
 
-function carrier({ area }: Memory) {
+function carrier({ area }: Memory): Carrier {
   return {
     request: { pasid: undefined, ats: false, byDriver: false },
     at: pageAddress(SCRATCH),
