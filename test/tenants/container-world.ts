@@ -206,7 +206,7 @@ export class ContainerWorld implements World {
     const other = others[watch % Math.max(1, others.length)];
     if (other) this.#compare(other);
     this.#checkStatus(this.group(watch));
-    this.#dma.probe(watch);
+    if (watch % 2 === 0) this.#dma.probe(watch);
   }
 
   #compare(box: Box): void {

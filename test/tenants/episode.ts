@@ -7,7 +7,8 @@ export type MakeWorld = (seed: number) => World;
 /** Steps of one world: short enough that a failure can be read. */
 const EPISODE_STEPS = 2500;
 const DEFAULT_TOTAL = 1_000_000;
-const SHRINK_RUNS = 400;
+/** Steps that are spent on a shorter list. */
+const SHRINK_STEPS = 150_000;
 
 /** The steps of all APIs together: UVFIO_TENANT_STEPS, a million when it is not there. */
 export function totalSteps(): number {
@@ -100,15 +101,11 @@ function replay(make: MakeWorld, seed: number, list: readonly Step[]): TenantVio
 function shrink(make: MakeWorld, seed: number, list: readonly Step[]): { steps: readonly Step[]; message: string } {
   let steps = list;
   let message = "(not with these steps alone)";
-  let runs = 0;
-  for (
-    let size = Math.ceil(list.length / 2);
-    size >= 1 && runs < SHRINK_RUNS;
-    size = size === 1 ? 0 : Math.ceil(size / 2)
-  ) {
-    for (let start = 0; start < steps.length && runs < SHRINK_RUNS; ) {
+  let left = SHRINK_STEPS;
+  for (let size = Math.ceil(list.length / 2); size >= 1 && left > 0; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+    for (let start = 0; start < steps.length && left > 0; ) {
       const shorter = [...steps.slice(0, start), ...steps.slice(start + size)];
-      runs++;
+      left -= shorter.length;
       const violation = replay(make, seed, shorter);
       if (violation) [steps, message] = [shorter, violation.message];
       else start += size;

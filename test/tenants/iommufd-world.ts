@@ -96,7 +96,7 @@ export class IommufdWorld implements World {
     else {
       this.#change(step);
       this.#look(step.watch);
-      this.#dma.probe(step.watch);
+      if (step.watch % 2 === 0) this.#dma.probe(step.watch);
     }
     if (this.#step % 64 === 0) for (const space of this.spaces) this.words.check(space);
   }
