@@ -16,7 +16,7 @@ import {
 } from "../vfio/nesting/nesting-program.ts";
 import type { Result } from "../vfio/program.ts";
 
-/** Situations of two users that were found by hand; tenants.test.ts and test/vfio/nesting/tenants.test.ts have the others of their kind. */
+/** Situations of two users that were found by hand; the random tests and test/vfio/nesting/tenants.test.ts have the others of their kind. */
 
 const TYPE = 3;
 const PASID = 7;
