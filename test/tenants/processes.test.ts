@@ -50,7 +50,7 @@ describe.skipIf(!hasCompiler)("tenants that are processes under uvfio run (needs
         expect(await machine.ended()).toBe(0);
         expect(world.successes.get("reached by PASID")).toBeGreaterThan(STEPS / 20);
       } catch (error) {
-        // test.ts files of the APIs replay them in this process, where they can be shortened
+        // the test file of the API replays them in this process (UVFIO_TENANT_REPLAY)
         throw new Error(`${api}, UVFIO_TENANT_SEED=${SEED}: ${error}\n${steps.map(stepLine).join("\n")}`, {
           cause: error,
         });
