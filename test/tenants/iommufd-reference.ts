@@ -53,13 +53,18 @@ export type Table = "space" | "parent" | "nested";
 export interface DeviceFacts {
   readonly name: string;
   readonly kind: DeviceKind;
-  readonly node: string;
+  /** The id of the group that it is alone in: groups are numbered as devices are, from 1 on. */
+  readonly group: number;
+}
+
+export function nodeOf({ group }: DeviceFacts): string {
+  return `/dev/vfio/devices/vfio${group - 1}`;
 }
 
 export class Device implements DeviceFacts {
   readonly name: string;
   readonly kind: DeviceKind;
-  readonly node: string;
+  readonly group: number;
   process = -1;
   fd = -1;
   id = 0;
@@ -68,10 +73,15 @@ export class Device implements DeviceFacts {
   plain: Table | undefined;
   readonly pasids = new Map<number, Table>();
 
-  constructor({ name, kind, node }: DeviceFacts) {
+  constructor({ name, kind, group }: DeviceFacts) {
     this.name = name;
     this.kind = kind;
-    this.node = node;
+    this.group = group;
+  }
+
+  /** Its own node. */
+  get node(): string {
+    return nodeOf(this);
   }
 
   get isAttached(): boolean {

@@ -24,16 +24,15 @@ import { Words } from "./words.ts";
 const SLOTS = 2;
 const BACKED = "11111111-0000-0000-0000-000000000001";
 const PLAIN = "22222222-0000-0000-0000-00000000000";
-const node = (index: number) => `/dev/vfio/devices/vfio${index}`;
 
 /**
  * Three PCI devices with PASIDs; a mediated device with an IOMMU, and two without. The one with an IOMMU has the first PCI device for a parent, which
  * no driver would do: whatever were entered for it in the parent's PASID table, that device's user would see.
  */
 export const DEVICES: readonly DeviceFacts[] = [
-  ...[0, 1, 2].map((index) => ({ name: `0000:0${index + 1}:00.0`, kind: "pci", node: node(index) }) as const),
-  { name: BACKED, kind: "backed", node: node(3) },
-  ...[0, 1].map((index) => ({ name: PLAIN + index, kind: "plain", node: node(4 + index) }) as const),
+  ...[1, 2, 3].map((group) => ({ name: `0000:0${group}:00.0`, kind: "pci", group }) as const),
+  { name: BACKED, kind: "backed", group: 4 },
+  ...[5, 6].map((group) => ({ name: PLAIN + group, kind: "plain", group }) as const),
 ];
 const PARENT = "0000:05:00.0";
 
@@ -43,10 +42,10 @@ export const IOMMUFD_HOST_FILE = [
   "iommufd: true",
   "iommu: { model: intel-vtd-sm, nesting: true, address_bits: 48 }",
   "groups:",
-  ...DEVICES.map(({ name, kind }, index) =>
+  ...DEVICES.map(({ name, kind, group }) =>
     kind === "pci"
-      ? `  - { id: ${index + 1}, devices: [{ bdf: ${name}, id: "1234:11e8", pasid: true, ats: true }] }`
-      : `  - { id: ${index + 1}, devices: [{ uuid: ${name}, parent: ${kind === "backed" ? DEVICES[0]!.name : PARENT}, type: uvfio-sample, iommu_backed: ${kind === "backed"} }] }`,
+      ? `  - { id: ${group}, devices: [{ bdf: ${name}, id: "1234:11e8", pasid: true, ats: true }] }`
+      : `  - { id: ${group}, devices: [{ uuid: ${name}, parent: ${kind === "backed" ? DEVICES[0]!.name : PARENT}, type: uvfio-sample, iommu_backed: ${kind === "backed"} }] }`,
   ),
   `  - { id: 30, devices: [{ bdf: ${PARENT}, id: "8086:0b25", driver: idxd }] }`,
 ].join("\n");
@@ -354,7 +353,8 @@ export class IommufdWorld implements World {
     const held = this.devices.filter((device) => device.process === process);
     this.machine.kill(
       process,
-      held.map((device) => device.node),
+      // the group is refused as long as its device is somebody's, the device's own node is not
+      held.map((device) => `/dev/vfio/${device.group}`),
     );
     for (const device of held) this.#forget(device);
     for (const space of [...this.spaces]) {

@@ -9,6 +9,7 @@ import { GROUPS, hostDescription } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
 import { type Carrier, DmaDevice } from "./dma.ts";
 import * as calls from "./iommufd-calls.ts";
+import { nodeOf } from "./iommufd-reference.ts";
 import { DEVICES, iommufdDescription } from "./iommufd-world.ts";
 import { ModelMachine, type TenantProcess } from "./machine.ts";
 import { Words } from "./words.ts";
@@ -85,10 +86,10 @@ const DIALECT_OF = {
 
 /** The same with an iommufd: a guest's table on a PASID. */
 function useIommufd(process: TenantProcess, memory: Memory, round: number, check: Check) {
-  const { node, kind } = DEVICES[round % 3]!;
+  const facts = DEVICES[round % 3]!;
   const iommufd = check(process.open("/dev/iommu"));
   const ioas = check(calls.allocateSpace(process, iommufd));
-  const file = check(process.open(node));
+  const file = check(process.open(nodeOf(facts)));
   const device = check(calls.bindDevice(process, file, iommufd));
   check(calls.mapPages(process, iommufd, ioas, { first: 0, count: PAGES, memory: memory.area }));
   const parent = check(calls.allocateParent(process, iommufd, device, ioas));
@@ -97,7 +98,7 @@ function useIommufd(process: TenantProcess, memory: Memory, round: number, check
   const pasid = 1 + (round % 1000);
   check(calls.attachDevice(process, file, nested, pasid));
   if (round % USED === 0) {
-    const driven = new DmaDevice(process, file, kind);
+    const driven = new DmaDevice(process, file, facts.kind);
     expect(driven.read({ pasid, ats: false, byDriver: false }, VIRTUAL, carrier(memory))).toBe(memory.word);
   }
   if (round % 5 === 0) check(calls.detachDevice(process, file, pasid));
