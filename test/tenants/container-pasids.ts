@@ -85,16 +85,21 @@ export class ContainerPasids {
 
   #expectedBind(box: Box, pasid: number): Expected {
     if (!this.#isOurs(box) || box.hasPlain || box.bindings.has(pasid) || box.table) return "fails";
-    const meetsParent = this.#world.meetsParent(box.groups);
-    if (!this.#world.dialect.allocate) return meetsParent ? "either" : "ok";
+    const { dialect } = this.#world;
+    if (!dialect.allocate) return this.#world.meetsParent(box.groups) ? "either" : "ok";
     const ours = this.#boxesOf(box.process);
     if (!ours.some(({ pasids }) => pasids.has(pasid))) return "fails";
     // one number of the host's on one parent: two containers of a process cannot both have it
-    const requesters = new Set([...box.groups].map(({ requester }) => requester));
+    const requesters = [...box.groups].map(({ requester }) => requester);
     const meets = ours.some((other) =>
-      [...(other.bindings.get(pasid)?.groups ?? [])].some(({ requester }) => requesters.has(requester)),
+      [...(other.bindings.get(pasid)?.groups ?? [])].some(({ requester }) => requesters.includes(requester)),
     );
-    return meets || meetsParent ? "either" : "ok";
+    if (meets) return "fails";
+    // nor a parent and a mediated device of it in one container
+    const hasBoth = [...box.groups].some(
+      ({ kind, requester }) => kind === "pci" && requesters.filter((each) => each === requester).length > 1,
+    );
+    return hasBoth ? "either" : "ok";
   }
 
   #bindTable(box: Box): void {
