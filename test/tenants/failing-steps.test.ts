@@ -115,7 +115,7 @@ function inUse(machine: ModelMachine) {
   return [machine.kernel.iommuUse, ...memories.map(({ pinCount, lockedPages }) => [pinCount, lockedPages])];
 }
 
-/** Groups by their place in GROUPS: 0, 1 PCI; 2, 3, 4 mediated devices of one parent; 5 of another; 6, 7 plain ones. */
+/** Groups by their place in GROUPS: 0, 1 PCI; 2, 3, 4 mediated devices of one parent; 5 of another; 6, 7 plain ones; 8 the other parent. */
 function containerCases(api: Api): readonly Case[] {
   const isOld = api !== "rfc-2017";
   const alone = api === "vsva-v7";
@@ -172,7 +172,7 @@ function containerCases(api: Api): readonly Case[] {
   if (isOld) cases.push({ name: "an allocation", prepare: mine, request: ["alloc", 2, 0] });
   else {
     cases.push({ name: "bind process", prepare: mine, request: ["bindProcess", 2, 0, 2] });
-    cases.push({ name: "bind table", prepare: [...bystanders, ...container(2, [1])], request: ["bindTable", 2, 0] });
+    cases.push({ name: "bind table", prepare: [...bystanders, ...container(2, [1, 8])], request: ["bindTable", 2, 0] });
   }
   return cases;
 }
