@@ -70,6 +70,7 @@ export class IommufdWorld implements World {
   readonly #dma: IommufdDma;
   readonly #touched = new Set<Space>();
   #step = 0;
+  #lastResult = 0;
 
   constructor(machine: Machine, processes: number, seed: number) {
     this.machine = machine;
@@ -90,6 +91,7 @@ export class IommufdWorld implements World {
   apply(step: Step): void {
     this.#step++;
     this.#touched.clear();
+    this.#lastResult = 0;
     if (step.process >= this.processes) return;
     if (step.op === "dma") this.#dma.apply(step);
     else {
@@ -120,6 +122,7 @@ export class IommufdWorld implements World {
 
   expect(result: number, expected: Expected, what: string): boolean {
     const isOk = result >= 0;
+    this.#lastResult = result;
     if (!isOk && this.excuse()) return false;
     if (expected !== "either" && isOk !== (expected === "ok")) {
       const said = isOk ? "succeeded" : `failed (${this.machine.reason || result})`;
@@ -168,7 +171,13 @@ export class IommufdWorld implements World {
 
   /** The address spaces that a step had no part in show what they showed. */
   #look(watch: number): void {
-    for (const space of this.#touched) space.seen = this.#view(space);
+    for (const space of this.#touched) {
+      const view = this.#view(space);
+      if (this.#lastResult < 0 && space.seen && view && !sameView(space.seen, view)) {
+        throw new TenantViolation(`a request that failed (${this.machine.reason}) changed what ${space.name} shows`);
+      }
+      space.seen = view;
+    }
     const others = [...this.spaces].filter((space) => space.seen && space.fd >= 0 && !this.#touched.has(space));
     const other = others[watch % Math.max(1, others.length)];
     if (other) this.#compare(other);
