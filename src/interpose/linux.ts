@@ -15,6 +15,7 @@ export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const F_SETFD = 2;
 export const F_SETSIG = 10;
 export const F_GETSIG = 11;
@@ -32,6 +33,8 @@ export const FD_CLOEXEC = 1;
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
 export const RESOLVE_IN_ROOT = 0x10;
+/** Linux 5.12: EAGAIN for what is not in memory and would have to be waited for. */
+export const RESOLVE_CACHED = 0x20;
 /** sizeof(struct open_how): flags, mode, resolve. */
 export const OPEN_HOW_SIZE = 24;
 
@@ -72,6 +75,7 @@ export const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 export const SECCOMP_ADDFD_FLAG_SETFD = 1;
 export const SECCOMP_IOCTL_NOTIF_RECV = 0xc050_2100;
 export const SECCOMP_IOCTL_NOTIF_SEND = 0xc018_2101;
+export const SECCOMP_IOCTL_NOTIF_ID_VALID = 0x4008_2102;
 export const SECCOMP_IOCTL_NOTIF_ADDFD = 0x4018_2103;
 /** Its argument is the flags themselves. */
 export const SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x4008_2104;
@@ -114,6 +118,7 @@ export const MAP_ANONYMOUS = 0x20;
 export const MAP_NORESERVE = 0x4000;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
 
 // poll.h
 export const POLLERR = 8;
@@ -121,6 +126,11 @@ export const POLLERR = 8;
 /** Bytes of the kernel's sigset_t and struct sigaction. */
 export const SIGSET_SIZE = 8;
 export const SIGACTION_SIZE = 32;
+export const SIG_SETMASK = 2;
+
+// futex.h
+export const FUTEX_WAIT_PRIVATE = 128;
+export const FUTEX_WAKE_PRIVATE = 129;
 
 // socket.h
 export const AF_UNIX = 1;
