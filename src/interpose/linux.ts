@@ -88,9 +88,14 @@ export const AUDIT_ARCH_AARCH64 = 0xc000_00b7;
 
 // mount.h, sched.h, prctl.h
 export const MS_NOSUID = 2;
+export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
+export const MS_MOVE = 8192;
 export const MS_REC = 16384;
+export const MS_UNBINDABLE = 1 << 17;
+export const MS_PRIVATE = 1 << 18;
 export const MS_SLAVE = 1 << 19;
+export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
@@ -154,3 +159,6 @@ export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;
 export const KVM_DEV_VFIO_FILE = 1;
 export const KVM_DEV_VFIO_FILE_ADD = 1;
 export const KVM_DEV_VFIO_FILE_DEL = 2;
+
+// userfaultfd.h: makes one from an open /dev/userfaultfd
+export const USERFAULTFD_IOC_NEW = 0xaa00;

@@ -2,13 +2,9 @@
 .equ REQUESTED, 1
 .equ FINISHED, 2
 .equ LATE, 3
-.equ ENDING, 4
 .text
-        stp x19, x30, [sp, #-16]!
         mov x19, x0
 wait:   ldar w2, [x19]
-        cmp w2, #ENDING
-        b.eq end
         cmp w2, #REQUESTED
         b.eq work
         cmp w2, #LATE
@@ -43,6 +39,3 @@ late:   ldr x0, [x19, #72]
         mov x8, #64
         svc #0
         b wait
-end:    mov x0, #0
-        ldp x19, x30, [sp], #16
-        ret

@@ -7,13 +7,9 @@
 .equ REQUESTED, 1
 .equ FINISHED, 2
 .equ LATE, 3
-.equ ENDING, 4
 .text
-        push rbx
         mov rbx, rdi
 wait:   mov edx, [rbx]
-        cmp edx, ENDING
-        je end
         cmp edx, REQUESTED
         je work
         cmp edx, LATE
@@ -49,6 +45,3 @@ late:   mov rdi, [rbx+EVENT]
         mov eax, 1
         syscall
         jmp wait
-end:    xor eax, eax
-        pop rbx
-        ret

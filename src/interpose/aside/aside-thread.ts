@@ -19,6 +19,9 @@ const libc = koffi.load(null);
 const attributes = new Arena(ATTRIBUTES);
 const scratch = new Arena(64);
 
+/** Threads that wait for work. They stay: their number is bounded by how many hung at the same time. */
+const idle: AsideThread[] = [];
+
 /**
  * A thread that makes one system call at a time for this one: a call that may wait for somebody who never comes. It shares our descriptors
  * and our memory, and cannot be taken out of a call that does not end; the end of this process ends it.
@@ -27,19 +30,32 @@ export class AsideThread {
   readonly #block = new Arena(ROOM + ROOM_SIZE);
   readonly #state: Int32Array;
 
-  private constructor(event: number) {
+  private constructor() {
     const { bytes } = this.#block;
     this.#state = new Int32Array(bytes.buffer, bytes.byteOffset, 1);
-    this.#block.setU64(BLOCK.event, event);
     this.#block.setU64(BLOCK.one, 1);
   }
 
-  /** @param event an eventfd that is written to when a late call has ended. Undefined when there are no more threads. */
-  static start(event: number): AsideThread | undefined {
+  /**
+   * A thread that has nothing to do: one that was given back, or a new one. Undefined when there are no more.
+   * @param event an eventfd that is written to when a late call has ended
+   */
+  static take(event: number): AsideThread | undefined {
+    const thread = idle.pop() ?? AsideThread.#start();
+    if (thread !== undefined) thread.#block.setU64(BLOCK.event, event);
+    return thread;
+  }
+
+  static #start(): AsideThread | undefined {
     const code = loadedThreadCode();
     if (code < 0) return undefined;
-    const thread = new AsideThread(event);
+    const thread = new AsideThread();
     return create(code, thread.#block.address) ? thread : undefined;
+  }
+
+  /** Gives the thread back, whose last call has ended. */
+  giveBack(): void {
+    idle.push(this);
   }
 
   /** Address of the room for what calls read and write. */
@@ -85,12 +101,6 @@ export class AsideThread {
   get result(): number {
     const { view } = this.#block;
     return view.getInt32(BLOCK.result + 4, true) * 0x1_0000_0000 + this.#block.u32(BLOCK.result);
-  }
-
-  /** Ends the thread, whose last call has ended. */
-  end(): void {
-    Atomics.store(this.#state, 0, STATE.ending);
-    syscall3(HOST_CALLS.futex, this.#block.address, FUTEX_WAKE_PRIVATE, 1);
   }
 
   #set(at: number, value: number): void {
