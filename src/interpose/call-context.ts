@@ -1,6 +1,7 @@
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import type { Word } from "../kernel/word.ts";
+import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
 import type { InjectedFile, InjectedFiles } from "./injected-files.ts";
@@ -28,6 +29,7 @@ export interface Machinery {
   readonly nodes: NodeFiles;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
+  readonly caller: CallerMemory;
   readonly looks: SlowLooks;
   readonly parked: ParkedCalls;
 }

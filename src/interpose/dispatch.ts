@@ -54,7 +54,7 @@ function handleExec({ on: { processes, task } }: CallContext): Reply {
  * @param taken what is known of a call that is made again, and when it was made first
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
-  const { listener, task, looks, parked } = context.on;
+  const { listener, task, caller, looks, parked } = context.on;
   const start = observer === undefined ? 0 : performance.now();
   const abi = names.abi(listener.arch);
   const call = names.name(listener.arch, listener.number);
@@ -65,6 +65,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
   task.use(listener.tid);
   context.begin(call, abi);
   looks.begin(taken);
+  caller.isHarmless = false;
   let reply: Reply;
   let error: KernelError | undefined;
   try {

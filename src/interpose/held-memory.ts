@@ -164,9 +164,7 @@ export class HeldMemory {
   }
 
   /** Steps with descriptors of their own: this may be closed, and its numbers given to others, before a late step. */
-  #held<T>(
-    steps: (room: Room, mem: number, maps: number) => ReturnType<Steps<T>>,
-  ): Steps<T> {
+  #held<T>(steps: (room: Room, mem: number, maps: number) => ReturnType<Steps<T>>): Steps<T> {
     const copy = (fd: number) => syscall(HOST_CALLS.fcntl, fd, F_DUPFD_CLOEXEC, 3);
     const [mem, maps] = [this.#mem, this.#maps];
     return function* (room) {

@@ -102,6 +102,7 @@ export class Server {
       nodes,
       resolver: new PathResolver(nodes, looks),
       credentials,
+      caller,
       looks,
       parked,
     });
