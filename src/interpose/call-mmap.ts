@@ -24,6 +24,7 @@ export function handleMmap(context: CallContext): Reply {
     shared: (listener.low(3) & MAP_TYPE) !== MAP_PRIVATE,
   });
   files.noteMapping(file);
-  doorbells.arm(task.pid, task.tid, file, files.fileSystem);
+  const { pid, tid } = task;
+  context.before = (go) => doorbells.arm(pid, tid, file, { ...files.fileSystem, go });
   return "native";
 }

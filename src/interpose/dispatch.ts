@@ -82,13 +82,20 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
   if (looks.isBlocked && (reply === "native" || reply < 0) && parked.untilTaken(looks.takeBlocked())) return;
   const writes = looks.takeWrites();
   const outcome: Outcome = { reply, error, start };
-  if (writes.length === 0) answer(context, observer, outcome);
-  else {
-    const put = context.copy();
-    parked.untilWritten(writes, (written) => {
-      task.use(listener.tid);
-      answer(put, observer, written ? outcome : { reply: -ERRNO.EFAULT, error: unwritten(), start });
-    });
+  if (writes.length === 0 && context.before === undefined) {
+    answer(context, observer, outcome);
+    return;
+  }
+  const later = context.copy();
+  const answerLater = (how: Outcome) => {
+    task.use(listener.tid);
+    answer(later, observer, how);
+  };
+  if (writes.length > 0) {
+    const failed: Outcome = { reply: -ERRNO.EFAULT, error: unwritten(), start };
+    parked.untilWritten(writes, (written) => answerLater(written ? outcome : failed));
+  } else if (reply !== "native" || !context.before?.(parked.hold(() => answerLater(outcome)))) {
+    answer(context, observer, outcome);
   }
 }
 

@@ -19,7 +19,6 @@ const SMALL = 64;
 /** auxvec.h */
 const AT_RANDOM = 25;
 const RANDOM_SIZE = 16;
-const oneByte = new Uint8Array(1);
 const small = new Arena(SMALL);
 
 /** A range of memory as it was found. */
@@ -54,11 +53,6 @@ export class HeldMemory {
     if (maps >= 0) return new HeldMemory(mem, maps);
     close(mem);
     return undefined;
-  }
-
-  /** Whether it has users still. After the last has ended or executed a program every read ends at once. */
-  get isAlive(): boolean {
-    return pread(this.#mem, oneByte, 0) !== 0;
   }
 
   /** Bytes read, or a negative errno. */

@@ -2,7 +2,9 @@ import fs from "node:fs";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { syscall3 } from "./libc.ts";
+import { close, syscall3 } from "./libc.ts";
+import { AT_FDCWD, O_CLOEXEC } from "./linux.ts";
+import { openPath } from "./path-stat.ts";
 
 /** _IOWR('f', 17, struct procmap_query) of linux/fs.h, since Linux 6.11. */
 const PROCMAP_QUERY = 0xc068_6611;
@@ -37,7 +39,19 @@ export interface MemoryMap {
 
 /** @param maps an open /proc/PID/maps; it stays with the memory it was opened for, whatever the process executes later */
 export function memoryMap(maps: number): MemoryMap {
-  return new QueriedMap(maps).usable() ? new QueriedMap(maps) : new ParsedMap(maps);
+  canQuery ??= tryQuery();
+  return canQuery ? new QueriedMap(maps) : new ParsedMap(maps);
+}
+
+let canQuery: boolean | undefined;
+
+/** Asks of our own memory: a program's may have to be waited for. */
+function tryQuery(): boolean {
+  const maps = openPath(AT_FDCWD, "/proc/self/maps", O_CLOEXEC);
+  if (maps < 0) return false;
+  const isKnown = new QueriedMap(maps).usable();
+  close(maps);
+  return isKnown;
 }
 
 /** The ioctl() on an open /proc/PID/maps that asks which mapping covers `address`. @param at address of `bytes`, QUERY_SIZE of them */

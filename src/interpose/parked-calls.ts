@@ -21,25 +21,35 @@ export class ParkedCalls {
   untilTaken(blocked: { readonly taken: Taken; readonly job: Job<unknown> } | undefined): boolean {
     if (blocked === undefined || blocked.taken.size > MAX_ROUNDS) return false;
     const { taken, job } = blocked;
-    const notification = this.#listener.copy();
+    const go = this.hold(() => this.again(taken));
     job.whenDone = () => {
-      this.#listener.restore(notification);
-      // The caller may have been killed.
-      if (this.#listener.isValid()) this.again(taken);
+      go();
     };
     return true;
   }
 
+  /**
+   * Puts the answer to the call in hand off.
+   * @returns to be called for the answer; false when the caller was killed
+   */
+  hold(answer: () => void): () => boolean {
+    const notification = this.#listener.copy();
+    return () => {
+      this.#listener.restore(notification);
+      if (!this.#listener.isValid()) return false;
+      answer();
+      return true;
+    };
+  }
+
   /** Puts the answer to the call in hand off until writes are done. @param answer hears whether all were */
   untilWritten(writes: readonly Job<boolean>[], answer: (written: boolean) => void): void {
-    const notification = this.#listener.copy();
+    const go = this.hold(() => answer(writes.every(({ value }) => value)));
     let left = writes.length;
     for (const job of writes) {
       job.whenDone = () => {
         left--;
-        if (left > 0) return;
-        this.#listener.restore(notification);
-        answer(writes.every(({ value }) => value));
+        if (left === 0) go();
       };
     }
   }

@@ -196,7 +196,8 @@ export class ProcessMemory extends AddressSpace {
 
   /** Whether a thread lives in it, after an execve() of its process that may have failed. */
   isMemoryOf(tid: number): boolean {
-    return this.#held?.isAlive === true && this.#tools.looks.take(this.#pid, `exec ${tid}`, this.#held.sameSteps(tid));
+    const held = this.#held;
+    return held !== undefined && this.#tools.looks.take(this.#pid, `exec ${tid}`, held.sameSteps(tid));
   }
 
   /** The process is gone, or has other memory now. What is pinned stays held until it is unpinned. */

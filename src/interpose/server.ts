@@ -174,6 +174,7 @@ export class Server {
     }
     if (rung) this.#doorbells.hear();
     if (taken) this.#jobs.hear();
+    this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
     this.#catchUp();
     if (received) dispatch(this.#context, this.#observer);
