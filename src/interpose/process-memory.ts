@@ -75,7 +75,7 @@ export class ProcessMemory extends AddressSpace {
       caller.prove();
       copyToThread(this.caller, address, from, length);
     } else if (looks.required) {
-      looks.write(this.#pid, held.copySteps(address, Uint8Array.from(from.subarray(0, length))));
+      looks.write(this.#pid, held.copySteps(this.caller, address, Uint8Array.from(from.subarray(0, length))));
     } else {
       this.#copyOut(held, address, length === from.length ? from : from.subarray(0, length));
     }
