@@ -70,8 +70,6 @@ static void open_uffd(size_t pages, int node)
 		close(device);
 	} else {
 		uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-		if (uffd < 0)
-			uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
 	}
 	struct uffdio_api api = {.api = UFFD_API};
 	late = map(pages);
