@@ -71,28 +71,42 @@ export class HeldMemory {
     return syscall(HOST_CALLS.pwrite64, this.#mem, small.address, from.length, address);
   }
 
-  /** Reads aside: whether all could be read. `into` is filled as long as somebody waits. */
-  readSteps(address: number, into: Uint8Array): Steps<boolean> {
+  /**
+   * Reads aside: whether all could be read. `into` is filled as long as somebody waits.
+   * @param tid a thread that lives in the memory, or did: pages that have to be brought are asked for there
+   */
+  readSteps(tid: number, address: number, into: Uint8Array): Steps<boolean> {
     return this.#held(function* (room, mem) {
+      let asked = 0;
       for (let done = 0; done < into.length; ) {
-        const count = yield [HOST_CALLS.pread64, mem, room.address, Math.min(into.length - done, PART), address + done];
-        if (count <= 0) return false;
-        into.set(room.bytes.subarray(0, count), done);
-        done += count;
+        const at = address + done;
+        const count = yield [HOST_CALLS.pread64, mem, room.address, Math.min(into.length - done, PART), at];
+        if (count > 0) {
+          into.set(room.bytes.subarray(0, count), done);
+          done += count;
+          asked = 0;
+        } else if (++asked > MAX_ASKED || (yield remoteRead(room, tid, at, 1)) !== 1) return false;
       }
       return true;
     });
   }
 
   /** Writes aside, whatever the protection. `from` is read as long as somebody waits. */
-  writeSteps(address: number, from: Uint8Array): Steps<boolean> {
+  writeSteps(tid: number, address: number, from: Uint8Array): Steps<boolean> {
     return this.#held(function* (room, mem) {
+      let asked = 0;
       for (let done = 0; done < from.length; ) {
+        const at = address + done;
         const part = Math.min(from.length - done, PART);
         room.bytes.set(from.subarray(done, done + part));
-        const count = yield [HOST_CALLS.pwrite64, mem, room.address, part, address + done];
-        if (count <= 0) return false;
-        done += count;
+        const count = yield [HOST_CALLS.pwrite64, mem, room.address, part, at];
+        if (count > 0) {
+          done += count;
+          asked = 0;
+        } else {
+          if (++asked > MAX_ASKED || (yield remoteRead(room, tid, at, 1)) !== 1) return false;
+          yield askForPage(room, tid, at);
+        }
       }
       return true;
     });
