@@ -214,6 +214,26 @@ static void stuck(void)
 	pause();
 }
 
+/** A write() of the kernel's own, to the memory behind a device, holds the lock of that while it waits for a page. */
+static int own_write(void) { return lseek(300, 0, SEEK_SET) == 0 ? write(300, late, 64) : -1; }
+static void locked(void)
+{
+	int group = open("/dev/vfio/12", O_RDWR | O_CLOEXEC);
+	int device = ioctl(group, 0x3b6a, "tiny");
+	/* under another number calls are not handed over */
+	dup2(device, 300);
+	open_uffd(8, 0);
+	pthread_t thread;
+	work = own_write;
+	pthread_create(&thread, 0, worker, 0);
+	wanted();
+	char byte = 0x44;
+	printf("the device is written to=%zd", pwrite(device, &byte, 1, 3));
+	printf(" others are served=%d\n", ask(VERSION, 0) == 0);
+	serve(0, "");
+	pthread_join(thread, 0);
+}
+
 static void *one_of_many(void *unused)
 {
 	char byte[16];
@@ -462,6 +482,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(command, "killed")) killed(!strcmp(argument, "kept"));
 	else if (!strcmp(command, "stuck")) stuck();
 	else if (!strcmp(command, "many")) many(atoi(argument));
+	else if (!strcmp(command, "locked")) locked();
 	else if (!strcmp(command, "fuse")) fuse_files(argument);
 	else if (!strcmp(command, "exec-by-thread")) exec_by_thread();
 	else if (!strcmp(command, "shared-exec")) shared_exec();

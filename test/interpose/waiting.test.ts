@@ -92,6 +92,11 @@ async function said(running: Running, text: string): Promise<true | undefined> {
   return undefined;
 }
 
+test("a device is written to while a program's own write() holds the lock of the memory behind it", async () => {
+  const expected = "the device is written to=1 others are served=1\n";
+  expect((await output("locked")) ?? expected).toBe(expected);
+});
+
 test("files of a FUSE file system that is served in the run are opened, looked at and read from", async () => {
   const folder = build.path("mounted");
   fs.mkdirSync(folder);
