@@ -91,14 +91,16 @@ static unsigned wanted(void)
 	return (message.arg.pagefault.address - (uintptr_t)late) / PAGE;
 }
 
-static void serve(unsigned page, const char *content)
+static void serve_bytes(unsigned page, const void *content, size_t length)
 {
 	static char bytes[PAGE] __attribute__((aligned(4096)));
 	memset(bytes, 0, PAGE);
-	memcpy(bytes, content, strlen(content));
+	memcpy(bytes, content, length);
 	struct uffdio_copy in = {.dst = (uintptr_t)late + page * PAGE, .src = (uintptr_t)bytes, .len = PAGE};
 	ioctl(uffd, UFFDIO_COPY, &in);
 }
+
+static void serve(unsigned page, const char *content) { serve_bytes(page, content, strlen(content)); }
 
 static volatile int finished, answer;
 static int (*work)(void);
@@ -365,6 +367,7 @@ static volatile int pinned;
 static int execute_other(void *unused) { char *argv[] = {"/proc/self/exe", "bystander", 0}; execv(argv[0], argv); return 9; }
 static int sharer(void *unused)
 {
+	ask(MEMORY_ID, 0);
 	pinned = pin(FIXED, 64) + 1;
 	clone(execute_other, map(64) + STACK, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FILES | CLONE_FS, 0);
 	for (;;)
@@ -376,6 +379,11 @@ static void bystander(void)
 {
 	char *mine = mmap(FIXED, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	memset(mine, 'B', 64 * PAGE);
+	/* its calls are about its own memory */
+	c = 7;
+	int other = ask(MEMORY_ID, 0), copied = copy(mine, here, 8);
+	if (other < 1 || copied != 8 || memcmp(here, "BBBBBBBB", 8))
+		_exit(2);
 	write(9, "r", 1);
 	char byte;
 	read(8, &byte, 1);
@@ -390,6 +398,7 @@ static void shared_exec(void)
 	int ready[2], go[2];
 	pipe(ready);
 	pipe(go);
+	dup2(c, 7);
 	dup2(go[0], 8);
 	dup2(ready[1], 9);
 	char *mine = mmap(FIXED, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -398,6 +407,8 @@ static void shared_exec(void)
 	mine[64 * PAGE - 1] = '>';
 	pid_t child = clone(sharer, map(64) + STACK, CLONE_VM | SIGCHLD, 0);
 	char byte;
+	close(ready[1]);
+	close(9);
 	read(ready[0], &byte, 1);
 	int moved = reverse(pinned - 1, mine, 64 * PAGE), small = reverse(pinned - 1, mine, 3);
 	printf("DMA=%d small=%d begins \"%.3s\" ends '%c'\n", moved, small, mine, mine[64 * PAGE - 1]);
@@ -458,7 +469,9 @@ static void reused(int writes)
 	int heirs = make_with_number(caller, heir, pipes);
 	char byte;
 	read(pipes[0], &byte, 1);
-	serve(0, "");
+	/* what the waiting call is to do then: copy to the next page */
+	uint64_t request[3] = {(uintptr_t)"an answer", (uintptr_t)late + PAGE, 10};
+	serve_bytes(0, request, sizeof request);
 	printf("served=%d", ask(VERSION, 0) == 0);
 	usleep(50000);
 	write(pipes[3], "g", 1);
