@@ -1,22 +1,39 @@
 import { readFileSync } from "node:fs";
-import { checkFit } from "../inspect/fit/fit.ts";
+import { checkFit, type FitResult } from "../inspect/fit/fit.ts";
 import { FitInputError } from "../inspect/fit/input-error.ts";
 import type { FitRequest, PlannedLayout } from "../inspect/fit/judge.ts";
-import { CPU_VENDORS, type CpuVendor, type GuestLayout, type LayoutRequest } from "../inspect/fit/layout.ts";
+import {
+  CPU_VENDORS,
+  type CpuVendor,
+  FIRMWARES,
+  type Firmware,
+  type GuestLayout,
+  type LayoutRequest,
+  type Vmm,
+} from "../inspect/fit/layout.ts";
 import { chooseVmm, defaultVmm } from "../inspect/fit/layouts/index.ts";
 import { parseRangesFile } from "../inspect/fit/layouts/ranges-file.ts";
 import type { Assumptions } from "../inspect/fit/limits.ts";
+import { mostThatFits } from "../inspect/fit/most.ts";
 import { COLOURED, PLAIN, reportJson, reportLines } from "../inspect/fit/report.ts";
 import { hex, MIB, parseSize, sizeText } from "../inspect/fit/sizes.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import type { FoundDevice } from "../machine/find-device.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { UsageError } from "./errors.ts";
 import { fitHost } from "./fit-host.ts";
 
+/** Where the search of --max begins: the smallest guest that there is. */
+const SMALLEST = MIB;
+
 export interface FitOptions extends HostOverrides {
-  readonly machine?: string;
+  /** Hosts, each judged by itself; the default one when left out. */
+  readonly machine?: readonly string[];
   readonly memory?: string;
+  readonly max?: boolean;
+  readonly firmware?: string;
+  readonly explain?: boolean;
   readonly maxMemory?: string;
   readonly slots?: string;
   readonly vmm?: string;
@@ -31,29 +48,69 @@ export interface FitOptions extends HostOverrides {
   readonly json?: boolean;
 }
 
-/** `uvfio fit`: exit status 0 when the guest fits, 1 when it does not. */
+/** `uvfio fit`: exit status 0 when the guest fits every host that is named, 1 when it does not. */
 export async function fitCommand(options: FitOptions): Promise<number> {
   checkCombination(options);
-  const { machine, kernel, api } = options;
-  const description = await loadHost(machine, { kernel, api });
+  const { machine = [undefined], kernel, api } = options;
+  const answers: Answer[] = [];
+  for (const name of machine) answers.push(answer(options, await loadHost(name, { kernel, api })));
+  if (options.json) {
+    const reports = answers.map(({ request, result }) => reportJson(request, result));
+    console.log(JSON.stringify(reports.length === 1 ? reports[0] : reports, null, 2));
+  } else {
+    const style = useColours() ? COLOURED : PLAIN;
+    for (const [index, { request, result, heading }] of answers.entries()) {
+      if (index > 0) console.log("");
+      if (answers.length > 1) console.log(style.heading(`== ${request.host.description.name}`));
+      if (heading !== undefined) console.log(heading);
+      for (const line of reportLines(request, result, style, options.explain ?? false)) console.log(line);
+    }
+  }
+  return answers.every(({ result }) => result.fits) ? 0 : 1;
+}
+
+interface Answer {
+  readonly request: FitRequest;
+  readonly result: FitResult;
+  /** What the question was, where the report does not show it. */
+  readonly heading?: string;
+}
+
+function answer(options: FitOptions, description: HostDescription): Answer {
   const host = fitHost(description, options.device ?? []);
   const planned = options.ranges === undefined ? plan(options, description, host.devices) : undefined;
+  const base = { host, assumptions: assume(options), ...(planned && { planned }) };
+  if (options.max) return most(base, planned!);
   const layout = planned ? planned.layout(planned.request) : readRanges(options.ranges!);
   checkLayout(layout, options, planned?.request);
-  const request: FitRequest = { host, layout, assumptions: assume(options), ...(planned && { planned }) };
-  const result = checkFit(request);
-  if (options.json) console.log(JSON.stringify(reportJson(request, result), null, 2));
-  else for (const line of reportLines(request, result, useColours() ? COLOURED : PLAIN)) console.log(line);
-  return result.fits ? 0 : 1;
+  const request: FitRequest = { ...base, layout };
+  return { request, result: checkFit(request) };
+}
+
+/** --max: the largest guest that fits; when none does, the smallest, which says why. */
+function most(base: Omit<FitRequest, "layout">, planned: PlannedLayout): Answer {
+  const found = mostThatFits(base, planned);
+  if (!found) {
+    const request: FitRequest = { ...base, planned, layout: planned.layout(planned.request) };
+    return { request, result: checkFit(request), heading: "No guest fits, however small:" };
+  }
+  const memory = found.planned!.request.memory;
+  return { request: found, result: checkFit(found), heading: `At most ${sizeText(memory)} fits.` };
 }
 
 function useColours(): boolean {
   return process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
 }
 
-function checkCombination({ memory, ranges, vmm, vmmVersion, maxMemory }: FitOptions): void {
-  if (memory === undefined && ranges === undefined)
-    throw new UsageError("fit: say how much memory the guest has (--memory 64G), or give its ranges (--ranges FILE)");
+function checkCombination({ memory, max, ranges, vmm, vmmVersion, maxMemory, firmware }: FitOptions): void {
+  if (memory === undefined && ranges === undefined && !max)
+    throw new UsageError(
+      "fit: say how much memory the guest has (--memory 64G), ask for the most (--max), or give its ranges (--ranges FILE)",
+    );
+  if (max && (memory ?? maxMemory ?? ranges) !== undefined)
+    throw new UsageError("fit: --max looks for the memory; leave out --memory, --max-memory and --ranges");
+  if (ranges !== undefined && firmware !== undefined)
+    throw new UsageError("fit: --ranges FILE is the whole layout, BARs included; leave out --firmware");
   if (ranges !== undefined && (memory ?? vmm ?? vmmVersion ?? maxMemory) !== undefined)
     throw new UsageError("fit: --ranges FILE is the whole layout; leave out --memory, --max-memory and --vmm");
 }
@@ -70,7 +127,7 @@ function plan(
   const { vmm, version } = chooseVmm(options.vmm ?? fallback!.name, options.vmmVersion);
   if (vmm.arch !== arch)
     throw new FitInputError(`--vmm: ${vmm.name} is a machine of ${vmm.arch}, the host is one of ${arch}`);
-  const memory = memorySize(options.memory!, "--memory", pageSize);
+  const memory = options.max ? SMALLEST : memorySize(options.memory!, "--memory", pageSize);
   const maxMemory = options.maxMemory === undefined ? memory : memorySize(options.maxMemory, "--max-memory", pageSize);
   if (maxMemory < memory)
     throw new FitInputError(`--max-memory: ${sizeText(maxMemory)} is less than --memory ${sizeText(memory)}`);
@@ -81,9 +138,23 @@ function plan(
     slots: wholeNumber(options.slots ?? (maxMemory > memory ? "1" : "0"), "--slots", 0, 256),
     ...(version && { version }),
     cpuVendor: cpuVendor(options.cpuVendor, arch, iommu.model),
+    ...(options.physBits !== undefined && { physBits: addressBits(options.physBits) }),
+    ...(options.firmware !== undefined && { firmware: firmware(options.firmware, vmm) }),
     bars64: bars64.reduce((sum, bar) => sum + (bar.type === "memory64" ? BigInt(bar.size) : 0n), 0n),
   };
   return { request, layout: vmm.layout };
+}
+
+function addressBits(text: string): number {
+  return wholeNumber(text, "--phys-bits", 32, 64);
+}
+
+function firmware(text: string, vmm: Vmm): Firmware {
+  const chosen = FIRMWARES.find((known) => known === text.toLowerCase());
+  if (!chosen) throw new FitInputError(`--firmware: unknown firmware "${text}" (there are: ${FIRMWARES.join(", ")})`);
+  if (!vmm.hasFirmware)
+    throw new FitInputError(`--firmware: only QEMU's q35 and i440fx leave BARs to a firmware, ${vmm.name} does not`);
+  return chosen;
 }
 
 function memorySize(text: string, what: string, pageSize: number): bigint {
@@ -99,7 +170,7 @@ function cpuVendor(text: string | undefined, arch: HostDescription["arch"], mode
   if (text === undefined) {
     if (arch === "arm64") return "arm";
     if (arch === "ppc64le") return "power";
-    return model === "amd-vi" ? "amd" : "intel";
+    return kindOf(model).cpuVendor ?? "intel";
   }
   const vendor = CPU_VENDORS.find((known) => known === text.toLowerCase());
   if (!vendor || vendor === "arm" || vendor === "power")
@@ -133,7 +204,7 @@ function assume(options: FitOptions): Assumptions {
     viommu,
     ...(piece !== undefined && { chunk: piece }),
     ...(memlock !== undefined && memlock !== "unlimited" && { memlock: parseSize(memlock, "--memlock") }),
-    ...(physBits !== undefined && { physBits: wholeNumber(physBits, "--phys-bits", 32, 64) }),
+    ...(physBits !== undefined && { physBits: addressBits(physBits) }),
   };
 }
 

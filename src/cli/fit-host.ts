@@ -3,8 +3,9 @@ import { Group } from "../client/group.ts";
 import { ModelTransport } from "../client/model-transport.ts";
 import { SystemCallError } from "../client/transport.ts";
 import { type ContainerAnswer, type FitHost, hasIommu } from "../inspect/fit/host-side.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import { Host } from "../iommufd/host.ts";
-import { Release } from "../kernel/releases.ts";
+import { Release, releaseWarning } from "../kernel/releases.ts";
 import { hasVfioDriver } from "../machine/device-nodes.ts";
 import { allDevices, deviceName, type FoundDevice, findDevice } from "../machine/find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
@@ -22,21 +23,22 @@ const RANGES_SINCE = "5.4";
  * @param names devices; all that are bound to a VFIO driver when empty
  */
 export function fitHost(description: HostDescription, names: readonly string[]): FitHost {
-  const noIommu = description.iommu.model === "none";
+  const noIommu = !kindOf(description.iommu.model).translates;
   const devices = noIommu && names.length === 0 ? allDevices(description) : chooseDevices(description, names);
-  const refused = (refusal: string): FitHost => ({ description, devices, refusal, notes: [] });
+  const refused = (refusal: string): FitHost => ({ description, devices, refusal, notes: [], conditions: [] });
   if (noIommu)
     return refused("no IOMMU: VFIO cannot map guest memory for the devices of this host (no-IOMMU mode maps nothing)");
   const notes: string[] = [];
-  const ready = prepare(description, devices, notes);
+  const conditions: string[] = [];
+  const ready = prepare(description, devices, notes, conditions);
   if (description.vfioContainer === "spapr") {
     notes.push(
       "POWER: DMA goes through windows that the guest fills (sPAPR TCE), so no guest address has to be a valid IOVA; guest memory is registered and locked",
     );
-    return { description, devices, notes };
+    return { description, devices, notes, conditions };
   }
   try {
-    return { description, devices, answer: ask(ready, devices), notes };
+    return { description, devices, answer: ask(ready, devices), notes, conditions };
   } catch (error) {
     if (!(error instanceof SystemCallError)) throw error;
     const refusal = `the host does not give these devices to a guest: ${error.reason ?? error.message}`;
@@ -72,7 +74,12 @@ function chooseDevices(description: HostDescription, names: readonly string[]): 
 }
 
 /** The host with the drivers and parameters that the guest needs. */
-function prepare(description: HostDescription, devices: readonly FoundDevice[], notes: string[]): HostDescription {
+function prepare(
+  description: HostDescription,
+  devices: readonly FoundDevice[],
+  notes: string[],
+  conditions: string[],
+): HostDescription {
   const groups = new Set(devices.map(({ group }) => group));
   const bind = (device: DeviceDescription, group: GroupDescription): DeviceDescription => {
     const wanted = devices.some((found) => found.device === device);
@@ -89,6 +96,8 @@ function prepare(description: HostDescription, devices: readonly FoundDevice[], 
     groups.has(group) ? { ...group, devices: group.devices.map((device) => bind(device, group)) } : group,
   );
   const release = new Release(description.kernel);
+  const newer = releaseWarning(description.kernel);
+  if (newer !== undefined) notes.push(newer);
   if (!release.has("validIovaEnforced"))
     notes.push(
       `kernel ${description.kernel} does not check IOVAs (from ${RANGES_SINCE} on it does): the mappings below succeed on it, and DMA into reserved regions goes astray`,
@@ -97,7 +106,9 @@ function prepare(description: HostDescription, devices: readonly FoundDevice[], 
     !description.modules.vfioIommuType1.allowUnsafeInterrupts &&
     [...groups].some((group) => hasIommu(group) && !(group.iommu ?? description.iommu).interruptRemapping);
   if (unsafe)
-    notes.push("this IOMMU does not remap interrupts: the host needs vfio_iommu_type1.allow_unsafe_interrupts=1");
+    conditions.push(
+      "vfio_iommu_type1.allow_unsafe_interrupts is 1: this IOMMU does not remap interrupts, so a device could raise any of the host's",
+    );
   const { modules } = description;
   return {
     ...description,

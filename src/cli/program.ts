@@ -61,8 +61,9 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
       finish(import("./iova-list-command.ts").then((module) => module.iovaListCommand(devices, options))),
     );
 
-  withHost(program.command("fit"))
+  withHosts(program.command("fit"))
     .description("say whether a guest's memory fits a host's valid IOVA ranges and limits; exit status 1 when not")
+    .option("--max", "instead of --memory: look for the most that fits")
     .option("--memory <size>", "memory of the guest: 64G, 1010G, 1T, 0x..., or bytes")
     .option("--max-memory <size>", "memory up to which it can be plugged (QEMU's maxmem)")
     .option("--slots <n>", "memory slots (QEMU's slots; default: 1 with --max-memory)")
@@ -75,9 +76,11 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--device <device...>", "devices that the guest gets (default: all that are bound to vfio-pci)")
     .option("--cpu-vendor <name>", "of the guest's CPU, amd or intel (default: as the host's IOMMU)")
     .option("--phys-bits <n>", "address bits of the guest's CPU (default: as many as it takes)")
+    .option("--firmware <name>", "who places BARs: seabios, ovmf, or direct for none (default: each is looked at)")
     .option("--viommu", "devices are behind a vIOMMU: each group maps all of the memory in its own container")
     .option("--chunk <size>", "largest piece that one mapping covers (default: a whole range)")
     .option("--memlock <size>", "RLIMIT_MEMLOCK of the VMM (default: not checked)")
+    .option("--explain", "also the sources of the layout's rules")
     .option("--json", "the answer as JSON")
     .addHelpText("before", `${FIT_EXAMPLES}\n`)
     .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
@@ -202,8 +205,10 @@ The host is lab unless -m names another, and the release is the tree's. gcc, mak
   apt-get install linux-source && tar -xf /usr/src/linux-source-*.tar.xz && uvfio selftests linux-source-*`;
 
 const FIT_EXAMPLES = `Examples:
-  uvfio fit -m amd --memory 1010G                     the largest guest below the HyperTransport hole, with today's QEMU
-  uvfio fit -m amd --memory 1011G --vmm pc-q35-7.0    one GiB more, as QEMU 7.0 laid it out: does not fit, and why
+  uvfio fit -m amd --memory 1010G                     today's QEMU moves this guest above 1 TiB, clear of HyperTransport
+  uvfio fit -m amd --memory 1011G --vmm pc-q35-7.0    QEMU 7.0 did not: it does not fit, and why
+  uvfio fit -m amd --max --vmm pc-q35-7.0             the largest guest that does
+  uvfio fit -m intel -m amd --memory 64G              both hosts
   uvfio fit -m host.yaml --memory 1T --device 0000:01:00.0 --viommu --memlock 2T
   uvfio fit -m amd --ranges layout.txt                ranges a VMM of your own uses`;
 
@@ -212,8 +217,26 @@ const CAPTURE_EXAMPLES = `Examples:
   sudo uvfio capture > host.yaml                      root can read the ACPI tables as well`;
 
 function withHost(command: Command): Command {
+  return withRelease(
+    command.option(
+      "-m, --machine <host>",
+      "a ready-made host, a host file (YAML) or a recording's host.json (default: intel)",
+    ),
+  );
+}
+
+function withHosts(command: Command): Command {
+  return withRelease(
+    command.option(
+      "-m, --machine <host>",
+      "a ready-made host, a host file (YAML) or a recording's host.json (default: intel); may be repeated",
+      collect,
+    ),
+  );
+}
+
+function withRelease(command: Command): Command {
   return command
-    .option("-m, --machine <host>", "a ready-made host, a host file (YAML) or a recording's host.json (default: intel)")
     .option("--kernel <X.Y>", "behave as this kernel release (default: the host's)")
     .option("--api <name>", "meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017");
 }

@@ -1,3 +1,6 @@
+import type { VtdRegisters } from "./description.ts";
+import type { IommufdFacts } from "./kind.ts";
+
 /** Bytes of the smallest pages that its tables know. */
 export function smallestPage({ pageSizes }: IommuUnit): bigint {
   return pageSizes & -pageSizes;
@@ -27,6 +30,20 @@ export interface IommuUnit {
    * have one stage, which is described here.
    */
   readonly secondStage?: IommuUnit;
+  /** Its driver refuses domains of user space to devices that firmware uses (regions of type direct): EPERM. */
+  readonly refusesDirectRegions: boolean;
+  /** What its driver answers to a mapping beyond the aperture; undefined where tables grow to any address. */
+  readonly beyondAperture: "EFAULT" | "ERANGE" | undefined;
+  /** Its domains take mappings for neither reading nor writing. */
+  readonly mapsNoAccess: boolean;
+  /** Its driver wants page requests of a device before page tables may report faults. */
+  readonly faultsNeedPageRequests: boolean;
+  /** It knows PASID tables, which the vSVA proposals bind guests' page tables in. */
+  readonly hasPasidTables: boolean;
+  /** What its driver has for iommufd. */
+  readonly iommufd: IommufdFacts;
+  /** Its registers, where a capture has them. */
+  readonly registers?: VtdRegisters;
   /** Whether it notes in its page tables which pages devices write (IOMMU_CAP_DIRTY_TRACKING). */
   readonly dirtyTracking: boolean;
 }

@@ -10,6 +10,27 @@ interface Feature {
 }
 
 const FEATURES = {
+  rmrrIneligible: {
+    since: "3.17",
+    until: "6.6",
+    source:
+      "c875d2c1b808 iommu/vt-d: Exclude devices using RMRRs from IOMMU API domains (intel-iommu.c:intel_iommu_attach_device)",
+  },
+  groupOwnership: {
+    since: "5.19",
+    source:
+      "70693f470848 vfio: Set DMA ownership for VFIO devices; before, vfio.c:vfio_group_get_device_fd asked vfio_group_viable",
+  },
+  reportedPageSizes: {
+    since: "5.15",
+    source:
+      "a886d5a7e67b iommu/vt-d: Report real pgsize bitmap to iommu core; before, INTEL_IOMMU_PGSIZES (intel-iommu.c) for every unit",
+  },
+  containerFdErrno: {
+    since: "6.2",
+    source:
+      "2a3dab19a046 vfio: iommufd in the place of the container: group.c:vfio_group_ioctl_set_container ends with EBADFD; vfio.c:vfio_group_set_container said EINVAL",
+  },
   dmaEntryLimit: { since: "5.1", source: "492855939bdb vfio/type1: Limit DMA mappings per container" },
   iovaRangeCapability: { since: "5.4", source: "a717072007e8 vfio/type1: Add IOVA range capability support" },
   validIovaEnforced: {
@@ -145,6 +166,34 @@ export class Release {
   has(feature: FeatureName): boolean {
     return this.#has.has(feature);
   }
+}
+
+/** The first release that has VFIO, and the newest that this table was checked against. */
+export const OLDEST_RELEASE = "3.6";
+export const NEWEST_RELEASE = "7.2";
+
+/**
+ * The release that a person means: `6.12`, `5.4.0`, or what `uname -r` prints (`6.12.107+deb13-amd64`). Undefined when the text names none.
+ * @returns `major.minor`
+ */
+export function releaseFrom(text: string): string | undefined {
+  const match = /^(\d{1,3})\.(\d{1,4})(?:[.+~_-][\w.+~-]{0,100})?$/.exec(text);
+  return match ? `${Number(match[1])}.${Number(match[2])}` : undefined;
+}
+
+/** Why a release cannot be asked for; undefined when it can. */
+export function refuseRelease(text: string): string | undefined {
+  const name = releaseFrom(text);
+  if (name === undefined) return "not a kernel release (write it like 6.12, or as uname -r prints it)";
+  if (releaseNumber(name)! < releaseNumber(OLDEST_RELEASE)!)
+    return `older than VFIO, which came with ${OLDEST_RELEASE}`;
+  return undefined;
+}
+
+/** What to say of a release that is newer than all that is known of them: it answers as the newest that is. */
+export function releaseWarning(name: string): string | undefined {
+  if (releaseNumber(name)! <= releaseNumber(NEWEST_RELEASE)!) return undefined;
+  return `kernel ${name} is newer than ${NEWEST_RELEASE}, the newest that uvfio knows: it answers as ${NEWEST_RELEASE} does`;
 }
 
 /** A release as one comparable number; undefined when the text is none. */

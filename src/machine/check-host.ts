@@ -1,5 +1,6 @@
+import type { IommuKind } from "../iommu/kind.ts";
+import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
 import { hexRange } from "../kernel/errors.ts";
-import { dirtyTrackingProblem } from "./dirty-tracking.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import { knownDevice } from "./known-devices.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
@@ -22,20 +23,38 @@ function* iommuProblems({ iommu, vfio_container, iommufd }: HostFile): Generator
       path: ["iommu", "aperture_end"],
       message: `the aperture ends before it starts (${hexRange(start, iommu.aperture_end)})`,
     };
-  if (iommu.model !== "spapr-tce") {
-    for (const key of ["platform", "dma32_window_start", "dma32_window_size", "max_dynamic_windows", "levels"] as const)
-      if (iommu[key] != null) yield { path: ["iommu"], key, message: "only an spapr-tce IOMMU has this" };
-  }
-  if (iommu.nesting && iommu.model !== "intel-vtd-sm")
-    yield { path: ["iommu", "nesting"], message: `only intel-vtd-sm nests, not ${iommu.model}` };
+  const kind = kindOf(iommu.model);
+  for (const other of IOMMU_KINDS)
+    for (const key of other.ownKeys as readonly (keyof typeof iommu)[])
+      if (iommu[key] != null && !kind.ownKeys.includes(key))
+        yield { path: ["iommu"], key, message: `only an ${other.model} IOMMU has this` };
+  if (iommu.nesting && !kind.canNest)
+    yield { path: ["iommu", "nesting"], message: `only ${names(({ canNest }) => canNest)} nests, not ${iommu.model}` };
   const cannotTrack = dirtyTrackingProblem(iommu.model, iommu.nesting ?? false);
   if (iommu.dirty_tracking && cannotTrack) yield { path: ["iommu", "dirty_tracking"], message: cannotTrack };
-  if (iommu.page_sizes === 0n && iommu.model !== "none")
+  if (iommu.page_sizes === 0n && kind.translates)
     yield { path: ["iommu", "page_sizes"], message: "an IOMMU has at least one page size" };
-  if (vfio_container === "spapr" && iommu.model !== "spapr-tce")
-    yield { path: ["vfio_container"], message: `spapr needs an spapr-tce IOMMU, not ${iommu.model}` };
+  if (vfio_container === "spapr" && kind.defaults.container !== "spapr")
+    yield {
+      path: ["vfio_container"],
+      message: `spapr needs an ${names(({ defaults }) => defaults.container === "spapr")} IOMMU, not ${iommu.model}`,
+    };
   if (vfio_container === "iommufd" && iommufd === false)
     yield { path: ["iommufd"], message: "vfio_container is iommufd, so iommufd cannot be false" };
+}
+
+/** Why an IOMMU cannot have `dirty_tracking`; undefined when it can. */
+function dirtyTrackingProblem(model: string, nesting: boolean): string | undefined {
+  const { tracksDirtyPages } = kindOf(model);
+  if (tracksDirtyPages === "yes" || (tracksDirtyPages === "when nesting" && nesting)) return undefined;
+  const always = names((kind) => kind.tracksDirtyPages === "yes");
+  return `${model} has no dirty tracking; ${always}, and ${names((kind) => kind.tracksDirtyPages === "when nesting")} with nesting can have it`;
+}
+
+function names(which: (kind: IommuKind) => boolean): string {
+  return IOMMU_KINDS.filter(which)
+    .map(({ model }) => model)
+    .join(", ");
 }
 
 function* groupProblems(file: HostFile): Generator<Problem> {

@@ -1,32 +1,17 @@
+import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
+import type { ReservedRegion } from "../iommu/group.ts";
+import { kindOf, regionsOf } from "../iommu/kinds.ts";
+import { defaultSpapr } from "../iommu/tce/kind.ts";
 import { mdevDevice, mergeRegions, pciDevice, VFIO_GROUP_NAME } from "./describe.ts";
-import type {
-  DeviceDescription,
-  GroupDescription,
-  HostDescription,
-  IommuDescription,
-  ModuleParameters,
-  ReservedRegionDescription,
-  SpaprDescription,
-} from "./host-description.ts";
+import type { DeviceDescription, GroupDescription, HostDescription, ModuleParameters } from "./host-description.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
-import {
-  defaultAperture,
-  defaultArch,
-  defaultCacheCoherent,
-  defaultGroupType,
-  defaultInterruptRemapping,
-  defaultPageSizes,
-  defaultReservedRegions,
-  defaultSpapr,
-  lastOfAddressBits,
-} from "./iommu-defaults.ts";
 
 /** The normal form of a file that has been checked: everything that it leaves open is filled in. */
 export function completeHost(file: HostFile): HostDescription {
-  const { model } = file.iommu;
-  const arch = file.arch ?? defaultArch(model);
+  const kind = kindOf(file.iommu.model);
+  const arch = file.arch ?? kind.usualArch;
   const pageSize = file.page_size ?? (arch === "ppc64le" ? 0x10000 : 0x1000);
-  const vfioContainer = file.vfio_container ?? (model === "spapr-tce" ? "spapr" : "type1");
+  const vfioContainer = file.vfio_container ?? kind.defaults.container;
   const iommufd = file.iommufd ?? vfioContainer === "iommufd";
   const iommu = completeIommu(file, { arch, pageSize });
   return {
@@ -47,8 +32,9 @@ export function completeHost(file: HostFile): HostDescription {
 function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pageSize">): IommuDescription {
   const { iommu } = file;
   const { model } = iommu;
-  const spapr = model === "spapr-tce" ? completeSpapr(iommu) : undefined;
-  const aperture = spapr ? spaprAperture(spapr) : defaultAperture(model);
+  const { defaults } = kindOf(model);
+  const spapr = defaults.container === "spapr" ? completeSpapr(iommu) : undefined;
+  const aperture = spapr ? spaprAperture(spapr) : defaults.aperture;
   // On a recorded machine whose container is iommufd's, GET_INFO was asked before anything was attached, and then describes
   // an empty address space and not the IOMMU: all page sizes, one range of all 64 bits, coherent (FINDINGS on intel39-k72c).
   const unattached = file.machine != null && file.vfio_container === "iommufd";
@@ -58,18 +44,24 @@ function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pag
     apertureStart: iommu.aperture_start ?? aperture.start,
     apertureLast:
       iommu.aperture_end ??
-      (iommu.address_bits == null ? undefined : lastOfAddressBits(model, iommu.address_bits)) ??
+      (iommu.address_bits == null ? undefined : defaults.lastOfBits(iommu.address_bits)) ??
       // The last valid range ends where the aperture does unless a reserved region lies right there, which none of the
       // models has; amd-ivmd and smmuv3 say no address_bits, their ranges do.
       seen ??
       aperture.last,
-    pageSizes: (unattached ? undefined : iommu.page_sizes) ?? defaultPageSizes(model, host.pageSize, spapr?.platform),
-    cacheCoherent: (unattached ? undefined : iommu.cache_coherent) ?? defaultCacheCoherent(model),
-    interruptRemapping: iommu.interrupt_remapping ?? defaultInterruptRemapping(model, host.arch),
+    pageSizes: (unattached ? undefined : iommu.page_sizes) ?? defaults.pageSizes(host.pageSize, spapr?.platform),
+    cacheCoherent: (unattached ? undefined : iommu.cache_coherent) ?? defaults.cacheCoherent,
+    interruptRemapping: iommu.interrupt_remapping ?? defaults.interruptRemapping(host.arch),
     ...(iommu.nesting && { nesting: true as const }),
     ...(iommu.dirty_tracking && { dirtyTracking: true }),
+    ...registersOf(iommu),
     ...(spapr && { spapr }),
   };
+}
+
+/** VT-d's registers, where a capture has both. */
+function registersOf({ vtd_cap: cap, vtd_ecap: ecap }: HostFile["iommu"]): Pick<IommuDescription, "registers"> {
+  return cap == null || ecap == null ? {} : { registers: { cap, ecap } };
 }
 
 function completeSpapr(iommu: HostFile["iommu"]): SpaprDescription {
@@ -103,7 +95,7 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
         flag("vfio", vfio?.options, "enable_unsafe_noiommu_mode") ??
         // Groups without an IOMMU are only there with it on. The kernels with iommufd were recorded with the parameter,
         // distributions' kernels without (g_noiommu_absent).
-        (file.iommu.model === "none" ? true : iommufd ? false : undefined));
+        (!kindOf(file.iommu.model).translates ? true : iommufd ? false : undefined));
   const limit = type1?.options?.get("dma_entry_limit");
   return {
     vfio: noiommu === undefined ? {} : { enableUnsafeNoiommuMode: noiommu },
@@ -133,27 +125,27 @@ function completeGroup(
   host: Pick<HostDescription, "arch" | "iommu">,
   recorded: boolean,
 ): GroupDescription {
-  const { model } = host.iommu;
+  const kind = kindOf(host.iommu.model);
   const devices = (file.devices ?? []).map((device) => completeDevice(device, recorded));
   const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
   // A group that VFIO made itself: no IOMMU stands behind it.
   const madeByVfio =
-    model === "none" || (devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked));
+    !kind.translates || (devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked));
   const regions = file.reserved_regions?.map(completeRegion);
   const name = file.name ?? (madeByVfio ? VFIO_GROUP_NAME : undefined);
   return {
     id: file.id,
-    type: file.type ?? (madeByVfio ? "unknown" : defaultGroupType(model)),
+    type: file.type ?? (madeByVfio ? "unknown" : kind.defaults.groupType),
     ...(name !== undefined && { name }),
     ...(file.iommu != null && { iommu: ownIommu(file.iommu, host.iommu) }),
-    reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : defaultReservedRegions(model, host.arch)), ofDevices),
+    reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : regionsOf(kind.model, host.arch)), ofDevices),
     devices,
   };
 }
 
 /** A group's own IOMMU: the host's, but for what is said. */
 function ownIommu(file: NonNullable<GroupFile["iommu"]>, host: IommuDescription): IommuDescription {
-  const ofBits = file.address_bits == null ? undefined : lastOfAddressBits(host.model, file.address_bits);
+  const ofBits = file.address_bits == null ? undefined : kindOf(host.model).defaults.lastOfBits(file.address_bits);
   return {
     ...host,
     apertureStart: file.aperture_start ?? host.apertureStart,
@@ -168,8 +160,8 @@ function ownIommu(file: NonNullable<GroupFile["iommu"]>, host: IommuDescription)
 function completeRegion(file: {
   readonly start: bigint;
   readonly end: bigint;
-  readonly type: ReservedRegionDescription["type"];
-}): ReservedRegionDescription {
+  readonly type: ReservedRegion["type"];
+}): ReservedRegion {
   return { start: file.start, last: file.end, type: file.type };
 }
 

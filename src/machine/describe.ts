@@ -1,11 +1,11 @@
+import type { ReservedRegion } from "../iommu/group.ts";
+import { X86_MSI_WINDOW } from "../iommu/known-regions.ts";
 import type {
   GroupDescription,
   MdevDeviceDescription,
   ModuleParameters,
   PciDeviceDescription,
-  ReservedRegionDescription,
 } from "./host-description.ts";
-import { X86_MSI_WINDOW } from "./iommu-defaults.ts";
 import { knownDevice } from "./known-devices.ts";
 
 /** What must be said of a PCI device; the rest has defaults. `undefined` counts as not said. */
@@ -76,7 +76,7 @@ export function emulatedGroup(id: number, device: MdevDeviceDescription): GroupD
 
 /** A group of one device on x86: DMA to its MSI window is an interrupt. */
 export function x86Group(id: number, device: PciDeviceDescription): GroupDescription {
-  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW], devices: [device] };
+  return { id, type: "DMA", reservedRegions: [X86_MSI_WINDOW.region], devices: [device] };
 }
 
 /** Module parameters as an untouched host boots with them. */
@@ -87,14 +87,12 @@ export const DEFAULT_MODULES: ModuleParameters = {
 };
 
 /** The regions in order, each once. */
-export function mergeRegions(
-  ...lists: readonly (readonly ReservedRegionDescription[])[]
-): readonly ReservedRegionDescription[] {
-  const merged: ReservedRegionDescription[] = [];
+export function mergeRegions(...lists: readonly (readonly ReservedRegion[])[]): readonly ReservedRegion[] {
+  const merged: ReservedRegion[] = [];
   for (const region of lists.flat()) if (!merged.some((other) => sameRegion(other, region))) merged.push(region);
   return merged.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : a.last < b.last ? -1 : 1));
 }
 
-function sameRegion(a: ReservedRegionDescription, b: ReservedRegionDescription): boolean {
+function sameRegion(a: ReservedRegion, b: ReservedRegion): boolean {
   return a.start === b.start && a.last === b.last && a.type === b.type;
 }

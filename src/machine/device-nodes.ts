@@ -1,3 +1,4 @@
+import { kindOf } from "../iommu/kinds.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { allDevices, type FoundDevice } from "./find-device.ts";
 import type { DeviceDescription, HostDescription } from "./host-description.ts";
@@ -38,12 +39,12 @@ export function vfioDevices(host: HostDescription): readonly VfioDevice[] {
 
 /** The node of a group: no-IOMMU groups have names of their own (drivers/vfio/group.c: vfio_group_alloc). */
 export function groupNodePath(host: HostDescription, id: number): string {
-  return host.iommu.model === "none" ? `/dev/vfio/noiommu-${id}` : `/dev/vfio/${id}`;
+  return kindOf(host.iommu.model).translates ? `/dev/vfio/${id}` : `/dev/vfio/noiommu-${id}`;
 }
 
 /** Whether devices have nodes of their own: with iommufd, but not in no-IOMMU mode (drivers/vfio/vfio_main.c: vfio_device_add). */
 export function hasDeviceNodes(host: HostDescription): boolean {
-  return host.iommufd && host.iommu.model !== "none";
+  return host.iommufd && kindOf(host.iommu.model).translates;
 }
 
 /** The nodes below /dev that the host has at boot, everything that has a VFIO driver being bound to it. */

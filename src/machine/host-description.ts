@@ -1,7 +1,11 @@
+import type { IommuDescription } from "../iommu/description.ts";
+import type { ReservedRegion, ReservedRegionType } from "../iommu/group.ts";
+import type { Arch } from "../kernel/arch.ts";
+
 /**
  * What a host is, as far as VFIO can tell: the kernel, the IOMMU, the groups and their devices. The normal form that every
  * part of the model reads: all defaults filled in, addresses as bigint, everything else as numbers and booleans. The tidy
- * file format with the same content is in host-schema.ts; defaults come from iommu-defaults.ts and known-devices.ts.
+ * file format with the same content is in host-schema.ts; defaults come from the kinds of IOMMU (iommu/kinds.ts) and known-devices.ts.
  */
 export interface HostDescription {
   /** What people call it: a ready-made name, or the `name` (in a recording, `machine`) of the file. */
@@ -26,9 +30,6 @@ export interface HostDescription {
   readonly groups: readonly GroupDescription[];
 }
 
-export const ARCHES = ["x86_64", "arm64", "ppc64le", "s390x"] as const;
-export type Arch = (typeof ARCHES)[number];
-
 /** mainline, or a proposal that used request numbers which mainline gave to something else (UAPI history in the docs). */
 export const API_PROFILES = ["mainline", "vsva-v1", "vsva-v7", "rfc-2017"] as const;
 export type ApiProfile = (typeof API_PROFILES)[number];
@@ -39,66 +40,6 @@ export const DEFAULT_PASID_QUOTA = 1000;
 /** type1: the container with vfio_iommu_type1; spapr: with vfio_iommu_spapr_tce; iommufd: CONFIG_IOMMUFD_VFIO_CONTAINER. */
 export const VFIO_CONTAINERS = ["type1", "spapr", "iommufd"] as const;
 export type VfioContainer = (typeof VFIO_CONTAINERS)[number];
-
-/**
- * intel-vtd-sm is VT-d in scalable mode with first-stage tables; `none` is a host without IOMMU whose VFIO runs in
- * no-IOMMU mode (groups are then the fake ones that VFIO makes).
- */
-export const IOMMU_MODELS = [
-  "intel-vtd",
-  "intel-vtd-sm",
-  "amd-vi",
-  "virtio-iommu",
-  "arm-smmu-v3",
-  "spapr-tce",
-  "s390",
-  "none",
-] as const;
-export type IommuModel = (typeof IOMMU_MODELS)[number];
-
-/** An IOMMU of the host: what the kernel's driver gives its domains. */
-export interface IommuDescription {
-  readonly model: IommuModel;
-  /** First IOVA byte that a domain translates (struct iommu_domain_geometry.aperture_start). Default 0. */
-  readonly apertureStart: bigint;
-  /** Last IOVA byte, inclusive (aperture_end). Default: from `address_bits`, else the ranges of a recording, else the model's. */
-  readonly apertureLast: bigint;
-  /** Bitmap of page sizes in bytes: bit 12 set means 4 KiB pages (struct iommu_domain.pgsize_bitmap). Default: the model's. 0 with model none. */
-  readonly pageSizes: bigint;
-  /** Whether the IOMMU can make a device's accesses snoop (enforce_cache_coherency; VFIO_DMA_CC_IOMMU). Default: the model's. */
-  readonly cacheCoherent: boolean;
-  /** Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants allow_unsafe_interrupts. Default: model and arch. */
-  readonly interruptRemapping: boolean;
-  /**
-   * Only with intel-vtd-sm, and left out for false: it also has second-stage tables and nests first-stage ones on them, has PASIDs, takes the
-   * translations that devices cache (ATS) and their page requests (PRI).
-   */
-  readonly nesting?: true;
-  /**
-   * Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING). VT-d in scalable mode with access and dirty bits
-   * in second-stage tables (ECAP.SLADS), or AMD-Vi (EFR.HDSup); left out where it does not.
-   */
-  readonly dirtyTracking?: boolean;
-  /** Present exactly when the model is spapr-tce. */
-  readonly spapr?: SpaprDescription;
-}
-
-export const SPAPR_PLATFORMS = ["powernv8", "powernv9", "powernv10", "pseries"] as const;
-export type SpaprPlatform = (typeof SPAPR_PLATFORMS)[number];
-
-/** What VFIO_IOMMU_SPAPR_TCE_GET_INFO reports (struct vfio_iommu_spapr_tce_info); defaults as recorded per platform. */
-export interface SpaprDescription {
-  /** powernvN: bare metal POWERN; pseries: a logical partition. Default pseries. */
-  readonly platform: SpaprPlatform;
-  /** First bus address of the 32-bit window, bytes. Default 0. */
-  readonly dma32WindowStart: bigint;
-  /** Bytes. Default 2 GiB on powernv, 1 GiB on pseries. */
-  readonly dma32WindowSize: bigint;
-  /** How many windows a group can have (info.ddw.max_dynamic_windows_supported). 0xffffffff: firmware without dynamic windows. */
-  readonly maxDynamicWindows: number;
-  /** Most levels of a TCE table (info.ddw.levels). */
-  readonly levels: number;
-}
 
 /** Values of module parameters at boot; programs may write those that sysfs shows as writable. */
 export interface ModuleParameters {
@@ -131,22 +72,17 @@ export interface GroupDescription {
   /** The IOMMU that translates for this group, where it is another than the host's: a machine may have several of one kind. Default: the host's. */
   readonly iommu?: IommuDescription;
   /** Sorted by start, without overlaps; includes those of the group's devices. Default: the model's. */
-  readonly reservedRegions: readonly ReservedRegionDescription[];
+  readonly reservedRegions: readonly ReservedRegion[];
   readonly devices: readonly DeviceDescription[];
 }
 
 /** The names that sysfs prints (drivers/iommu/iommu.c: iommu_group_resv_type_string). */
-export const RESERVED_REGION_TYPES = ["direct", "direct-relaxable", "reserved", "msi"] as const;
-export type ReservedRegionKind = (typeof RESERVED_REGION_TYPES)[number];
-
-/** A range of IOVAs that cannot be used like others. */
-export interface ReservedRegionDescription {
-  /** First byte. */
-  readonly start: bigint;
-  /** Last byte, inclusive. */
-  readonly last: bigint;
-  readonly type: ReservedRegionKind;
-}
+export const RESERVED_REGION_TYPES = [
+  "direct",
+  "direct-relaxable",
+  "reserved",
+  "msi",
+] as const satisfies readonly ReservedRegionType[];
 
 export type DeviceDescription = PciDeviceDescription | MdevDeviceDescription;
 
@@ -193,7 +129,7 @@ export interface PciDeviceDescription {
   /** What it can do with an IOMMU that nests: in its config space, and in registers of its model. Default: nothing. */
   readonly translation?: TranslationAbilities;
   /** Regions that this device adds to its group's, sorted by start. Default none. */
-  readonly reservedRegions: readonly ReservedRegionDescription[];
+  readonly reservedRegions: readonly ReservedRegion[];
 }
 
 /** Capabilities of a device that concern translation (PCI Express: PASID, ATS and PRI extended capabilities). At least one is there. */

@@ -1,15 +1,14 @@
 import { z } from "zod";
-import { releaseNumber } from "../kernel/releases.ts";
+import { SPAPR_PLATFORMS } from "../iommu/description.ts";
+import { IOMMU_MODELS, kindFromText } from "../iommu/kinds.ts";
+import { ARCHES } from "../kernel/arch.ts";
+import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
 import {
   API_PROFILES,
-  ARCHES,
   DEVICE_MODELS,
-  IOMMU_MODELS,
-  type IommuModel,
   MEDIATED_MODELS,
   PCI_BAR_TYPES,
   RESERVED_REGION_TYPES,
-  SPAPR_PLATFORMS,
   VFIO_CONTAINERS,
 } from "./host-description.ts";
 import {
@@ -37,24 +36,18 @@ import { nearest } from "./nearest.ts";
 const UINT32 = 0xffff_ffff;
 
 /** "6.12". Text, because 6.10 is not the number 6.1. */
-const kernel = checked((value) =>
-  typeof value === "string" && releaseNumber(value) !== undefined
-    ? { value }
-    : { problem: `not a kernel release: ${shown(value)} (write it like 6.12)` },
-);
-
-/** A model's name; in a recording free text may follow it: "intel-vtd, DMAR with an RMRR for device B". */
-const iommuModel = checked<IommuModel>((value) => {
-  const model = typeof value === "string" ? modelOfText(value) : undefined;
-  return model === undefined ? { problem: notOneOf(value, IOMMU_MODELS) } : { value: model };
+const kernel = checked((value) => {
+  const problem = refuseRelease(typeof value === "string" ? value : "");
+  return problem === undefined
+    ? { value: releaseFrom(value as string)! }
+    : { problem: `${shown(value)} is ${problem}` };
 });
 
-function modelOfText(value: string): IommuModel | undefined {
-  const word = /^[a-z0-9-]+(?=$|[\s,(;])/.exec(value)?.[0];
-  // Recorded as "intel-vtd scalable mode, first-stage". With second-stage tables scalable mode is plain VT-d to VFIO.
-  if (word === "intel-vtd" && /scalable/i.test(value) && !/second/i.test(value)) return "intel-vtd-sm";
-  return IOMMU_MODELS.find((model) => model === word);
-}
+/** A model's name; in a recording free text may follow it: "intel-vtd, DMAR with an RMRR for device B". */
+const iommuModel = checked((value) => {
+  const kind = typeof value === "string" ? kindFromText(value) : undefined;
+  return kind === undefined ? { problem: notOneOf(value, IOMMU_MODELS) } : { value: kind.model };
+});
 
 /** Domain, bus, slot, function. */
 const bdf = checked((value) => {
@@ -129,6 +122,8 @@ export function hostSchema(recording: boolean) {
     interrupt_remapping: boolean.nullish(),
     nesting: boolean.nullish(),
     dirty_tracking: boolean.nullish(),
+    vtd_cap: address.nullish(),
+    vtd_ecap: address.nullish(),
     platform: oneOf(SPAPR_PLATFORMS).nullish(),
     dma32_window_start: address.nullish(),
     dma32_window_size: byteSize.nullish(),

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { releaseNumber } from "../kernel/releases.ts";
+import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
 import { API_PROFILES, type ApiProfile, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { DEFAULT_HOST, HOSTS_TO_COME, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
@@ -47,11 +47,11 @@ function notReadable(path: string, error: NodeJS.ErrnoException): HostDescriptio
 }
 
 function override(host: HostDescription, { kernel, api }: HostOverrides): HostDescription {
-  if (kernel !== undefined && releaseNumber(kernel) === undefined)
-    throw new HostDescriptionError(`--kernel: not a kernel release: "${kernel}" (write it like 6.12)`);
+  const refusal = kernel === undefined ? undefined : refuseRelease(kernel);
+  if (refusal !== undefined) throw new HostDescriptionError(`--kernel: "${kernel}" is ${refusal}`);
   if (api !== undefined && !isApiProfile(api))
     throw new HostDescriptionError(`--api: no such profile: "${api}" (there are: ${API_PROFILES.join(", ")})`);
-  return { ...host, ...(kernel !== undefined && { kernel }), ...(api !== undefined && { api }) };
+  return { ...host, ...(kernel !== undefined && { kernel: releaseFrom(kernel)! }), ...(api !== undefined && { api }) };
 }
 
 function isApiProfile(name: string): name is ApiProfile {

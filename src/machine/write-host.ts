@@ -1,11 +1,12 @@
+import type { IommuDescription } from "../iommu/description.ts";
+import type { ReservedRegion } from "../iommu/group.ts";
+import { IOMMU_MODELS } from "../iommu/kinds.ts";
 import type {
   DeviceDescription,
   GroupDescription,
   HostDescription,
-  IommuDescription,
   MdevDeviceDescription,
   PciDeviceDescription,
-  ReservedRegionDescription,
 } from "./host-description.ts";
 
 /** Digits of config space in one line: 64 bytes. */
@@ -40,7 +41,7 @@ function iommu({ iommu: unit }: HostDescription): string[] {
   return [
     "",
     "iommu:",
-    "  # intel-vtd, intel-vtd-sm (scalable mode, first stage), amd-vi, virtio-iommu, arm-smmu-v3, spapr-tce, s390 or none",
+    `  # ${IOMMU_MODELS.slice(0, -1).join(", ")} or ${IOMMU_MODELS.at(-1)}`,
     `  model: ${unit.model}`,
     "  # First and last IOVA that it translates; instead of the last one: address_bits.",
     `  aperture_start: ${hex(unit.apertureStart)}`,
@@ -51,6 +52,13 @@ function iommu({ iommu: unit }: HostDescription): string[] {
     "  # Without it VFIO wants allow_unsafe_interrupts.",
     `  interrupt_remapping: ${unit.interruptRemapping}`,
     ...dirtyTrackingLines(unit),
+    ...(unit.registers
+      ? [
+          "  # Its registers as intel-iommu shows them; /sys and IOMMU_GET_HW_INFO show the same.",
+          `  vtd_cap: ${hex(unit.registers.cap)}`,
+          `  vtd_ecap: ${hex(unit.registers.ecap)}`,
+        ]
+      : []),
     ...(unit.nesting
       ? [
           "  # Second-stage tables too, and first-stage ones nested on them; PASIDs, ATS, page requests.",
@@ -130,7 +138,7 @@ function dirtyTrackingLines({ dirtyTracking }: IommuDescription): string[] {
   ];
 }
 
-function regionLines(regions: readonly ReservedRegionDescription[]): string[] {
+function regionLines(regions: readonly ReservedRegion[]): string[] {
   if (regions.length === 0) return ["reserved_regions: []"];
   return [
     "reserved_regions:",

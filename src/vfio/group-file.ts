@@ -1,7 +1,10 @@
 import { fail, hex } from "../kernel/errors.ts";
 import { FileDescription } from "../kernel/file-description.ts";
+import type { Release } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import { GROUP_DIALECT } from "../uapi/requests/dialects.ts";
 import {
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
@@ -26,12 +29,18 @@ const user = new UserStruct(VfioGroupStatus.size);
 export class GroupFile extends FileDescription {
   override readonly kind = "group";
   readonly group: VfioGroup;
+  readonly #release: Release;
   #closed = false;
 
-  constructor(group: VfioGroup) {
+  constructor(group: VfioGroup, release: Release) {
     super();
+    this.#release = release;
     this.group = group;
     group.isOpen = true;
+  }
+
+  override get dialect(): RequestDialect {
+    return GROUP_DIALECT;
   }
 
   override get label(): string {
@@ -70,14 +79,18 @@ export class GroupFile extends FileDescription {
     user.copyInSized(task, arg, VfioGroupStatus.size, "vfio_group_status");
     this.#refuseGone();
     const { group } = this;
-    const flags = group.isInContainer
-      ? VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET
-      : group.isViable
-        ? VFIO_GROUP_FLAGS_VIABLE
-        : 0;
+    const flags =
+      (this.#isViable() ? VFIO_GROUP_FLAGS_VIABLE : 0) | (group.isInContainer ? VFIO_GROUP_FLAGS_CONTAINER_SET : 0);
     user.setU32(VfioGroupStatus.offsets.flags, flags);
     user.copyOut(task, arg, VfioGroupStatus.size);
     return 0;
+  }
+
+  /** A group in a container is the user's; before groups had owners it could lose that (vfio.c:vfio_group_viable). */
+  #isViable(): boolean {
+    const { group } = this;
+    if (!this.#release.has("groupOwnership")) return group.hasOnlyOurDrivers;
+    return group.isInContainer || group.isViable;
   }
 
   #setContainer(task: Task, arg: Word): number {
@@ -94,7 +107,8 @@ export class GroupFile extends FileDescription {
       file.forGroups.take(this.group);
       this.group.iommufd = file.forGroups;
     } else {
-      fail("EBADFD", `file descriptor ${fd} is no VFIO container but ${file.label}`);
+      const errno = this.#release.has("containerFdErrno") ? "EBADFD" : "EINVAL";
+      fail(errno, `file descriptor ${fd} is no VFIO container but ${file.label}`);
     }
     return 0;
   }
@@ -113,6 +127,11 @@ export class GroupFile extends FileDescription {
   #getDeviceFd(task: Task, arg: Word): number {
     const name = task.memory.copyString(arg, NAME_MAX);
     const { group } = this;
+    // vfio.c:vfio_group_get_device_fd asked this before it looked for the device
+    if (!this.#release.has("groupOwnership")) {
+      this.#refuseWithoutIommu();
+      if (!group.hasOnlyOurDrivers) fail("EINVAL", group.describeHostDrivers());
+    }
     const device = group.devices.find((candidate) => candidate.matches(name));
     if (!device) {
       const names = group.devices.map((candidate) => candidate.name).join(", ");
@@ -130,12 +149,15 @@ export class GroupFile extends FileDescription {
   #open(task: Task, device: VfioDevice): FileDescription {
     const { group } = this;
     if (group.iommufd) return group.openThroughIommufd(task, group.iommufd, device);
-    if (!group.container?.hasIommu) {
-      fail("EINVAL", `${this.label} has no IOMMU yet: VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU come first`);
-    }
+    this.#refuseWithoutIommu();
     const file = device.open(task, () => this.#deviceClosed());
     group.openDevices++;
     return file;
+  }
+
+  #refuseWithoutIommu(): void {
+    if (this.group.container?.hasIommu) return;
+    fail("EINVAL", `${this.label} has no IOMMU yet: VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU come first`);
   }
 
   #refuseGone(): void {

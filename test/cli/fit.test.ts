@@ -19,7 +19,11 @@ describe("uvfio fit", () => {
     expect([status, stderr]).toEqual([0, ""]);
     expect(stdout).toContain("0x10000000000-0x1fbffffffff  1008 GiB  RAM above 1 TiB     fits\n");
     expect(stdout).toContain("at least 42");
-    expect(stdout.trimEnd().split("\n").at(-1)).toBe("It fits.");
+    expect(stdout.split("\n")[0]).toBe("It fits.");
+    expect(stdout).not.toContain("sources of the layout");
+    expect(uvfio("fit", "-m", "amd", "--memory", "1010G", "--explain").stdout).toMatch(
+      /^sources of the layout\n {2}QEMU hw\/i386\/pc_q35\.c/m,
+    );
   });
 
   test("says for the second that it does not fit, which region is in the way and what would cure it", () => {
@@ -58,6 +62,54 @@ describe("uvfio fit", () => {
     expect(answer.sources.length).toBeGreaterThan(0);
   });
 
+  test("finds the most that fits, and judges several hosts", () => {
+    const most = uvfio("fit", "-m", "amd", "--max", "--vmm", "pc-q35-7.0");
+    expect([most.status, most.stderr]).toEqual([0, ""]);
+    expect(most.stdout).toMatch(/^At most 1010 GiB fits\.\nIt fits\.\n/);
+    const both = uvfio("fit", "-m", "intel", "-m", "amd", "--memory", "1011G", "--vmm", "pc-q35-7.0");
+    expect([both.status, both.stderr]).toEqual([1, ""]);
+    expect(both.stdout).toMatch(/^== intel\nIt fits\.\n[\s\S]*^== amd\nIt does not fit:\n/m);
+    const json = JSON.parse(
+      uvfio("fit", "-m", "intel", "-m", "amd", "--memory", "1T", "--vmm", "crosvm", "--json").stdout,
+    );
+    expect(json.map(({ verdict }: { verdict: string }) => verdict)).toEqual(["fits", "does-not-fit"]);
+  });
+
+  test("warns of BARs that firmware places beyond the IOMMU, and says what keeps them below", () => {
+    const host = file(
+      "bars.yaml",
+      'name: b\niommu: { model: intel-vtd, address_bits: 39 }\ngroups: [{ id: 1, devices: [{ bdf: 0000:00:04.0, id: "1234:11e8", bars: [{ index: 1, size: 0x400000000, type: memory64 }] }] }]\n',
+    );
+    const { status, stdout } = uvfio("fit", "-m", host, "--memory", "32G", "--phys-bits", "46", "--firmware", "ovmf");
+    expect(status).toBe(0);
+    expect(stdout).toContain("64-bit BARs under OVMF: a BAR at 0x380000000000-0x3fffffffffff cannot be mapped");
+    expect(stdout).toContain("<maxphysaddr mode='passthrough' limit='39'/>");
+    expect(uvfio("fit", "-m", host, "--memory", "32G", "--phys-bits", "39").stdout).not.toContain("warning");
+    // its VMM ends when it cannot map a BAR
+    const ch = ["fit", "-m", host, "--memory", "8G", "--vmm", "cloud-hypervisor"];
+    expect(uvfio(...ch, "--phys-bits", "46").status).toBe(1);
+    expect(uvfio(...ch, "--phys-bits", "39").stdout).toMatch(/^It fits\.$/m);
+    const unsaid = uvfio(...ch);
+    expect(unsaid.status).toBe(0);
+    expect(unsaid.stdout).toMatch(
+      /^It fits if\n {2}the guest's CPU has at most 39 address bits \(--cpus max_phys_bits=39/,
+    );
+    expect(JSON.parse(uvfio(...ch, "--json").stdout)).toMatchObject({ verdict: "fits-if", conditions: [{}] });
+  });
+
+  test("refuses two devices of one group behind a vIOMMU", () => {
+    const host = file(
+      "group.yaml",
+      'name: g\niommu: { model: intel-vtd }\ngroups: [{ id: 1, devices: [{ bdf: 0000:00:04.0, id: "1234:11e8" }, { bdf: 0000:00:04.1, id: "1234:11e8" }] }]\n',
+    );
+    expect(uvfio("fit", "-m", host, "--memory", "1G").status).toBe(0);
+    expect(uvfio("fit", "-m", host, "--memory", "1G", "--viommu", "--device", "0000:00:04.0").status).toBe(0);
+    const { status, stdout } = uvfio("fit", "-m", host, "--memory", "1G", "--viommu");
+    expect(status).toBe(1);
+    expect(stdout).toContain("0000:00:04.0 and 0000:00:04.1 are in one group (1)");
+    expect(stdout).toContain("pcie-pci-bridge");
+  });
+
   test("takes host files, recordings and ranges", () => {
     const host = file(
       "narrow.yaml",
@@ -92,6 +144,9 @@ describe("uvfio fit", () => {
     ["an unknown device", ["--memory", "1G", "--device", "0000:09:00.0"], /is not on host intel; its devices:/],
     ["a bad CPU vendor", ["--memory", "1G", "--cpu-vendor", "via"], /neither amd nor intel/],
     ["too many address bits", ["--memory", "1G", "--phys-bits", "65"], /from 32 to 64/],
+    ["an unknown firmware", ["--memory", "1G", "--firmware", "bios"], /there are: seabios, ovmf, direct/],
+    ["a firmware where there is none", ["--memory", "1G", "--firmware", "ovmf", "--vmm", "crosvm"], /crosvm does not/],
+    ["the most and some", ["--max", "--memory", "1G"], /--max looks for the memory/],
     ["a bad piece", ["--memory", "1G", "--chunk", "1000"], /--chunk: .*no multiple of 4 KiB/],
     ["a bad limit", ["--memory", "1G", "--memlock", "much"], /--memlock: not a size/],
     ["less than there is", ["--memory", "4G", "--max-memory", "2G"], /less than --memory/],

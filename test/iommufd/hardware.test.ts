@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { HostDescription, IommuModel } from "../../src/machine/host-description.ts";
+import type { HostDescription } from "../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
 import { IOMMU_GET_HW_INFO, IommuHwInfo } from "../../src/uapi/iommufd-hwpt.ts";
 import { IOMMU_FAULT_QUEUE_ALLOC, IommuFaultAlloc } from "../../src/uapi/iommufd-viommu.ts";
@@ -8,7 +8,7 @@ import { HOST, IommufdProgram } from "./iommufd-program.ts";
 const DEVICE = "/dev/vfio/devices/vfio0";
 
 /** HOST with another IOMMU. */
-function hostWith(model: IommuModel, changes: Partial<HostDescription["iommu"]> = {}): HostDescription {
+function hostWith(model: string, changes: Partial<HostDescription["iommu"]> = {}): HostDescription {
   const { iommu } =
     model === "amd-vi" ? readyMadeHost("amd")! : model === "virtio-iommu" ? readyMadeHost("virtio")! : HOST;
   return { ...HOST, iommu: { ...iommu, model, interruptRemapping: true, ...changes } };

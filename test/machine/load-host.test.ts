@@ -66,7 +66,9 @@ describe("a host by name", () => {
   });
 
   test("overrides that make no sense", async () => {
-    expect(await refusal("intel", { kernel: "6" })).toBe('--kernel: not a kernel release: "6" (write it like 6.12)');
+    expect(await refusal("intel", { kernel: "6" })).toBe(
+      '--kernel: "6" is not a kernel release (write it like 6.12, or as uname -r prints it)',
+    );
     expect(await refusal("intel", { api: "v7" })).toBe(
       '--api: no such profile: "v7" (there are: mainline, vsva-v1, vsva-v7, rfc-2017)',
     );

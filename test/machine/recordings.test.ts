@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { ARM_SOFTWARE_MSI_WINDOW, X86_MSI_WINDOW } from "../../src/iommu/known-regions.ts";
 import { allDevices, deviceName } from "../../src/machine/find-device.ts";
-import { ARM_SOFTWARE_MSI_WINDOW, X86_MSI_WINDOW } from "../../src/machine/iommu-defaults.ts";
 import { changedRecording, RECORDED, recording } from "./recordings.ts";
 
 const BITS_39 = 0x7f_ffff_ffffn;
@@ -199,11 +199,11 @@ describe("what a recording does not say follows from the IOMMU's model", () => {
         if (arch) host.arch = arch;
         for (const group of host.groups) delete group.reserved_regions;
       }).groups[0]!.reservedRegions;
-    expect(regionsOf("intel39")).toEqual([X86_MSI_WINDOW]);
+    expect(regionsOf("intel39")).toEqual([X86_MSI_WINDOW.region]);
     expect(regionsOf("amd-ivmd").map((region) => region.type)).toEqual(["msi", "reserved"]);
-    expect(regionsOf("smmuv3")).toEqual([ARM_SOFTWARE_MSI_WINDOW]);
-    expect(regionsOf("virtio")).toEqual([X86_MSI_WINDOW]);
-    expect(regionsOf("virtio", "arm64")).toEqual([ARM_SOFTWARE_MSI_WINDOW]);
+    expect(regionsOf("smmuv3")).toEqual([ARM_SOFTWARE_MSI_WINDOW.region]);
+    expect(regionsOf("virtio")).toEqual([X86_MSI_WINDOW.region]);
+    expect(regionsOf("virtio", "arm64")).toEqual([ARM_SOFTWARE_MSI_WINDOW.region]);
     expect(regionsOf("noiommu-k72fd")).toEqual([]);
   });
 

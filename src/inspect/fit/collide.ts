@@ -1,8 +1,9 @@
 import { cutOut, type IovaRange } from "../../address/iova-ranges.ts";
+import type { ReservedRegionType } from "../../iommu/group.ts";
 import { binds } from "../../iommu/group.ts";
+import { regionName as knownName } from "../../iommu/kinds.ts";
 import { deviceName } from "../../machine/find-device.ts";
-import type { GroupDescription, ReservedRegionKind } from "../../machine/host-description.ts";
-import { AMD_HYPERTRANSPORT, ARM_SOFTWARE_MSI_WINDOW, X86_MSI_WINDOW } from "../../machine/iommu-defaults.ts";
+import type { GroupDescription } from "../../machine/host-description.ts";
 import { type ContainerAnswer, type FitHost, groupsOf, hasIommu } from "./host-side.ts";
 import type { GuestRange } from "./layout.ts";
 import { bitsFor, hex, rangeText } from "./sizes.ts";
@@ -11,7 +12,7 @@ import { bitsFor, hex, rangeText } from "./sizes.ts";
 export type Cause =
   | {
       readonly kind: "reserved";
-      readonly region: IovaRange & { readonly type: ReservedRegionKind };
+      readonly region: IovaRange & { readonly type: ReservedRegionType };
       readonly name: string;
       readonly of: string;
     }
@@ -44,7 +45,9 @@ export function collide(
     if (!validRanges) return { range, collisions: [] };
     let missing: IovaRange[] = [range];
     for (const valid of validRanges) missing = missing.flatMap((part) => cutOut([part], valid));
-    return { range, collisions: missing.map((part) => ({ ...bytes(part), cause: causeOf(part, host) })) };
+    const end = range.start + (range.used ?? range.last - range.start + 1n);
+    const met = missing.filter((part) => part.start < end);
+    return { range, collisions: met.map((part) => ({ ...bytes(part), cause: causeOf(part, host) })) };
   });
 }
 
@@ -81,10 +84,9 @@ function labelOf(group: GroupDescription): string {
 }
 
 /** What people call a region. */
-function regionName(region: IovaRange & { readonly type: ReservedRegionKind }): string {
-  if (sameBytes(region, AMD_HYPERTRANSPORT)) return "AMD's HyperTransport addresses";
-  if (sameBytes(region, X86_MSI_WINDOW)) return "the x86 interrupt window";
-  if (sameBytes(region, ARM_SOFTWARE_MSI_WINDOW)) return "the window for Arm MSI doorbells";
+function regionName(region: IovaRange & { readonly type: ReservedRegionType }): string {
+  const known = knownName(region);
+  if (known !== undefined) return known;
   if (region.type === "msi") return "an interrupt window";
   return region.type === "direct" ? "memory that firmware uses through the device (RMRR, IVMD)" : "a reserved region";
 }

@@ -1,10 +1,12 @@
 import type { IovaRange } from "../../address/iova-ranges.ts";
 import { deviceName } from "../../machine/find-device.ts";
+import type { GroupDescription } from "../../machine/host-description.ts";
+import { barsCure } from "./bars.ts";
 import type { Cause } from "./collide.ts";
 import { groupsOf, hasIommu } from "./host-side.ts";
 import { type FitRequest, judge, type Verdict } from "./judge.ts";
 import { type GuestLayout, hasSince } from "./layout.ts";
-import { smallestChunk, ulimitKib } from "./limits.ts";
+import { smallestChunk, ulimitKib, withBits } from "./limits.ts";
 import { bitsFor, GIB, hex, MIB, rangeText, roundUp, sizeText } from "./sizes.ts";
 
 /** What the parameter dma_entry_limit can hold. */
@@ -15,18 +17,33 @@ export interface Cure {
   readonly text: string;
 }
 
-/** What would cure a guest that does not fit. */
+/** What would cure a guest that does not fit, or that fits with a warning. */
 export function cures(request: FitRequest, verdict: Verdict): readonly Cure[] {
+  return [...(verdict.fits ? [] : memoryCures(request, verdict)), ...barCures(request, verdict)].map((text) => ({
+    text,
+  }));
+}
+
+/** For BARs that cannot be mapped, whether the VMM goes on or not. */
+function barCures({ layout }: FitRequest, { ranges }: Verdict): string[] {
+  const texts = ranges.flatMap(({ range, collisions }) =>
+    range.kind === "bars" && collisions.length > 0 ? [barsCure(collisions, layout)] : [],
+  );
+  return [...new Set(texts)].filter((text) => text !== undefined);
+}
+
+function memoryCures(request: FitRequest, verdict: Verdict): string[] {
   const causes = verdict.ranges.flatMap(({ range, collisions }) =>
     range.kind === "bars" ? [] : collisions.map(({ cause }) => cause),
   );
   return [
     ...otherDevices(request),
+    ...(request.assumptions.viommu ? oneDeviceOfAGroup(request) : []),
     ...(causes.length > 0 ? [...relocate(request), ...widerIommu(request, causes), ...lessMemory(request)] : []),
     ...(causes.length > 0 && !request.planned ? moveRanges(request, verdict) : []),
-    ...causes.filter(isFirmwareMemory).slice(0, 1).map(firmwareCure),
+    ...(causes.some(isFirmwareMemory) || refusedForFirmware(request) ? [FIRMWARE_CURE] : []),
     ...verdict.limits.filter((limit) => !limit.fits).flatMap((limit) => limitCures(request, limit.name, limit.needed)),
-  ].map((text) => ({ text }));
+  ];
 }
 
 /** Whether a layout is clear of collisions; other limits have cures of their own. */
@@ -57,18 +74,38 @@ function relocate(request: FitRequest): string[] {
     ...(cpuVendor === "amd" ? [] : ["an AMD CPU model (--cpu-vendor amd)"]),
   ];
   return [
-    `relocate above 1 TiB: ${what.join(" and ")} puts memory above 4 GiB behind the hole; the guest's CPU then needs ${bits} address bits (${layout.physBitsCure.replace("=N", `=${bits}`)})`,
+    `relocate above 1 TiB: ${what.join(" and ")} puts memory above 4 GiB behind the hole; the guest's CPU then needs ${bits} address bits (${withBits(layout.physBitsCure, bits)})`,
   ];
 }
 
+/** The units that are too narrow, with their devices; others of the host may be wide enough. */
 function widerIommu({ layout, host }: FitRequest, causes: readonly Cause[]): string[] {
   if (!causes.some((cause) => cause.kind === "aperture")) return [];
-  const last = layout.ranges.filter((range) => range.kind !== "bars").at(-1)!.last;
-  const bits = bitsFor(last);
-  const have = host.description.iommu;
-  const first = have.apertureStart > 0n ? `, from ${hex(layout.ranges[0]!.start)} on` : "";
+  const memory = layout.ranges.filter((range) => range.kind !== "bars");
+  const { start } = memory[0]!;
+  const { last } = memory.at(-1)!;
+  const unitOf = (group: GroupDescription) => group.iommu ?? host.description.iommu;
+  const isNarrow = (group: GroupDescription) =>
+    unitOf(group).apertureLast < last || unitOf(group).apertureStart > start;
+  const all = groupsOf(host).filter(hasIommu);
+  const narrow = all.filter(isNarrow);
+  const units = [...new Set(narrow.map(unitOf))].map((unit) => {
+    const devices = narrow.filter((group) => unitOf(group) === unit).flatMap((group) => group.devices.map(deviceName));
+    return `${rangeText({ start: unit.apertureStart, last: unit.apertureLast })} (${devices.join(", ")})`;
+  });
+  const first = narrow.some((group) => unitOf(group).apertureStart > start) ? `, from ${hex(start)} on` : "";
   return [
-    `a host whose IOMMU translates at least ${bits} address bits${first}; this one has ${bitsFor(have.apertureLast)}, however many its CPU has`,
+    `an IOMMU that translates at least ${bitsFor(last)} address bits${first}, however many the CPU has; here it translates ${units.join(" and ")}`,
+    ...(narrow.length < all.length
+      ? [
+          `give the guest only devices behind a wider IOMMU: ${all
+            .filter((group) => !isNarrow(group))
+            .flatMap((group) =>
+              host.devices.filter((found) => found.group === group).map(({ device }) => deviceName(device)),
+            )
+            .join(" ")}`,
+        ]
+      : []),
   ];
 }
 
@@ -128,15 +165,29 @@ function isFirmwareMemory(cause: Cause): boolean {
   return cause.kind === "reserved" && cause.region.type === "direct";
 }
 
-function firmwareCure(): string {
-  return "switch off in the firmware what uses that memory through the device (USB legacy support, out-of-band management), or give the guest another device";
+const FIRMWARE_CURE =
+  'switch off in the firmware what uses that memory through the device (USB legacy support; out-of-band management: HPE\'s "shared memory" features of the slot, conrep), or give the guest another device';
+
+/** The kernel does not give a device away that firmware uses (RMRR, IVMD). */
+function refusedForFirmware({ host }: FitRequest): boolean {
+  if (host.refusal === undefined) return false;
+  return groupsOf(host).some((group) => group.reservedRegions.some(({ type }) => type === "direct"));
+}
+
+/** Behind a vIOMMU a group is for one device, or for several that share one address space in the guest too. */
+function oneDeviceOfAGroup({ host }: FitRequest): string[] {
+  const crowded = groupsOf(host).filter((group) => host.devices.filter((found) => found.group === group).length > 1);
+  if (crowded.length === 0) return [];
+  return [
+    `give the guest one device of group ${crowded.map(({ id }) => id).join(", ")}; or put them behind one conventional PCI bridge of the guest (QEMU: -device pcie-pci-bridge), where they share an address space; or leave out the vIOMMU`,
+  ];
 }
 
 function limitCures({ host, layout, assumptions }: FitRequest, name: string, needed: bigint): string[] {
   if (name === "mappings") {
     const limit = host.answer!.entryLimit!;
     return [
-      `larger pieces: with ${sizeText(smallestChunk(layout.ranges, limit))} and more (huge pages behind the vIOMMU) they stay within ${limit}`,
+      `larger pieces: with ${sizeText(smallestChunk(layout.ranges, limit))} and more${assumptions.viommu ? " (huge pages behind the vIOMMU)" : ""} they stay within ${limit}`,
       ...(needed <= UINT_MAX
         ? [
             `raise the limit before the guest starts: echo ${needed} > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit, or the module option dma_entry_limit=${needed}`,
@@ -153,5 +204,5 @@ function limitCures({ host, layout, assumptions }: FitRequest, name: string, nee
         : []),
     ];
   }
-  return [`${needed} address bits for the guest's CPU: ${layout.physBitsCure.replace("=N", `=${needed}`)}`];
+  return [`${needed} address bits for the guest's CPU: ${withBits(layout.physBitsCure, Number(needed))}`];
 }

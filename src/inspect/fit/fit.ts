@@ -8,5 +8,5 @@ export interface FitResult extends Verdict {
 /** Whether a guest fits a host, and what would help if not. */
 export function checkFit(request: FitRequest): FitResult {
   const verdict = judge(request);
-  return { ...verdict, cures: verdict.fits ? [] : cures(request, verdict) };
+  return { ...verdict, cures: cures(request, verdict) };
 }

@@ -24,6 +24,8 @@ export interface FitHost {
   readonly usable?: readonly FoundDevice[];
   /** What had to be assumed about the host, and what must be done before the guest starts. */
   readonly notes: readonly string[];
+  /** What the host must be set to so that it gives its devices away: each completes "it fits if ...". */
+  readonly conditions: readonly string[];
 }
 
 /** The groups of the guest's devices, each once. */

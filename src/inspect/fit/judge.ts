@@ -1,5 +1,7 @@
+import { deviceName } from "../../machine/find-device.ts";
+import { barsConditions, barsReason, barsWarning } from "./bars.ts";
 import { type Collision, collide, type RangeVerdict } from "./collide.ts";
-import type { FitHost } from "./host-side.ts";
+import { type FitHost, groupsOf } from "./host-side.ts";
 import type { GuestLayout, LayoutRequest } from "./layout.ts";
 import { type Assumptions, checkLimits, type LimitVerdict } from "./limits.ts";
 import { hex } from "./sizes.ts";
@@ -18,9 +20,12 @@ export interface PlannedLayout {
 }
 
 export interface Verdict {
+  /** Nothing is against it; `conditions` may have to be met first. */
   readonly fits: boolean;
   /** Why it does not, a line each. */
   readonly reasons: readonly string[];
+  /** What must hold so that it fits, and could not be checked or is not so yet: each completes "it fits if ...". */
+  readonly conditions: readonly string[];
   readonly ranges: readonly RangeVerdict[];
   readonly limits: readonly LimitVerdict[];
   /** What does not keep the guest from running, but should be known. */
@@ -28,28 +33,38 @@ export interface Verdict {
 }
 
 /** The answer without the search for cures. */
-export function judge({ host, layout, assumptions }: FitRequest): Verdict {
+export function judge({ host, layout, assumptions, planned }: FitRequest): Verdict {
   const reasons: string[] = [];
+  const conditions: string[] = [...host.conditions];
   const warnings: string[] = [];
   if (host.refusal !== undefined) reasons.push(host.refusal);
   if (layout.refusal !== undefined) reasons.push(layout.refusal);
+  if (assumptions.viommu) reasons.push(...sharedGroups(host));
   const ranges = host.answer
     ? collide(layout.ranges, host, host.answer)
     : layout.ranges.map((range) => ({ range, collisions: [] }));
   for (const { range, collisions } of ranges) {
     if (collisions.length === 0) continue;
-    if (range.kind === "bars") warnings.push(windowWarning(range.name, collisions, layout));
-    else reasons.push(`${range.name}: ${collisions.map(collisionText).join("; ")}`);
+    if (range.kind !== "bars") reasons.push(`${range.name}: ${collisions.map(collisionText).join("; ")}`);
+    else if (!range.isFatal) warnings.push(barsWarning(range.name, collisions, layout));
+    else if (planned?.request.physBits === undefined) conditions.push(...barsConditions(collisions, layout));
+    else reasons.push(barsReason(range.name, collisions, layout));
   }
   const limits = checkLimits(layout, host, assumptions);
   for (const limit of limits) if (!limit.fits) reasons.push(`${limit.name}: ${limit.text}`);
-  return { fits: reasons.length === 0, reasons, ranges, limits, warnings };
+  return { fits: reasons.length === 0, reasons, conditions, ranges, limits, warnings };
 }
 
-function windowWarning(name: string, collisions: readonly Collision[], { vmm }: GuestLayout): string {
-  const [{ start, last }] = collisions as [Collision];
-  const who = vmm.startsWith("QEMU") ? "QEMU warns and goes on" : "the guest may run without";
-  return `${name}: a BAR at ${hex(start)}-${hex(last)} cannot be mapped, so other devices cannot reach it (peer-to-peer); ${who}`;
+/**
+ * Behind a vIOMMU each device has an address space of its own, but a group has one container only. QEMU refuses the second
+ * (hw/vfio/container.c: vfio_group_get, "group N used in multiple address spaces").
+ */
+function sharedGroups(host: FitHost): string[] {
+  return groupsOf(host).flatMap((group) => {
+    const devices = host.devices.filter((found) => found.group === group).map(({ device }) => deviceName(device));
+    if (devices.length < 2) return [];
+    return `vIOMMU: ${devices.join(" and ")} are in one group (${group.id}), which can be in one address space only, and a vIOMMU gives each device one of its own`;
+  });
 }
 
 function collisionText({ start, last, cause }: Collision): string {

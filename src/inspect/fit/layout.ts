@@ -1,16 +1,25 @@
 import type { IovaRange } from "../../address/iova-ranges.ts";
-import type { Arch } from "../../machine/host-description.ts";
+import type { Arch } from "../../kernel/arch.ts";
+import { MIB, powerOfTwoAtLeast } from "./sizes.ts";
 
 /**
  * ram: what the guest has from the start; hotplug: where memory that is plugged later lands; firmware: ROM that the VMM maps for
- * devices like RAM; bars: where BARs go that a VMM maps so that devices reach each other (it warns and goes on when that fails).
+ * devices like RAM; bars: where BARs go that a VMM maps so that devices reach each other.
  */
 export type RangeKind = "ram" | "hotplug" | "firmware" | "bars";
+
+/** Who places the guest's BARs: SeaBIOS, edk2's OVMF, or the guest's kernel itself (QEMU's -kernel without firmware's window). */
+export const FIRMWARES = ["seabios", "ovmf", "direct"] as const;
+export type Firmware = (typeof FIRMWARES)[number];
 
 /** A range of guest physical addresses. Without a vIOMMU, and behind one in passthrough mode, it is mapped at the same IOVA. */
 export interface GuestRange extends IovaRange {
   readonly name: string;
   readonly kind: RangeKind;
+  /** Of a window for BARs: bytes from its start on that they take; all of it when left out. What lies behind may collide unseen. */
+  readonly used?: bigint;
+  /** Of BARs: the VMM ends when it cannot map one. Others warn and go on. */
+  readonly isFatal?: boolean;
 }
 
 /** Where a VMM puts a guest's memory. */
@@ -24,8 +33,12 @@ export interface GuestLayout {
   readonly highestIs: string;
   /** Address bits that the guest's CPU has when nobody says otherwise; undefined: as many as are needed, or the host CPU's. */
   readonly defaultPhysBits?: number;
-  /** How to give the guest more address bits. */
+  /** That default is an upper bound: a host CPU with fewer address bits gives fewer. */
+  readonly physBitsAtMost?: boolean;
+  /** How to give the guest N address bits. */
   readonly physBitsCure: string;
+  /** How to keep BARs below 2^N; absent where that cannot be said. */
+  readonly barsCure?: string;
   /** Why the VMM does not start with such memory at all. */
   readonly refusal?: string;
   /** What the reader should know about this layout. */
@@ -50,6 +63,10 @@ export interface LayoutRequest {
   readonly cpuVendor: CpuVendor;
   /** Bytes of 64-bit BARs that the guest's devices have together. */
   readonly bars64: bigint;
+  /** Address bits of the guest's CPU; the VMM's default when left out. */
+  readonly physBits?: number;
+  /** Who places BARs; each that may when left out. */
+  readonly firmware?: Firmware;
 }
 
 /** A VMM whose layout is known. */
@@ -59,6 +76,8 @@ export interface Vmm {
   readonly arch: Arch;
   /** Whether --vmm-version means something, and since when. */
   readonly oldest?: Version;
+  /** The guest's firmware places BARs, so that --firmware means something. */
+  readonly hasFirmware?: true;
   layout(request: LayoutRequest): GuestLayout;
 }
 
@@ -82,6 +101,11 @@ export function hasSince(version: Version | undefined, since: string): boolean {
 
 export function versionText({ major, minor }: Version): string {
   return `${major}.${minor}`;
+}
+
+/** A window for BARs of which `bars64` bytes of BARs use the beginning. */
+export function windowOf(window: GuestRange, bars64: bigint): GuestRange {
+  return { ...window, used: powerOfTwoAtLeast(bars64 === 0n ? MIB : bars64) };
 }
 
 /** A range by its start and size; none for a size of 0. */

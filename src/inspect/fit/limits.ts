@@ -1,6 +1,6 @@
 import { type ContainerAnswer, type FitHost, groupsOf, hasIommu } from "./host-side.ts";
 import type { GuestLayout, GuestRange } from "./layout.ts";
-import { bitsFor, GIB, hex, KIB, MIB, sizeText } from "./sizes.ts";
+import { bitsFor, GIB, hex, KIB, MIB, roughSize, sizeText } from "./sizes.ts";
 
 /** What is assumed about the way a VMM uses the API. */
 export interface Assumptions {
@@ -57,8 +57,15 @@ function checkMappings(
     fits: limit === undefined || needed <= BigInt(limit),
     needed,
     ...(limit !== undefined && { limit: BigInt(limit) }),
-    text: `${needed} ${which}${viommu ? " in each container" : ""}, ${how}${worst}`,
+    text: `${needed} ${which}${viommu ? " in each container" : ""}, ${how}${worst}${beyond(needed, limit, chunk)}`,
   };
+}
+
+/** How far a limit of mappings reaches, when more are needed. */
+function beyond(needed: bigint, limit: number | undefined, chunk: bigint | undefined): string {
+  if (limit === undefined || needed <= BigInt(limit)) return "";
+  const reach = chunk === undefined ? "" : `; ${limit} of them cover ${roughSize(BigInt(limit) * chunk)}`;
+  return `: the next MAP_DMA is ENOSPC${reach}`;
 }
 
 /** The smallest power of two that a layout can be mapped in without exceeding the limit. */
@@ -112,7 +119,7 @@ function checkPhysBits(layout: GuestLayout, { physBits }: Assumptions): readonly
   if (physBits === undefined) {
     const { defaultPhysBits } = layout;
     if (defaultPhysBits === undefined || needed <= defaultPhysBits) return [];
-    const more = `at least ${needed}: ${reach}; the default is ${defaultPhysBits}, so it takes ${layout.physBitsCure.replace("=N", `=${needed}`)}`;
+    const more = `at least ${needed}: ${reach}; the default is ${defaultPhysBits}, so it takes ${withBits(layout.physBitsCure, needed)}`;
     return [{ name: "guest address bits", fits: true, needed: BigInt(needed), text: more }];
   }
   return [
@@ -124,6 +131,11 @@ function checkPhysBits(layout: GuestLayout, { physBits }: Assumptions): readonly
       text: `${needed} of ${physBits}: ${reach}`,
     },
   ];
+}
+
+/** A cure with its N filled in: "-cpu MODEL,phys-bits=42". */
+export function withBits(cure: string, bits: number): string {
+  return cure.replaceAll(/\bN\b/g, String(bits));
 }
 
 /** Whole pages for a limit: `ulimit -l` counts KiB. */

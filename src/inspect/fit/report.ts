@@ -19,9 +19,25 @@ export const PLAIN: Style = { good: plain, bad: plain, careful: plain, heading: 
 const sgr = (code: number) => (text: string) => `\x1b[${code}m${text}\x1b[0m`;
 export const COLOURED: Style = { good: sgr(32), bad: sgr(31), careful: sgr(33), heading: sgr(1) };
 
-/** The answer for people, line by line. */
-export function* reportLines(request: FitRequest, result: FitResult, style: Style): Generator<string> {
+/**
+ * The answer for people, line by line: the verdict first.
+ * @param explain also where the layout comes from
+ */
+export function* reportLines(
+  request: FitRequest,
+  result: FitResult,
+  style: Style,
+  explain: boolean,
+): Generator<string> {
   const { host, layout } = request;
+  yield* verdict(result, style);
+  yield* block(result.fits ? "warning" : "and a warning", result.warnings, { ...style, heading: style.careful });
+  yield* block(
+    "what would cure it",
+    result.cures.map(({ text }) => text),
+    style,
+  );
+  yield "";
   yield* facts(request);
   yield "";
   yield* rangeTable(result.ranges, host, style);
@@ -41,17 +57,28 @@ export function* reportLines(request: FitRequest, result: FitResult, style: Styl
     style,
   );
   yield* block("assumed", [...host.notes, ...layout.notes], style);
-  yield* block("sources of the layout", layout.sources, style);
-  yield* block("warning", result.warnings, { ...style, heading: style.careful });
-  yield "";
-  yield result.fits ? style.good("It fits.") : style.bad("It does not fit:");
-  for (const reason of result.reasons) yield `  ${reason}`;
-  if (result.cures.length > 0)
-    yield* block(
-      "what would cure it",
-      result.cures.map(({ text }) => text),
-      style,
-    );
+  if (explain) yield* block("sources of the layout", layout.sources, style);
+}
+
+function* verdict({ fits, reasons, conditions }: FitResult, style: Style): Generator<string> {
+  if (!fits) {
+    yield style.bad("It does not fit:");
+    for (const reason of reasons) yield `  ${reason}`;
+    if (conditions.length > 0) yield* block("and it would take that", conditions, style);
+    return;
+  }
+  if (conditions.length === 0) {
+    yield style.good("It fits.");
+    return;
+  }
+  yield style.careful("It fits if");
+  for (const [index, condition] of conditions.entries()) yield `  ${index === 0 ? "" : "and "}${condition}`;
+}
+
+/** The answer in one word, for programs. */
+export function verdictWord({ fits, conditions }: FitResult): "fits" | "fits-if" | "does-not-fit" {
+  if (!fits) return "does-not-fit";
+  return conditions.length === 0 ? "fits" : "fits-if";
 }
 
 function* facts({ host, layout, planned, assumptions }: FitRequest): Generator<string> {
@@ -120,7 +147,9 @@ export function reportJson({ host, layout, assumptions }: FitRequest, result: Fi
     size: String(last - start + 1n),
   });
   return {
+    verdict: verdictWord(result),
     fits: result.fits,
+    conditions: result.conditions,
     reasons: result.reasons,
     host: { name: host.description.name, kernel: host.description.kernel },
     devices: host.devices.map(({ device, group }) => ({ name: deviceName(device), group: group.id })),

@@ -216,7 +216,7 @@ export class IoPageTable {
 }
 
 /**
- * A VFIO program may map memory for neither reading nor writing (vfio_compat.c). Only virtio-iommu's driver takes that; page tables in memory
+ * A VFIO program may map memory for neither reading nor writing (vfio_compat.c). Only a driver without page tables in memory takes that: those
  * cannot say it (generic_pt/iommu_pt.h, io-pgtable-arm.c).
  */
 export function refuseNoAccess(area: Area, { unit, isParent }: Domain): void {
@@ -224,6 +224,6 @@ export function refuseNoAccess(area: Area, { unit, isParent }: Domain): void {
   if (isParent && !area.writeable) {
     fail("EINVAL", `${area.label} is read-only, which a page table that others are nested on cannot have`);
   }
-  if (area.readable || area.writeable || unit.driver === "virtio-iommu") return;
+  if (area.readable || area.writeable || unit.mapsNoAccess) return;
   fail("EINVAL", `${area.label} is for neither reading nor writing, which ${unit.label} cannot express`);
 }

@@ -12,7 +12,6 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { BoundDevice } from "../devices/bound-device.ts";
-import { driverOf } from "../devices/hardware.ts";
 
 const ZEROS = new Uint8Array(4096);
 
@@ -28,9 +27,11 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   if (unknown) fail("EOPNOTSUPP", `unknown flag bits ${hex(unknown)} (known: ${hex(known)})`);
   if (request.__reserved.some((byte) => byte !== 0)) fail("EOPNOTSUPP", "the field __reserved must be 0");
   const { unit, name } = context.objects.find(request.dev_id, BoundDevice, "device");
-  const abilities = unit.secondStage && context.module.vtd?.device(name);
+  const identity = context.module.requesters.find(name);
+  // a mediated device has no PASIDs of its parent's
+  const abilities = unit.secondStage && context.module.pasidHardware && !identity?.isMediated ? identity : undefined;
   const hasPasids = release.has("pasidAttach") && abilities?.pasid;
-  const driver = driverOf(unit);
+  const driver = unit.iommufd;
   const wanted = request.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE ? request.in_data_type : IOMMU_HW_INFO_TYPE_DEFAULT;
   const data = driver.info(unit);
   if (data.length > 0 && wanted !== IOMMU_HW_INFO_TYPE_DEFAULT && wanted !== driver.infoType) {

@@ -1,3 +1,4 @@
+import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import {
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -9,7 +10,6 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { BoundDevice } from "../devices/bound-device.ts";
-import { driverOf, secondStageFlags } from "../devices/hardware.ts";
 import { Hwpt } from "../devices/hwpt.ts";
 import type { PageTable } from "../devices/page-table.ts";
 import { FaultQueue } from "../events/fault-queue.ts";
@@ -53,7 +53,7 @@ export function hwptAlloc(context: IommufdContext, command: Command): number {
 
 /** What the IOMMU's driver makes no page table for (hw_pagetable.c:iommufd_hwpt_paging_alloc). */
 function refuseFlags(context: IommufdContext, { unit }: BoundDevice, flags: number, hasData: boolean): void {
-  const { hwptFlags } = driverOf(unit);
+  const { hwptFlags } = unit.iommufd;
   if (hwptFlags === undefined && (flags || hasData)) fail("EOPNOTSUPP", `${unit.label} makes plain page tables only`);
   const known = pagingFlags(context.module.context.release);
   const unknown = (flags & ~known) >>> 0;
@@ -67,4 +67,9 @@ function refuseFlags(context: IommufdContext, { unit }: BoundDevice, flags: numb
   const refused = flags & ~IOMMU_HWPT_FAULT_ID_VALID & ~((hwptFlags ?? 0) | secondStageFlags(unit));
   if (refused) fail("EOPNOTSUPP", `${unit.label} makes no page tables with flags ${hex(refused)}`);
   if (hasData) fail("EOPNOTSUPP", `${unit.label} takes no data for a page table over an ioas`);
+}
+
+/** Flags beyond those of the driver that a unit takes because it has second-stage tables too. */
+function secondStageFlags(unit: IommuUnit): number {
+  return unit.secondStage ? IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0;
 }

@@ -12,7 +12,6 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { BoundDevice } from "../devices/bound-device.ts";
-import { driverOf } from "../devices/hardware.ts";
 import { Hwpt } from "../devices/hwpt.ts";
 import { FaultQueue } from "../events/fault-queue.ts";
 import { FaultQueueFile } from "../events/fault-queue-file.ts";
@@ -54,7 +53,7 @@ export function viommuAlloc(context: IommufdContext, command: Command): number {
     fail("EOPNOTSUPP", `flags ${hex(request.flags)} or type ${request.type} is unknown`);
   }
   const { unit } = context.objects.find(request.dev_id, BoundDevice, "device");
-  if (!driverOf(unit).virtualIommus) fail("EOPNOTSUPP", `${unit.label} has no virtual IOMMUs`);
+  if (!unit.iommufd.virtualIommus) fail("EOPNOTSUPP", `${unit.label} has no virtual IOMMUs`);
   const hwpt = context.objects.find(request.hwpt_id, Hwpt, "hwpt");
   fail("EINVAL", `${hwpt.label} was not made as a parent (IOMMU_HWPT_ALLOC_NEST_PARENT)`);
 }

@@ -1,3 +1,4 @@
+import { kindOf } from "../../iommu/kinds.ts";
 import { completeHost } from "../complete-host.ts";
 import type { HostDescription } from "../host-description.ts";
 import type { HostFile } from "../host-schema.ts";
@@ -35,19 +36,20 @@ export function capture({ root, name, configSpace }: CaptureOptions): Captured {
   const acpi = captureAcpi(tree);
   const kernel = captureKernel(tree);
   const iommu = captureIommu(tree, kernel.arch);
+  const { translates } = kindOf(iommu.model);
   const groups = captureGroups(tree, iommu, configSpace);
   const file: HostFile = {
     name,
-    description: `${iommu.model === "none" ? "no IOMMU" : iommu.model}, captured${kernel.release === undefined ? "" : ` on ${kernel.release}`}`,
+    description: `${translates ? iommu.model : "no IOMMU"}, captured${kernel.release === undefined ? "" : ` on ${kernel.release}`}`,
     ...(kernel.kernel !== undefined && { kernel: kernel.kernel }),
     ...(kernel.arch && { arch: kernel.arch }),
     ...(kernel.pageSize !== undefined && { page_size: kernel.pageSize }),
-    ...captureModules(tree, iommu.model !== "none"),
+    ...captureModules(tree, translates),
     iommu,
     groups,
   };
   const host = completeHost(file);
-  const missing = [...(iommu.model === "none" ? [noIommu(tree, acpi)] : []), ...tree.missing];
+  const missing = [...(translates ? [] : [noIommu(tree, acpi)]), ...tree.missing];
   return { host, yaml: `${comments(acpi, missing)}${toYaml(host)}`, missing };
 }
 

@@ -56,8 +56,8 @@ function ownIommu(
   iommu: HostFile["iommu"],
 ): GroupFile["iommu"] {
   const unit = devices.map((name) => tree.linkName(`${at}/devices/${name}/iommu`)).find((name) => name !== undefined);
-  if (unit === undefined || !/^dmar\d+$/.test(unit)) return undefined;
-  const { model: _model, ...facts } = unitFacts(tree, unit);
+  if (unit === undefined) return undefined;
+  const { model: _model, vtd_cap: _cap, vtd_ecap: _ecap, ...facts } = unitFacts(tree, unit);
   const differs = (Object.keys(facts) as (keyof typeof facts)[]).some((key) => facts[key] !== iommu[key]);
   return differs ? facts : undefined;
 }

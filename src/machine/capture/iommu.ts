@@ -1,19 +1,10 @@
-import { AMD_DIRTY_EFR } from "../dirty-tracking.ts";
-import type { IommuModel } from "../host-description.ts";
+import type { CapturedUnit } from "../../iommu/kind.ts";
+import { IOMMU_KINDS, kindOf } from "../../iommu/kinds.ts";
 import type { HostFile } from "../host-schema.ts";
 import { CaptureError } from "./capture-error.ts";
 import type { SourceTree } from "./source-tree.ts";
-import { register, vtdFacts } from "./vtd.ts";
 
 type IommuFile = HostFile["iommu"];
-
-/** Names of IOMMUs in /sys/class/iommu by their drivers (the iommu_device_sysfs_add() calls in drivers/iommu). */
-const DRIVERS: readonly (readonly [RegExp, IommuModel])[] = [
-  [/^dmar\d+$/, "intel-vtd"],
-  [/^ivhd\d+$/, "amd-vi"],
-  [/^smmu3\./, "arm-smmu-v3"],
-  [/^virtio\d+$/, "virtio-iommu"],
-];
 
 /** How a group is described when VFIO made it for a device without an IOMMU. */
 const NOIOMMU_GROUP = "vfio-noiommu";
@@ -21,56 +12,49 @@ const NOIOMMU_GROUP = "vfio-noiommu";
 /** The host's IOMMU: what its kernel shows of it. */
 export function captureIommu(tree: SourceTree, arch: string | undefined): IommuFile {
   const units = tree.list("sys/class/iommu") ?? [];
-  const model = modelOf(tree, units, arch);
-  const unit = units.find((name) => DRIVERS.some(([pattern]) => pattern.test(name)));
-  if (model === "intel-vtd" || model === "amd-vi") return unitFacts(tree, unit!);
-  if (model === "spapr-tce") return { model, platform: powerPlatform(tree) };
-  if (model === "arm-smmu-v3" || model === "virtio-iommu" || model === "s390")
+  const unit = units.find((name) => sysfsOf(name) !== undefined);
+  if (unit !== undefined) return unitFacts(tree, unit);
+  if (units.length > 0)
+    throw new CaptureError(
+      `the IOMMU ${units[0]} is of a kind that uvfio does not know (it knows dmar, ivhd, smmu3 and virtio units)`,
+    );
+  const model = modelWithoutUnit(tree, arch);
+  const kind = kindOf(model);
+  if (kind.defaults.container === "spapr") return { model, platform: powerPlatform(tree) };
+  if (kind.translates)
     tree.miss(`what the ${model} translates is not in /sys: usual values (iommu.aperture_end, iommu.page_sizes)`);
   return { model };
 }
 
 /** The facts of one unit, where it tells any. */
-export function unitFacts(tree: SourceTree, unit: string): IommuFile {
-  const model = DRIVERS.find(([pattern]) => pattern.test(unit))![1];
-  if (model === "amd-vi") {
-    const features = register(tree, `sys/class/iommu/${unit}/amd-iommu/features`) ?? 0n;
-    return { model, ...((features & AMD_DIRTY_EFR) === AMD_DIRTY_EFR && { dirty_tracking: true }) };
-  }
-  if (model !== "intel-vtd") return { model };
-  const facts = vtdFacts(tree, unit);
-  if (!facts) {
-    tree.miss(`registers of ${unit} cannot be read: usual values (iommu.address_bits, iommu.page_sizes)`);
-    return { model };
-  }
-  const isScalable = /\bintel_iommu=\S*sm_on/.test(tree.text("proc/cmdline") ?? "");
-  const firstStage = facts.firstStage && isScalable;
-  if (facts.firstStage && !firstStage)
-    tree.miss(
-      `whether ${unit} runs in scalable mode is not in /sys: second-stage tables assumed (else iommu.model: intel-vtd-sm)`,
-    );
-  return {
-    model: firstStage ? "intel-vtd-sm" : model,
-    address_bits: facts.addressBits,
-    page_sizes: facts.pageSizes,
-    cache_coherent: facts.cacheCoherent,
-    interrupt_remapping: facts.interruptRemapping,
-    dirty_tracking: isScalable && facts.dirtyTracking && (!firstStage || facts.nesting),
-    ...(firstStage && facts.nesting && { nesting: true }),
-  };
+export function unitFacts(tree: SourceTree, unit: string): CapturedUnit {
+  return sysfsOf(unit)!.capture({
+    name: unit,
+    register: (path) => register(tree, `sys/class/iommu/${unit}/${path}`),
+    commandLine: tree.text("proc/cmdline") ?? "",
+    miss: (what) => tree.miss(what),
+  });
 }
 
-function modelOf(tree: SourceTree, units: readonly string[], arch: string | undefined): IommuModel {
+function sysfsOf(unit: string) {
+  return IOMMU_KINDS.find(({ sysfs }) => sysfs?.names.test(unit))?.sysfs;
+}
+
+/** Hex without 0x, up to a colon where a file has two. */
+function register(tree: SourceTree, path: string): bigint | undefined {
+  const text = tree.text(path)?.trim().split(":")[0];
+  return text !== undefined && /^[0-9a-f]+$/i.test(text) ? BigInt(`0x${text}`) : undefined;
+}
+
+/** A kind that registers nothing in /sys/class/iommu: which one it is follows from the machine. */
+function modelWithoutUnit(tree: SourceTree, arch: string | undefined): string {
   const groups = tree.list("sys/kernel/iommu_groups") ?? [];
-  for (const [pattern, model] of DRIVERS) if (units.some((name) => pattern.test(name))) return model;
-  if (units.length > 0)
-    throw new CaptureError(
-      `the IOMMU ${units[0]} is of a kind that uvfio does not know (it knows dmar, ivhd, smmu3 and virtio units)`,
-    );
   const made = groups.filter((id) => tree.text(`sys/kernel/iommu_groups/${id}/name`) === NOIOMMU_GROUP);
-  if (groups.length === made.length) return "none";
-  if (arch === "ppc64le") return "spapr-tce";
-  if (arch === "s390x") return "s390";
+  const isThere = groups.length > made.length;
+  const kind = IOMMU_KINDS.find(
+    ({ sysfs, translates, usualArch }) => !sysfs && translates === isThere && (!translates || usualArch === arch),
+  );
+  if (kind) return kind.model;
   throw new CaptureError(
     "there are IOMMU groups, but neither /sys/class/iommu nor the architecture (/proc/sys/kernel/arch) says what IOMMU it is",
   );

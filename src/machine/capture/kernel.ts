@@ -1,4 +1,4 @@
-import { ARCHES, type Arch } from "../host-description.ts";
+import { ARCHES, type Arch } from "../../kernel/arch.ts";
 import type { HostFile } from "../host-schema.ts";
 import type { SourceTree } from "./source-tree.ts";
 

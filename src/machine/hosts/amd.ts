@@ -1,6 +1,7 @@
+import { lastOfBits } from "../../iommu/address-bits.ts";
+import { regionsOf } from "../../iommu/kinds.ts";
 import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
-import { AMD_HYPERTRANSPORT, lastOfBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
 
 /**
  * The AMD system of the same mail (see intel.ts): one device, all 64 address bits, every page size but 512 GiB, and the
@@ -28,7 +29,7 @@ export const amd: HostDescription = {
     {
       id: 13,
       type: "DMA",
-      reservedRegions: [X86_MSI_WINDOW, AMD_HYPERTRANSPORT],
+      reservedRegions: regionsOf("amd-vi", "x86_64"),
       devices: [pciDevice({ bdf: "0000:01:00.0", name: "82574L Gigabit", vendor: 0x8086, device: 0x10d3 })],
     },
   ],

@@ -1,6 +1,8 @@
+import { lastOfBits } from "../../iommu/address-bits.ts";
+import { kindOf } from "../../iommu/kinds.ts";
+import { ARM_SOFTWARE_MSI_WINDOW } from "../../iommu/known-regions.ts";
 import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
-import { ARM_SOFTWARE_MSI_WINDOW, defaultPageSizes, lastOfBits } from "../iommu-defaults.ts";
 
 /** An Arm server as the recorded machine smmuv3 is: 48 bits, 4 KiB granule, MSI doorbells mapped by the kernel at 0x8000000. */
 export const arm: HostDescription = {
@@ -16,7 +18,7 @@ export const arm: HostDescription = {
     model: "arm-smmu-v3",
     apertureStart: 0n,
     apertureLast: lastOfBits(48),
-    pageSizes: defaultPageSizes("arm-smmu-v3", 4096),
+    pageSizes: kindOf("arm-smmu-v3").defaults.pageSizes(4096),
     cacheCoherent: false,
     interruptRemapping: true,
   },
@@ -25,13 +27,13 @@ export const arm: HostDescription = {
     {
       id: 4,
       type: "DMA",
-      reservedRegions: [ARM_SOFTWARE_MSI_WINDOW],
+      reservedRegions: [ARM_SOFTWARE_MSI_WINDOW.region],
       devices: [pciDevice({ bdf: "0000:00:04.0", name: "edu", vendor: 0x1234, device: 0x11e8 })],
     },
     {
       id: 5,
       type: "DMA",
-      reservedRegions: [ARM_SOFTWARE_MSI_WINDOW],
+      reservedRegions: [ARM_SOFTWARE_MSI_WINDOW.region],
       devices: [pciDevice({ bdf: "0000:00:05.0", name: "82574L Gigabit", vendor: 0x8086, device: 0x10d3 })],
     },
   ],

@@ -1,6 +1,7 @@
+import { lastOfBits } from "../../iommu/address-bits.ts";
+import { X86_MSI_WINDOW } from "../../iommu/known-regions.ts";
 import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
-import { lastOfBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
 
 /**
  * The Intel system of the mail "vfio/type1: Add support for valid iova list management" (25 May 2018): the two devices that
@@ -30,7 +31,7 @@ export const intel: HostDescription = {
     {
       id: 1,
       type: "DMA",
-      reservedRegions: [X86_MSI_WINDOW],
+      reservedRegions: [X86_MSI_WINDOW.region],
       devices: [
         pciDevice({
           bdf: "0000:00:02.0",
@@ -53,7 +54,7 @@ export const intel: HostDescription = {
     {
       id: 5,
       type: "DMA",
-      reservedRegions: [X86_MSI_WINDOW],
+      reservedRegions: [X86_MSI_WINDOW.region],
       devices: [
         pciDevice({
           bdf: "0000:00:1b.0",

@@ -1,6 +1,6 @@
+import { kindOf } from "../../iommu/kinds.ts";
 import { DEFAULT_MODULES, pciDevice, x86Group } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
-import { defaultPageSizes, lastOfAddressBits } from "../iommu-defaults.ts";
 
 /**
  * As `lab`, a host to try programs on: its IOMMU nests a guest's page tables on the program's, and one of its devices makes requests with
@@ -19,8 +19,8 @@ export const labNesting: HostDescription = {
   iommu: {
     model: "intel-vtd-sm",
     apertureStart: 0n,
-    apertureLast: lastOfAddressBits("intel-vtd-sm", 48),
-    pageSizes: defaultPageSizes("intel-vtd-sm", 4096),
+    apertureLast: kindOf("intel-vtd-sm").defaults.lastOfBits(48),
+    pageSizes: kindOf("intel-vtd-sm").defaults.pageSizes(4096),
     cacheCoherent: true,
     interruptRemapping: true,
     nesting: true,

@@ -1,6 +1,7 @@
+import { lastOfBits } from "../../iommu/address-bits.ts";
+import { kindOf } from "../../iommu/kinds.ts";
 import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice, x86Group } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
-import { defaultPageSizes, lastOfBits } from "../iommu-defaults.ts";
 
 /**
  * A host to try programs on, made for that and like no machine in particular: devices that do something, each in a group of its own, by
@@ -20,7 +21,7 @@ export const lab: HostDescription = {
     model: "intel-vtd",
     apertureStart: 0n,
     apertureLast: lastOfBits(39),
-    pageSizes: defaultPageSizes("intel-vtd", 4096),
+    pageSizes: kindOf("intel-vtd").defaults.pageSizes(4096),
     cacheCoherent: false,
     interruptRemapping: true,
     dirtyTracking: true,

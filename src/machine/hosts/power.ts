@@ -1,6 +1,8 @@
+import type { SpaprPlatform } from "../../iommu/description.ts";
+import { kindOf } from "../../iommu/kinds.ts";
+import { defaultSpapr } from "../../iommu/tce/kind.ts";
 import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
-import type { GroupDescription, HostDescription, SpaprPlatform } from "../host-description.ts";
-import { defaultPageSizes, defaultSpapr } from "../iommu-defaults.ts";
+import type { GroupDescription, HostDescription } from "../host-description.ts";
 
 /** A POWER host with sPAPR TCE and a kernel of 64K pages, as distributions ship it. */
 export function powerHost(
@@ -20,7 +22,7 @@ export function powerHost(
       model: "spapr-tce",
       apertureStart: spapr.dma32WindowStart,
       apertureLast: spapr.dma32WindowStart + spapr.dma32WindowSize - 1n,
-      pageSizes: defaultPageSizes("spapr-tce", 65536, platform),
+      pageSizes: kindOf("spapr-tce").defaults.pageSizes(65536, platform),
       cacheCoherent: false,
       interruptRemapping: true,
       spapr,

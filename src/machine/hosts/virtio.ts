@@ -1,6 +1,8 @@
+import { lastOfBits } from "../../iommu/address-bits.ts";
+import { kindOf } from "../../iommu/kinds.ts";
+import { X86_MSI_WINDOW } from "../../iommu/known-regions.ts";
 import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
-import { defaultPageSizes, lastOfBits, X86_MSI_WINDOW } from "../iommu-defaults.ts";
 
 /**
  * A virtual machine with virtio-iommu, as recorded: 39 bits of input, no interrupt remapping, and therefore VFIO's
@@ -19,7 +21,7 @@ export const virtio: HostDescription = {
     model: "virtio-iommu",
     apertureStart: 0n,
     apertureLast: lastOfBits(39),
-    pageSizes: defaultPageSizes("virtio-iommu", 4096),
+    pageSizes: kindOf("virtio-iommu").defaults.pageSizes(4096),
     cacheCoherent: false,
     interruptRemapping: false,
   },
@@ -31,13 +33,13 @@ export const virtio: HostDescription = {
     {
       id: 4,
       type: "DMA-FQ",
-      reservedRegions: [X86_MSI_WINDOW],
+      reservedRegions: [X86_MSI_WINDOW.region],
       devices: [pciDevice({ bdf: "0000:00:04.0", name: "edu", vendor: 0x1234, device: 0x11e8 })],
     },
     {
       id: 5,
       type: "DMA-FQ",
-      reservedRegions: [X86_MSI_WINDOW],
+      reservedRegions: [X86_MSI_WINDOW.region],
       devices: [pciDevice({ bdf: "0000:00:05.0", name: "82574L Gigabit", vendor: 0x8086, device: 0x10d3 })],
     },
   ],

@@ -1,5 +1,6 @@
+import type { Arch } from "../../kernel/arch.ts";
 import type { Release } from "../../kernel/releases.ts";
-import type { Arch, HostDescription } from "../../machine/host-description.ts";
+import type { HostDescription } from "../../machine/host-description.ts";
 import type { ModelContext } from "../model-context.ts";
 import type { ModelWatch } from "../model-watch.ts";
 

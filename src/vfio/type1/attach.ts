@@ -1,9 +1,9 @@
 import type { IovaRangeList } from "../../address/iova-ranges.ts";
-import { addressToPage } from "../../address/pages.ts";
+import { addressToPage, PAGE_SIZE } from "../../address/pages.ts";
 import { binds, groupLabel, type ReservedRegion } from "../../iommu/group.ts";
 import { canShareDomain } from "../../iommu/share-domain.ts";
-import type { IommuUnit } from "../../iommu/unit.ts";
-import { fail, hexRange } from "../../kernel/errors.ts";
+import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
+import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { VfioGroup } from "../group.ts";
@@ -31,8 +31,12 @@ export function attachGroup(iommu: Type1Iommu, task: Task, group: VfioGroup): vo
   }
   const { unit, reservedRegions } = iommuGroup;
   refuseNesting(iommu, group, unit);
-  refuseAperture(iommu, group, unit);
-  refuseReserved(iommu, group, reservedRegions);
+  refuseDirectRegions(group, unit);
+  const { release } = iommu.context;
+  if (release.has("validIovaEnforced")) {
+    refuseAperture(iommu, group, unit);
+    refuseReserved(iommu, group, reservedRegions);
+  }
   const ranges = narrowTo(iommu.validRanges.ranges, { start: unit.apertureStart, last: unit.apertureLast });
   const valid = excludeReserved(ranges, reservedRegions);
   if (!valid)
@@ -48,6 +52,7 @@ export function attachGroup(iommu: Type1Iommu, task: Task, group: VfioGroup): vo
   if (domain) {
     domain.groups.push(attached);
   } else {
+    refuseMapped(iommu, unit);
     if (iommu.domains.length === 0) pinAll(iommu, task);
     iommu.domains.unshift({ unit, groups: [attached] });
     iommu.updatePageSizes();
@@ -85,6 +90,38 @@ function isAttached(iommu: Type1Iommu, group: VfioGroup): boolean {
 function refuseNesting(iommu: Type1Iommu, group: VfioGroup, unit: IommuUnit): void {
   if (iommu.nesting)
     fail(unit.nesting, `${unit.label} of ${group.label} cannot nest translations (VFIO_TYPE1_NESTING_IOMMU)`);
+}
+
+/** A device that firmware uses stays in its domain (intel/iommu.c:intel_iommu_attach_device; RMRRs that may be relaxed are none). */
+function refuseDirectRegions(group: VfioGroup, unit: IommuUnit): void {
+  if (!unit.refusesDirectRegions) return;
+  const direct = group.iommuGroup.reservedRegions.find(({ type }) => type === "direct");
+  if (!direct) return;
+  fail(
+    "EPERM",
+    `firmware uses ${hexRange(direct.start, direct.last)} through ${groupLabel(group.iommuGroup)} (an RMRR, reserved region of type direct), so its devices cannot be given to user space ("Device is ineligible for IOMMU domain attach due to platform RMRR requirement")`,
+  );
+}
+
+/**
+ * A new domain gets all that is mapped (vfio_iommu_type1.c:vfio_iommu_replay): in order, each must be a multiple of its smallest page
+ * (iommu.c:iommu_map, EINVAL) and lie where its tables reach (the driver).
+ */
+function refuseMapped(iommu: Type1Iommu, unit: IommuUnit): void {
+  const { byIova } = iommu.mappings;
+  const smallest = Number(smallestPage(unit)) / PAGE_SIZE;
+  const end = unit.beyondAperture === undefined ? Number.POSITIVE_INFINITY : addressToPage(unit.apertureLast) + 1;
+  if (smallest <= 1 && end === Number.POSITIVE_INFINITY) return;
+  for (let more = byIova.first(); more; more = byIova.next()) {
+    const { start, pages } = byIova;
+    if (start % smallest !== 0 || pages % smallest !== 0)
+      fail(
+        "EINVAL",
+        `${iommu.describeHere()} is no multiple of ${hex(smallestPage(unit))}, the smallest page of ${unit.label}; unmap it first`,
+      );
+    if (start + pages > end)
+      fail(unit.beyondAperture!, `${iommu.describeHere()} lies beyond what ${unit.label} translates; unmap it first`);
+  }
 }
 
 /** The new aperture must share something with the valid ranges and hold all that is mapped (vfio_iommu_aper_conflict). */

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, pageFromHalves, pageRunBytes, wraps } from "../../address/pages.ts";
+import { addressToPage, PAGE_SIZE, pageFromHalves, pageRunBytes, wraps } from "../../address/pages.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import { CAP_IPC_LOCK, type Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
@@ -75,6 +75,8 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
     fail("EINVAL", explainOutside(iommu, iovaPage, pages));
   }
 
+  if (iommu.validRanges.isEmpty) refuseBeyond(iommu, iovaPage, pages);
+
   const mapFlags = (flags & ACCESS) | (task.capable(CAP_IPC_LOCK) ? MAP_LOCK_CAPABLE : 0);
   const slot = mappings.add(iovaPage, pages, vaddrPage, mapFlags, task.memory);
   // with mediated devices alone nothing is pinned, nor even looked at, until a driver pins it
@@ -91,6 +93,14 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
     fail("EINVAL", "dirty tracking is on and the mapping has more pages than a dirty bitmap can have (2^31 - 1)");
   }
   return 0;
+}
+
+/** Before the container knew valid ranges the drivers said where their tables end, the newest domain's first (vfio_iommu_map). */
+function refuseBeyond(iommu: Type1Iommu, iovaPage: number, pages: number): void {
+  for (const { unit } of iommu.domains) {
+    if (unit.beyondAperture === undefined || iovaPage + pages <= addressToPage(unit.apertureLast) + 1) continue;
+    fail(unit.beyondAperture, `iova ${runText(iovaPage, pages)} lies beyond what ${unit.label} translates`);
+  }
 }
 
 /** VFIO_DMA_MAP_FLAG_VADDR: gives a mapping whose vaddr was invalidated its new one. */

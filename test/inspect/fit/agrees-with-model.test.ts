@@ -79,13 +79,15 @@ function mapAll(
     Group.open(transport, id).setContainer(container);
     if (index === 0) container.setIommu(VFIO_TYPE1v2_IOMMU);
   }
-  const results = ranges.map(({ start, last }) => {
-    const size = last - start + 1n;
+  const results = ranges.map(({ kind, start, last, used }) => {
+    const size = used ?? last - start + 1n;
     const vaddr = BigInt(task.memory.mmap({ length: Number(size), protection: PROT_READ | PROT_WRITE }));
     const piece = chunk ?? size;
     try {
       for (let at = 0n; at < size; at += piece)
         container.map({ iova: start + at, vaddr: vaddr + at, size: size - at < piece ? size - at : piece });
+      // where BARs may go by one firmware and by another can overlap
+      if (kind === "bars") container.unmap({ iova: start, size });
       return true;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
@@ -114,7 +116,7 @@ describe("fit says what mapping the ranges on the model gives", () => {
         fc.pre(request.host.answer !== undefined);
         const result = checkFit(request);
         // a window of many TiB is more than a process of the model has addresses for
-        const verdicts = result.ranges.filter(({ range }) => range.last - range.start < 1n << 45n);
+        const verdicts = result.ranges.filter(({ range }) => (range.used ?? range.last - range.start) < 1n << 45n);
         const said = verdicts.map(({ collisions }) => collisions.length === 0);
         expect(
           mapAll(

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { GuestRange, LayoutRequest } from "../../../src/inspect/fit/layout.ts";
+import { FIRMWARES, type GuestRange, type LayoutRequest } from "../../../src/inspect/fit/layout.ts";
 import { chooseVmm, VMMS } from "../../../src/inspect/fit/layouts/index.ts";
 import { GIB, KIB, MIB, parseSize } from "../../../src/inspect/fit/sizes.ts";
 
@@ -100,7 +100,42 @@ describe("layouts", () => {
     expect(vmm.layout({ ...plain(256n * GIB), version: old }).refusal).toContain("at most 255 GiB");
   });
 
-  test("never overlap, are ascending, and RAM adds up to the memory", () => {
+  test.each([
+    // edk2 PlatformDynamicMmioWindow: the last eighth, of 46 bits at most
+    [46, "ovmf", "intel", 0x3800_0000_0000n, 0x3fff_ffff_ffffn],
+    [52, "ovmf", "intel", 0x3800_0000_0000n, 0x3fff_ffff_ffffn],
+    [39, "ovmf", "intel", 0x70_0000_0000n, 0x7f_ffff_ffffn],
+    // 40 is QEMU's own number and not believed for an Intel CPU: behind memory
+    [40, "ovmf", "intel", 0x8_8000_0000n, 0x10_7fff_ffffn],
+    [40, "ovmf", "amd", 0xe0_0000_0000n, 0xff_ffff_ffffn],
+    // SeaBIOS pci_setup: 44 bits at most with less than 1 TiB
+    [46, "seabios", "intel", 0xe00_0000_0000n, 0xfff_ffff_ffffn],
+    [39, "seabios", "intel", 0x70_0000_0000n, 0x7f_ffff_ffffn],
+    [46, "direct", "intel", 0x8_8000_0000n, 0x10_7fff_ffffn],
+  ] as const)(
+    "with %d address bits %s places the BARs of a q35 with an %s CPU where its source says",
+    (physBits, firmware, cpuVendor, start, last) => {
+      const request = { ...plain(32n * GIB), physBits, firmware, cpuVendor, bars64: 16n * GIB };
+      const bars = chooseVmm("q35", undefined)
+        .vmm.layout(request)
+        .ranges.filter(({ kind }) => kind === "bars");
+      expect(bars.map((range) => [range.start, range.last])).toEqual([[start, last]]);
+    },
+  );
+
+  test("cloud-hypervisor has BARs at the end of its address bits, crosvm its window up to there", () => {
+    const barsOf = (name: string, physBits?: number) =>
+      chooseVmm(name, undefined)
+        .vmm.layout({ ...plain(8n * GIB), bars64: 16n * GIB, ...(physBits !== undefined && { physBits }) })
+        .ranges.find(({ kind }) => kind === "bars")!;
+    expect(barsOf("cloud-hypervisor", 39)).toMatchObject({ start: 0x78_0000_0000n, isFatal: true });
+    expect(barsOf("cloud-hypervisor").last).toBe(2n ** 46n - 64n * KIB - MIB - 1n);
+    expect([39, 46, 52].map((bits) => barsOf("crosvm", bits).last)).toEqual(
+      [2n ** 39n, 2n ** 46n, 2n ** 46n].map((end) => end - 1n),
+    );
+  });
+
+  test("never overlap, are ascending, RAM adds up to the memory, and BARs never reach into it", () => {
     const request = fc.record({
       vmm: fc.constantFrom(...VMMS),
       pages: fc.bigInt({ min: 256n, max: 1n << 32n }),
@@ -109,17 +144,30 @@ describe("layouts", () => {
       version: fc.constantFrom(undefined, { major: 4, minor: 2 }, { major: 7, minor: 0 }, { major: 7, minor: 1 }),
       cpuVendor: fc.constantFrom("amd" as const, "intel" as const),
       bars64: fc.constantFrom(0n, 16n * MIB, 300n * GIB),
+      physBits: fc.constantFrom(undefined, 36, 39, 40, 42, 46, 52, 57),
+      firmware: fc.constantFrom(undefined, ...FIRMWARES),
     });
     fc.assert(
-      fc.property(request, ({ vmm, pages, more, version, ...rest }) => {
+      fc.property(request, ({ vmm, pages, more, version, physBits, firmware, ...rest }) => {
         const memory = pages * 4n * KIB;
         const maxMemory = memory + more * GIB;
-        const { ranges } = vmm.layout({ memory, maxMemory, ...(version && { version }), ...rest });
+        const { ranges } = vmm.layout({
+          memory,
+          maxMemory,
+          ...(version && { version }),
+          ...(physBits !== undefined && { physBits }),
+          ...(firmware && { firmware }),
+          ...rest,
+        });
         let end = 0n;
-        for (const range of ranges) {
+        for (const range of ranges.filter(({ kind }) => kind !== "bars")) {
           expect(range.start).toBeGreaterThanOrEqual(end);
           expect(range.last).toBeGreaterThanOrEqual(range.start);
           end = range.last + 1n;
+        }
+        for (const { start, last } of ranges.filter(({ kind }) => kind === "bars")) {
+          expect(start).toBeGreaterThanOrEqual(end);
+          expect(last).toBeGreaterThanOrEqual(start);
         }
         const ram = ranges.filter((range) => range.kind === "ram");
         expect(ram.reduce((sum, range) => sum + bytes(range), 0n)).toBe(memory);

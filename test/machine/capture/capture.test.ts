@@ -144,7 +144,7 @@ describe("registers of VT-d", () => {
     const root = treeOf({ ...recording("intel39"), iommu: { ...recording("intel39").iommu, dirtyTracking: true } });
     expect(captured(root).host.iommu.dirtyTracking).toBeUndefined();
     write(join(root, "proc/cmdline"), "quiet intel_iommu=on,sm_on\n");
-    expect(captured(root).host.iommu).toMatchObject({ model: "intel-vtd", dirtyTracking: true });
+    expect(captured(root).host.iommu).toMatchObject({ model: "intel-vtd-ss", dirtyTracking: true });
     expect(captured(root).missing).not.toContainEqual(expect.stringContaining("scalable mode"));
   });
 

@@ -46,7 +46,7 @@ function containerOfFour() {
   const backend = new SpaprBackend(container, { checkExtension: () => 1 }, (group) => endpoints.get(group));
   for (let id = 0; id < GROUPS; id++) {
     const iommuGroup = { id, unit: undefined, kind: "iommu" as const, reservedRegions: [], deviceNames: [] };
-    const group = new VfioGroup(iommuGroup, { hostDriverIn: () => undefined });
+    const group = new VfioGroup(iommuGroup, { hostDriversIn: () => [] });
     endpoints.set(group, new Recorded(FACTS, 65536));
     backend.attach(task, group);
   }
@@ -101,7 +101,7 @@ describe("a window that one of several groups refuses", () => {
     const { task, backend, container, endpoints, createWindow } = containerOfFour();
     createWindow(2n ** 30n);
     const iommuGroup = { id: 9, unit: undefined, kind: "iommu" as const, reservedRegions: [], deviceNames: [] };
-    const late = new VfioGroup(iommuGroup, { hostDriverIn: () => undefined });
+    const late = new VfioGroup(iommuGroup, { hostDriversIn: () => [] });
     const endpoint = new Recorded(FACTS, 65536);
     endpoint.refuses = true;
     endpoints.set(late, endpoint);

@@ -19,5 +19,6 @@ export const i440fx: Vmm = {
   name: "i440fx",
   arch: "x86_64",
   oldest: { major: 1, minor: 4 },
+  hasFirmware: true,
   layout: (request) => pcLayout(machine, request),
 };

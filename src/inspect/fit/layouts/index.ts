@@ -1,4 +1,4 @@
-import type { Arch } from "../../../machine/host-description.ts";
+import type { Arch } from "../../../kernel/arch.ts";
 import { FitInputError } from "../input-error.ts";
 import { hasSince, parseVersion, type Version, type Vmm, versionText } from "../layout.ts";
 import { cloudHypervisor } from "./cloud-hypervisor.ts";

@@ -17,5 +17,6 @@ export const q35: Vmm = {
   name: "q35",
   arch: "x86_64",
   oldest: { major: 2, minor: 4 },
+  hasFirmware: true,
   layout: (request) => pcLayout(machine, request),
 };

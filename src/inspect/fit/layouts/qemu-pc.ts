@@ -1,10 +1,13 @@
-import { type GuestLayout, hasSince, type LayoutRequest, sized, versionText } from "../layout.ts";
-import { GIB, KIB, powerOfTwoAtLeast, roundUp, TIB } from "../sizes.ts";
+import { type GuestLayout, hasSince, type LayoutRequest, sized, versionText, windowOf } from "../layout.ts";
+import { bitsFor, GIB, KIB, powerOfTwoAtLeast, roundUp, TIB } from "../sizes.ts";
+import { barRanges, FIRMWARE_SOURCES } from "./pc-bars.ts";
 
 /** The HyperTransport addresses as QEMU knows them (hw/i386/pc.c: AMD_HT_START, AMD_ABOVE_1TB_START). */
 const AMD_HYPERTRANSPORT_START = 0xfd_0000_0000n;
 const AMD_ABOVE_1TIB = TIB;
 const ABOVE_4G = 4n * GIB;
+/** TCG_PHYS_ADDR_BITS (target/i386/cpu.h): named CPU models have it also under KVM, -cpu host has the host's. */
+const DEFAULT_PHYS_BITS = 40;
 
 /** What differs between QEMU's two PC machines. */
 export interface PcMachine {
@@ -31,19 +34,33 @@ export function pcLayout(machine: PcMachine, request: LayoutRequest): GuestLayou
   const relocated = relocates && normal.end > AMD_HYPERTRANSPORT_START;
   const high = relocated ? above(request, machine, below, AMD_ABOVE_1TIB) : normal;
   const firmware = hasSince(version, "2.0") ? 256n * KIB : 128n * KIB;
+  const windows = barRanges({
+    request,
+    physBits: request.physBits ?? Math.max(DEFAULT_PHYS_BITS, bitsFor(high.end - 1n)),
+    memoryEnd: high.window.start,
+    ramAbove4g: memory - below,
+    window: high.window,
+  });
   return {
     vmm: `QEMU ${machine.prefix}${version ? `-${versionText(version)}` : " (machine version 7.1 or newer)"}`,
     ranges: [
       ...sized("RAM below 4 GiB", "ram", 0n, below),
       ...sized("firmware (pc.bios)", "firmware", ABOVE_4G - firmware, firmware),
       ...high.ranges,
+      ...windows.map((range) => windowOf({ ...range, kind: "bars" }, request.bars64)),
     ],
     highest: high.end - 1n,
     highestIs: "the 64-bit PCI window",
-    // TCG_PHYS_ADDR_BITS (target/i386/cpu.h): named CPU models have it also under KVM, -cpu host has the host's
-    defaultPhysBits: 40,
+    defaultPhysBits: DEFAULT_PHYS_BITS,
     physBitsCure: "-cpu host, or -cpu MODEL,phys-bits=N",
+    barsCure:
+      "-cpu MODEL,phys-bits=N, or -cpu host,host-phys-bits-limit=N (libvirt: <maxphysaddr mode='emulate' bits='N'/>, or with host-passthrough <maxphysaddr mode='passthrough' limit='N'/>)",
     notes: [
+      ...(request.physBits === undefined
+        ? [
+            `the guest's CPU has QEMU's default of ${DEFAULT_PHYS_BITS} address bits, or what memory takes; with -cpu host it has the host's, and firmware places 64-bit BARs by them: say which with --phys-bits`,
+          ]
+        : []),
       ...(relocated
         ? [
             "an AMD CPU and a machine version from 7.1 on: memory above 4 GiB starts at 1 TiB, because RAM and the 64-bit PCI window would reach into HyperTransport",
@@ -53,6 +70,7 @@ export function pcLayout(machine: PcMachine, request: LayoutRequest): GuestLayou
     sources: [
       ...machine.sources,
       "QEMU hw/i386/pc.c: pc_memory_init, pc_max_used_gpa, pc_pci_hole64_start (relocation: 7.1, enforce_amd_1tb_hole)",
+      ...FIRMWARE_SOURCES,
     ],
   };
 }
@@ -70,8 +88,8 @@ function above({ memory, maxMemory, slots, bars64 }: LayoutRequest, machine: PcM
     ranges: [
       ...sized(start === ABOVE_4G ? "RAM above 4 GiB" : "RAM above 1 TiB", "ram", start, memory - below),
       ...sized("memory hotplug", "hotplug", deviceStart, device),
-      ...sized("64-bit PCI window", "bars", window, needed > machine.hole64 ? needed : machine.hole64),
     ],
+    window: { start: window, last: window + (needed > machine.hole64 ? needed : machine.hole64) - 1n },
     end: window + machine.hole64,
   };
 }

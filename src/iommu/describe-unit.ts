@@ -1,0 +1,32 @@
+import type { Release } from "../kernel/releases.ts";
+import { bitsOfLast } from "./address-bits.ts";
+import type { IommuDescription } from "./description.ts";
+import { kindOf } from "./kinds.ts";
+import type { IommuUnit } from "./unit.ts";
+
+/** The IOMMU of a host as its kernel driver presents it; undefined where there is none. */
+export function unitOf(description: IommuDescription, release: Release): IommuUnit | undefined {
+  const kind = kindOf(description.model);
+  if (!kind.translates) return undefined;
+  const { driver, iommufd } = kind;
+  const unit: IommuUnit = {
+    label: `${kind.title}, ${bitsOfLast(description.apertureLast)} address bits`,
+    driver: kind.model,
+    apertureStart: description.apertureStart,
+    apertureLast: description.apertureLast,
+    pageSizes: driver.claimedPageSizes?.(release) ?? description.pageSizes,
+    cacheCoherent: description.cacheCoherent,
+    isolatedMsi: description.interruptRemapping,
+    dirtyTracking: description.dirtyTracking ?? false,
+    writeImpliesRead: driver.writeImpliesRead(release),
+    refusesDirectRegions: driver.refusesDirectRegions(release),
+    beyondAperture: driver.beyondAperture,
+    nesting: driver.nestingErrno,
+    mapsNoAccess: driver.mapsNoAccess,
+    faultsNeedPageRequests: driver.faultsNeedPageRequests,
+    hasPasidTables: driver.hasPasidTables,
+    iommufd,
+    ...(description.registers && { registers: description.registers }),
+  };
+  return description.nesting && driver.secondStage ? { ...unit, secondStage: driver.secondStage(unit, release) } : unit;
+}

@@ -1,0 +1,58 @@
+import type { Arch } from "../kernel/arch.ts";
+import { amdVi } from "./amd-vi/kind.ts";
+import type { ReservedRegion } from "./group.ts";
+import type { IommuKind } from "./kind.ts";
+import { none } from "./none/kind.ts";
+import { s390 } from "./s390/kind.ts";
+import { smmuV3 } from "./smmu-v3/kind.ts";
+import { tce } from "./tce/kind.ts";
+import { virtioIommu } from "./virtio-iommu/kind.ts";
+import { vtd, vtdScalable, vtdSecondStage } from "./vtd/kinds.ts";
+
+/** All kinds of IOMMU. A new one is a folder and a line here. */
+export const IOMMU_KINDS: readonly IommuKind[] = [
+  vtd,
+  vtdScalable,
+  vtdSecondStage,
+  amdVi,
+  virtioIommu,
+  smmuV3,
+  tce,
+  s390,
+  none,
+];
+
+/** The names of kinds in host files. */
+export const IOMMU_MODELS: readonly string[] = IOMMU_KINDS.map(({ model }) => model);
+
+/** The kind of that name. Descriptions that are made in code are not checked before, so it throws RangeError for a name that there is not. */
+export function kindOf(model: string): IommuKind {
+  const kind = IOMMU_KINDS.find((candidate) => candidate.model === model);
+  if (!kind)
+    throw new RangeError(`iommu.model: no kind of IOMMU is called "${model}" (there are: ${IOMMU_MODELS.join(", ")})`);
+  return kind;
+}
+
+/** What a model is called in a host file or, with free text behind it, in a recording. Undefined when it names none. */
+export function kindFromText(text: string): IommuKind | undefined {
+  const word = /^[a-z0-9-]+(?=$|[\s,(;])/.exec(text)?.[0];
+  return IOMMU_KINDS.find((kind) => kind.means?.(text)) ?? IOMMU_KINDS.find(({ model }) => model === word);
+}
+
+/** The regions that a group behind a kind of IOMMU has when it lists none. */
+export function regionsOf(model: string, arch: Arch): readonly ReservedRegion[] {
+  return kindOf(model)
+    .defaults.reservedRegions(arch)
+    .map(({ region }) => region);
+}
+
+/** What people call a reserved region that some kind gives its groups; undefined for others. */
+export function regionName(region: { readonly start: bigint; readonly last: bigint }): string | undefined {
+  for (const kind of IOMMU_KINDS) {
+    const known = [...kind.defaults.reservedRegions(kind.usualArch), ...kind.defaults.reservedRegions("arm64")].find(
+      (candidate) => candidate.region.start === region.start && candidate.region.last === region.last,
+    );
+    if (known) return known.name;
+  }
+  return undefined;
+}
