@@ -4,7 +4,6 @@ import type { CallContext, Reply } from "./call-context.ts";
 import { belongsInWindow } from "./descriptor-window.ts";
 import { close } from "./libc.ts";
 import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_RDONLY, O_WRONLY } from "./linux.ts";
-import { copyFromThread, stringFromThread } from "./user-copy.ts";
 
 const PATH_MAX = 4096;
 const flagsOfHow = new Uint8Array(8);
@@ -18,8 +17,8 @@ export function handleOpen(context: CallContext): Reply {
   let path: string;
   let flags: number;
   try {
-    path = stringFromThread(task.tid, listener.word(at, abi), PATH_MAX);
-    if (call === "openat2") copyFromThread(task.tid, listener.word(2, abi), flagsOfHow, 8);
+    path = task.copyString(listener.word(at, abi), PATH_MAX);
+    if (call === "openat2") task.copyIn(listener.word(2, abi), flagsOfHow, 8);
     flags = call === "openat2" ? new DataView(flagsOfHow.buffer).getInt32(0, true) : listener.int(at + 1);
   } catch {
     return "native";

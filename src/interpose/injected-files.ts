@@ -3,8 +3,9 @@ import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
 import { memoryFile } from "./descriptors.ts";
+import { FileWindows } from "./file-windows.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, pread, pwrite, syscall, syscall3 } from "./libc.ts";
+import { close, pread, syscall, syscall3 } from "./libc.ts";
 import {
   AT_FDCWD,
   F_ADD_SEALS,
@@ -51,6 +52,7 @@ export class InjectedFile implements SharedMemory {
   readonly mode: number;
   /** Our own descriptor of the memfd. */
   readonly memory: number;
+  readonly #windows: FileWindows;
 
   constructor(
     description: FileDescription,
@@ -63,6 +65,7 @@ export class InjectedFile implements SharedMemory {
     this.watch = watch;
     this.memory = memory;
     this.mode = mode;
+    this.#windows = new FileWindows(memory);
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -70,7 +73,13 @@ export class InjectedFile implements SharedMemory {
   }
 
   write(offset: number, from: Uint8Array): void {
-    pwrite(this.memory, from, offset);
+    this.#windows.write(offset, from);
+  }
+
+  /** Closes what is held of it. */
+  close(): void {
+    this.#windows.close();
+    close(this.memory);
   }
 }
 
@@ -189,7 +198,7 @@ export class InjectedFiles {
     this.#closing.delete(file);
     this.#mapped.delete(file);
     syscall(HOST_CALLS.inotify_rm_watch, this.inotify, file.watch);
-    close(file.memory);
+    file.close();
   }
 
   /**
