@@ -1,24 +1,18 @@
 import { CAP_DAC_OVERRIDE } from "../kernel/task.ts";
 import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
+import { type Assumed, Identity, type Ids } from "./identity.ts";
 import { syscall } from "./libc.ts";
 import { LINUX_CAPABILITY_VERSION_3, RLIMIT_MEMLOCK } from "./linux.ts";
 import { lastStat, statUserNamespace } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 
 const CAP_DAC_READ_SEARCH = 2;
+const SEARCH_ANYWHERE = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH);
 const INFINITE = 2 ** 64;
 /** The overflow id: of a thread that is gone. */
 const NOBODY = 65534;
 const arena = new Arena(64);
-
-/** User and group ids as file permissions look at them. */
-interface Ids {
-  readonly euid: number;
-  readonly fsuid: number;
-  readonly fsgid: number;
-  readonly groups: readonly number[];
-}
 
 /**
  * Who a thread is to the kernel that we play. Capabilities count relative to the user namespace that the program was
@@ -29,12 +23,15 @@ export class Credentials {
   readonly #allowed: number;
   readonly #allowedHigh: number;
   readonly #namespace: number;
+  readonly #madeNamespace: boolean;
+  readonly #own = new Identity();
 
   /**
    * @param madeNamespace the program runs in a user namespace made for it
    * @param launcher the process it was started as
    */
   constructor(madeNamespace: boolean, launcher: number) {
+    this.#madeNamespace = madeNamespace;
     const own = madeNamespace && readCapabilities(0);
     this.#allowed = madeNamespace ? (own ? arena.u32(8) : 0) : 0xffff_ffff;
     this.#allowedHigh = madeNamespace ? (own ? arena.u32(20) : 0) : 0xffff_ffff;
@@ -48,6 +45,18 @@ export class Credentials {
     if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
     // A program that went into a namespace of its own has its capabilities only there.
     return statUserNamespace(tid) === 0 && lastStat.inode === this.#namespace;
+  }
+
+  /**
+   * Takes on, for calls of this thread from here to giveBack(), what decides about a path when another thread walks along it: its filesystem user,
+   * its groups, and the capabilities that override permissions. Undefined when that cannot be had.
+   */
+  assume(tid: number): Assumed | undefined {
+    const ids = readIds(tid);
+    // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that are in it.
+    const isOurs = !this.#madeNamespace && statUserNamespace(tid) === 0 && lastStat.inode === this.#namespace;
+    const overrides = isOurs && readCapabilities(tid) ? arena.u32(8) & SEARCH_ANYWHERE : 0;
+    return this.#own.assume(ids, overrides);
   }
 
   /** As this process sees it: the real user, also for one who is user 0 in a namespace of ours. */
@@ -92,10 +101,10 @@ function readIds(tid: number): Ids {
   const status = readProc(tid, "status") ?? "";
   // Uid: real, effective, saved, filesystem
   const numbers = (name: string) =>
-    (new RegExp(`^${name}:\\s*(.*)`, "m").exec(status)?.[1] ?? "").trim().split(/\s+/).map(Number);
+    (new RegExp(`^${name}:(.*)`, "m").exec(status)?.[1] ?? "").split(/\s+/).filter(Boolean).map(Number);
   const uid = numbers("Uid");
   const [, euid = NOBODY, , fsuid = NOBODY] = uid;
-  return { euid, fsuid, fsgid: numbers("Gid")[3] ?? NOBODY, groups: numbers("Groups") };
+  return { euid, fsuid, fsgid: numbers("Gid")[3] ?? NOBODY, groups: numbers("Groups"), pid: numbers("Tgid")[0] ?? tid };
 }
 
 function memlockFromText(tid: number): number {

@@ -1,70 +1,144 @@
-import fs from "node:fs";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
+import type { Credentials } from "./credentials.ts";
+import { briefly, closeBrief, refuseNotedShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, syscall } from "./libc.ts";
+import type { InjectedFile } from "./injected-file.ts";
+import type { InjectedFiles } from "./injected-files.ts";
+import { syscall } from "./libc.ts";
 import {
   AT_FDCWD,
   O_CLOEXEC,
   O_NOFOLLOW,
   O_PATH,
   OPEN_HOW_SIZE,
+  RESOLVE_BENEATH,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
+  S_IFCHR,
+  S_IFMT,
+  ST_NODEV,
 } from "./linux.ts";
 import type { NodeFiles } from "./node-files.ts";
-import { openPath, statDescriptor } from "./path-stat.ts";
+import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
+import { fileSystem, type Walker, walk } from "./path-walk.ts";
 
 const HOW = 0;
 const PATH = 32;
 const PATH_MAX = 4096;
-const arena = new Arena(PATH + 2 * PATH_MAX);
+const arena = new Arena(PATH + PATH_MAX);
+
+/** An open() that a thread asks for. */
+export interface Opening {
+  readonly tid: number;
+  /** Where a relative path begins: a descriptor of the thread, or AT_FDCWD. */
+  readonly directory: number;
+  /** Bytes as characters. */
+  readonly path: string;
+  readonly flags: number;
+  /** RESOLVE_* of openat2(), else 0. */
+  readonly resolve: number;
+}
+
+/** What an open() leads to: a node, or a file of ours that is opened once more through /proc/self/fd. */
+export interface Target {
+  readonly node?: DeviceNode;
+  readonly file?: InjectedFile;
+}
 
 /**
- * Which node a path means to a thread, whatever its root, working directory, mounts and symbolic links are. The file's
- * stat is left in lastStat.
+ * Which node or file of ours a path means to a thread, if the kernel would let that thread get there. Undefined leaves the open() to the
+ * kernel, so that every refusal is its own; should it open a node's stand-in after all, that becomes the real thing at its first use.
  */
 export class PathResolver {
   readonly #nodes: NodeFiles;
-  #flags = 0;
+  readonly #files: InjectedFiles;
+  readonly #credentials: Credentials;
 
-  constructor(nodes: NodeFiles) {
+  constructor(nodes: NodeFiles, files: InjectedFiles, credentials: Credentials) {
     this.#nodes = nodes;
+    this.#files = files;
+    this.#credentials = credentials;
   }
 
-  /** @param flags of the open() that this is for */
-  resolve(tid: number, directory: number, path: string, flags: number): DeviceNode | undefined {
-    this.#flags = O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW);
+  /** The file's stat is left in lastStat. */
+  resolve(opening: Opening): Target | undefined {
+    const { tid, directory, path, resolve } = opening;
     if (path === "" || path.length >= PATH_MAX) return undefined;
-    if (path.startsWith("/")) return this.#walk(tid, "root", path, RESOLVE_IN_ROOT);
-    const base = directory === AT_FDCWD ? "cwd" : `fd/${directory}`;
-    const node = this.#walk(tid, base, path, RESOLVE_NO_SYMLINKS);
-    if (node !== "symlink") return node;
-    // An absolute link would lead into our own root. From the thread's root all links mean what they mean to it.
-    try {
-      const here = fs.readlinkSync(`/proc/${tid}/${base}`);
-      return this.#walk(tid, "root", `${here}/${path}`, RESOLVE_IN_ROOT);
-    } catch {
+    const root = start(tid, "root");
+    if (root < 0) {
+      if (this.#nodes.hasPath(path)) refuseNotedShortage();
       return undefined;
+    }
+    const fromRoot = path.startsWith("/") && !isScoped(resolve);
+    const base = fromRoot ? root : start(tid, directory === AT_FDCWD ? "cwd" : `fd/${directory}`);
+    try {
+      if (base < 0 || !this.#mayBeMeant(opening, root, base)) return undefined;
+      return this.#exactly(opening, root, base);
+    } finally {
+      if (base >= 0 && base !== root) closeBrief(base);
+      closeBrief(root);
     }
   }
 
-  #walk(tid: number, base: string, path: string, resolve: typeof RESOLVE_IN_ROOT): DeviceNode | undefined;
-  #walk(tid: number, base: string, path: string, resolve: number): DeviceNode | "symlink" | undefined;
-  #walk(tid: number, base: string, path: string, resolve: number): DeviceNode | "symlink" | undefined {
-    const start = openPath(AT_FDCWD, `/proc/${tid}/${base}`, O_PATH | O_CLOEXEC);
-    if (start < 0) return undefined;
-    arena.setU64(HOW, this.#flags);
-    arena.setU64(HOW + 8, 0);
-    // Links like /proc/self/exe mean the one who walks: us. None of them leads to a node.
-    arena.setU64(HOW + 16, resolve | RESOLVE_NO_MAGICLINKS);
-    const found = syscall(HOST_CALLS.openat2, start, arena.text(PATH, path), arena.address + HOW, OPEN_HOW_SIZE);
-    close(start);
-    if (found < 0) return found === -ERRNO.ELOOP && resolve === RESOLVE_NO_SYMLINKS ? "symlink" : undefined;
-    const node = statDescriptor(found) === 0 ? this.#nodes.findLastStat() : undefined;
-    close(found);
-    return node;
+  /** One quick look with our own rights: most paths lead elsewhere. True when only following each link can tell. */
+  #mayBeMeant({ path, resolve }: Opening, root: number, base: number): boolean {
+    if (isScoped(resolve)) return true;
+    const isAbsolute = path.startsWith("/");
+    // From the thread's root all links mean what they mean to it; from elsewhere an absolute one would lead into our own root.
+    const rule = isAbsolute ? RESOLVE_IN_ROOT : RESOLVE_NO_SYMLINKS;
+    const found = openAs(isAbsolute ? root : base, path, 0, rule | RESOLVE_NO_MAGICLINKS);
+    if (found < 0) return found === -ERRNO.ELOOP;
+    const meant = this.#find(found) !== undefined;
+    closeBrief(found);
+    return meant;
   }
+
+  #exactly({ tid, path, flags, resolve }: Opening, root: number, base: number): Target | undefined {
+    const ids = this.#credentials.assume(tid);
+    if (ids === undefined) return undefined;
+    let found: number | undefined;
+    try {
+      const { fsuid, pid } = ids;
+      const walker: Walker = { root, base, pid, tid, fsuid };
+      // Within a directory the kernel can walk for us, whoever we are.
+      found = isScoped(resolve)
+        ? openAs(base, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
+        : walk(walker, path, flags, resolve);
+    } finally {
+      ids.giveBack();
+    }
+    if (found === undefined || found < 0) return undefined;
+    const target = this.#find(found);
+    const isRefused = (lastStat.mode & S_IFMT) === S_IFCHR && (fileSystem(found).flags & ST_NODEV) !== 0;
+    closeBrief(found);
+    return isRefused ? undefined : target;
+  }
+
+  #find(fd: number): Target | undefined {
+    if (statDescriptor(fd) < 0) return undefined;
+    const node = this.#nodes.findLastStat();
+    if (node !== undefined) return { node };
+    const file = this.#files.findLastStat();
+    return file && { file };
+  }
+}
+
+function isScoped(resolve: number): boolean {
+  return (resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0;
+}
+
+function start(tid: number, name: string): number {
+  return briefly(() => openPath(AT_FDCWD, `/proc/${tid}/${name}`, O_PATH | O_CLOEXEC));
+}
+
+/** openat2() with O_PATH. */
+function openAs(directory: number, path: string, flags: number, resolve: number): number {
+  arena.setU64(HOW, O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW));
+  arena.setU64(HOW + 8, 0);
+  arena.setU64(HOW + 16, resolve);
+  const text = arena.byteText(PATH, path);
+  return briefly(() => syscall(HOST_CALLS.openat2, directory, text, arena.address + HOW, OPEN_HOW_SIZE));
 }

@@ -1,3 +1,4 @@
+import { noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD } from "./linux.ts";
@@ -102,7 +103,7 @@ export class ProcessTable {
 
   #add(pid: number): Process | undefined {
     const pidfd = syscall(HOST_CALLS.pidfd_open, pid, 0);
-    if (pidfd < 0) return undefined;
+    if (noteShortage(pidfd) < 0) return undefined;
     const process = new Process(pid, pidfd);
     this.#processes.set(pid, process);
     this.#onNew(process);

@@ -2,6 +2,7 @@ import type { AddressSpace } from "../kernel/address-space.ts";
 import { fail } from "../kernel/errors.ts";
 import { CAP_DAC_OVERRIDE, type FileTable, type Task } from "../kernel/task.ts";
 import type { Credentials } from "./credentials.ts";
+import { refuseNotedShortage } from "./descriptor-shortage.ts";
 import { readProc } from "./proc-file.ts";
 import type { Process, ProcessTable } from "./process-table.ts";
 import type { ProgramFiles } from "./program-files.ts";
@@ -41,6 +42,7 @@ export class ProcessTask implements Task {
 
   get process(): Process {
     this.#process ??= this.#processes.of(this.#tid);
+    if (this.#process === undefined) refuseNotedShortage();
     // Nobody hears this: the caller was killed.
     return this.#process ?? fail("EINTR", `thread ${this.#tid} is gone`);
   }

@@ -3,6 +3,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { CallContext } from "./call-context.ts";
 import { Credentials } from "./credentials.ts";
+import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
 import { dispatch } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
@@ -62,6 +63,7 @@ export class Server {
   readonly #context: CallContext;
   readonly #watched = new Map<number, () => void>();
   #over = false;
+  #toldShortage = false;
   /** When the last task let go of the filter; 0 while there is one. */
   #hungUp = 0;
 
@@ -91,12 +93,13 @@ export class Server {
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver(nodes),
+      resolver: new PathResolver(nodes, files, credentials),
       credentials,
     });
     kernel.parameterReader = (path) => readBelow(`/proc/self/fd/${root}/sys/module`, path);
     for (const fd of [listener, files.inotify, this.#stop]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
+    keepSpares();
   }
 
   /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
@@ -157,14 +160,26 @@ export class Server {
     if (rung) this.#doorbells.hear();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
     this.#catchUp();
-    if (received) dispatch(this.#context, this.#observer);
-    else if ((notified & EPOLLHUP) !== 0) {
+    if (received) {
+      dispatch(this.#context, this.#observer);
+      this.#tellShortage();
+    } else if ((notified & EPOLLHUP) !== 0) {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  /** Says so, once, when we had no descriptor for a program. */
+  #tellShortage(): void {
+    if (!takeShortage() || this.#toldShortage) return;
+    this.#toldShortage = true;
+    this.#observer?.broken?.(
+      `${shortageText()}: programs get ENFILE where it needs one for them, until some are closed`,
+      undefined,
+    );
   }
 
   /** One of the descriptors that only now and then say something. */
@@ -193,6 +208,7 @@ export class Server {
     this.#processes.clear();
     this.#files.close();
     this.#epoll.close();
+    dropSpares();
     close(this.#root);
     close(this.#stop);
   }

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { errnoName } from "../../uapi/errno.ts";
+import { isShortage, shortageText } from "../descriptor-shortage.ts";
 import { memoryFile, socketPair } from "../descriptors.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
@@ -23,7 +24,7 @@ export function spawnLauncher(descriptors: readonly number[]): Launcher {
   const control = free(3);
   const scratch = free(free(control + 1) + 1);
   const pair = socketPair();
-  if (pair === undefined) throw new InterposerError("host-failed", "no more descriptors: socketpair");
+  if (pair === undefined) throw new InterposerError("host-failed", shortageText());
   const socket = pair[0];
   const far = aside(pair[1], control);
   const image = aside(imageFile(control), control);
@@ -51,6 +52,7 @@ function imageFile(control: number): number {
   const image = launcherImage(process.arch, control);
   if (image === undefined) throw new InterposerError("host-failed", `programs on ${process.arch} cannot be served`);
   const file = memoryFile("uvfio-launcher", MFD_EXEC);
+  if (isShortage(file)) throw new InterposerError("host-failed", shortageText());
   if (file < 0) throw new InterposerError("host-failed", `a file in memory is refused (${errnoName(-file)})`);
   fs.writeSync(file, image);
   return file;

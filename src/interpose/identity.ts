@@ -1,0 +1,85 @@
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { syscall } from "./libc.ts";
+import { LINUX_CAPABILITY_VERSION_3 } from "./linux.ts";
+
+/** User and group ids as file permissions look at them. */
+export interface Ids {
+  readonly euid: number;
+  readonly fsuid: number;
+  readonly fsgid: number;
+  readonly groups: readonly number[];
+  /** The thread's process. */
+  readonly pid: number;
+}
+
+/** Somebody else's rights, for as long as they are not given back. */
+export interface Assumed extends Ids {
+  giveBack(): void;
+}
+
+/** NGROUPS_MAX */
+const MAX_GROUPS = 65_536;
+/** CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH. */
+const OVERRIDES = 0b110;
+/** Asks setfsuid() and setfsgid() for what they are: no user has this number. */
+const NONE = -1;
+// struct __user_cap_header_struct @0, then {effective, permitted, inheritable}[2] @8
+const EFFECTIVE = 8;
+const capabilities = new Arena(32);
+const groupList = new Arena(4 * MAX_GROUPS);
+
+/** Who this thread is when it looks for files. Other threads are not changed: these are the system calls themselves, not libc's, which change all. */
+export class Identity {
+  readonly #fsuid = syscall(HOST_CALLS.setfsuid, NONE);
+  readonly #fsgid = syscall(HOST_CALLS.setfsgid, NONE);
+  readonly #groups: readonly number[] = process.getgroups?.() ?? [];
+
+  /**
+   * Becomes somebody else until giveBack(). As root only; others can be only who they are.
+   * @param overrides of OVERRIDES, the capabilities that are kept, as far as this process has them
+   * @returns undefined when this process may not, and is as before
+   */
+  assume(ids: Ids, overrides: number): Assumed | undefined {
+    readCapabilities();
+    const own = capabilities.u32(EFFECTIVE);
+    const wanted = (own & ~OVERRIDES) | (own & overrides);
+    const { fsuid } = ids;
+    const isSame = fsuid === this.#fsuid && ids.fsgid === this.#fsgid && sameNumbers(ids.groups, this.#groups);
+    if (isSame && wanted === own) return { ...ids, giveBack: () => {} };
+    const giveBack = () => {
+      this.#become(this.#fsuid, this.#fsgid, this.#groups);
+      setEffective(own);
+    };
+    // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are set last.
+    if ((isSame || this.#become(fsuid, ids.fsgid, ids.groups)) && setEffective(wanted)) return { ...ids, giveBack };
+    giveBack();
+    return undefined;
+  }
+
+  #become(fsuid: number, fsgid: number, groups: readonly number[]): boolean {
+    if (groups.length > MAX_GROUPS) return false;
+    for (const [index, group] of groups.entries()) groupList.setU32(4 * index, group);
+    const isSet = syscall(HOST_CALLS.setgroups, groups.length, groupList.address) === 0;
+    syscall(HOST_CALLS.setfsgid, fsgid);
+    syscall(HOST_CALLS.setfsuid, fsuid);
+    return isSet && syscall(HOST_CALLS.setfsgid, NONE) === fsgid && syscall(HOST_CALLS.setfsuid, NONE) === fsuid;
+  }
+}
+
+function readCapabilities(): void {
+  capabilities.setU32(0, LINUX_CAPABILITY_VERSION_3);
+  capabilities.setU32(4, 0);
+  syscall(HOST_CALLS.capget, capabilities.address, capabilities.address + EFFECTIVE);
+}
+
+/** The lower 32 capabilities; of the others nothing changes. */
+function setEffective(effective: number): boolean {
+  readCapabilities();
+  capabilities.setU32(EFFECTIVE, effective >>> 0);
+  return syscall(HOST_CALLS.capset, capabilities.address, capabilities.address + EFFECTIVE) === 0;
+}
+
+function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((number) => b.includes(number));
+}
