@@ -76,7 +76,7 @@ export class CallContext {
     if (node === undefined && known === undefined) return undefined;
     const origin = lastOrigin(node ?? known?.node);
     const isOurs = known !== undefined && (!known.isOpenedAgain || isMarked(task.process.pidfd, fd));
-    if (isPathOnly(task.tid, fd)) return undefined;
+    if (files.arePathsOpen && isPathOnly(task.tid, fd)) return undefined;
     const file = isOurs ? known : swapIn(this, origin, fd);
     this.description = file?.description;
     return file;

@@ -51,6 +51,8 @@ const KNOWN_FLAGS =
   O_NOCTTY |
   O_NOFOLLOW |
   O_NONBLOCK |
+  O_PATH |
+  O_DIRECTORY |
   O_SYNC |
   O_TRUNC;
 const KNOWN_RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT;
@@ -61,6 +63,10 @@ export function handleOpen(context: CallContext): Reply {
   const { listener, task, resolver, credentials, kernel, files } = context.on;
   const opening = readOpening(context);
   if (opening === undefined) return "native";
+  if ((opening.flags & O_PATH) !== 0) {
+    context.on.files.arePathsOpen ||= resolver.isMagic(opening);
+    return "native";
+  }
   const target = resolver.resolve(opening);
   if (target === undefined) return "native";
   const origin = lastOrigin(target.node ?? target.file?.node);
@@ -70,7 +76,7 @@ export function handleOpen(context: CallContext): Reply {
   const { flags } = opening;
   const mode = flags & O_ACCMODE;
   context.path = node.path;
-  const refusal = credentials.refusal(task.tid, mode !== O_WRONLY, mode !== O_RDONLY);
+  const refusal = credentials.refusal(task.tid, target.ids, mode !== O_WRONLY, mode !== O_RDONLY);
   if (refusal !== undefined) fail("EACCES", `${node.path} ${refusal}`);
   task.mayOpenNode = true;
   const description = kernel.open(task, node.path, flags);
@@ -119,6 +125,7 @@ function readOpening({ call, abi, on: { listener, task } }: CallContext): Openin
 
 function withFlags(opening: Opening): Opening | undefined {
   const { flags } = opening;
-  if ((flags & (O_PATH | O_DIRECTORY | O_TMPFILE | O_NOATIME)) !== 0) return undefined;
+  if ((flags & O_PATH) !== 0) return opening;
+  if ((flags & (O_DIRECTORY | O_TMPFILE | O_NOATIME)) !== 0) return undefined;
   return (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0 ? undefined : opening;
 }

@@ -72,10 +72,9 @@ export class Credentials {
   }
 
   /** inode_permission() for an open of the file whose stat is in lastStat: why not, or undefined when it may. */
-  refusal(tid: number, read: boolean, write: boolean): string | undefined {
+  refusal(tid: number, ids: Ids, read: boolean, write: boolean): string | undefined {
     const { mode, uid, gid } = lastStat;
     const wanted = (read ? 4 : 0) | (write ? 2 : 0);
-    const ids = readIds(tid);
     const granted = ids.fsuid === uid ? mode >> 6 : ids.fsgid === gid || ids.groups.includes(gid) ? mode >> 3 : mode;
     if ((granted & wanted) === wanted) return undefined;
     // The filesystem belongs to the namespace that the program was started in: capabilities there count in full,
@@ -97,14 +96,21 @@ function readCapabilities(tid: number): boolean {
   return syscall(HOST_CALLS.capget, arena.address, arena.address + 8) === 0;
 }
 
+// Uid and Gid: real, effective, saved, filesystem
+const IDS =
+  /^Tgid:\s+(\d+)$[\s\S]*?^Uid:\s+\d+\s+(\d+)\s+\d+\s+(\d+)$[\s\S]*?^Gid:\s+\d+\s+\d+\s+\d+\s+(\d+)$[\s\S]*?^Groups:(.*)$/m;
+
 function readIds(tid: number): Ids {
-  const status = readProc(tid, "status") ?? "";
-  // Uid: real, effective, saved, filesystem
-  const numbers = (name: string) =>
-    (new RegExp(`^${name}:(.*)`, "m").exec(status)?.[1] ?? "").split(/\s+/).filter(Boolean).map(Number);
-  const uid = numbers("Uid");
-  const [, euid = NOBODY, , fsuid = NOBODY] = uid;
-  return { euid, fsuid, fsgid: numbers("Gid")[3] ?? NOBODY, groups: numbers("Groups"), pid: numbers("Tgid")[0] ?? tid };
+  const found = IDS.exec(readProc(tid, "status") ?? "");
+  if (!found) return { euid: NOBODY, fsuid: NOBODY, fsgid: NOBODY, groups: [], pid: tid };
+  const [, pid, euid, fsuid, fsgid, groups] = found;
+  return {
+    euid: Number(euid),
+    fsuid: Number(fsuid),
+    fsgid: Number(fsgid),
+    groups: groups!.split(/\s+/).filter(Boolean).map(Number),
+    pid: Number(pid),
+  };
 }
 
 function memlockFromText(tid: number): number {

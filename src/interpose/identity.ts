@@ -15,6 +15,8 @@ export interface Ids {
 
 /** Somebody else's rights, for as long as they are not given back. */
 export interface Assumed extends Ids {
+  /** They were ours already. */
+  readonly isOurs: boolean;
   giveBack(): void;
 }
 
@@ -33,7 +35,7 @@ const groupList = new Arena(4 * MAX_GROUPS);
 export class Identity {
   readonly #fsuid = syscall(HOST_CALLS.setfsuid, NONE);
   readonly #fsgid = syscall(HOST_CALLS.setfsgid, NONE);
-  readonly #groups: readonly number[] = process.getgroups?.() ?? [];
+  readonly #groups = ownGroups();
 
   /**
    * Becomes somebody else until giveBack(). As root only; others can be only who they are.
@@ -46,13 +48,14 @@ export class Identity {
     const wanted = (own & ~OVERRIDES) | (own & overrides);
     const { fsuid } = ids;
     const isSame = fsuid === this.#fsuid && ids.fsgid === this.#fsgid && sameNumbers(ids.groups, this.#groups);
-    if (isSame && wanted === own) return { ...ids, giveBack: () => {} };
+    if (isSame && wanted === own) return { ...ids, isOurs: true, giveBack: () => {} };
     const giveBack = () => {
       this.#become(this.#fsuid, this.#fsgid, this.#groups);
       setEffective(own);
     };
     // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are set last.
-    if ((isSame || this.#become(fsuid, ids.fsgid, ids.groups)) && setEffective(wanted)) return { ...ids, giveBack };
+    if ((isSame || this.#become(fsuid, ids.fsgid, ids.groups)) && setEffective(wanted))
+      return { ...ids, isOurs: false, giveBack };
     giveBack();
     return undefined;
   }
@@ -65,6 +68,12 @@ export class Identity {
     syscall(HOST_CALLS.setfsuid, fsuid);
     return isSet && syscall(HOST_CALLS.setfsgid, NONE) === fsgid && syscall(HOST_CALLS.setfsuid, NONE) === fsuid;
   }
+}
+
+/** Without the group of files, which process.getgroups() adds. */
+function ownGroups(): number[] {
+  const count = syscall(HOST_CALLS.getgroups, MAX_GROUPS, groupList.address);
+  return Array.from({ length: Math.max(count, 0) }, (_, index) => groupList.u32(4 * index));
 }
 
 function readCapabilities(): void {

@@ -43,6 +43,8 @@ const arena = new Arena(256 + EVENTS);
 export class InjectedFiles {
   /** Readable when a file was closed. */
   readonly inotify: number;
+  /** A program opened something with O_PATH that may have been a file here: descriptors are looked at before they are used. */
+  arePathsOpen = false;
   readonly #byInode = new Map<number, InjectedFile>();
   readonly #byWatch = new Map<number, InjectedFile>();
   readonly #mapped = new Set<InjectedFile>();

@@ -4,6 +4,7 @@ import { Arena } from "./arena.ts";
 import type { Credentials } from "./credentials.ts";
 import { briefly, closeBrief, refuseNotedShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
+import type { Ids } from "./identity.ts";
 import type { InjectedFile } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { syscall } from "./libc.ts";
@@ -23,7 +24,7 @@ import {
 } from "./linux.ts";
 import type { NodeFiles } from "./node-files.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
-import { fileSystem, type Walker, walk } from "./path-walk.ts";
+import { fileSystem, walk } from "./path-walk.ts";
 
 const HOW = 0;
 const PATH = 32;
@@ -43,9 +44,14 @@ export interface Opening {
 }
 
 /** What an open() leads to: a node, or a file of ours that is opened once more through /proc/self/fd. */
-export interface Target {
+interface Found {
   readonly node?: DeviceNode;
   readonly file?: InjectedFile;
+}
+
+/** That, and who opens it. */
+export interface Target extends Found {
+  readonly ids: Ids;
 }
 
 /**
@@ -73,51 +79,63 @@ export class PathResolver {
       return undefined;
     }
     const fromRoot = path.startsWith("/") && !isScoped(resolve);
-    const base = fromRoot ? root : start(tid, directory === AT_FDCWD ? "cwd" : `fd/${directory}`);
+    const base = fromRoot ? root : start(tid, startName(directory));
     try {
-      if (base < 0 || !this.#mayBeMeant(opening, root, base)) return undefined;
-      return this.#exactly(opening, root, base);
+      const seen = base < 0 ? undefined : this.#look(opening, root, base);
+      return seen && this.#exactly(opening, root, base, seen);
     } finally {
       if (base >= 0 && base !== root) closeBrief(base);
       closeBrief(root);
     }
   }
 
-  /** One quick look with our own rights: most paths lead elsewhere. True when only following each link can tell. */
-  #mayBeMeant({ path, resolve }: Opening, root: number, base: number): boolean {
-    if (isScoped(resolve)) return true;
-    const isAbsolute = path.startsWith("/");
-    // From the thread's root all links mean what they mean to it; from elsewhere an absolute one would lead into our own root.
-    const rule = isAbsolute ? RESOLVE_IN_ROOT : RESOLVE_NO_SYMLINKS;
-    const found = openAs(isAbsolute ? root : base, path, 0, rule | RESOLVE_NO_MAGICLINKS);
-    if (found < 0) return found === -ERRNO.ELOOP;
-    const meant = this.#find(found) !== undefined;
-    closeBrief(found);
-    return meant;
+  /** Whether a path goes through links that lead where their text does not tell, as those of /proc/self/fd do. In doubt it does. */
+  isMagic(opening: Opening): boolean {
+    const { tid, directory, path } = opening;
+    const base = start(tid, path.startsWith("/") ? "root" : startName(directory));
+    if (base < 0) return false;
+    const found = lookOnce({ ...opening, resolve: 0 }, base, base);
+    if (found >= 0) closeBrief(found);
+    closeBrief(base);
+    return found === -ERRNO.ELOOP;
   }
 
-  #exactly({ tid, path, flags, resolve }: Opening, root: number, base: number): Target | undefined {
+  /** One quick look with our own rights: most paths lead elsewhere. "follow" when only following each link can tell. */
+  #look(opening: Opening, root: number, base: number): Found | "follow" | undefined {
+    if (isScoped(opening.resolve)) return "follow";
+    const found = lookOnce(opening, root, base);
+    return found === -ERRNO.ELOOP ? "follow" : this.#take(found);
+  }
+
+  #exactly(opening: Opening, root: number, base: number, seen: Found | "follow"): Target | undefined {
+    const { tid, path, flags, resolve } = opening;
     const ids = this.#credentials.assume(tid);
     if (ids === undefined) return undefined;
+    // From its root, and with rights like its own, we have seen what the thread sees.
+    if (seen !== "follow" && ids.isOurs && path.startsWith("/") && resolve === 0) return { ...seen, ids };
     let found: number | undefined;
     try {
-      const { fsuid, pid } = ids;
-      const walker: Walker = { root, base, pid, tid, fsuid };
       // Within a directory the kernel can walk for us, whoever we are.
       found = isScoped(resolve)
         ? openAs(base, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
-        : walk(walker, path, flags, resolve);
+        : walk({ root, base, pid: ids.pid, tid, fsuid: ids.fsuid }, path, flags, resolve);
     } finally {
       ids.giveBack();
     }
-    if (found === undefined || found < 0) return undefined;
-    const target = this.#find(found);
-    const isRefused = (lastStat.mode & S_IFMT) === S_IFCHR && (fileSystem(found).flags & ST_NODEV) !== 0;
-    closeBrief(found);
-    return isRefused ? undefined : target;
+    const target = found === undefined ? undefined : this.#take(found);
+    return target && { ...target, ids };
   }
 
-  #find(fd: number): Target | undefined {
+  /** The node or file of ours that an O_PATH descriptor is of, which is closed. Undefined for others, and where no device may be opened. */
+  #take(fd: number): Found | undefined {
+    if (fd < 0) return undefined;
+    const found = this.#find(fd);
+    const isRefused = found && (lastStat.mode & S_IFMT) === S_IFCHR && (fileSystem(fd).flags & ST_NODEV) !== 0;
+    closeBrief(fd);
+    return isRefused ? undefined : found;
+  }
+
+  #find(fd: number): Found | undefined {
     if (statDescriptor(fd) < 0) return undefined;
     const node = this.#nodes.findLastStat();
     if (node !== undefined) return { node };
@@ -128,6 +146,17 @@ export class PathResolver {
 
 function isScoped(resolve: number): boolean {
   return (resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0;
+}
+
+function startName(directory: number): string {
+  return directory === AT_FDCWD ? "cwd" : `fd/${directory}`;
+}
+
+/** Follows a path at once, from the thread's root, where all links mean what they mean to it; from elsewhere an absolute one would lead into our own root. */
+function lookOnce({ path, flags }: Opening, root: number, base: number): number {
+  const isAbsolute = path.startsWith("/");
+  const rule = isAbsolute ? RESOLVE_IN_ROOT : RESOLVE_NO_SYMLINKS;
+  return openAs(isAbsolute ? root : base, path, flags, rule | RESOLVE_NO_MAGICLINKS);
 }
 
 function start(tid: number, name: string): number {
