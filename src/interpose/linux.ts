@@ -114,7 +114,6 @@ export const MS_SLAVE = 1 << 19;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
-export const PR_SET_PDEATHSIG = 1;
 /** Yama's; the letters of its name. */
 export const PR_SET_PTRACER = 0x5961_6d61;
 export const PR_SET_CHILD_SUBREAPER = 36;

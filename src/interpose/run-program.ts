@@ -3,6 +3,7 @@ import type { HostKernel } from "../kernel/host-kernel.ts";
 import { Epoll } from "./epoll.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { findProgram } from "./launch/find-program.ts";
+import { Guard } from "./launch/guard.ts";
 import { Launch } from "./launch/launch.ts";
 import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
 import type { Observer } from "./observer.ts";
@@ -53,6 +54,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   adoptOrphans();
   const launch = new Launch(descriptors);
   const signals = new Signals(launch);
+  let guard: Guard | undefined;
   try {
     const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
     const listener = takeListener(launch.pid, number);
@@ -64,6 +66,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
       signals.programEnded = true;
       return true;
     });
+    guard = new Guard(launch.pid);
     launch.become(program, words, variables);
     await server.serve();
     ended?.();
@@ -75,6 +78,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     throw error;
   } finally {
     signals.release();
+    guard?.release();
     launch.close();
   }
 }
