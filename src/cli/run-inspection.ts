@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { parseFault } from "../inspect/fault/fault-spec.ts";
 import type { Operation } from "../inspect/replay/recording.ts";
 import { allDevices } from "../machine/find-device.ts";
+import { bytesOfText } from "../uapi/byte-text.ts";
 import { UsageError } from "./errors.ts";
 import { Progress } from "./progress.ts";
 import type { RunOptions } from "./run-command.ts";
@@ -53,7 +54,7 @@ function openTrace(
 ): Inspection["trace"] {
   const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api !== undefined && { api }), argv };
   try {
-    return { fd: openSync(file, "w"), head };
+    return { fd: openSync(bytesOfText(file), "w"), head };
   } catch (error) {
     throw new UsageError(`--trace ${file}: cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`);
   }

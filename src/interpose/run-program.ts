@@ -50,7 +50,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   checkArguments(options);
   const words = argv.map((text) => Buffer.from(text as string));
   const variables = environment(env);
-  const program = locate(words[0]!, variables, cwd ?? process.cwd());
+  const program = locate(words[0]!, variables, cwd ?? ".");
   adoptOrphans();
   const launch = new Launch(descriptors);
   const signals = new Signals(launch);
@@ -144,9 +144,7 @@ function environment(env: RunOptions["env"]): Buffer[] {
 }
 
 /** From the filter on, an open of the launcher's would wait for a supervisor that waits for it: the program is found before. */
-function locate(name: Buffer, env: readonly Buffer[], directory: string): string | Buffer {
-  const path = env.find((entry) => entry.toString("latin1", 0, 5) === "PATH=")?.toString("utf8", 5);
-  const found = findProgram(name.toString("utf8"), path, directory);
-  // A path whose name is not UTF-8 is only known as given.
-  return name.includes("/") ? name : found;
+function locate(name: Buffer, env: readonly Buffer[], directory: string): Buffer {
+  const path = env.find((entry) => entry.toString("latin1", 0, 5) === "PATH=")?.subarray(5);
+  return findProgram(name, path, directory);
 }

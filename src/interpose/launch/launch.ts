@@ -91,17 +91,17 @@ export class Launch {
 
   /**
    * Has the process become the program. Its execve() is under the filter: hear() tells how it went.
-   * @param path where the program lies; a Buffer for a name that is not UTF-8
+   * @param path where the program lies
    */
-  become(path: string | Uint8Array, argv: readonly Uint8Array[], env: readonly Uint8Array[]): void {
+  become(path: Uint8Array, argv: readonly Uint8Array[], env: readonly Uint8Array[]): void {
     const list = new CallList();
     list.call(HOST_CALLS.fcntl, [this.#launcher.control, F_SETFD, FD_CLOEXEC]);
     const strings = (texts: readonly Uint8Array[]) =>
       list.words([...texts.map((text) => Buffer.concat([text, NUL])), 0]);
-    const name = typeof path === "string" ? path : Buffer.concat([path, NUL]);
+    const name = Buffer.concat([path, NUL]);
     const refused = (errno: string) => {
       const shown = String(path);
-      if (errno === "ENOEXEC") return new InterposerError("wrong-format", `${shown}: ${describeFormat(shown)}`);
+      if (errno === "ENOEXEC") return new InterposerError("wrong-format", `${shown}: ${describeFormat(path)}`);
       const missing = errno === "ENOENT" ? " (the interpreter or loader that it names is missing)" : "";
       return new InterposerError("not-executable", `${shown}: ${errno}${missing}`);
     };
