@@ -28,6 +28,7 @@ const OVERRIDES = 0b110;
 const NONE = -1;
 // struct __user_cap_header_struct @0, then {effective, permitted, inheritable}[2] @8
 const EFFECTIVE = 8;
+const EFFECTIVE_HIGH = 20;
 const capabilities = new Arena(32);
 const groupList = new Arena(4 * MAX_GROUPS);
 
@@ -43,18 +44,17 @@ export class Identity {
    * @returns undefined when this process may not, and is as before
    */
   assume(ids: Ids, overrides: number): Assumed | undefined {
-    readCapabilities();
-    const own = capabilities.u32(EFFECTIVE);
-    const wanted = (own & ~OVERRIDES) | (own & overrides);
+    const { low, high } = readCapabilities();
+    const wanted = ((low & ~OVERRIDES) | (low & overrides)) >>> 0;
     const { fsuid } = ids;
     const isSame = fsuid === this.#fsuid && ids.fsgid === this.#fsgid && sameNumbers(ids.groups, this.#groups);
-    if (isSame && wanted === own) return { ...ids, isOurs: true, giveBack: () => {} };
+    if (isSame && wanted === low) return { ...ids, isOurs: true, giveBack: () => {} };
     const giveBack = () => {
       this.#become(this.#fsuid, this.#fsgid, this.#groups);
-      setEffective(own);
+      setEffective(low, high);
     };
     // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are set last.
-    if ((isSame || this.#become(fsuid, ids.fsgid, ids.groups)) && setEffective(wanted))
+    if ((isSame || this.#become(fsuid, ids.fsgid, ids.groups)) && setEffective(wanted, high))
       return { ...ids, isOurs: false, giveBack };
     giveBack();
     return undefined;
@@ -76,16 +76,19 @@ function ownGroups(): number[] {
   return Array.from({ length: Math.max(count, 0) }, (_, index) => groupList.u32(4 * index));
 }
 
-function readCapabilities(): void {
+/** The effective capabilities of this thread: 0 to 31, and those from 32 on. */
+export function readCapabilities(): { readonly low: number; readonly high: number } {
   capabilities.setU32(0, LINUX_CAPABILITY_VERSION_3);
   capabilities.setU32(4, 0);
   syscall(HOST_CALLS.capget, capabilities.address, capabilities.address + EFFECTIVE);
+  return { low: capabilities.u32(EFFECTIVE), high: capabilities.u32(EFFECTIVE_HIGH) };
 }
 
-/** The lower 32 capabilities; of the others nothing changes. */
-function setEffective(effective: number): boolean {
+/** Of this thread alone. False, and nothing changes, when one of them is not permitted. */
+export function setEffective(low: number, high: number): boolean {
   readCapabilities();
-  capabilities.setU32(EFFECTIVE, effective >>> 0);
+  capabilities.setU32(EFFECTIVE, low >>> 0);
+  capabilities.setU32(EFFECTIVE_HIGH, high >>> 0);
   return syscall(HOST_CALLS.capset, capabilities.address, capabilities.address + EFFECTIVE) === 0;
 }
 

@@ -139,6 +139,7 @@ export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 
 // poll.h
+export const POLLOUT = 4;
 export const POLLERR = 8;
 // signal.h
 /** Bytes of the kernel's sigset_t and struct sigaction. */

@@ -12,7 +12,7 @@ import { HOST_CALLS } from "./host-calls.ts";
 import { isMarked } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
-import { O_CLOEXEC, O_RDWR } from "./linux.ts";
+import { O_CLOEXEC, O_RDWR, POLLOUT } from "./linux.ts";
 import type { Listener } from "./listener.ts";
 import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
@@ -93,8 +93,16 @@ class ProgramFile extends ForeignFile {
   }
 }
 
+// struct pollfd {s32 fd, s16 events, s16 revents} @0; struct timespec of 0 @16
+const poll = new Arena(32);
 const one = new Arena(8);
 one.setU64(0, 1);
+
+function isWritable(fd: number): boolean {
+  poll.setU32(0, fd);
+  poll.setU32(4, POLLOUT);
+  return syscall(HOST_CALLS.ppoll, poll.address, 1, poll.address + 16, 0, 0) === 1;
+}
 
 /** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
 function eventfdId(pid: number, fd: number | string): string | undefined {
@@ -119,7 +127,9 @@ class HeldEvent implements EventSignal {
   }
 
   signal(): void {
-    if (this.#fd >= 0) syscall(HOST_CALLS.write, this.#fd, one.address, 8);
+    // A counter that is as high as it gets would hold us up until the program reads it; the kernel's own signal is lost then, too
+    // (fs/eventfd.c:eventfd_signal_mask).
+    if (this.#fd >= 0 && isWritable(this.#fd)) syscall(HOST_CALLS.write, this.#fd, one.address, 8);
   }
 
   isAbandoned(): boolean {

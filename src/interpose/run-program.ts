@@ -8,6 +8,7 @@ import { Launch } from "./launch/launch.ts";
 import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
 import type { Observer } from "./observer.ts";
 import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
+import { giveUpRights } from "./rights.ts";
 import { Server } from "./server.ts";
 
 /** What a program is run against. */
@@ -55,6 +56,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   const launch = new Launch(descriptors);
   const signals = new Signals(launch);
   let guard: Guard | undefined;
+  let takeBack = () => {};
   try {
     const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
     const listener = takeListener(launch.pid, number);
@@ -68,6 +70,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     });
     guard = new Guard(launch.pid);
     launch.become(program, words, variables);
+    takeBack = giveUpRights();
     await server.serve();
     ended?.();
     return launch.wait();
@@ -79,6 +82,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   } finally {
     signals.release();
     guard?.release();
+    takeBack();
     launch.close();
   }
 }
