@@ -2,7 +2,6 @@ import { fail } from "../kernel/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { belongsInWindow } from "./descriptor-window.ts";
-import { lastOrigin } from "./injected-file.ts";
 import { close } from "./libc.ts";
 import {
   AT_FDCWD,
@@ -69,19 +68,21 @@ export function handleOpen(context: CallContext): Reply {
   }
   const target = resolver.resolve(opening);
   if (target === undefined) return "native";
-  const origin = lastOrigin(target.node ?? target.file?.node);
+  const node = target.node ?? target.file?.node;
   // What no driver's open() made, none can open again (fs/libfs.c:alloc_anon_inode and no_open).
-  if (origin === undefined) fail("ENXIO", `${target.file?.description.label} cannot be opened by a path`);
-  const { node } = origin;
+  if (node === undefined) fail("ENXIO", `${target.file?.description.label} cannot be opened by a path`);
   const { flags } = opening;
   const mode = flags & O_ACCMODE;
   context.path = node.path;
-  const refusal = credentials.refusal(task.tid, target.ids, mode !== O_WRONLY, mode !== O_RDONLY);
+  const refusal = credentials.refusal(task.tid, target.ids, target, {
+    read: mode !== O_WRONLY,
+    write: mode !== O_RDONLY,
+  });
   if (refusal !== undefined) fail("EACCES", `${node.path} ${refusal}`);
   task.mayOpenNode = true;
   const description = kernel.open(task, node.path, flags);
   context.description = description;
-  const made = files.create(description, origin, flags);
+  const made = files.create(description, { ...target, node }, flags);
   if (typeof made === "number") {
     description.release();
     failInstall(made, description.label);

@@ -2,6 +2,7 @@ import { CAP_DAC_OVERRIDE } from "../kernel/task.ts";
 import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { type Assumed, Identity, type Ids } from "./identity.ts";
+import type { Owned } from "./injected-file.ts";
 import { syscall } from "./libc.ts";
 import { LINUX_CAPABILITY_VERSION_3, RLIMIT_MEMLOCK } from "./linux.ts";
 import { lastStat, statUserNamespace } from "./path-stat.ts";
@@ -44,6 +45,10 @@ export class Credentials {
     const effective = arena.u32(capability < 32 ? 8 : 20);
     if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
     // A program that went into a namespace of its own has its capabilities only there.
+    return this.#isInNamespace(tid);
+  }
+
+  #isInNamespace(tid: number): boolean {
     return statUserNamespace(tid) === 0 && lastStat.inode === this.#namespace;
   }
 
@@ -54,7 +59,7 @@ export class Credentials {
   assume(tid: number): Assumed | undefined {
     const ids = readIds(tid);
     // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that are in it.
-    const isOurs = !this.#madeNamespace && statUserNamespace(tid) === 0 && lastStat.inode === this.#namespace;
+    const isOurs = !this.#madeNamespace && this.#isInNamespace(tid);
     const overrides = isOurs && readCapabilities(tid) ? arena.u32(8) & SEARCH_ANYWHERE : 0;
     return this.#own.assume(ids, overrides);
   }
@@ -71,15 +76,20 @@ export class Credentials {
     return limit >= INFINITE ? Number.POSITIVE_INFINITY : limit;
   }
 
-  /** inode_permission() for an open of the file whose stat is in lastStat: why not, or undefined when it may. */
-  refusal(tid: number, ids: Ids, read: boolean, write: boolean): string | undefined {
-    const { mode, uid, gid } = lastStat;
+  /** inode_permission() for an open of a file: why not, or undefined when it may. */
+  refusal(
+    tid: number,
+    ids: Ids,
+    { mode, uid, gid }: Owned,
+    wish: { read: boolean; write: boolean },
+  ): string | undefined {
+    const { read, write } = wish;
     const wanted = (read ? 4 : 0) | (write ? 2 : 0);
     const granted = ids.fsuid === uid ? mode >> 6 : ids.fsgid === gid || ids.groups.includes(gid) ? mode >> 3 : mode;
     if ((granted & wanted) === wanted) return undefined;
     // The filesystem belongs to the namespace that the program was started in: capabilities there count in full,
-    // whatever uvfio itself was allowed outside.
-    if (readCapabilities(tid)) {
+    // whatever uvfio itself was allowed outside. Those in a namespace that the program made do not.
+    if (this.#isInNamespace(tid) && readCapabilities(tid)) {
       const effective = arena.u32(8);
       if (((effective >> CAP_DAC_OVERRIDE) & 1) === 1) return undefined;
       if (!write && ((effective >> CAP_DAC_READ_SEARCH) & 1) === 1) return undefined;

@@ -6,12 +6,16 @@ import { close, pread, pwrite, syscall } from "./libc.ts";
 import { F_GETSIG, F_SETSIG } from "./linux.ts";
 import { lastStat } from "./path-stat.ts";
 
-/** The node that a file is opened through, with the owner and the permissions that its stand-in has at that moment. */
-export interface Origin {
-  readonly node: DeviceNode;
+/** Whose a file is, and what others may do with it. */
+export interface Owned {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+}
+
+/** The node that a file is opened through, with the owner and the permissions that its stand-in has at that moment. */
+export interface Origin extends Owned {
+  readonly node: DeviceNode;
 }
 
 /** A node as the origin of a file, its stand-in's stat being in lastStat. */

@@ -5,7 +5,7 @@ import type { Credentials } from "./credentials.ts";
 import { briefly, closeBrief, refuseNotedShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import type { Ids } from "./identity.ts";
-import type { InjectedFile } from "./injected-file.ts";
+import type { InjectedFile, Owned } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { syscall } from "./libc.ts";
 import {
@@ -44,7 +44,7 @@ export interface Opening {
 }
 
 /** What an open() leads to: a node, or a file of ours that is opened once more through /proc/self/fd. */
-interface Found {
+interface Found extends Owned {
   readonly node?: DeviceNode;
   readonly file?: InjectedFile;
 }
@@ -69,7 +69,6 @@ export class PathResolver {
     this.#credentials = credentials;
   }
 
-  /** The file's stat is left in lastStat. */
   resolve(opening: Opening): Target | undefined {
     const { tid, directory, path, resolve } = opening;
     if (path === "" || path.length >= PATH_MAX) return undefined;
@@ -138,9 +137,10 @@ export class PathResolver {
   #find(fd: number): Found | undefined {
     if (statDescriptor(fd) < 0) return undefined;
     const node = this.#nodes.findLastStat();
-    if (node !== undefined) return { node };
+    const { mode, uid, gid } = lastStat;
+    if (node !== undefined) return { node, mode, uid, gid };
     const file = this.#files.findLastStat();
-    return file && { file };
+    return file && { file, mode, uid, gid };
   }
 }
 
@@ -154,9 +154,13 @@ function startName(directory: number): string {
 
 /** Follows a path at once, from the thread's root, where all links mean what they mean to it; from elsewhere an absolute one would lead into our own root. */
 function lookOnce({ path, flags }: Opening, root: number, base: number): number {
-  const isAbsolute = path.startsWith("/");
-  const rule = isAbsolute ? RESOLVE_IN_ROOT : RESOLVE_NO_SYMLINKS;
-  return openAs(isAbsolute ? root : base, path, flags, rule | RESOLVE_NO_MAGICLINKS);
+  if (!path.startsWith("/")) return openAs(base, path, flags, RESOLVE_NO_SYMLINKS);
+  const found = openAs(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  if (found >= 0 || found === -ERRNO.ELOOP) return found;
+  // What is not there may be there by a link that means something else to the thread than to us, /proc/self.
+  const plain = openAs(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+  if (plain >= 0) closeBrief(plain);
+  return plain === -ERRNO.ELOOP ? plain : found;
 }
 
 function start(tid: number, name: string): number {
