@@ -8,6 +8,7 @@ import { dispatch } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
+import { readFileBelow } from "./file-below.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
@@ -96,7 +97,7 @@ export class Server {
       resolver: new PathResolver(nodes, files, credentials),
       credentials,
     });
-    kernel.parameterReader = (path) => readBelow(`/proc/self/fd/${root}/sys/module`, path);
+    kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
     for (const fd of [listener, files.inotify, this.#stop]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
@@ -229,13 +230,5 @@ function release(description: FileDescription, observer: Observer | undefined): 
     description.release();
   } catch (error) {
     observer?.broken?.(`internal error in the release of ${description.label}: ${String(error)}`, error);
-  }
-}
-
-function readBelow(directory: string, path: string): string | undefined {
-  try {
-    return fs.readFileSync(`${directory}/${path}`, "utf8");
-  } catch {
-    return undefined;
   }
 }
