@@ -34,7 +34,6 @@ import {
 } from "./linux.ts";
 import type { Opening } from "./path-resolver.ts";
 import { failInstall } from "./program-files.ts";
-import { copyFromThread, stringFromThread } from "./user-copy.ts";
 
 const PATH_MAX = 4096;
 /** What openat2() is asked for beside O_ACCMODE's and is dealt with here; all other flags are the kernel's to judge. */
@@ -59,7 +58,7 @@ const how = new Uint8Array(OPEN_HOW_SIZE);
 
 /** open, openat, openat2: the nodes are ours, everything else is the kernel's. */
 export function handleOpen(context: CallContext): Reply {
-  const { listener, task, resolver, credentials, kernel, files } = context.on;
+  const { listener, task, resolver, credentials, kernel, files, caller } = context.on;
   const opening = readOpening(context);
   if (opening === undefined) return "native";
   if ((opening.flags & O_PATH) !== 0) {
@@ -68,6 +67,7 @@ export function handleOpen(context: CallContext): Reply {
   }
   const target = resolver.resolve(opening);
   if (target === undefined) return "native";
+  caller.prove();
   const node = target.node ?? target.file?.node;
   // What no driver's open() made, none can open again (fs/libfs.c:alloc_anon_inode and no_open).
   if (node === undefined) fail("ENXIO", `${target.file?.description.label} cannot be opened by a path`);
@@ -104,11 +104,11 @@ function readOpening({ call, abi, on: { listener, task } }: CallContext): Openin
   const at = call === "open" ? 0 : 1;
   const opening = { tid: task.tid, directory: call === "open" ? AT_FDCWD : listener.int(0), resolve: 0 };
   try {
-    const path = stringFromThread(task.tid, listener.word(at, abi), PATH_MAX, "latin1");
+    const path = task.copyString(listener.word(at, abi), PATH_MAX, "latin1");
     if (call !== "openat2") return withFlags({ ...opening, path, flags: listener.int(at + 1) });
     // A longer structure than ours is of a kernel that knows more, and the kernel's.
     if (Number(listener.word(3, abi)) !== OPEN_HOW_SIZE) return undefined;
-    copyFromThread(task.tid, listener.word(2, abi), how, OPEN_HOW_SIZE);
+    task.copyIn(listener.word(2, abi), how, OPEN_HOW_SIZE);
     const view = new DataView(how.buffer);
     const flags = view.getInt32(0, true);
     const resolve = view.getInt32(16, true);

@@ -53,10 +53,9 @@ export class Credentials {
   }
 
   /**
-   * Takes on, for calls of this thread from here to giveBack(), what decides about a path when another thread walks along it: its filesystem user,
-   * its groups, and the capabilities that override permissions. Undefined when that cannot be had.
+   * What decides about a path when another thread walks along it: its filesystem user, its groups, and the capabilities that override permissions.
    */
-  assume(tid: number): Assumed | undefined {
+  assume(tid: number): Assumed {
     const ids = readIds(tid);
     // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that are in it.
     const isOurs = !this.#madeNamespace && this.#isInNamespace(tid);

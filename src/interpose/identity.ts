@@ -13,11 +13,15 @@ export interface Ids {
   readonly pid: number;
 }
 
-/** Somebody else's rights, for as long as they are not given back. */
+/** Somebody else, for looks along a path. */
 export interface Assumed extends Ids {
-  /** They were ours already. */
+  /** Their rights are ours. */
   readonly isOurs: boolean;
-  giveBack(): void;
+  /**
+   * Makes system calls with their rights, and nothing else: a thread that is started meanwhile would keep them. Undefined when this process may
+   * not have them.
+   */
+  during<T>(act: () => T): T | undefined;
 }
 
 /** NGROUPS_MAX */
@@ -39,25 +43,26 @@ export class Identity {
   readonly #groups = ownGroups();
 
   /**
-   * Becomes somebody else until giveBack(). As root only; others can be only who they are.
+   * Somebody else. As root only; others can be only who they are.
    * @param overrides of OVERRIDES, the capabilities that are kept, as far as this process has them
-   * @returns undefined when this process may not, and is as before
    */
-  assume(ids: Ids, overrides: number): Assumed | undefined {
+  assume(ids: Ids, overrides: number): Assumed {
     const { low, high } = readCapabilities();
     const wanted = ((low & ~OVERRIDES) | (low & overrides)) >>> 0;
-    const { fsuid } = ids;
-    const isSame = fsuid === this.#fsuid && ids.fsgid === this.#fsgid && sameNumbers(ids.groups, this.#groups);
-    if (isSame && wanted === low) return { ...ids, isOurs: true, giveBack: () => {} };
-    const giveBack = () => {
-      this.#become(this.#fsuid, this.#fsgid, this.#groups);
-      setEffective(low, high);
+    const { fsuid, fsgid, groups } = ids;
+    const isSame = fsuid === this.#fsuid && fsgid === this.#fsgid && sameNumbers(groups, this.#groups);
+    if (isSame && wanted === low) return { ...ids, isOurs: true, during: (act) => act() };
+    const during = <T>(act: () => T): T | undefined => {
+      try {
+        // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are set last.
+        const is = (isSame || this.#become(fsuid, fsgid, groups)) && setEffective(wanted, high);
+        return is ? act() : undefined;
+      } finally {
+        this.#become(this.#fsuid, this.#fsgid, this.#groups);
+        setEffective(low, high);
+      }
     };
-    // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are set last.
-    if ((isSame || this.#become(fsuid, ids.fsgid, ids.groups)) && setEffective(wanted, high))
-      return { ...ids, isOurs: false, giveBack };
-    giveBack();
-    return undefined;
+    return { ...ids, isOurs: false, during };
   }
 
   #become(fsuid: number, fsgid: number, groups: readonly number[]): boolean {

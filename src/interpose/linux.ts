@@ -26,6 +26,7 @@ export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const F_SETFD = 2;
 export const F_GETFL = 3;
 export const F_SETSIG = 10;
@@ -46,6 +47,8 @@ export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
 export const RESOLVE_BENEATH = 0x08;
 export const RESOLVE_IN_ROOT = 0x10;
+/** Linux 5.12: EAGAIN for what is not in memory and would have to be waited for. */
+export const RESOLVE_CACHED = 0x20;
 /** sizeof(struct open_how): flags, mode, resolve. */
 export const OPEN_HOW_SIZE = 24;
 
@@ -96,6 +99,7 @@ export const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 export const SECCOMP_ADDFD_FLAG_SETFD = 1;
 export const SECCOMP_IOCTL_NOTIF_RECV = 0xc050_2100;
 export const SECCOMP_IOCTL_NOTIF_SEND = 0xc018_2101;
+export const SECCOMP_IOCTL_NOTIF_ID_VALID = 0x4008_2102;
 export const SECCOMP_IOCTL_NOTIF_ADDFD = 0x4018_2103;
 /** Its argument is the flags themselves. */
 export const SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x4008_2104;
@@ -108,9 +112,14 @@ export const AUDIT_ARCH_AARCH64 = 0xc000_00b7;
 
 // mount.h, sched.h, prctl.h
 export const MS_NOSUID = 2;
+export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
+export const MS_MOVE = 8192;
 export const MS_REC = 16384;
+export const MS_UNBINDABLE = 1 << 17;
+export const MS_PRIVATE = 1 << 18;
 export const MS_SLAVE = 1 << 19;
+export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
@@ -137,6 +146,7 @@ export const MAP_ANONYMOUS = 0x20;
 export const MAP_NORESERVE = 0x4000;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
 
 // poll.h
 export const POLLOUT = 4;
@@ -145,6 +155,11 @@ export const POLLERR = 8;
 /** Bytes of the kernel's sigset_t and struct sigaction. */
 export const SIGSET_SIZE = 8;
 export const SIGACTION_SIZE = 32;
+export const SIG_SETMASK = 2;
+
+// futex.h
+export const FUTEX_WAIT_PRIVATE = 128;
+export const FUTEX_WAKE_PRIVATE = 129;
 
 // socket.h
 export const AF_UNIX = 1;
@@ -169,3 +184,6 @@ export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;
 export const KVM_DEV_VFIO_FILE = 1;
 export const KVM_DEV_VFIO_FILE_ADD = 1;
 export const KVM_DEV_VFIO_FILE_DEL = 2;
+
+// userfaultfd.h: makes one from an open /dev/userfaultfd
+export const USERFAULTFD_IOC_NEW = 0xaa00;

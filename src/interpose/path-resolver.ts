@@ -15,6 +15,7 @@ import {
   O_PATH,
   OPEN_HOW_SIZE,
   RESOLVE_BENEATH,
+  RESOLVE_CACHED,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
@@ -23,13 +24,23 @@ import {
   ST_NODEV,
 } from "./linux.ts";
 import type { NodeFiles } from "./node-files.ts";
+import { statAside } from "./path-aside.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
-import { fileSystem, walk } from "./path-walk.ts";
+import { walk } from "./path-walk.ts";
+import type { SlowLooks } from "./slow-looks.ts";
 
 const HOW = 0;
 const PATH = 32;
 const PATH_MAX = 4096;
-const arena = new Arena(PATH + PATH_MAX);
+const STATFS = PATH + PATH_MAX;
+const arena = new Arena(STATFS + 128);
+
+interface Tools {
+  readonly nodes: NodeFiles;
+  readonly files: InjectedFiles;
+  readonly credentials: Credentials;
+  readonly looks: SlowLooks;
+}
 
 /** An open() that a thread asks for. */
 export interface Opening {
@@ -62,11 +73,13 @@ export class PathResolver {
   readonly #nodes: NodeFiles;
   readonly #files: InjectedFiles;
   readonly #credentials: Credentials;
+  readonly #looks: SlowLooks;
 
-  constructor(nodes: NodeFiles, files: InjectedFiles, credentials: Credentials) {
+  constructor({ nodes, files, credentials, looks }: Tools) {
     this.#nodes = nodes;
     this.#files = files;
     this.#credentials = credentials;
+    this.#looks = looks;
   }
 
   resolve(opening: Opening): Target | undefined {
@@ -93,34 +106,46 @@ export class PathResolver {
     const { tid, directory, path } = opening;
     const base = start(tid, path.startsWith("/") ? "root" : startName(directory));
     if (base < 0) return false;
-    const found = lookOnce({ ...opening, resolve: 0 }, base, base);
-    if (found >= 0) closeBrief(found);
-    closeBrief(base);
-    return found === -ERRNO.ELOOP;
+    try {
+      return this.#look({ ...opening, resolve: 0 }, base, base) === "follow";
+    } finally {
+      closeBrief(base);
+    }
   }
 
   /** One quick look with our own rights: most paths lead elsewhere. "follow" when only following each link can tell. */
   #look(opening: Opening, root: number, base: number): Found | "follow" | undefined {
     if (isScoped(opening.resolve)) return "follow";
-    const found = lookOnce(opening, root, base);
-    return found === -ERRNO.ELOOP ? "follow" : this.#take(found);
+    // From the thread's root all links mean what they mean to it; from elsewhere an absolute one would lead into our own root.
+    if (!opening.path.startsWith("/")) return this.#glance(opening, base, RESOLVE_NO_SYMLINKS);
+    const found = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    if (found !== undefined) return found;
+    // What is not there may be there by a link that means something else to the thread than to us, /proc/self.
+    const plain = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+    return plain === "follow" ? plain : undefined;
+  }
+
+  #glance({ tid, path, flags }: Opening, at: number, resolve: number): Found | "follow" | undefined {
+    const found = openAs(at, path, flags, resolve | RESOLVE_CACHED);
+    if (found !== -ERRNO.EAGAIN) return found === -ERRNO.ELOOP ? "follow" : this.#take(found);
+    const how = O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW);
+    const stat = statAside(this.#looks, tid, { at, path, flags: how, resolve });
+    if (typeof stat === "number") return stat === -ERRNO.ELOOP ? "follow" : undefined;
+    lastStat.bytes.set(stat);
+    // It is in memory now.
+    return this.#nodes.findLastStat() || this.#files.findLastStat() ? "follow" : undefined;
   }
 
   #exactly(opening: Opening, root: number, base: number, seen: Found | "follow"): Target | undefined {
     const { tid, path, flags, resolve } = opening;
     const ids = this.#credentials.assume(tid);
-    if (ids === undefined) return undefined;
     // From its root, and with rights like its own, we have seen what the thread sees.
     if (seen !== "follow" && ids.isOurs && path.startsWith("/") && resolve === 0) return { ...seen, ids };
-    let found: number | undefined;
-    try {
-      // Within a directory the kernel can walk for us, whoever we are.
-      found = isScoped(resolve)
-        ? openAs(base, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
-        : walk({ root, base, pid: ids.pid, tid, fsuid: ids.fsuid }, path, flags, resolve);
-    } finally {
-      ids.giveBack();
-    }
+    // Within a directory the kernel can walk for us, whoever we are.
+    const scope = resolve | RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED;
+    const found = isScoped(resolve)
+      ? ids.during(() => openAs(base, path, flags, scope))
+      : walk({ root, base, tid, ids, looks: this.#looks }, path, flags, resolve);
     const target = found === undefined ? undefined : this.#take(found);
     return target && { ...target, ids };
   }
@@ -129,7 +154,7 @@ export class PathResolver {
   #take(fd: number): Found | undefined {
     if (fd < 0) return undefined;
     const found = this.#find(fd);
-    const isRefused = found && (lastStat.mode & S_IFMT) === S_IFCHR && (fileSystem(fd).flags & ST_NODEV) !== 0;
+    const isRefused = found && (lastStat.mode & S_IFMT) === S_IFCHR && (mountFlags(fd) & ST_NODEV) !== 0;
     closeBrief(fd);
     return isRefused ? undefined : found;
   }
@@ -152,17 +177,6 @@ function startName(directory: number): string {
   return directory === AT_FDCWD ? "cwd" : `fd/${directory}`;
 }
 
-/** Follows a path at once, from the thread's root, where all links mean what they mean to it; from elsewhere an absolute one would lead into our own root. */
-function lookOnce({ path, flags }: Opening, root: number, base: number): number {
-  if (!path.startsWith("/")) return openAs(base, path, flags, RESOLVE_NO_SYMLINKS);
-  const found = openAs(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-  if (found >= 0 || found === -ERRNO.ELOOP) return found;
-  // What is not there may be there by a link that means something else to the thread than to us, /proc/self.
-  const plain = openAs(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
-  if (plain >= 0) closeBrief(plain);
-  return plain === -ERRNO.ELOOP ? plain : found;
-}
-
 function start(tid: number, name: string): number {
   return briefly(() => openPath(AT_FDCWD, `/proc/${tid}/${name}`, O_PATH | O_CLOEXEC));
 }
@@ -174,4 +188,10 @@ function openAs(directory: number, path: string, flags: number, resolve: number)
   arena.setU64(HOW + 16, resolve);
   const text = arena.byteText(PATH, path);
   return briefly(() => syscall(HOST_CALLS.openat2, directory, text, arena.address + HOW, OPEN_HOW_SIZE));
+}
+
+/** How the filesystem of a node or a file of ours is mounted. */
+function mountFlags(fd: number): number {
+  // struct statfs: f_flags u64@80
+  return syscall(HOST_CALLS.fstatfs, fd, arena.address + STATFS) < 0 ? ST_NODEV : arena.u64(STATFS + 80);
 }

@@ -4,6 +4,7 @@ import { syscall } from "./libc.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
+  AT_STATX_DONT_SYNC,
   AT_SYMLINK_NOFOLLOW,
   STATX,
   STATX_BASIC_STATS,
@@ -11,6 +12,8 @@ import {
   STATX_MODE,
 } from "./linux.ts";
 
+/** Without asking whoever serves the file system: which file it is, and what is known of it, is enough. */
+const FLAGS = AT_STATX_DONT_SYNC;
 const PATH = 256;
 const arena = new Arena(PATH + 4200);
 const pathAddress = arena.address + PATH;
@@ -56,13 +59,18 @@ export const lastStat = {
 /** statx() of a path relative to `directory`, following links. 0 or a negative errno; the answer is in lastStat. */
 export function statPath(directory: number, path: string): number {
   arena.text(PATH, path);
-  return syscall(HOST_CALLS.statx, directory, pathAddress, 0, STATX_BASIC_STATS, arena.address);
+  return syscall(HOST_CALLS.statx, directory, pathAddress, FLAGS, STATX_BASIC_STATS, arena.address);
 }
 
 /** statx() of a descriptor of ours. */
 export function statDescriptor(fd: number): number {
+  return statDescriptorTo(fd, arena.address);
+}
+
+/** The same into a struct statx at an address. */
+export function statDescriptorTo(fd: number, address: number): number {
   arena.bytes[PATH] = 0;
-  return syscall(HOST_CALLS.statx, fd, pathAddress, AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, arena.address);
+  return syscall(HOST_CALLS.statx, fd, pathAddress, AT_EMPTY_PATH | FLAGS, STATX_BASIC_STATS | STATX_MNT_ID, address);
 }
 
 const ZERO = 0x30;
@@ -75,7 +83,7 @@ const USER_NAMESPACE = text.encode("/ns/user\0");
 export function statThreadDescriptor(tid: number, fd: number): number {
   const { bytes } = arena;
   bytes[writeDecimal(bytes, writeProcPath(bytes, tid, FD), fd)] = 0;
-  return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, 0, STATX_BASIC_STATS, arena.address);
+  return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, FLAGS, STATX_BASIC_STATS, arena.address);
 }
 
 /** Whether a thread's descriptor was opened with O_PATH: the link to it gives no right to read or write then (fs/proc/fd.c:tid_fd_update_inode). */
@@ -90,7 +98,7 @@ export function isPathOnly(tid: number, fd: number): boolean {
 /** statx() of a thread's user namespace, whose inode tells which one it is. Allocates nothing. */
 export function statUserNamespace(tid: number): number {
   writeProcPath(arena.bytes, tid, USER_NAMESPACE);
-  return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, 0, STATX_BASIC_STATS, arena.address);
+  return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, FLAGS, STATX_BASIC_STATS, arena.address);
 }
 
 /** Writes /proc/TID and what follows; returns where it ends. */

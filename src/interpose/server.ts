@@ -1,7 +1,9 @@
 import fs from "node:fs";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
+import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
+import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
 import { dispatch } from "./dispatch.ts";
@@ -17,11 +19,13 @@ import { Listener } from "./listener.ts";
 import { MappingWatch } from "./mapping-watch.ts";
 import { NodeFiles } from "./node-files.ts";
 import type { Observer } from "./observer.ts";
+import { ParkedCalls } from "./parked-calls.ts";
 import { PathResolver } from "./path-resolver.ts";
 import { openPath } from "./path-stat.ts";
 import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
+import { SlowLooks } from "./slow-looks.ts";
 
 export interface ServerOptions {
   /** The seccomp listener; closed at the end. */
@@ -60,6 +64,7 @@ export class Server {
   readonly #watches: EventWatches;
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
+  readonly #jobs: AsideJobs;
   readonly #listener: Listener;
   readonly #context: CallContext;
   readonly #watched = new Map<number, () => void>();
@@ -77,28 +82,39 @@ export class Server {
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
-    this.#processes = new ProcessTable(isDeviceMemory, ({ pidfd }) => this.#epoll.add(pidfd));
+    this.#listener = new Listener(listener);
+    this.#jobs = new AsideJobs();
+    const looks = new SlowLooks(this.#jobs, (message) => observer?.noticed?.(message));
+    const caller = new CallerMemory(this.#listener, looks);
+    this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
     this.#watches = new EventWatches(this.#epoll, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
-    this.#listener = new Listener(listener);
     const nodes = new NodeFiles(root, kernel.deviceNodes());
     const credentials = new Credentials(userNamespace, launcher);
+    const parked = new ParkedCalls(this.#listener);
     const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
     this.#context = new CallContext({
       listener: this.#listener,
       kernel,
       processes: this.#processes,
-      task: new ProcessTask(this.#processes, credentials, programFiles),
+      task: new ProcessTask(this.#processes, credentials, programFiles, caller),
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver(nodes, files, credentials),
+      resolver: new PathResolver({ nodes, files, credentials, looks }),
       credentials,
+      caller,
+      looks,
+      parked,
     });
+    parked.again = (taken) => {
+      this.#catchUp();
+      dispatch(this.#context, observer, taken);
+    };
     kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
-    for (const fd of [listener, files.inotify, this.#stop]) this.#epoll.add(fd);
+    for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
   }
@@ -151,14 +167,18 @@ export class Server {
     const epoll = this.#epoll;
     let notified = 0;
     let rung = false;
+    let taken = false;
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
       else if (fd === this.#stop) this.#over = true;
       else if (fd === this.#doorbells.fd) rung = true;
+      else if (fd === this.#jobs.event) taken = true;
       else if (fd !== this.#files.inotify) this.#hear(fd);
     }
     if (rung) this.#doorbells.hear();
+    if (taken) this.#jobs.hear();
+    this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
     this.#catchUp();
     if (received) {
@@ -203,6 +223,7 @@ export class Server {
     this.#over = true;
     // From here on a trapped call of a program that still runs answers ENOSYS.
     close(this.#listener.fd);
+    this.#jobs.close();
     this.#doorbells.close();
     delete this.#kernel.parameterReader;
     this.#files.releaseAll();
