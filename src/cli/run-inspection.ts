@@ -1,7 +1,8 @@
 import { closeSync, openSync } from "node:fs";
 import { constants } from "node:os";
 import { parseFault } from "../inspect/fault/fault-spec.ts";
-import type { Operation } from "../inspect/replay/recording.ts";
+import type { Operation } from "../inspect/replay/operation.ts";
+import { cut } from "../inspect/replay/shown.ts";
 import { allDevices } from "../machine/find-device.ts";
 import { bytesOfText } from "../uapi/byte-text.ts";
 import { UsageError } from "./errors.ts";
@@ -9,6 +10,10 @@ import { Progress } from "./progress.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { HostOrder } from "./run-host.ts";
 import type { Counters, Inspection } from "./run-inspected.ts";
+
+/** So much of the program's command line stands in a trace. */
+const ARGUMENTS_MAX = 256;
+const ARGUMENT_MAX = 4096;
 
 type Start = (data: HostOrder) => Promise<number>;
 
@@ -52,7 +57,8 @@ function openTrace(
   { machine = "intel", api }: RunOptions,
   { name, kernel }: HostOrder["description"],
 ): Inspection["trace"] {
-  const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api !== undefined && { api }), argv };
+  const shown = argv.slice(0, ARGUMENTS_MAX).map((argument) => cut(argument, ARGUMENT_MAX));
+  const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api && { api }), argv: shown };
   try {
     return { fd: openSync(bytesOfText(file), "w"), head };
   } catch (error) {

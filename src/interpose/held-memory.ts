@@ -1,5 +1,5 @@
 import { Arena } from "./arena.ts";
-import type { Room, Steps } from "./aside/aside-jobs.ts";
+import type { CallAside, Room, Steps } from "./aside/aside-jobs.ts";
 import { ROOM_SIZE } from "./aside/aside-thread.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, pread, pwrite, syscall } from "./libc.ts";
@@ -16,6 +16,10 @@ const PART = ROOM_SIZE - QUERY;
 /** Struct iovec for one system call: UIO_MAXIOV. */
 const MAX_VECTORS = 1024;
 const SMALL = 64;
+/** How often the same page is asked for. */
+const MAX_ASKED = 100;
+/** An address at which there is never anything (vm.mmap_min_addr). */
+const NOWHERE = 64;
 /** auxvec.h */
 const AT_RANDOM = 25;
 const RANDOM_SIZE = 16;
@@ -67,45 +71,71 @@ export class HeldMemory {
     return syscall(HOST_CALLS.pwrite64, this.#mem, small.address, from.length, address);
   }
 
-  /** Reads aside: whether all could be read. `into` is filled as long as somebody waits. */
-  readSteps(address: number, into: Uint8Array): Steps<boolean> {
+  /**
+   * Reads aside: whether all could be read. `into` is filled as long as somebody waits.
+   * @param tid a thread that lives in the memory, or did: pages that have to be brought are asked for there
+   */
+  readSteps(tid: number, address: number, into: Uint8Array): Steps<boolean> {
     return this.#held(function* (room, mem) {
+      let asked = 0;
       for (let done = 0; done < into.length; ) {
-        const count = yield [HOST_CALLS.pread64, mem, room.address, Math.min(into.length - done, PART), address + done];
-        if (count <= 0) return false;
-        into.set(room.bytes.subarray(0, count), done);
-        done += count;
+        const at = address + done;
+        const count = yield [HOST_CALLS.pread64, mem, room.address, Math.min(into.length - done, PART), at];
+        if (count > 0) {
+          into.set(room.bytes.subarray(0, count), done);
+          done += count;
+          asked = 0;
+        } else if (++asked > MAX_ASKED || (yield remoteRead(room, tid, at, 1)) !== 1) return false;
       }
       return true;
     });
   }
 
   /** Writes aside, whatever the protection. `from` is read as long as somebody waits. */
-  writeSteps(address: number, from: Uint8Array): Steps<boolean> {
+  writeSteps(tid: number, address: number, from: Uint8Array): Steps<boolean> {
     return this.#held(function* (room, mem) {
+      let asked = 0;
       for (let done = 0; done < from.length; ) {
+        const at = address + done;
         const part = Math.min(from.length - done, PART);
         room.bytes.set(from.subarray(done, done + part));
-        const count = yield [HOST_CALLS.pwrite64, mem, room.address, part, address + done];
-        if (count <= 0) return false;
-        done += count;
+        const count = yield [HOST_CALLS.pwrite64, mem, room.address, part, at];
+        if (count > 0) {
+          done += count;
+          asked = 0;
+        } else {
+          if (++asked > MAX_ASKED || (yield remoteRead(room, tid, at, 1)) !== 1) return false;
+          yield askForPage(room, tid, at);
+        }
       }
       return true;
     });
   }
 
-  /** copy_to_user() aside: up to the first page that refuses. */
-  copySteps(address: number, from: Uint8Array): Steps<boolean> {
+  /**
+   * copy_to_user() aside: up to the first page that refuses. Through mem a page that userfaultfd has to bring is refused, not waited
+   * for; so it is asked for in another way, and then written to.
+   * @param tid a thread that lives in the memory
+   */
+  copySteps(tid: number, address: number, from: Uint8Array): Steps<boolean> {
     return this.#held(function* (room, mem, maps) {
+      let asked = 0;
       for (let done = 0; done < from.length; ) {
-        if ((yield mapQuery(maps, address + done, room.address, room.bytes)) < 0) return false;
+        const at = address + done;
+        if ((yield mapQuery(maps, at, room.address, room.bytes)) < 0) return false;
         const { end, writable } = queriedMapping(room.bytes);
         if (!writable) return false;
-        const part = Math.min(from.length - done, end - address - done, PART);
+        const part = Math.min(from.length - done, end - at, PART);
         room.bytes.set(from.subarray(done, done + part), QUERY);
-        const count = yield [HOST_CALLS.pwrite64, mem, room.address + QUERY, part, address + done];
-        if (count <= 0) return false;
-        done += count;
+        const count = yield [HOST_CALLS.pwrite64, mem, room.address + QUERY, part, at];
+        if (count > 0) {
+          done += count;
+          asked = 0;
+        } else {
+          // It may be taken away again before it is written to.
+          if (++asked > MAX_ASKED) return false;
+          yield askForPage(room, tid, at);
+        }
       }
       return true;
     });
@@ -172,8 +202,17 @@ export class HeldMemory {
   }
 }
 
+/**
+ * Has a page come in for writing: process_vm_writev() takes hold of it first, and then finds nothing to write, because our address is none. So a
+ * process that has got the number of `tid` meanwhile is not written to.
+ */
+function askForPage(room: Room, tid: number, address: number): CallAside {
+  for (const [index, word] of [NOWHERE, 1, address, 1].entries()) room.bytes.writeBigUInt64LE(BigInt(word), 8 * index);
+  return [HOST_CALLS.process_vm_writev, tid, room.address, 1, room.address + 16, 1, 0];
+}
+
 /** Reads the first byte of each of `count` pages. */
-function touch(at: number, bytes: Buffer, tid: number, vaddr: number, count: number): [number, ...number[]] {
+function touch(at: number, bytes: Buffer, tid: number, vaddr: number, count: number): CallAside {
   // one struct iovec for all the bytes, one for each of them, then the bytes
   const here = at + 16 * (count + 1);
   const put = (index: number, address: number, length: number) => {

@@ -1,8 +1,9 @@
 import type { FileDescription, SharedMemory } from "../kernel/file-description.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
+import { FileWindows } from "./file-windows.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, pread, pwrite, syscall } from "./libc.ts";
+import { close, pread, syscall } from "./libc.ts";
 import { F_GETSIG, F_SETSIG } from "./linux.ts";
 import { lastStat } from "./path-stat.ts";
 
@@ -40,6 +41,7 @@ export class InjectedFile implements SharedMemory {
   readonly memory: number;
   /** A program opened the memfd itself, through /proc/self/fd: not every descriptor with this inode is this file. */
   isOpenedAgain = false;
+  readonly #windows: FileWindows;
 
   constructor(
     description: FileDescription,
@@ -52,6 +54,7 @@ export class InjectedFile implements SharedMemory {
     this.watch = watch;
     this.memory = memory;
     this.mode = mode;
+    this.#windows = new FileWindows(memory);
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -59,7 +62,13 @@ export class InjectedFile implements SharedMemory {
   }
 
   write(offset: number, from: Uint8Array): void {
-    pwrite(this.memory, from, offset);
+    this.#windows.write(offset, from);
+  }
+
+  /** Closes what is held of it. */
+  close(): void {
+    this.#windows.close();
+    close(this.memory);
   }
 }
 

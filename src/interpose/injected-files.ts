@@ -164,7 +164,7 @@ export class InjectedFiles {
     this.#closing.delete(file);
     this.#mapped.delete(file);
     syscall(HOST_CALLS.inotify_rm_watch, this.inotify, file.watch);
-    close(file.memory);
+    file.close();
   }
 
   /**

@@ -75,7 +75,7 @@ export class ProcessMemory extends AddressSpace {
       caller.prove();
       copyToThread(this.caller, address, from, length);
     } else if (looks.required) {
-      looks.write(this.#pid, held.copySteps(address, Uint8Array.from(from.subarray(0, length))));
+      looks.write(this.#pid, held.copySteps(this.caller, address, Uint8Array.from(from.subarray(0, length))));
     } else {
       this.#copyOut(held, address, length === from.length ? from : from.subarray(0, length));
     }
@@ -144,14 +144,14 @@ export class ProcessMemory extends AddressSpace {
   override readPinned(_pin: number, vaddr: number, offset: number, into: Uint8Array): void {
     const address = vaddr + offset;
     this.#move(address, into.length, (held, done) => held.read(address + done, rest(into, done)), {
-      aside: (held) => held.readSteps(address, into),
+      aside: (held) => held.readSteps(this.#pid, address, into),
     });
   }
 
   override writePinned(_pin: number, vaddr: number, offset: number, from: Uint8Array): void {
     const address = vaddr + offset;
     this.#move(address, from.length, (held, done) => held.write(address + done, rest(from, done)), {
-      aside: (held) => held.writeSteps(address, from),
+      aside: (held) => held.writeSteps(this.#pid, address, from),
     });
   }
 

@@ -73,6 +73,8 @@ export class SlowLooks {
 
   /** Writes aside to a process' memory. EFAULT when it is refused at once. @param steps return whether it worked */
   write(client: number, steps: Steps<boolean>): void {
+    // The call will be made again.
+    if (this.#blocked !== undefined) return;
     const job = this.#run(client, steps, PATIENCE_MS);
     if (!job.isDone) this.#writes.push(job);
     else if (!job.value) fail("EFAULT", "the program cannot write there itself");

@@ -1,5 +1,5 @@
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
-import { REQUEST_NAMES } from "../requests.ts";
+import { REQUEST_NAMES } from "../../uapi/requests/dialects.ts";
 
 /** Which of the matching calls fail, counted from 1. */
 export type FaultTimes =
