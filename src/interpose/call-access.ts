@@ -2,7 +2,7 @@ import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { type Word, wordAdd, wordFromHalves } from "../kernel/word.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import type { InjectedFile } from "./injected-files.ts";
+import type { InjectedFile } from "./injected-file.ts";
 import { O_RDWR, O_WRONLY, RWF_HIPRI, SEEK_MAX } from "./linux.ts";
 import type { TrappedCall } from "./syscall-table.ts";
 

@@ -4,12 +4,13 @@ import type { Word } from "../kernel/word.ts";
 import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
-import type { InjectedFile, InjectedFiles } from "./injected-files.ts";
+import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
+import type { InjectedFiles } from "./injected-files.ts";
 import type { Listener } from "./listener.ts";
 import type { NodeFiles } from "./node-files.ts";
 import type { ParkedCalls } from "./parked-calls.ts";
 import type { PathResolver } from "./path-resolver.ts";
-import { statThreadDescriptor } from "./path-stat.ts";
+import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
 import type { ProcessTable } from "./process-table.ts";
 import type { ProcessTask } from "./process-task.ts";
 import type { SlowLooks } from "./slow-looks.ts";
@@ -77,11 +78,20 @@ export class CallContext {
     return fd >= 0 && statThreadDescriptor(this.on.task.tid, fd) === 0;
   }
 
-  /** Our file behind a descriptor of the caller. A stand-in for a node becomes the real thing here. Throws what opening it throws. */
+  /**
+   * Our file behind a descriptor of the caller. A stand-in for a node becomes the real thing here. Throws what opening it throws.
+   * @returns undefined for files that are not ours, and for descriptors that are not for using (O_PATH)
+   */
   file(fd: number): InjectedFile | undefined {
     if (!this.stat(fd)) return undefined;
-    const node = this.on.nodes.findLastStat();
-    const file = node === undefined ? this.on.files.findLastStat() : swapIn(this, node, fd);
+    const { files, nodes, task } = this.on;
+    const node = nodes.findLastStat();
+    const known = node === undefined ? files.findLastStat() : undefined;
+    if (node === undefined && known === undefined) return undefined;
+    const origin = lastOrigin(node ?? known?.node);
+    const isOurs = known !== undefined && (!known.isOpenedAgain || isMarked(task.process.pidfd, fd));
+    if (files.arePathsOpen && isPathOnly(task.tid, fd)) return undefined;
+    const file = isOurs ? known : swapIn(this, origin, fd);
     this.description = file?.description;
     return file;
   }

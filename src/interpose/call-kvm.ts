@@ -1,8 +1,9 @@
 import fs from "node:fs";
 import { fail } from "../kernel/errors.ts";
 import type { CallContext, Reply } from "./call-context.ts";
+import { refuseShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import type { InjectedFile } from "./injected-files.ts";
+import type { InjectedFile } from "./injected-file.ts";
 import { close, syscall } from "./libc.ts";
 import { F_GETSIG, F_SETSIG, KVM_DEV_VFIO_FILE, KVM_DEV_VFIO_FILE_ADD, KVM_DEV_VFIO_FILE_DEL } from "./linux.ts";
 
@@ -60,6 +61,7 @@ let lastMark = 0;
  */
 function filesOf(pidfd: number, fd: number): WeakSet<InjectedFile> | undefined {
   const device = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
+  refuseShortage(device);
   if (device < 0) return undefined;
   let mark = syscall(HOST_CALLS.fcntl, device, F_GETSIG);
   if (mark <= 0) {

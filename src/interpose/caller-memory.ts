@@ -36,14 +36,14 @@ export class CallerMemory {
   }
 
   /** strndup_user(): EINVAL when `max` bytes hold no NUL, EFAULT as above. */
-  string(client: () => number, tid: number, address: Word, max: number): string {
+  string(client: () => number, tid: number, address: Word, max: number, encoding: "utf8" | "latin1" = "utf8"): string {
     let text: string | undefined;
-    if (!this.#looks.required || typeof address !== "number") text = stringFromThread(tid, address, max);
+    if (!this.#looks.required || typeof address !== "number") text = stringFromThread(tid, address, max, encoding);
     else {
       const found = this.#looks.take(client(), `string ${address} ${max}`, stringSteps(tid, address, max));
       if (found === "unreadable") fail("EFAULT", `no string can be read at ${hex(address)}`);
       if (found === "too long") longString(address, max);
-      text = found.toString("utf8");
+      text = found.toString(encoding);
     }
     this.prove();
     return text;

@@ -13,6 +13,7 @@ import {
   MS_SLAVE,
   MS_UNBINDABLE,
   O_ACCMODE,
+  O_PATH,
   O_RDWR,
   SECCOMP_RET_ALLOW,
   SECCOMP_RET_USER_NOTIF,
@@ -68,7 +69,8 @@ export interface FilterOptions {
  * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not memory,
  * so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
- * - open: read and write, as VFIO's nodes are opened (openat2 keeps its flags in memory: always);
+ * - open: read and write, as VFIO's nodes are opened, and with O_PATH, which may make descriptors of our files that are not for using
+ *   (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
  * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
@@ -130,9 +132,9 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   lines.push(equal(USERFAULTFD_IOC_NEW, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));
-  lines.push(label("openat"), load(low(2)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
   if (abi.numbers.open !== undefined) {
-    lines.push(label("open"), load(low(1)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
   }
   if (trapFstat) {
     lines.push(label("fstatat"), load(low(3)), anyBit(AT_EMPTY_PATH, notify, allow));

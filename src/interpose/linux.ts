@@ -12,11 +12,23 @@ export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY = process.arch === "arm64" ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = process.arch === "arm64" ? 0o100000 : 0o400000;
 export const O_CLOEXEC = 0o2000000;
+export const O_TRUNC = 0o1000;
+export const O_NOCTTY = 0o400;
+export const O_DSYNC = 0o10000;
+export const O_ASYNC = 0o20000;
+export const O_DIRECT = process.arch === "arm64" ? 0o200000 : 0o40000;
+export const O_LARGEFILE = process.arch === "arm64" ? 0o400000 : 0o100000;
+export const O_NOATIME = 0o1000000;
+/** The bit of its own; O_DIRECTORY comes with it. */
+export const O_TMPFILE = 0o20000000;
+export const O_SYNC = 0o4010000;
 export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_STATX_DONT_SYNC = 0x4000;
 export const F_SETFD = 2;
+export const F_GETFL = 3;
 export const F_SETSIG = 10;
 export const F_GETSIG = 11;
 export const F_DUPFD_CLOEXEC = 1030;
@@ -30,8 +42,10 @@ export const F_UNLCK = 2;
 export const FD_CLOEXEC = 1;
 
 // openat2.h
+export const RESOLVE_NO_XDEV = 0x01;
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
 export const RESOLVE_IN_ROOT = 0x10;
 /** Linux 5.12: EAGAIN for what is not in memory and would have to be waited for. */
 export const RESOLVE_CACHED = 0x20;
@@ -42,7 +56,12 @@ export const OPEN_HOW_SIZE = 24;
 export const S_IFMT = 0o170000;
 export const S_IFCHR = 0o020000;
 export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+export const S_ISVTX = 0o1000;
+export const STATX_MODE = 2;
 export const STATX_BASIC_STATS = 0x7ff;
+/** Linux 5.8. */
+export const STATX_MNT_ID = 0x1000;
 /** Offsets in struct statx. */
 export const STATX = {
   mask: 0,
@@ -58,12 +77,17 @@ export const STATX = {
   rdevMinor: 132,
   devMajor: 136,
   devMinor: 140,
+  mountId: 144,
   length: 256,
 } as const;
 
 // magic.h: struct statfs.f_type
 export const TMPFS_MAGIC = 0x0102_1994;
 export const HUGETLBFS_MAGIC = 0x9584_58f6;
+export const PROC_SUPER_MAGIC = 0x9fa0;
+// statfs.h: struct statfs.f_flags
+export const ST_NODEV = 4;
+export const ST_NOSYMFOLLOW = 0x2000;
 
 // seccomp.h
 export const SECCOMP_SET_MODE_FILTER = 1;
@@ -99,7 +123,6 @@ export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
-export const PR_SET_PDEATHSIG = 1;
 /** Yama's; the letters of its name. */
 export const PR_SET_PTRACER = 0x5961_6d61;
 export const PR_SET_CHILD_SUBREAPER = 36;
@@ -126,6 +149,7 @@ export const PROT_WRITE = 2;
 export const PROT_EXEC = 4;
 
 // poll.h
+export const POLLOUT = 4;
 export const POLLERR = 8;
 // signal.h
 /** Bytes of the kernel's sigset_t and struct sigaction. */
@@ -148,6 +172,7 @@ export const EPOLLHUP = 16;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const IN_CLOSE = 0x18;
+export const IN_OPEN = 0x20;
 export const IN_Q_OVERFLOW = 0x4000;
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;

@@ -1,3 +1,4 @@
+import { noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD } from "./linux.ts";
@@ -123,7 +124,7 @@ export class ProcessTable {
 
   #add(pid: number): Process | undefined {
     const pidfd = syscall(HOST_CALLS.pidfd_open, pid, 0);
-    if (pidfd < 0) return undefined;
+    if (noteShortage(pidfd) < 0) return undefined;
     try {
       this.#tools.caller.prove();
     } catch (error) {

@@ -4,6 +4,7 @@ import { CAP_DAC_OVERRIDE, type FileTable, type Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
+import { refuseNotedShortage } from "./descriptor-shortage.ts";
 import { readProc } from "./proc-file.ts";
 import type { Process, ProcessTable } from "./process-table.ts";
 import type { ProgramFiles } from "./program-files.ts";
@@ -46,6 +47,7 @@ export class ProcessTask implements Task {
 
   get process(): Process {
     this.#process ??= this.#processes.of(this.#tid);
+    if (this.#process === undefined) refuseNotedShortage();
     // Nobody hears this: the caller was killed.
     return this.#process ?? fail("EINTR", `thread ${this.#tid} is gone`);
   }
@@ -71,8 +73,8 @@ export class ProcessTask implements Task {
     this.#caller.read(this.#client, this.#tid, address, into, length);
   }
 
-  copyString(address: Word, max: number): string {
-    return this.#caller.string(this.#client, this.#tid, address, max);
+  copyString(address: Word, max: number, encoding: "utf8" | "latin1" = "utf8"): string {
+    return this.#caller.string(this.#client, this.#tid, address, max, encoding);
   }
 
   get euid(): number {

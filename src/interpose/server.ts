@@ -5,10 +5,12 @@ import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
+import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
 import { dispatch } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
+import { readFileBelow } from "./file-below.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
@@ -67,6 +69,7 @@ export class Server {
   readonly #context: CallContext;
   readonly #watched = new Map<number, () => void>();
   #over = false;
+  #toldShortage = false;
   /** When the last task let go of the filter; 0 while there is one. */
   #hungUp = 0;
 
@@ -100,7 +103,7 @@ export class Server {
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver(nodes, looks),
+      resolver: new PathResolver({ nodes, files, credentials, looks }),
       credentials,
       caller,
       looks,
@@ -110,9 +113,10 @@ export class Server {
       this.#catchUp();
       dispatch(this.#context, observer, taken);
     };
-    kernel.parameterReader = (path) => readBelow(`/proc/self/fd/${root}/sys/module`, path);
+    kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
     for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
+    keepSpares();
   }
 
   /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
@@ -177,14 +181,26 @@ export class Server {
     this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
     this.#catchUp();
-    if (received) dispatch(this.#context, this.#observer);
-    else if ((notified & EPOLLHUP) !== 0) {
+    if (received) {
+      dispatch(this.#context, this.#observer);
+      this.#tellShortage();
+    } else if ((notified & EPOLLHUP) !== 0) {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  /** Says so, once, when we had no descriptor for a program. */
+  #tellShortage(): void {
+    if (!takeShortage() || this.#toldShortage) return;
+    this.#toldShortage = true;
+    this.#observer?.broken?.(
+      `${shortageText()}: programs get ENFILE where it needs one for them, until some are closed`,
+      undefined,
+    );
   }
 
   /** One of the descriptors that only now and then say something. */
@@ -214,6 +230,7 @@ export class Server {
     this.#processes.clear();
     this.#files.close();
     this.#epoll.close();
+    dropSpares();
     close(this.#root);
     close(this.#stop);
   }
@@ -234,13 +251,5 @@ function release(description: FileDescription, observer: Observer | undefined): 
     description.release();
   } catch (error) {
     observer?.broken?.(`internal error in the release of ${description.label}: ${String(error)}`, error);
-  }
-}
-
-function readBelow(directory: string, path: string): string | undefined {
-  try {
-    return fs.readFileSync(`${directory}/${path}`, "utf8");
-  } catch {
-    return undefined;
   }
 }

@@ -42,7 +42,12 @@ export function copyToThread(tid: number, address: Word, from: Uint8Array, lengt
 }
 
 /** strndup_user() for a thread: EINVAL when `max` bytes hold no NUL, EFAULT as above. */
-export function stringFromThread(tid: number, address: Word, max: number): string {
+export function stringFromThread(
+  tid: number,
+  address: Word,
+  max: number,
+  encoding: "utf8" | "latin1" = "utf8",
+): string {
   const parts: Buffer[] = [];
   for (let done = 0; done < max; ) {
     // Up to the end of a page at a time: a string may end right before one that is not there.
@@ -55,8 +60,8 @@ export function stringFromThread(tid: number, address: Word, max: number): strin
     const end = bytes.indexOf(0);
     if (end >= 0) {
       return parts.length === 0
-        ? bytes.toString("utf8", 0, end)
-        : Buffer.concat([...parts, bytes.subarray(0, end)]).toString("utf8");
+        ? bytes.toString(encoding, 0, end)
+        : Buffer.concat([...parts, bytes.subarray(0, end)]).toString(encoding);
     }
     parts.push(Buffer.from(bytes));
     done += part;

@@ -1,7 +1,7 @@
 import { Arena } from "../arena.ts";
 import type { Epoll } from "../epoll.ts";
 import { HOST_CALLS } from "../host-calls.ts";
-import type { InjectedFile } from "../injected-files.ts";
+import type { InjectedFile } from "../injected-file.ts";
 import { close, syscall } from "../libc.ts";
 import { readProc } from "../proc-file.ts";
 import { decodeMessage, encodeMessage } from "./messages.ts";
