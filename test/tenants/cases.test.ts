@@ -83,7 +83,7 @@ test("whatever domain-id a guest writes into its descriptors, they reach its own
     const data = rfc.IntelIommuInvalidateData.encode(encodeDescriptor(...facts));
     const head = rfc.IommuTlbInvalidate.encode({
       model: 1,
-      flags: rfc.IOMMU_INVALIDATE_DESCRIPTOR,
+      flags: rfc.IOMMU_INVALIDATE_VENDOR,
       length: data.length,
     });
     return op(anna!.program, anna!.container, rfc.VFIO_IOMMU_OP_INVALIDATE, new Uint8Array([...head, ...data]));
