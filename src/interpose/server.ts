@@ -3,6 +3,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { CallContext } from "./call-context.ts";
 import { Credentials } from "./credentials.ts";
+import { DeviceTurns } from "./device-turns.ts";
 import { dispatch } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
@@ -60,6 +61,7 @@ export class Server {
   readonly #doorbells: Doorbells;
   readonly #listener: Listener;
   readonly #context: CallContext;
+  readonly #turns: DeviceTurns;
   readonly #watched = new Map<number, () => void>();
   #over = false;
   /** When the last task let go of the filter; 0 while there is one. */
@@ -79,6 +81,7 @@ export class Server {
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
+    this.#turns = new DeviceTurns(kernel.deviceWork);
     this.#listener = new Listener(listener);
     const nodes = new NodeFiles(root, kernel.deviceNodes());
     const credentials = new Credentials(userNamespace, launcher);
@@ -137,6 +140,8 @@ export class Server {
 
   /** Microseconds until there is something to look at that no descriptor announces; -1 when there is nothing. */
   #tick(): number {
+    const patience = this.#turns.patience();
+    if (patience >= 0) return patience;
     const interval = this.#mappings.interval();
     if (interval > 0) return interval;
     return this.#hungUp > 0 || this.#files.undecided ? TICK_US : -1;
@@ -162,6 +167,7 @@ export class Server {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
+    guarded(() => this.#turns.take(received), this.#observer);
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
@@ -185,6 +191,7 @@ export class Server {
 
   #close(): void {
     this.#over = true;
+    this.#turns.end();
     // From here on a trapped call of a program that still runs answers ENOSYS.
     close(this.#listener.fd);
     this.#doorbells.close();

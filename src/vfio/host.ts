@@ -1,3 +1,4 @@
+import { DeviceClock } from "../devices/device-clock.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
@@ -63,6 +64,7 @@ export class Host implements HostKernel {
   readonly tree: FileTree;
   readonly parameters = new ModuleParameters();
   readonly binding: DriverBinding;
+  readonly deviceWork = new DeviceClock();
   parameterReader?: (path: string) => string | undefined;
   readonly #context: ModelContext;
   readonly #pci: PciDevices;
@@ -84,6 +86,7 @@ export class Host implements HostKernel {
     this.#context = {
       release: new Release(description.kernel),
       pageSize: description.pageSize,
+      clock: this.deviceWork,
       numberParameter: (name) => this.#parameter(name),
       booleanParameter: (name) => this.#parameter(name) !== 0,
       watch: options.watch,

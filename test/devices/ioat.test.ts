@@ -1,14 +1,20 @@
 import { describe, expect, test } from "vitest";
+import { DeviceClock } from "../../src/devices/device-clock.ts";
 import type { AccessWidth, DeviceBus } from "../../src/devices/device-model.ts";
 import { IoatDevice } from "../../src/devices/models/ioat.ts";
 import * as reg from "../../src/devices/models/ioat-registers.ts";
 
 /** Memory of one piece, where the device reaches [0, size) but what `holes` says. */
 class Bus implements DeviceBus {
+  readonly clock: DeviceClock;
   readonly memory = new Uint8Array(1 << 20);
   readonly messagesEnabled = true;
   messages = 0;
   holes: (iova: bigint, write: boolean) => boolean = () => false;
+
+  constructor(now = () => 0) {
+    this.clock = new DeviceClock(now);
+  }
 
   dmaRead(iova: bigint, into: Uint8Array): boolean {
     const at = Number(iova);
@@ -37,9 +43,9 @@ const TARGET = 0x40000;
 const COMPLETION = 0x800;
 
 function setup() {
-  const bus = new Bus();
   let now = 0;
-  const device = new IoatDevice(bus, () => now);
+  const bus = new Bus(() => now);
+  const device = new IoatDevice(bus);
   const view = new DataView(bus.memory.buffer);
   const write = (offset: number, width: AccessWidth, value: number | bigint) =>
     device.write(0, offset, width, BigInt(value));
