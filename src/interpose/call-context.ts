@@ -5,6 +5,7 @@ import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
 import type { InjectedFile, InjectedFiles } from "./injected-files.ts";
 import type { Listener } from "./listener.ts";
+import type { LongCalls } from "./long-calls.ts";
 import type { NodeFiles } from "./node-files.ts";
 import type { PathResolver } from "./path-resolver.ts";
 import { statThreadDescriptor } from "./path-stat.ts";
@@ -13,8 +14,17 @@ import type { ProcessTask } from "./process-task.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
 
-/** How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out. */
-export type Reply = number | "native";
+/**
+ * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out; "later", when it is only
+ * begun (long-calls.ts).
+ */
+export type Reply = number | "native" | "later";
+
+/** What the call in hand is made of, kept while other calls are handled. */
+export interface HeldCall {
+  readonly notification: Uint8Array;
+  readonly fields: Pick<CallContext, "call" | "abi" | "fd" | "description" | "request" | "argument">;
+}
 
 export interface Machinery {
   readonly listener: Listener;
@@ -26,6 +36,7 @@ export interface Machinery {
   readonly nodes: NodeFiles;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
+  readonly longCalls: LongCalls;
 }
 
 /** The call in hand, and what its handler found out about it for the observer. One object for all calls. */
@@ -55,6 +66,22 @@ export class CallContext {
     this.path = undefined;
     this.offset = 0;
     this.length = 0;
+  }
+
+  /** Puts an ioctl in hand aside. */
+  hold(): HeldCall {
+    const { call, abi, fd, description, request, argument } = this;
+    return { notification: this.on.listener.hold(), fields: { call, abi, fd, description, request, argument } };
+  }
+
+  /** Takes it in hand again, when no other is. False when its caller does not wait for it any more. */
+  resume({ notification, fields }: HeldCall): boolean {
+    const { listener, task } = this.on;
+    if (!listener.resume(notification)) return false;
+    task.use(listener.tid);
+    this.begin(fields.call, fields.abi);
+    Object.assign(this, fields);
+    return true;
   }
 
   /** stat() of a descriptor of the caller into lastStat. False when there is none. */

@@ -56,10 +56,27 @@ export function dispatch(context: CallContext, observer: Observer | undefined): 
   }
   task.use(listener.tid);
   context.begin(call, abi);
+  conclude(context, observer, start, HANDLERS[call]);
+}
+
+/** Goes on for a moment with a call that takes long. */
+export function resumeLongCall(context: CallContext, observer: Observer | undefined, milliseconds: number): void {
+  const start = observer === undefined ? 0 : performance.now();
+  context.on.longCalls.run(context, milliseconds, (goOn) => conclude(context, observer, start, goOn));
+}
+
+/** Answers the call in hand with what `handle` returns or throws, unless that is for later. */
+function conclude(
+  context: CallContext,
+  observer: Observer | undefined,
+  start: number,
+  handle: (context: CallContext) => Reply,
+): void {
+  const { listener } = context.on;
   let reply: Reply;
   let error: KernelError | undefined;
   try {
-    reply = HANDLERS[call](context);
+    reply = handle(context);
   } catch (thrown) {
     if (thrown instanceof KernelError) {
       error = thrown;
@@ -69,6 +86,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined): 
       observer?.broken?.(brokenMessage(context, thrown), thrown);
     }
   }
+  if (reply === "later") return;
   const finished = observer === undefined ? undefined : report(context, observer, reply, error);
   const delivered = reply === "native" ? listener.continue() : listener.answer(reply);
   if (observer === undefined || finished === undefined) return;
@@ -89,7 +107,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined): 
 function report(
   context: CallContext,
   observer: Observer,
-  reply: Reply,
+  reply: Exclude<Reply, "later">,
   error: KernelError | undefined,
 ): Omit<FinishedCall, "delivered" | "microseconds"> | undefined {
   // A call that is none of ours is not reported: those that go on natively, unless they are about a file of ours.

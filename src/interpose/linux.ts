@@ -72,6 +72,7 @@ export const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 export const SECCOMP_ADDFD_FLAG_SETFD = 1;
 export const SECCOMP_IOCTL_NOTIF_RECV = 0xc050_2100;
 export const SECCOMP_IOCTL_NOTIF_SEND = 0xc018_2101;
+export const SECCOMP_IOCTL_NOTIF_ID_VALID = 0x4008_2102;
 export const SECCOMP_IOCTL_NOTIF_ADDFD = 0x4018_2103;
 /** Its argument is the flags themselves. */
 export const SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x4008_2104;

@@ -7,6 +7,7 @@ import { syscall3 } from "./libc.ts";
 import {
   SECCOMP_ADDFD_FLAG_SETFD,
   SECCOMP_IOCTL_NOTIF_ADDFD,
+  SECCOMP_IOCTL_NOTIF_ID_VALID,
   SECCOMP_IOCTL_NOTIF_RECV,
   SECCOMP_IOCTL_NOTIF_SEND,
   SECCOMP_IOCTL_NOTIF_SET_FLAGS,
@@ -49,6 +50,17 @@ export class Listener {
     // The kernel refuses a buffer that is not zero.
     this.#arena.clear(0, NOTIF_SIZE);
     return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, this.#arena.address) === 0;
+  }
+
+  /** The notification, to be taken in hand again when others have been handled. */
+  hold(): Uint8Array {
+    return Uint8Array.from(this.#arena.bytes.subarray(0, NOTIF_SIZE));
+  }
+
+  /** Takes one in hand again. False when nobody waits for its answer any more: its task was killed or interrupted. */
+  resume(notification: Uint8Array): boolean {
+    this.#arena.bytes.set(notification);
+    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, this.#arena.address) === 0;
   }
 
   /** The calling thread, as our own pid namespace numbers it. */

@@ -3,8 +3,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { CallContext } from "./call-context.ts";
 import { Credentials } from "./credentials.ts";
-import { DeviceTurns } from "./device-turns.ts";
-import { dispatch } from "./dispatch.ts";
+import { dispatch, resumeLongCall } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
@@ -13,6 +12,7 @@ import { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD, EPOLLHUP, EPOLLIN, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
+import { LongCalls } from "./long-calls.ts";
 import { MappingWatch } from "./mapping-watch.ts";
 import { NodeFiles } from "./node-files.ts";
 import type { Observer } from "./observer.ts";
@@ -21,6 +21,7 @@ import { openPath } from "./path-stat.ts";
 import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
+import { Turns } from "./turns.ts";
 
 export interface ServerOptions {
   /** The seccomp listener; closed at the end. */
@@ -41,6 +42,8 @@ const LAST_CLOSES_MS = 500;
 const TICK_US = 20_000;
 /** A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that is cheapest. */
 const BLOCK_US = 10_000;
+/** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
+const MOMENT_MS = 1;
 /** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
 const TURN_MS = 10;
 
@@ -61,7 +64,7 @@ export class Server {
   readonly #doorbells: Doorbells;
   readonly #listener: Listener;
   readonly #context: CallContext;
-  readonly #turns: DeviceTurns;
+  readonly #turns: Turns;
   readonly #watched = new Map<number, () => void>();
   #over = false;
   /** When the last task let go of the filter; 0 while there is one. */
@@ -81,11 +84,11 @@ export class Server {
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
-    this.#turns = new DeviceTurns(kernel.deviceWork);
     this.#listener = new Listener(listener);
     const nodes = new NodeFiles(root, kernel.deviceNodes());
     const credentials = new Credentials(userNamespace, launcher);
     const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
+    const longCalls = new LongCalls(MOMENT_MS);
     this.#context = new CallContext({
       listener: this.#listener,
       kernel,
@@ -96,7 +99,17 @@ export class Server {
       nodes,
       resolver: new PathResolver(nodes),
       credentials,
+      longCalls,
     });
+    const { deviceWork } = kernel;
+    if (deviceWork) deviceWork.inSlices = true;
+    const callWork = {
+      get isPending() {
+        return longCalls.isPending;
+      },
+      run: (milliseconds: number) => resumeLongCall(this.#context, observer, milliseconds),
+    };
+    this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
     kernel.parameterReader = (path) => readBelow(`/proc/self/fd/${root}/sys/module`, path);
     for (const fd of [listener, files.inotify, this.#stop]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
@@ -191,7 +204,7 @@ export class Server {
 
   #close(): void {
     this.#over = true;
-    this.#turns.end();
+    if (this.#kernel.deviceWork) this.#kernel.deviceWork.inSlices = false;
     // From here on a trapped call of a program that still runs answers ENOSYS.
     close(this.#listener.fd);
     this.#doorbells.close();
