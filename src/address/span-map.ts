@@ -41,13 +41,13 @@ export class SpanMap<S extends Span> implements Iterable<S> {
     const wanted = Number(length);
     const first = this.#chunkOf(start);
     let free = start;
-    for (let index = first; index < this.#chunks.length && free <= last; index++) {
+    let index = first;
+    for (; index < this.#chunks.length; index++) {
       const chunk = this.#chunks[index]!;
-      if (chunk.length === 0) break;
-      // the first one's lowest hole may be cut by `start`
-      if (index > first && this.#holeBounds[index]! < wanted) {
-        free = chunk[chunk.length - 1]!.last + 1n;
-        continue;
+      if (index > first) {
+        if (chunk[0]!.start > last) break;
+        if (this.#holeBounds[index]! < wanted) continue;
+        free = this.#endBefore(index, 0);
       }
       let largest = 0n;
       for (let at = index === first ? indexFrom(chunk, start) : 0; at < chunk.length; at++) {
@@ -63,6 +63,8 @@ export class SpanMap<S extends Span> implements Iterable<S> {
       }
       if (index > first) this.#holeBounds[index] = Number(largest);
     }
+    const end = this.#endBefore(index, 0);
+    if (end > free) free = end;
     if (free <= last && last - free + 1n >= length) yield { start: free, last };
   }
 
