@@ -40,15 +40,14 @@ export class SpanMap<S extends Span> implements Iterable<S> {
   *holes(start: bigint, last: bigint, length: bigint): Generator<Span> {
     const wanted = Number(length);
     const first = this.#chunkOf(start);
+    const final = this.#chunkOf(last);
     let free = start;
-    let index = first;
-    for (; index < this.#chunks.length; index++) {
-      const chunk = this.#chunks[index]!;
+    for (let index = first; index <= final; index++) {
       if (index > first) {
-        if (chunk[0]!.start > last) break;
         if (this.#holeBounds[index]! < wanted) continue;
         free = this.#endBefore(index, 0);
       }
+      const chunk = this.#chunks[index]!;
       let largest = 0n;
       for (let at = index === first ? indexFrom(chunk, start) : 0; at < chunk.length; at++) {
         const span = chunk[at]!;
@@ -63,7 +62,8 @@ export class SpanMap<S extends Span> implements Iterable<S> {
       }
       if (index > first) this.#holeBounds[index] = Number(largest);
     }
-    const end = this.#endBefore(index, 0);
+    // all of them, or the last one, lie before the end: what is behind them is free
+    const end = this.#endBefore(final, this.#chunks[final]!.length);
     if (end > free) free = end;
     if (free <= last && last - free + 1n >= length) yield { start: free, last };
   }
