@@ -44,6 +44,9 @@ describe("an interval map", () => {
             if (at < model.runs.length) expect(here(map)).toEqual(model.runs[at]);
             if (at < model.runs.length) expect(map.next()).toBe(at + 1 < model.runs.length);
             if (at + 1 < model.runs.length) expect(here(map)).toEqual(model.runs[at + 1]);
+            const before = model.runs.findLast(([first]) => first <= page);
+            expect(map.seekBefore(page)).toBe(before !== undefined);
+            if (before) expect(here(map)).toEqual(before);
             continue;
           }
           expect(map.overlaps(page, pages)).toBe(found !== undefined);
