@@ -22,12 +22,17 @@ export interface DeviceJob {
 export class DeviceClock implements DeviceWork {
   inSlices = false;
   readonly #now: () => number;
+  readonly #worked: ((pieces: number) => void) | undefined;
   /** In the order of their turns. */
   readonly #jobs = new Set<DeviceJob>();
 
-  /** @param now milliseconds, from any beginning */
-  constructor(now: () => number = () => performance.now()) {
+  /**
+   * @param now milliseconds, from any beginning
+   * @param worked hears of every slice, how many pieces it had
+   */
+  constructor(now: () => number = () => performance.now(), worked?: (pieces: number) => void) {
     this.#now = now;
+    this.#worked = worked;
   }
 
   /** Milliseconds. */
@@ -61,13 +66,28 @@ export class DeviceClock implements DeviceWork {
 
   run(milliseconds: number): void {
     const end = this.#now() + milliseconds;
-    for (const job of this.#jobs) {
-      // the end of the line: a Set is gone through in the order in which things were put into it, those put in meanwhile too
-      if (this.#step(job) !== undefined) {
-        this.#jobs.delete(job);
-        this.#jobs.add(job);
+    this.#go(() => this.#now() >= end);
+  }
+
+  /** A slice of so many pieces, when there is as much to do. */
+  runPieces(count: number): void {
+    if (count > 0) this.#go((pieces) => pieces === count);
+  }
+
+  #go(isOver: (pieces: number) => boolean): void {
+    let pieces = 0;
+    try {
+      for (const job of this.#jobs) {
+        pieces++;
+        // the end of the line: a Set is gone through in the order in which things were put into it, those put in meanwhile too
+        if (this.#step(job) !== undefined) {
+          this.#jobs.delete(job);
+          this.#jobs.add(job);
+        }
+        if (isOver(pieces)) return;
       }
-      if (this.#now() >= end) return;
+    } finally {
+      if (pieces > 0) this.#worked?.(pieces);
     }
   }
 

@@ -64,7 +64,7 @@ export class Host implements HostKernel {
   readonly tree: FileTree;
   readonly parameters = new ModuleParameters();
   readonly binding: DriverBinding;
-  readonly deviceWork = new DeviceClock();
+  readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
   readonly #context: ModelContext;
   readonly #pci: PciDevices;
@@ -82,6 +82,8 @@ export class Host implements HostKernel {
   constructor(description: HostDescription, options: HostOptions = {}, iommufd?: (host: IommufdHost) => IommufdNodes) {
     this.description = description;
     this.tree = sysfsTree(description);
+    const { watch } = options;
+    this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     this.#context = {
       release: new Release(description.kernel),

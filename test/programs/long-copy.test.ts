@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, hasCompiler, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
 
@@ -18,6 +20,15 @@ describe.skipIf(!hasCompiler)("a device that copies for long (needs gcc)", () =>
     for (const line of run.stderr.trim().split("\n").filter(Boolean)) {
       expect(line).toMatch(/^uvfio: 0000:01:00\.0: DMA .* faults.*: the memory at 0x[0-9a-f]+ is gone$/);
     }
+  });
+
+  test("replays as it was traced, slice by slice", () => {
+    const trace = join(scratch.path, "trace.jsonl");
+    expect(uvfio("run", "-q", "-m", "lab", "--trace", trace, "--", client, "kill").status).toBe(0);
+    expect(readFileSync(trace, "utf8")).toContain('{"op":"work","pieces":');
+    const replay = uvfio("replay", trace);
+    expect(replay.stdout).toContain(" 0 different");
+    expect(replay.status).toBe(0);
   });
 
   test("does not keep signals from the program", async () => {
