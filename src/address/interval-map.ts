@@ -86,7 +86,9 @@ export class IntervalMap {
     if (this.size === 0) return false;
     this.#sought[0] = page;
     this.#descend();
-    return this.start <= page;
+    const { start } = this;
+    // where the first runs of the very first leaf were taken out, what is left of them lies below all pages
+    return start <= page && start > Number.NEGATIVE_INFINITY;
   }
 
   /** Moves the cursor to the next run. */

@@ -73,6 +73,9 @@ export interface DeviceModel {
    * registers, whose reads and writes mean something.
    */
   isMemory(region: number): boolean;
+  /** Many bytes of a memory region at once; a model that has memory regions has it, and writeBytes(). */
+  readBytes?(region: number, offset: number, into: Uint8Array): void;
+  writeBytes?(region: number, offset: number, from: Uint8Array): void;
   /** The parts of a memory region that are not all zeros; a model that has memory regions has it. */
   pages?(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }>;
   /**

@@ -70,6 +70,15 @@ describe("an interval map", () => {
     );
   });
 
+  test("has nothing before its first run, also when there was something", () => {
+    const map = new IntervalMap();
+    for (const start of [10, 20, 30]) map.insert(start, 5, start);
+    for (const first of [20, 30]) {
+      expect([map.seek(0), map.removeHere()]).toEqual([true, true]);
+      expect([map.seekBefore(first - 1), map.seekBefore(first), map.start]).toEqual([false, true, first]);
+    }
+  });
+
   test("behaves as a sorted array does while tens of thousands of runs come and go", () => {
     fc.assert(
       fc.property(base, fc.array(sweep, { minLength: 1, maxLength: 14, size: "max" }), (low, sweeps) => {
