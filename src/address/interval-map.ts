@@ -81,6 +81,16 @@ export class IntervalMap {
     return this.seek(0);
   }
 
+  /** Moves the cursor to the last run that begins at or before `page`; false when there is none. */
+  seekBefore(page: number): boolean {
+    if (this.size === 0) return false;
+    this.#sought[0] = page;
+    this.#descend();
+    const { start } = this;
+    // where the first runs of the very first leaf were taken out, what is left of them lies below all pages
+    return start <= page && start > Number.NEGATIVE_INFINITY;
+  }
+
   /** Moves the cursor to the next run. */
   next(): boolean {
     const next = this.#at + 1;

@@ -70,15 +70,3 @@ export function holesIn(window: IovaRange, ranges: Iterable<IovaRange>): IovaRan
   for (const range of ranges) left = cutOut(left, range);
   return left;
 }
-
-/** The ranges in order, those that touch or overlap as one. */
-export function merged(ranges: Iterable<IovaRange>): IovaRange[] {
-  const sorted = [...ranges].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
-  const out: { start: bigint; last: bigint }[] = [];
-  for (const { start, last } of sorted) {
-    const before = out.at(-1);
-    if (before && start <= before.last + 1n) before.last = last > before.last ? last : before.last;
-    else out.push({ start, last });
-  }
-  return out;
-}

@@ -1,4 +1,5 @@
 import type { PasidRequest } from "../iommu/dma-target.ts";
+import type { DeviceClock } from "./device-clock.ts";
 
 /** A width of access to a region, in bytes. */
 export type AccessWidth = 1 | 2 | 4 | 8;
@@ -27,6 +28,8 @@ export interface WaitingAccess {
 
 /** What a model can do to the world around it. */
 export interface DeviceBus {
+  /** What takes time goes by it: a job that may be long is a DeviceJob that it starts. */
+  readonly clock: DeviceClock;
   /**
    * Reads memory by DMA. What faults is zeros, and everything is while bus mastering is off.
    * @param pasid how the request is made when it carries a PASID
@@ -60,7 +63,7 @@ export interface DeviceModel {
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
   /**
    * Finishes what takes time and is due now; called before registers are looked at.
-   * @returns whether a register may have changed
+   * @returns whether a register may have changed since the last time without having been written: by this, or by a job of the device
    */
   advance?(): boolean;
   /** Function-level reset: registers are as after power-on. */
@@ -70,6 +73,9 @@ export interface DeviceModel {
    * registers, whose reads and writes mean something.
    */
   isMemory(region: number): boolean;
+  /** Many bytes of a memory region at once; a model that has memory regions has it, and writeBytes(). */
+  readBytes?(region: number, offset: number, into: Uint8Array): void;
+  writeBytes?(region: number, offset: number, from: Uint8Array): void;
   /** The parts of a memory region that are not all zeros; a model that has memory regions has it. */
   pages?(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }>;
   /**

@@ -7,8 +7,9 @@ import type { Doorbells } from "./doorbells/doorbells.ts";
 import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import type { Listener } from "./listener.ts";
+import type { LongCalls } from "./long-calls.ts";
 import type { NodeFiles } from "./node-files.ts";
-import type { ParkedCalls } from "./parked-calls.ts";
+import type { ParkedCalls, Taken } from "./parked-calls.ts";
 import type { PathResolver } from "./path-resolver.ts";
 import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
 import type { ProcessTable } from "./process-table.ts";
@@ -17,8 +18,19 @@ import type { SlowLooks } from "./slow-looks.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
 
-/** How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out. */
-export type Reply = number | "native";
+/**
+ * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out; "later", when it is only
+ * begun (long-calls.ts).
+ */
+export type Reply = number | "native" | "later";
+
+/** What the call in hand is made of, kept while other calls are handled. */
+export interface HeldCall {
+  readonly notification: Buffer;
+  /** What it has learnt about its caller so far. */
+  readonly taken: Taken;
+  readonly fields: Pick<CallContext, "call" | "abi" | "fd" | "description" | "request" | "argument">;
+}
 
 export interface Machinery {
   readonly listener: Listener;
@@ -33,6 +45,7 @@ export interface Machinery {
   readonly caller: CallerMemory;
   readonly looks: SlowLooks;
   readonly parked: ParkedCalls;
+  readonly longCalls: LongCalls;
 }
 
 /** The call in hand, and what its handler found out about it for the observer. One object for all calls. */
@@ -70,6 +83,27 @@ export class CallContext {
   /** The call as it stands, for when its answer comes later. */
   copy(): CallContext {
     return Object.assign(new CallContext(this.on), this);
+  }
+
+  /** Puts an ioctl in hand aside. */
+  hold(): HeldCall {
+    const { call, abi, fd, description, request, argument } = this;
+    const { listener, looks } = this.on;
+    const fields = { call, abi, fd, description, request, argument };
+    return { notification: listener.copy(), taken: looks.taken, fields };
+  }
+
+  /** Takes it in hand again, when no other is. False when its caller does not wait for it any more. */
+  resume({ notification, taken, fields }: HeldCall): boolean {
+    const { listener, task, looks, caller } = this.on;
+    listener.restore(notification);
+    if (!listener.isValid()) return false;
+    task.use(listener.tid);
+    looks.begin(taken);
+    caller.isHarmless = false;
+    this.begin(fields.call, fields.abi);
+    Object.assign(this, fields);
+    return true;
   }
 
   /** stat() of a descriptor of the caller into lastStat. False when there is none. Proved by what follows. */

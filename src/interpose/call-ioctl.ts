@@ -12,7 +12,7 @@ const MAPPING: ReadonlySet<number> = new Set([0x3b71, 0x3b72]);
 
 /** ioctl: the requests of our files; and KVM's, when it is handed one of them. */
 export function handleIoctl(context: CallContext): Reply {
-  const { kernel, listener, task, caller } = context.on;
+  const { kernel, listener, longCalls, task, caller } = context.on;
   const fd = listener.int(0);
   const request = listener.low(1);
   if (request === USERFAULTFD_IOC_NEW) return handleWaiting(context);
@@ -23,7 +23,8 @@ export function handleIoctl(context: CallContext): Reply {
   context.argument = listener.word(2, context.abi);
   if (TELLING.has(context.request)) caller.isHarmless = true;
   else if (!MAPPING.has(context.request)) caller.prove();
-  return file.description.ioctl(task, context.request, context.argument);
+  const outcome = file.description.ioctlInSteps(task, context.request, context.argument);
+  return typeof outcome === "number" ? outcome : longCalls.begin(context, outcome);
 }
 
 /** userfaultfd(), or a new file system: memory and files of the program may have to be waited for from now on. */

@@ -54,7 +54,7 @@ function handleExec({ on: { processes, task } }: CallContext): Reply {
  * @param taken what is known of a call that is made again, and when it was made first
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
-  const { listener, task, caller, looks, parked } = context.on;
+  const { listener, task, caller, looks } = context.on;
   const start = observer === undefined ? 0 : performance.now();
   const abi = names.abi(listener.arch);
   const call = names.name(listener.arch, listener.number);
@@ -66,10 +66,27 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
   context.begin(call, abi);
   looks.begin(taken);
   caller.isHarmless = false;
+  conclude(context, observer, start, HANDLERS[call]);
+}
+
+/** Goes on for a moment with a call that takes long. */
+export function resumeLongCall(context: CallContext, observer: Observer | undefined, milliseconds: number): void {
+  const start = observer === undefined ? 0 : performance.now();
+  context.on.longCalls.run(context, milliseconds, (goOn) => conclude(context, observer, start, goOn));
+}
+
+/** Answers the call in hand with what `handle` returns or throws, unless that is for later. */
+function conclude(
+  context: CallContext,
+  observer: Observer | undefined,
+  start: number,
+  handle: (context: CallContext) => Reply,
+): void {
+  const { listener, task, looks, parked } = context.on;
   let reply: Reply;
   let error: KernelError | undefined;
   try {
-    reply = HANDLERS[call](context);
+    reply = handle(context);
   } catch (thrown) {
     if (thrown instanceof KernelError) {
       error = thrown;
@@ -79,6 +96,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
       observer?.broken?.(brokenMessage(context, thrown), thrown);
     }
   }
+  if (reply === "later") return;
   if (looks.isBlocked && (reply === "native" || reply < 0) && parked.untilTaken(looks.takeBlocked())) return;
   const writes = looks.takeWrites();
   const outcome: Outcome = { reply, error, start };
@@ -101,7 +119,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
 
 /** How the handling of a call ended, and when it began. */
 interface Outcome {
-  readonly reply: Reply;
+  readonly reply: Exclude<Reply, "later">;
   readonly error: KernelError | undefined;
   readonly start: number;
 }
@@ -132,7 +150,7 @@ function answer(context: CallContext, observer: Observer | undefined, { reply, e
 function report(
   context: CallContext,
   observer: Observer,
-  reply: Reply,
+  reply: Exclude<Reply, "later">,
   error: KernelError | undefined,
 ): Omit<FinishedCall, "delivered" | "microseconds"> | undefined {
   // A call that is none of ours is not reported: those that go on natively, unless they are about a file of ours.

@@ -6,7 +6,7 @@ import { CallContext } from "./call-context.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
-import { dispatch } from "./dispatch.ts";
+import { dispatch, resumeLongCall } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
@@ -16,6 +16,7 @@ import { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD, EPOLLHUP, EPOLLIN, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
+import { LongCalls } from "./long-calls.ts";
 import { MappingWatch } from "./mapping-watch.ts";
 import { NodeFiles } from "./node-files.ts";
 import type { Observer } from "./observer.ts";
@@ -26,6 +27,7 @@ import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
 import { SlowLooks } from "./slow-looks.ts";
+import { Turns } from "./turns.ts";
 
 export interface ServerOptions {
   /** The seccomp listener; closed at the end. */
@@ -46,6 +48,8 @@ const LAST_CLOSES_MS = 500;
 const TICK_US = 20_000;
 /** A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that is cheapest. */
 const BLOCK_US = 10_000;
+/** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
+const MOMENT_MS = 1;
 /** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
 const TURN_MS = 10;
 
@@ -67,6 +71,7 @@ export class Server {
   readonly #jobs: AsideJobs;
   readonly #listener: Listener;
   readonly #context: CallContext;
+  readonly #turns: Turns;
   readonly #watched = new Map<number, () => void>();
   #over = false;
   #toldShortage = false;
@@ -95,6 +100,7 @@ export class Server {
     const credentials = new Credentials(userNamespace, launcher);
     const parked = new ParkedCalls(this.#listener);
     const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
+    const longCalls = new LongCalls(MOMENT_MS);
     this.#context = new CallContext({
       listener: this.#listener,
       kernel,
@@ -108,11 +114,21 @@ export class Server {
       caller,
       looks,
       parked,
+      longCalls,
     });
     parked.again = (taken) => {
       this.#catchUp();
       dispatch(this.#context, observer, taken);
     };
+    const { deviceWork } = kernel;
+    if (deviceWork) deviceWork.inSlices = true;
+    const callWork = {
+      get isPending() {
+        return longCalls.isPending;
+      },
+      run: (milliseconds: number) => resumeLongCall(this.#context, observer, milliseconds),
+    };
+    this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
     kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
     for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
@@ -157,6 +173,8 @@ export class Server {
 
   /** Microseconds until there is something to look at that no descriptor announces; -1 when there is nothing. */
   #tick(): number {
+    const patience = this.#turns.patience();
+    if (patience >= 0) return patience;
     const interval = this.#mappings.interval();
     if (interval > 0) return interval;
     return this.#hungUp > 0 || this.#files.undecided ? TICK_US : -1;
@@ -188,6 +206,7 @@ export class Server {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
+    guarded(() => this.#turns.take(received), this.#observer);
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
@@ -221,6 +240,7 @@ export class Server {
 
   #close(): void {
     this.#over = true;
+    if (this.#kernel.deviceWork) this.#kernel.deviceWork.inSlices = false;
     // From here on a trapped call of a program that still runs answers ENOSYS.
     close(this.#listener.fd);
     this.#jobs.close();

@@ -38,6 +38,11 @@ export class SlowLooks {
     this.#writes = [];
   }
 
+  /** What the call in hand has learnt so far. */
+  get taken(): Map<string, Job<unknown>> {
+    return this.#taken;
+  }
+
   /** The call fails because of a look that has not been taken yet. */
   get isBlocked(): boolean {
     return this.#blocked !== undefined;

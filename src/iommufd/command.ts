@@ -46,6 +46,16 @@ export class Command {
     task.memory.copyIn(arg, this.bytes, Math.min(size, known));
   }
 
+  /** The same structure in a buffer of its own: for what is answered after other requests. The task is there again then. */
+  keep(): Command {
+    const kept = new Command();
+    kept.bytes.set(this.bytes);
+    kept.#task = this.#task;
+    kept.#arg = this.#arg;
+    kept.#userSize = this.#userSize;
+    return kept;
+  }
+
   /** Copies the structure back, as much of it as the caller has. EFAULT. */
   // biome-ignore lint/suspicious/noExplicitAny: a layout of any fields
   respond(layout: Layout<any>): void {

@@ -1,5 +1,6 @@
 import { fail, hex } from "../kernel/errors.ts";
 import type { MmapRequest } from "../kernel/file-description.ts";
+import { finish, type RequestSteps } from "../kernel/request-steps.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import { IOMMUFD_CMD_BASE } from "../uapi/ioctl.ts";
@@ -25,8 +26,12 @@ export class IommufdFile extends IommufdDescription {
     this.forGroups = forGroups(context);
   }
 
-  /** main.c:iommufd_fops_ioctl */
   override ioctl(task: Task, request: number, arg: Word): number {
+    return finish(this.ioctlInSteps(task, request, arg));
+  }
+
+  /** main.c:iommufd_fops_ioctl */
+  override ioctlInSteps(task: Task, request: number, arg: Word): number | RequestSteps {
     const operation = OPERATIONS.get(request);
     if (operation && this.#knows(operation)) {
       command.fetch(task, arg, operation.size, operation.minimum, operation.name);

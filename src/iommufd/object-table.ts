@@ -1,4 +1,5 @@
 import { fail } from "../kernel/errors.ts";
+import { LowestIds } from "./lowest-ids.ts";
 
 /** Something that a program knows by an id: an address space, a page table, a bound device (struct iommufd_object). */
 export abstract class IommufdObject {
@@ -23,8 +24,7 @@ const LAST_ID = 2 ** 31 - 1;
 /** The objects of one iommufd by id. The lowest free id is given out first (xa_alloc() from 1 on). */
 export class ObjectTable implements Iterable<IommufdObject> {
   readonly #objects = new Map<number, IommufdObject>();
-  /** No id below is free. */
-  #lowestFree = 1;
+  readonly #ids = new LowestIds();
 
   get isEmpty(): boolean {
     return this.#objects.size === 0;
@@ -36,19 +36,16 @@ export class ObjectTable implements Iterable<IommufdObject> {
   }
 
   add(object: IommufdObject): void {
-    let id = this.#lowestFree;
-    while (this.#objects.has(id)) id++;
-    if (id > LAST_ID) fail("EBUSY", "all ids are in use");
-    this.#lowestFree = id + 1;
-    object.id = id;
-    this.#objects.set(id, object);
+    if (this.#ids.lowest > LAST_ID) fail("EBUSY", "all ids are in use");
+    object.id = this.#ids.take();
+    this.#objects.set(object.id, object);
   }
 
   /** Takes an object out that could not be finished; it is not destroyed. */
   remove(object: IommufdObject): void {
     if (this.#objects.get(object.id) !== object) return;
     this.#objects.delete(object.id);
-    this.#lowestFree = Math.min(this.#lowestFree, object.id);
+    this.#ids.give(object.id);
   }
 
   /** Takes an object out and destroys it. */

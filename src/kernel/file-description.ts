@@ -1,6 +1,7 @@
 import { NO_REQUESTS, type RequestDialect } from "../uapi/requests/dialect.ts";
 import { fail, hex } from "./errors.ts";
 import type { MemoryObject } from "./model-object.ts";
+import type { RequestSteps } from "./request-steps.ts";
 import type { Task } from "./task.ts";
 import type { Word } from "./word.ts";
 
@@ -126,6 +127,14 @@ export abstract class FileDescription {
    */
   ioctl(_task: Task, request: number, _arg: Word): number {
     fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);
+  }
+
+  /**
+   * The same for a transport that has others to serve: the steps of a request that may take long, or the value of any other. A task is there
+   * during a step as it is during a call.
+   */
+  ioctlInSteps(task: Task, request: number, arg: Word): number | RequestSteps {
+    return this.ioctl(task, request, arg);
   }
 
   /** For files that are not always ready; they are streams, which are read() and written without offsets. Others leave it undefined. */

@@ -12,6 +12,18 @@ export interface DeviceNode {
   readonly mode: number;
 }
 
+/** What devices do by themselves after the call that told them to. */
+export interface DeviceWork {
+  /**
+   * Set by a transport that calls run() as long as isPending: devices leave the larger part of long jobs to that. Otherwise they have done what
+   * they are told when the call that told them returns.
+   */
+  inSlices: boolean;
+  readonly isPending: boolean;
+  /** Goes on with what devices have to do, for so long and one small piece more. */
+  run(milliseconds: number): void;
+}
+
 /**
  * A booted host as a transport sees it: files that programs find, nodes that they open, and module parameters that they
  * may write. Everything behind an opened node is a FileDescription.
@@ -19,6 +31,9 @@ export interface DeviceNode {
 export interface HostKernel {
   /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of. */
   readonly tree: FileTree;
+
+  /** What devices do by themselves. Absent: nothing that takes time. */
+  readonly deviceWork?: DeviceWork;
 
   /** The nodes that exist now. */
   deviceNodes(): readonly DeviceNode[];

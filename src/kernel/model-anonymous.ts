@@ -4,6 +4,13 @@ import { MemoryObject } from "./model-object.ts";
 /** Bytes that are allocated together, or one page where that is more: a copy of 64 KiB is one or two moves, not sixteen. */
 const CHUNK_BYTES = 65536;
 
+/**
+ * Bytes behind each piece. Buffers up to 63 bytes apart modulo 4096 are copied up to twelve times slower than others on some processors (`rep
+ * movsb` takes a load for one of its own last stores). With the allocator's header of 16 bytes this makes the distance of two pieces a multiple
+ * of 64.
+ */
+const SPACING = 48;
+
 /** Pages that lie side by side. What nobody wrote is zeros. */
 class Chunk {
   readonly bytes: Uint8Array;
@@ -147,7 +154,8 @@ export class AnonymousMemory extends MemoryObject {
   private chunkAt(index: number): Chunk {
     let chunk = this.chunks.get(index);
     if (chunk === undefined) {
-      chunk = new Chunk(new Uint8Array(this.pagesPerChunk * this.pageSize));
+      const bytes = this.pagesPerChunk * this.pageSize;
+      chunk = new Chunk(new Uint8Array(new ArrayBuffer(bytes + SPACING), 0, bytes));
       this.chunks.set(index, chunk);
     }
     return chunk;

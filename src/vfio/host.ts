@@ -1,3 +1,4 @@
+import { DeviceClock } from "../devices/device-clock.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
@@ -65,6 +66,7 @@ export class Host implements HostKernel {
   readonly tree: FileTree;
   readonly parameters = new ModuleParameters();
   readonly binding: DriverBinding;
+  readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
   readonly #context: ModelContext;
   readonly #pci: PciDevices;
@@ -82,10 +84,13 @@ export class Host implements HostKernel {
   constructor(description: HostDescription, options: HostOptions = {}, iommufd?: (host: IommufdHost) => IommufdNodes) {
     this.description = description;
     this.tree = sysfsTree(description);
+    const { watch } = options;
+    this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     this.#context = {
       release: new Release(description.kernel),
       pageSize: description.pageSize,
+      clock: this.deviceWork,
       numberParameter: (name) => this.#parameter(name),
       booleanParameter: (name) => this.#parameter(name) !== 0,
       watch: options.watch,

@@ -1,3 +1,4 @@
+import type { DeviceClock } from "../devices/device-clock.ts";
 import type { Release } from "../kernel/releases.ts";
 import type { ModelWatch } from "./model-watch.ts";
 
@@ -6,6 +7,8 @@ export interface ModelContext {
   readonly release: Release;
   /** The host kernel's PAGE_SIZE in bytes. */
   readonly pageSize: number;
+  /** The time of its devices. */
+  readonly clock: DeviceClock;
   /** A module parameter's value now, e.g. "vfio_iommu_type1/dma_entry_limit". */
   numberParameter(name: string): number;
   booleanParameter(name: string): boolean;

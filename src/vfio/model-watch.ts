@@ -8,6 +8,8 @@ export interface ModelWatch {
   dmaDone?(device: string, write: boolean, iova: bigint, length: number, fault: DmaFault | undefined): void;
   /** A program has written a register that it has mapped; the device has not heard of it yet. `offset` is bytes into the region. */
   registerWritten?(device: string, region: number, offset: number, width: number, value: bigint): void;
+  /** Devices went on with long jobs between calls: so many pieces of work, in the turns that they take. */
+  worked?(pieces: number): void;
 }
 
 /** Where a device's accesses go, with somebody who watches them. */

@@ -44,6 +44,9 @@ describe("an interval map", () => {
             if (at < model.runs.length) expect(here(map)).toEqual(model.runs[at]);
             if (at < model.runs.length) expect(map.next()).toBe(at + 1 < model.runs.length);
             if (at + 1 < model.runs.length) expect(here(map)).toEqual(model.runs[at + 1]);
+            const before = model.runs.findLast(([first]) => first <= page);
+            expect(map.seekBefore(page)).toBe(before !== undefined);
+            if (before) expect(here(map)).toEqual(before);
             continue;
           }
           expect(map.overlaps(page, pages)).toBe(found !== undefined);
@@ -65,6 +68,15 @@ describe("an interval map", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test("has nothing before its first run, also when there was something", () => {
+    const map = new IntervalMap();
+    for (const start of [10, 20, 30]) map.insert(start, 5, start);
+    for (const first of [20, 30]) {
+      expect([map.seek(0), map.removeHere()]).toEqual([true, true]);
+      expect([map.seekBefore(first - 1), map.seekBefore(first), map.start]).toEqual([false, true, first]);
+    }
   });
 
   test("behaves as a sorted array does while tens of thousands of runs come and go", () => {

@@ -5,6 +5,18 @@ import { type Span, SpanMap } from "../../src/address/span-map.ts";
 const place = fc.record({ start: fc.bigInt({ min: 0n, max: 3000n }), length: fc.bigInt({ min: 1n, max: 12n }) });
 const call = fc.record({ kind: fc.constantFrom("add", "add", "add", "delete", "find"), place });
 
+/** By looking at each. */
+function holesOf(list: readonly Span[], { start, last }: Span, length: bigint): Span[] {
+  const holes: Span[] = [];
+  let free = start;
+  for (const span of [...list.filter((each) => each.last >= start && each.start <= last), undefined]) {
+    const end = span ? span.start - 1n : last;
+    if (end - free + 1n >= length && free <= end) holes.push({ start: free, last: end });
+    if (span) free = span.last + 1n;
+  }
+  return holes;
+}
+
 describe("a span map", () => {
   test("finds what a plain list finds", () => {
     fc.assert(
@@ -25,6 +37,9 @@ describe("a span map", () => {
             expect(map.from(at.start)).toBe(list.find(({ last }) => last >= at.start));
           }
           expect(map.size).toBe(list.length);
+          if (at.start % 8n !== 0n) continue;
+          const window = { start: at.start, last: at.start + at.length * 200n };
+          expect([...map.holes(window.start, window.last, at.length)]).toEqual(holesOf(list, window, at.length));
         }
         expect([...map]).toEqual(list);
       }),
@@ -56,5 +71,30 @@ describe("a span map", () => {
     expect(map.size).toBe(100_000);
     expect(map.from(0n)?.start).toBe(2n ** 40n - 16n * 50_000n);
     expect(map.meeting(2n ** 40n + 8n, 2n ** 40n + 15n)).toBeUndefined();
+  });
+
+  test("finds room behind a hundred thousand holes that are too small without looking at each", () => {
+    const map = new SpanMap<Span>();
+    let looked = 0;
+    const span = (start: bigint): Span => ({
+      get start() {
+        looked++;
+        return start;
+      },
+      last: start + 7n,
+    });
+    for (let i = 0n; i < 100_000n; i++) map.add(span(i * 16n));
+    for (let i = 0; i < 3; i++) {
+      looked = 0;
+      expect(map.holes(0n, 2n ** 40n, 64n).next().value).toEqual({ start: 100_000n * 16n - 8n, last: 2n ** 40n });
+    }
+    // the first time it had to
+    expect(looked).toBeLessThan(1000);
+    const gone = map.from(50_000n * 16n)!;
+    map.delete(gone);
+    map.delete(map.from(gone.start)!);
+    map.delete(map.from(gone.start)!);
+    map.delete(map.from(gone.start)!);
+    expect(map.holes(0n, 2n ** 40n, 64n).next().value).toEqual({ start: gone.start - 8n, last: gone.start + 63n });
   });
 });

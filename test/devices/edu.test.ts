@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { DeviceClock } from "../../src/devices/device-clock.ts";
 import type { DeviceBus } from "../../src/devices/device-model.ts";
 import { EduDevice } from "../../src/devices/models/edu.ts";
 
 class FakeBus implements DeviceBus {
+  readonly clock = new DeviceClock();
   messagesEnabled = false;
   readonly messages: number[] = [];
   line = false;

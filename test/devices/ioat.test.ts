@@ -1,14 +1,20 @@
 import { describe, expect, test } from "vitest";
+import { DeviceClock } from "../../src/devices/device-clock.ts";
 import type { AccessWidth, DeviceBus } from "../../src/devices/device-model.ts";
 import { IoatDevice } from "../../src/devices/models/ioat.ts";
 import * as reg from "../../src/devices/models/ioat-registers.ts";
 
 /** Memory of one piece, where the device reaches [0, size) but what `holes` says. */
 class Bus implements DeviceBus {
+  readonly clock: DeviceClock;
   readonly memory = new Uint8Array(1 << 20);
   readonly messagesEnabled = true;
   messages = 0;
   holes: (iova: bigint, write: boolean) => boolean = () => false;
+
+  constructor(now = () => 0) {
+    this.clock = new DeviceClock(now);
+  }
 
   dmaRead(iova: bigint, into: Uint8Array): boolean {
     const at = Number(iova);
@@ -37,9 +43,9 @@ const TARGET = 0x40000;
 const COMPLETION = 0x800;
 
 function setup() {
-  const bus = new Bus();
   let now = 0;
-  const device = new IoatDevice(bus, () => now);
+  const bus = new Bus(() => now);
+  const device = new IoatDevice(bus);
   const view = new DataView(bus.memory.buffer);
   const write = (offset: number, width: AccessWidth, value: number | bigint) =>
     device.write(0, offset, width, BigInt(value));
@@ -171,5 +177,118 @@ describe("the ioat DMA engine", () => {
     write(reg.DMACOUNT, 2, 1);
     write(reg.CHANERR, 4, read(reg.CHANERR, 4));
     expect(read(reg.CHANERR, 4)).toBe(0n);
+  });
+});
+
+const MIB = 1 << 20;
+
+describe("a long job of the ioat DMA engine", () => {
+  /** `count` descriptors of 256 KiB each, the last one its own successor; slices are given. */
+  function longChain(count: number) {
+    const bench = setup();
+    const { bus, describeCopy, write } = bench;
+    bus.clock.inSlices = true;
+    for (let i = 0; i < count; i++) {
+      describeCopy(
+        CHAIN + 64 * i,
+        0,
+        MIB / 2,
+        MIB / 4,
+        CHAIN + 64 * Math.min(i + 1, count - 1),
+        reg.CTL_COMPLETION_WRITE,
+      );
+    }
+    write(reg.CHANCMP, 8, COMPLETION);
+    return bench;
+  }
+
+  const finish = (bus: Bus) => {
+    for (let turns = 0; bus.clock.isPending; turns++) {
+      if (turns > 1e6) throw new Error("the job does not end");
+      bus.clock.run(0);
+    }
+  };
+
+  test("lets whoever starts it go on: it is ACTIVE, and tells what is done as it is done", () => {
+    const { bus, device, view, write, read, status } = longChain(20);
+    device.advance();
+    write(reg.DMACOUNT, 2, 20);
+    expect([status(), bus.clock.isPending]).toEqual([reg.ACTIVE, true]);
+    const seen = new Set<bigint>();
+    while (bus.clock.isPending) {
+      bus.clock.run(0);
+      expect(device.advance()).toBe(true);
+      const sts = read(reg.CHANSTS, 8);
+      seen.add(sts & ~reg.CHANSTS_STATUS);
+      if (seen.size > 1) expect(view.getBigUint64(COMPLETION, true)).toBe(sts);
+    }
+    expect(status()).toBe(reg.DONE);
+    expect(seen.size).toBeGreaterThan(15);
+    expect(device.advance()).toBe(false);
+  });
+
+  test("takes more descriptors while it works", () => {
+    const { bus, write, read, status } = longChain(10);
+    write(reg.DMACOUNT, 2, 5);
+    write(reg.DMACOUNT, 2, 10);
+    finish(bus);
+    expect(status()).toBe(reg.DONE);
+    expect(read(reg.CHANSTS, 8) & ~reg.CHANSTS_STATUS).toBe(BigInt(CHAIN + 64 * 9));
+  });
+
+  test.each([
+    ["a reset", reg.CHANCMD_RESET, reg.HALTED],
+    ["an abort", reg.CHANCMD_ABORT, reg.HALTED],
+    ["a suspend", reg.CHANCMD_SUSPEND, reg.SUSPENDED],
+  ])("ends with %s", (_what, command, state) => {
+    const { bus, write, status } = longChain(10);
+    write(reg.DMACOUNT, 2, 10);
+    write(reg.CHANCMD, 1, command);
+    bus.memory.fill(0, MIB / 2, MIB);
+    finish(bus);
+    expect(status()).toBe(state);
+    expect(bus.memory.subarray(MIB / 2, MIB).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test("goes on where it was suspended", () => {
+    const { bus, write, status } = longChain(10);
+    write(reg.DMACOUNT, 2, 10);
+    write(reg.CHANCMD, 1, reg.CHANCMD_SUSPEND);
+    finish(bus);
+    write(reg.CHANCMD, 1, reg.CHANCMD_RESUME);
+    finish(bus);
+    expect(status()).toBe(reg.DONE);
+  });
+
+  test("ends with the device's reset and with a new chain", () => {
+    const { bus, device, write, status } = longChain(10);
+    write(reg.DMACOUNT, 2, 10);
+    write(reg.CHAINADDR, 8, CHAIN);
+    expect([status(), bus.clock.isPending]).toEqual([reg.ARMED, false]);
+    write(reg.DMACOUNT, 2, 10);
+    device.reset();
+    expect([status(), bus.clock.isPending]).toEqual([reg.HALTED, false]);
+  });
+
+  test("halts where memory has gone meanwhile", () => {
+    const { bus, write, read, status } = longChain(10);
+    write(reg.DMACOUNT, 2, 10);
+    bus.holes = (iova, isWrite) => isWrite && iova >= MIB / 2;
+    finish(bus);
+    expect([status(), Number(read(reg.CHANERR, 4))]).toEqual([reg.HALTED, reg.CHANERR_WRITE_DATA]);
+  });
+
+  test.each([
+    ["up", 4096],
+    ["down", -4096],
+  ])("moves bytes %s inside a buffer as one copy does", (_way, distance) => {
+    const { bus, write, describeCopy } = setup();
+    const size = 2 * 256 * 1024 + 100;
+    const from = 0x20000;
+    for (let i = 0; i < size; i++) bus.memory[from + i] = (i * 31 + (i >> 8)) & 0xff;
+    const expected = bus.memory.slice(from, from + size);
+    describeCopy(CHAIN, from, from + distance, size, CHAIN);
+    write(reg.DMACOUNT, 2, 1);
+    expect(Buffer.compare(bus.memory.subarray(from + distance, from + distance + size), expected)).toBe(0);
   });
 });

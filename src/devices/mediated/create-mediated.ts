@@ -1,5 +1,6 @@
 import type { HostDescription, MdevDeviceDescription } from "../../machine/host-description.ts";
 import { mediatedConfig, mediatedIdentity } from "../../machine/mediated-config.ts";
+import type { DeviceClock } from "../device-clock.ts";
 import type { DeviceBus, DeviceModel } from "../device-model.ts";
 import { GenericDevice } from "../models/generic.ts";
 import { PciFunction } from "../pci/function.ts";
@@ -18,6 +19,7 @@ export function createMediated(
   host: HostDescription,
   description: MdevDeviceDescription,
   memory: MediatedMemory,
+  clock: DeviceClock,
   warn: (message: string) => void,
 ): MediatedFunction {
   const identity = mediatedIdentity(host, description);
@@ -35,7 +37,14 @@ export function createMediated(
   };
   // an access to a mapping would reach nobody: the driver has to see each one
   const facts = { ...identity, mmap: false };
-  const target: PciFunction = new PciFunction(description.uuid, facts, mediatedConfig(identity), warn, makeModel);
+  const target: PciFunction = new PciFunction(
+    description.uuid,
+    facts,
+    mediatedConfig(identity),
+    clock,
+    warn,
+    makeModel,
+  );
   const dmaUnmap = sample && ((iova: bigint, size: bigint) => sample?.dmaUnmap(iova, size));
   return { target, dmaUnmap };
 

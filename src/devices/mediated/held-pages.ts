@@ -60,13 +60,25 @@ export class HeldPages {
   /** Gives back all that is held of a range; returns how many pages that were. */
   release(iova: bigint, size: bigint): number {
     let count = 0;
-    for (const [at, { references }] of [...this.#pages]) {
-      if (at < iova || at >= iova + size) continue;
+    for (const at of this.#heldIn(iova, size)) {
+      const { references } = this.#pages.get(at)!;
       for (let i = 0; i < references; i++) this.#memory.unpin(at, 1);
       this.#pages.delete(at);
       count++;
     }
     return count;
+  }
+
+  /** Looks at the pages of the range or at all held ones, whichever are fewer. */
+  #heldIn(iova: bigint, size: bigint): bigint[] {
+    const page = BigInt(this.#memory.pageSize);
+    const first = ((iova + page - 1n) / page) * page;
+    if ((size + page - 1n) / page > BigInt(this.#pages.size)) {
+      return [...this.#pages.keys()].filter((at) => at >= iova && at < iova + size);
+    }
+    const found: bigint[] = [];
+    for (let at = first; at < iova + size; at += page) if (this.#pages.has(at)) found.push(at);
+    return found;
   }
 
   releaseAll(): void {

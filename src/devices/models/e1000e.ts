@@ -40,6 +40,10 @@ export class E1000e extends GenericDevice {
     else if (offset < IODATA + 4) super.write(REGISTER_BAR, this.#address() + offset - IODATA, width, value);
   }
 
+  override writeBytes(region: number, offset: number, from: Uint8Array): void {
+    if (region !== ROM_BAR) super.writeBytes(region, offset, from);
+  }
+
   override isMemory(region = REGISTER_BAR): boolean {
     return region !== IO_BAR;
   }

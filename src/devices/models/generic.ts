@@ -19,6 +19,14 @@ export class GenericDevice implements DeviceModel {
     this.#region(region).write(offset, width, value);
   }
 
+  readBytes(region: number, offset: number, into: Uint8Array): void {
+    this.#region(region).readBytes(offset, into);
+  }
+
+  writeBytes(region: number, offset: number, from: Uint8Array): void {
+    this.#region(region).writeBytes(offset, from);
+  }
+
   reset(): void {
     for (const region of this.#regions.values()) region.reset();
   }

@@ -1,8 +1,8 @@
+import type { DeviceJob } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../device-model.ts";
 import * as reg from "./ioat-registers.ts";
+import { IoatTransfer } from "./ioat-transfer.ts";
 
-/** The largest copy of one descriptor. */
-const TRANSFER_MAX = 2 ** reg.TRANSFER_CAPACITY;
 /**
  * How long a reset of the channel takes, in milliseconds. Drivers wait for it; DPDK's writes the chain's address meanwhile when it takes
  * longer than one (drivers/dma/ioat/ioat_dmadev.c), and relies on that.
@@ -14,18 +14,18 @@ const COUNT_MODULUS = 0x10000;
 /**
  * A channel of Intel's DMA engine (CBDMA, "ioat") of version 3.3 with one channel: a chain of descriptors in memory, each a copy, worked
  * off as DMACOUNT allows; completion write-back, interrupts, errors that halt the channel until it is reset. Layouts are those that its
- * Linux driver uses (drivers/dma/ioat/registers.h, hw.h). Work is done at once, when it is asked for.
+ * Linux driver uses (drivers/dma/ioat/registers.h, hw.h). A chain is a job: the channel is ACTIVE while it lasts.
  */
-export class IoatDevice implements DeviceModel {
+export class IoatDevice implements DeviceModel, DeviceJob {
   readonly #bus: DeviceBus;
-  /** Milliseconds. */
-  readonly #now: () => number;
   readonly #bytes = new Uint8Array(reg.REGISTERS_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
   readonly #descriptor = new Uint8Array(reg.DESCRIPTOR_SIZE);
   readonly #descriptorView = new DataView(this.#descriptor.buffer);
   readonly #completion = new Uint8Array(8);
-  readonly #data = new Uint8Array(TRANSFER_MAX);
+  readonly #transfer: IoatTransfer;
+  /** The descriptor that is being carried out. */
+  #current: bigint | undefined;
   /** The descriptor done last: the next one is behind its link, read when it is needed. */
   #last: bigint | undefined;
   /** Descriptors done since CHAINADDR was written, modulo 2^16 as DMACOUNT counts. */
@@ -34,12 +34,12 @@ export class IoatDevice implements DeviceModel {
   #armed = false;
   /** When the reset that is under way is over. */
   #resetEnd: number | undefined;
-  /** A reset is over that advance() has not told of. */
-  #resetOver = false;
+  /** Registers have changed by themselves, which advance() has not told of. */
+  #hasChanged = false;
 
-  constructor(bus: DeviceBus, now: () => number = () => performance.now()) {
+  constructor(bus: DeviceBus) {
     this.#bus = bus;
-    this.#now = now;
+    this.#transfer = new IoatTransfer(bus);
     this.reset();
   }
 
@@ -76,8 +76,7 @@ export class IoatDevice implements DeviceModel {
         this.#command(Number(value));
         break;
       case reg.CHAINADDR:
-        this.#last = undefined;
-        this.#done = 0;
+        this.#forgetChain();
         if (this.#resetEnd === undefined && this.#error === 0) this.#setStatus(reg.ARMED, 0n);
         break;
       case reg.DMACOUNT:
@@ -88,16 +87,16 @@ export class IoatDevice implements DeviceModel {
 
   advance(): boolean {
     this.#finishReset();
-    const changed = this.#resetOver;
-    this.#resetOver = false;
+    const changed = this.#hasChanged;
+    this.#hasChanged = false;
     return changed;
   }
 
   /** Also while registers are being looked at one by one, some of which are seen as they were before: advance() tells of it later. */
   #finishReset(): void {
-    if (this.#resetEnd === undefined || this.#now() < this.#resetEnd) return;
+    if (this.#resetEnd === undefined || this.#bus.clock.now() < this.#resetEnd) return;
     this.#resetEnd = undefined;
-    this.#resetOver = true;
+    this.#hasChanged = true;
     this.#bytes[reg.CHANCMD] = 0;
     // a chain's address that came meanwhile counts
     if (this.#view.getBigUint64(reg.CHAINADDR, true) !== reg.NO_CHAIN) this.#setStatus(reg.ARMED, 0n);
@@ -149,8 +148,7 @@ export class IoatDevice implements DeviceModel {
 
   #resetChannel(): void {
     for (const { offset, width } of reg.CHANNEL_STATE) this.#bytes.fill(0, offset, offset + width);
-    this.#last = undefined;
-    this.#done = 0;
+    this.#forgetChain();
     this.#armed = false;
     this.#setStatus(reg.HALTED, 0n);
   }
@@ -160,7 +158,7 @@ export class IoatDevice implements DeviceModel {
       this.#resetChannel();
       this.#bytes[reg.CHANCMD] = reg.CHANCMD_RESET;
       this.#view.setBigUint64(reg.CHAINADDR, reg.NO_CHAIN, true);
-      this.#resetEnd = this.#now() + RESET_MS;
+      this.#resetEnd = this.#bus.clock.now() + RESET_MS;
       return;
     }
     this.#bytes[reg.CHANCMD] = 0;
@@ -169,33 +167,56 @@ export class IoatDevice implements DeviceModel {
     else if (bits & (reg.CHANCMD_RESUME | reg.CHANCMD_START | reg.CHANCMD_APPEND)) this.#run();
   }
 
-  /** Works off descriptors until as many are done as DMACOUNT says, or one fails. */
-  #run(): void {
-    if (this.#error !== 0 || this.#status === reg.HALTED) return;
-    const wanted = this.#view.getUint16(reg.DMACOUNT, true);
-    while (this.#done !== wanted) {
-      const error = this.#runDescriptor((this.#done + 1) % COUNT_MODULUS === wanted);
-      if (error !== 0) {
-        this.#halt(error);
-        return;
-      }
-      this.#done = (this.#done + 1) % COUNT_MODULUS;
-    }
-    this.#setStatus(reg.DONE);
+  /** Nothing of the chain so far is to be done any more. */
+  #forgetChain(): void {
+    this.#bus.clock.stop(this);
+    this.#transfer.drop();
+    this.#current = undefined;
+    this.#last = undefined;
+    this.#done = 0;
   }
 
-  /** The next descriptor of the chain; returns CHANERR bits, 0 when all went well. */
-  #runDescriptor(isLast: boolean): number {
+  /** Works off descriptors until as many are done as DMACOUNT says, one fails, or the channel is told to stand still. */
+  #run(): void {
+    if (this.#error !== 0 || this.#status === reg.HALTED) return;
+    this.#setStatus(this.#isDone ? reg.DONE : reg.ACTIVE);
+    if (!this.#isDone) this.#bus.clock.start(this);
+  }
+
+  get #isDone(): boolean {
+    return this.#done === this.#view.getUint16(reg.DMACOUNT, true);
+  }
+
+  step(): number | undefined {
+    this.#hasChanged = true;
+    if (this.#status === reg.HALTED || this.#status === reg.SUSPENDED) return undefined;
+    let error = this.#current === undefined ? this.#fetch() : 0;
+    const { left } = this.#transfer;
+    if (error === 0 && left > 0) error = this.#transfer.step();
+    const moved = left - this.#transfer.left;
+    if (error === 0 && this.#transfer.left === 0) error = this.#complete();
+    if (error !== 0) this.#halt(error);
+    return error !== 0 || this.#status === reg.DONE ? undefined : moved;
+  }
+
+  /** Takes the next descriptor of the chain; returns CHANERR bits, 0 when all went well. */
+  #fetch(): number {
     const address = this.#nextDescriptor();
     if (address === undefined) return reg.CHANERR_NEXT_ADDR;
     if (address % BigInt(reg.DESCRIPTOR_SIZE) !== 0n) return reg.CHANERR_NEXT_ALIGN;
     if (!this.#bus.dmaRead(address, this.#descriptor)) return reg.CHANERR_NEXT_ADDR;
-    const view = this.#descriptorView;
-    const control = view.getUint32(4, true);
-    const error = control & reg.CTL_NULL ? 0 : this.#transfer(control >>> 24, view.getUint32(0, true));
-    if (error !== 0) return error;
-    this.#last = address;
-    this.#setStatus(isLast ? reg.DONE : reg.ACTIVE, address);
+    const error = this.#transfer.begin(this.#descriptorView);
+    if (error === 0) this.#current = address;
+    return error;
+  }
+
+  /** The descriptor is carried out; returns CHANERR bits. */
+  #complete(): number {
+    const control = this.#descriptorView.getUint32(4, true);
+    this.#last = this.#current!;
+    this.#current = undefined;
+    this.#done = (this.#done + 1) % COUNT_MODULUS;
+    this.#setStatus(this.#isDone ? reg.DONE : reg.ACTIVE, this.#last);
     if (control & reg.CTL_COMPLETION_WRITE && !this.#writeCompletion()) return reg.CHANERR_COMPLETION_ADDR;
     if (control & reg.CTL_INTERRUPT) this.#interrupt();
     return 0;
@@ -208,23 +229,6 @@ export class IoatDevice implements DeviceModel {
     return this.#bus.dmaRead(this.#last + BigInt(reg.DESCRIPTOR_NEXT), link)
       ? new DataView(link.buffer).getBigUint64(0, true)
       : undefined;
-  }
-
-  #transfer(operation: number, size: number): number {
-    const source = this.#descriptorView.getBigUint64(8, true);
-    const destination = this.#descriptorView.getBigUint64(16, true);
-    if (size > TRANSFER_MAX) return reg.CHANERR_LENGTH;
-    const data = this.#data.subarray(0, size);
-    if (operation === reg.OP_COPY) {
-      if (!this.#bus.dmaRead(source, data)) return reg.CHANERR_READ_DATA;
-    } else if (operation === reg.OP_FILL) {
-      // the source field is the pattern
-      const pattern = this.#descriptor.subarray(8, 16);
-      for (let i = 0; i < size; i++) data[i] = pattern[i % 8]!;
-    } else {
-      return reg.CHANERR_CONTROL;
-    }
-    return this.#bus.dmaWrite(destination, data) ? 0 : reg.CHANERR_WRITE_DATA;
   }
 
   /** CHANSTS goes to the address in CHANCMP. */

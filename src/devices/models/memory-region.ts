@@ -23,6 +23,20 @@ export class MemoryRegion {
     for (let i = 0; i < width; i++) this.#set(offset + i, Number((value >> BigInt(i * 8)) & 0xffn));
   }
 
+  readBytes(offset: number, into: Uint8Array): void {
+    for (const { page, within, done, count } of pieces(offset, into.length)) {
+      const bytes = this.#pages.get(page);
+      if (bytes === undefined) into.fill(0, done, done + count);
+      else into.set(bytes.subarray(within, within + count), done);
+    }
+  }
+
+  writeBytes(offset: number, from: Uint8Array): void {
+    for (const { page, within, done, count } of pieces(offset, from.length)) {
+      this.#page(page).set(from.subarray(done, done + count), within);
+    }
+  }
+
   *pages(): Iterable<{ offset: number; bytes: Uint8Array }> {
     for (const [number, bytes] of this.#pages) yield { offset: number * PAGE, bytes };
   }
@@ -37,12 +51,26 @@ export class MemoryRegion {
   }
 
   #set(offset: number, byte: number): void {
-    const number = Math.floor(offset / PAGE);
+    this.#page(Math.floor(offset / PAGE))[offset % PAGE] = byte;
+  }
+
+  #page(number: number): Uint8Array {
     let page = this.#pages.get(number);
     if (page === undefined) {
       page = new Uint8Array(PAGE);
       this.#pages.set(number, page);
     }
-    page[offset % PAGE] = byte;
+    return page;
+  }
+}
+
+/** The pages that a run of bytes lies in. */
+function* pieces(offset: number, length: number) {
+  for (let done = 0; done < length; ) {
+    const page = Math.floor((offset + done) / PAGE);
+    const within = offset + done - page * PAGE;
+    const count = Math.min(PAGE - within, length - done);
+    yield { page, within, done, count };
+    done += count;
   }
 }

@@ -1,5 +1,6 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
 import type { PciBar, PciDeviceDescription } from "../../machine/host-description.ts";
+import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
 import { ConfigSpace, type ConfigWidth } from "./config-space.ts";
@@ -32,6 +33,7 @@ export class PciFunction implements DeviceBus {
   readonly name: string;
   readonly description: FunctionDescription;
   readonly config: ConfigSpace;
+  readonly clock: DeviceClock;
   readonly model: DeviceModel;
   /** Where its DMA goes: set by whoever gives it an address space. */
   dma: DeviceDma = NO_DRIVER;
@@ -45,6 +47,7 @@ export class PciFunction implements DeviceBus {
 
   /**
    * @param config as firmware leaves it
+   * @param clock the one of all of the host's devices
    * @param onFault what a person should know about an access that did not reach memory
    * @param makeModel makes what is behind its regions
    */
@@ -52,6 +55,7 @@ export class PciFunction implements DeviceBus {
     name: string,
     description: FunctionDescription,
     config: Uint8Array,
+    clock: DeviceClock,
     onFault: (message: string) => void,
     makeModel: (bus: DeviceBus) => DeviceModel,
   ) {
@@ -61,6 +65,7 @@ export class PciFunction implements DeviceBus {
     for (const bar of description.bars) this.#bars.set(bar.index, bar);
     this.#msi = findCapability(config, pci.PCI_CAP_ID_MSI);
     this.#msix = findCapability(config, pci.PCI_CAP_ID_MSIX);
+    this.clock = clock;
     this.#onFault = onFault;
     this.model = makeModel(this);
   }

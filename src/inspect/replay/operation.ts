@@ -174,6 +174,7 @@ const SHAPES = {
   hugepages: { kB: upTo(2 ** 40), have: integer },
   vmlck: { VmLck_kB: optional(count), VmPin_kB: optional(count) },
   wait: { us: count },
+  work: { pieces: count },
   host: {
     name: text,
     version: count,

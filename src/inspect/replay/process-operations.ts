@@ -21,6 +21,10 @@ export function processOperations(program: ReplayedProgram) {
     "child-begin": () => doneAfter(() => program.fork()),
     "child-end": () => doneAfter(() => program.wait()),
     wait: (o) => passTime(o.us),
+    work: (o) => {
+      program.host.deviceWork.runPieces(o.pieces);
+      return undefined;
+    },
   } satisfies Partial<Handlers>;
 }
 

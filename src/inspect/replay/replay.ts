@@ -39,7 +39,10 @@ export function replay(
   path = "the recording",
 ): ReplayResult {
   const warnings: string[] = [];
-  const process = new ReplayProcess(new Host(description, { onWarning: (message) => warnings.push(message) }));
+  const host = new Host(description, { onWarning: (message) => warnings.push(message) });
+  // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows when
+  host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
+  const process = new ReplayProcess(host);
   const knownDifferences = new KnownDifferences(description);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();

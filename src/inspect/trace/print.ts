@@ -36,6 +36,7 @@ const SURROUNDINGS = new Set([
   "store",
   "dump",
   "wait",
+  "work",
   "eventfd",
   "memfd",
   "setrlimit",

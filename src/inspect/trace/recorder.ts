@@ -56,6 +56,7 @@ export class Recorder implements Watcher {
   readonly model = {
     registerWritten: (device: string, region: number, offset: number, width: number, value: bigint) =>
       this.#registerWritten(device, region, offset, width, value),
+    worked: (pieces: number) => this.#worked(pieces),
   };
 
   /** The transport knows the number of the descriptor that the last call was made on, or that an open gave. */
@@ -193,6 +194,12 @@ export class Recorder implements Watcher {
       this.#segments.pop();
     }
     this.#segments.push({ operation, before: this.#waited() });
+  }
+
+  /** The memory that a slice has read comes before it, what it has written after it. */
+  #worked(pieces: number): void {
+    this.flush();
+    this.#write({ operation: { op: "work", pieces }, before: [] });
   }
 
   /** Time that has passed: devices that take theirs need it again. */

@@ -88,6 +88,8 @@ class KernelWatch {
     const number = (ret: number) => ({ value: ret, ret });
     file.ioctl = (task, request, arg) =>
       this.call({ op: "ioctl", task, file, request, arg }, (watched) => number(ioctl(watched!, request, arg)));
+    // one call of a watched file is one event
+    file.ioctlInSteps = file.ioctl;
     file.read = (task, address, count, offset) =>
       this.call({ op: "pread", task, file, address, count, offset }, (watched) =>
         number(read(watched!, address, count, offset)),

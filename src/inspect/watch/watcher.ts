@@ -87,5 +87,8 @@ export function joinModelWatches(watchers: readonly Watcher[]): ModelWatch | und
     registerWritten: (...write) => {
       for (const watch of watches) watch.registerWritten?.(...write);
     },
+    worked: (pieces) => {
+      for (const watch of watches) watch.worked?.(pieces);
+    },
   };
 }

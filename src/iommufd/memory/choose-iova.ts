@@ -1,4 +1,4 @@
-import { holesIn, type IovaRange, merged } from "../../address/iova-ranges.ts";
+import { holesIn, type IovaRange } from "../../address/iova-ranges.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { IoPageTable } from "./io-page-table.ts";
 
@@ -20,10 +20,10 @@ export function chooseIova(table: IoPageTable, address: bigint, length: bigint):
   }
   const offset = address % table.pageSize;
   const outer = { start: table.pageSize, last: ADDRESS_LAST - table.pageSize };
-  for (const window of windows(table, outer)) {
+  for (const window of windows(table, outer, length)) {
     const start = place(window, length, alignment, offset);
     if (start === undefined) continue;
-    for (const hole of holes(table, { start, last: window.last })) {
+    for (const hole of holes(table, { start, last: window.last }, length)) {
       const iova = place(hole, length, alignment, offset);
       if (iova !== undefined) return iova;
     }
@@ -45,31 +45,14 @@ function roundUpToPowerOfTwo(value: bigint): bigint {
   return 1n << BigInt((value - 1n).toString(2).length - (value === 1n ? 1 : 0));
 }
 
-/** Where the caller lets the kernel choose. */
-function windows(table: IoPageTable, outer: IovaRange): IovaRange[] {
-  if (table.allowed.length === 0) return [outer];
-  const inside: IovaRange[] = [];
-  for (const { start, last } of merged(table.allowed)) {
-    if (start > outer.last || last < outer.start) continue;
-    inside.push({
-      start: start > outer.start ? start : outer.start,
-      last: last < outer.last ? last : outer.last,
-    });
-  }
-  return inside;
+/** Where the caller lets the kernel choose, as far as it is long enough. */
+function windows(table: IoPageTable, outer: IovaRange, length: bigint): Iterable<IovaRange> {
+  return table.allowed.size === 0 ? [outer] : table.allowed.within(outer.start, outer.last, length);
 }
 
-/** What of a window is neither mapped nor reserved, as it is asked for. */
-function* holes(table: IoPageTable, window: IovaRange): Generator<IovaRange> {
-  for (const { start, last } of holesIn(window, table.reserved)) {
-    let from = start;
-    for (const area of table.areas.since(start)) {
-      if (area.start > last) break;
-      if (area.start > from) yield { start: from, last: area.start - 1n };
-      from = area.last + 1n;
-    }
-    if (from <= last) yield { start: from, last };
-  }
+/** What of a window is neither mapped nor reserved and long enough, as it is asked for. */
+function* holes(table: IoPageTable, window: IovaRange, length: bigint): Generator<IovaRange> {
+  for (const { start, last } of holesIn(window, table.reserved)) yield* table.areas.holes(start, last, length);
 }
 
 /** io_pagetable.c:__alloc_iova_check_range: the first fitting address; a range of one byte never fits. */

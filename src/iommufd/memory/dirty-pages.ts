@@ -68,6 +68,11 @@ export class DirtyPages {
   #piecesIn(firstPage: number, lastPage: number): number[] {
     const first = Math.floor(firstPage / PIECE_PAGES);
     const last = Math.floor(lastPage / PIECE_PAGES);
+    // as a rule a range is one mapping, of few pieces
+    if (last - first < this.#pieces.size) {
+      const indexes = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+      return indexes.filter((index) => this.#pieces.has(index));
+    }
     return [...this.#pieces.keys()].filter((index) => index >= first && index <= last).sort((a, b) => a - b);
   }
 }

@@ -1,4 +1,5 @@
 import { ALL_ADDRESSES, holesIn, type IovaRange } from "../../address/iova-ranges.ts";
+import { RangeTable } from "../../address/range-table.ts";
 import { SpanMap } from "../../address/span-map.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
@@ -31,8 +32,8 @@ export interface DriverAccess {
 export class IoPageTable {
   readonly pageSize: bigint;
   readonly areas = new SpanMap<Area>();
-  /** Where the kernel may choose; everywhere when empty. In order. */
-  allowed: readonly IovaRange[] = [];
+  /** Where the kernel may choose; everywhere when empty. */
+  allowed = RangeTable.EMPTY;
   readonly reserved: Reserved[] = [];
   readonly domains: Domain[] = [];
   /** What addresses and lengths must be a multiple of: 1 until something is attached. */
@@ -80,7 +81,7 @@ export class IoPageTable {
   reserve(range: Reserved): void {
     const area = this.areas.meeting(range.start, range.last);
     if (area) fail("EADDRINUSE", `${area.label} overlaps ${range.label}; unmap it first`);
-    const promise = this.allowed.find(({ start, last }) => start <= range.last && last >= range.start);
+    const promise = this.allowed.meeting(range.start, range.last);
     if (promise) {
       const text = hexRange(promise.start, promise.last);
       fail("EADDRINUSE", `${text} was promised by IOMMU_IOAS_ALLOW_IOVAS and overlaps ${range.label}`);
@@ -94,10 +95,13 @@ export class IoPageTable {
   }
 
   /** IOMMU_IOAS_ALLOW_IOVAS: all of the ranges or none (io_pagetable.c:iopt_set_allow_iova). */
-  allow(ranges: readonly IovaRange[]): void {
-    for (const { start, last } of ranges) {
-      const taken = this.reservedIn(start, last);
-      if (taken) fail("EADDRINUSE", `${hexRange(start, last)} cannot be promised: it overlaps ${taken.label}`);
+  allow(ranges: RangeTable): void {
+    for (const taken of this.reserved) {
+      const range = ranges.meeting(taken.start, taken.last);
+      if (range) {
+        const text = hexRange(range.start, range.last);
+        fail("EADDRINUSE", `${text} cannot be promised: it overlaps ${taken.label}`);
+      }
     }
     this.allowed = ranges;
   }

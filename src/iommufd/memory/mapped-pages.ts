@@ -1,12 +1,12 @@
-import { holesIn, type IovaRange } from "../../address/iova-ranges.ts";
+import type { IovaRange } from "../../address/iova-ranges.ts";
+import { type Span, SpanMap } from "../../address/span-map.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
+import { PageCounts } from "./page-counts.ts";
 import type { PageSource } from "./page-source.ts";
 import type { PinAccount } from "./pin-account.ts";
 
-/** Pages that are held together. Numbers count pages of the source. */
-interface Run {
-  readonly first: number;
-  readonly count: number;
+/** Pages that are held together. Inclusive page numbers of the source. */
+interface Run extends Span {
   readonly pin: number;
 }
 
@@ -30,7 +30,9 @@ export class MappedPages {
   /** Who has them: their maker, and areas (kref). */
   #references = 1;
   readonly #holders = new Set<Holder>();
-  #runs: Run[] = [];
+  /** By how many holders each page is needed. */
+  readonly #needed = new PageCounts();
+  readonly #runs = new SpanMap<Run>();
 
   constructor(
     source: PageSource,
@@ -59,48 +61,55 @@ export class MappedPages {
    * @throws KernelError EFAULT, EINVAL, ENOMEM
    */
   hold(holder: Holder): void {
-    const added = countOf(holesIn(holder, this.#holders));
+    const added = this.#needed.missing(holder);
     const made: Run[] = [];
     try {
-      for (const gap of holesIn(holder, this.#runs.map(rangeOf))) made.push(this.#pin(gap, this.writable));
+      for (const gap of [...this.#gaps(holder)]) made.push(this.#pin(gap, this.writable));
       this.account.charge(added);
     } catch (error) {
       for (const run of made) this.source.unpin(run.pin);
       throw error;
     }
     this.pinned += added;
-    this.#runs.push(...made);
+    for (const run of made) this.#runs.add(run);
+    this.#needed.add(holder);
     this.#holders.add(holder);
   }
 
   /** Pages that nobody else needs no longer count. Memory of a run stays held until none of its pages is needed. */
   letGo(holder: Holder): void {
     if (!this.#holders.delete(holder)) return;
-    const gone = countOf(holesIn(holder, this.#holders));
+    this.#needed.subtract(holder);
+    const gone = this.#needed.missing(holder);
     this.pinned -= gone;
     this.account.uncharge(gone);
-    this.#runs = this.#runs.filter((run) => {
-      const { start, last } = rangeOf(run);
-      for (const other of this.#holders) if (other.start <= last && other.last >= start) return true;
-      this.source.unpin(run.pin);
-      return false;
-    });
+    const { start, last } = holder;
+    const unneeded: Run[] = [];
+    for (const run of this.#runs.since(start)) {
+      if (run.start > last) break;
+      if (!this.#needed.has(run)) unneeded.push(run);
+    }
+    for (const run of unneeded) this.#letGoRun(run);
   }
 
   /** One holder becomes two that need the same pages together. */
   split(holder: Holder, parts: readonly Holder[]): void {
     if (!this.#holders.delete(holder)) return;
-    for (const part of parts) this.#holders.add(part);
+    this.#needed.subtract(holder);
+    for (const part of parts) {
+      this.#needed.add(part);
+      this.#holders.add(part);
+    }
   }
 
   /** DMA from held pages: `offset` in bytes from the first page. */
   read(offset: bigint, into: Uint8Array): void {
-    this.#each(offset, into, (run, within, piece) => this.source.read(run.pin, run.first, within, piece));
+    this.#each(offset, into, (run, within, piece) => this.source.read(run.pin, Number(run.start), within, piece));
   }
 
   /** DMA to held pages. */
   write(offset: bigint, from: Uint8Array): void {
-    this.#each(offset, from, (run, within, piece) => this.source.write(run.pin, run.first, within, piece));
+    this.#each(offset, from, (run, within, piece) => this.source.write(run.pin, Number(run.start), within, piece));
   }
 
   /**
@@ -126,41 +135,41 @@ export class MappedPages {
     const window = { start: offset / size, last: (offset + BigInt(bytes.length) - 1n) / size };
     const made: Run[] = [];
     try {
-      for (const gap of holesIn(window, this.#runs.map(rangeOf))) made.push(this.#pin(gap, write));
-      this.#runs.push(...made);
+      for (const gap of [...this.#gaps(window)]) {
+        const run = this.#pin(gap, write);
+        made.push(run);
+        this.#runs.add(run);
+      }
       work();
     } finally {
-      for (const run of made) this.source.unpin(run.pin);
-      this.#runs = this.#runs.filter((run) => !made.includes(run));
+      for (const run of made) this.#letGoRun(run);
     }
   }
 
+  /** What of a range is not held. */
+  #gaps({ start, last }: IovaRange): Iterable<Span> {
+    return this.#runs.holes(start, last, 1n);
+  }
+
   #pin({ start, last }: IovaRange, write: boolean): Run {
-    const first = Number(start);
-    const count = Number(last - start) + 1;
-    return { first, count, pin: this.source.pin(first, count, write) };
+    return { start, last, pin: this.source.pin(Number(start), Number(last - start) + 1, write) };
+  }
+
+  #letGoRun(run: Run): void {
+    this.source.unpin(run.pin);
+    this.#runs.delete(run);
   }
 
   #each(offset: bigint, bytes: Uint8Array, each: (run: Run, within: number, piece: Uint8Array) => void): void {
     for (let done = 0; done < bytes.length; ) {
       const at = Number(offset) + done;
       const page = Math.floor(at / this.pageSize);
-      const run = this.#runs.find(({ first, count }) => page >= first && page < first + count);
+      const run = this.#runs.meeting(BigInt(page), BigInt(page));
       if (!run) throw new Error(`page ${page} of a mapping is not held`);
-      const within = at - run.first * this.pageSize;
-      const count = Math.min(bytes.length - done, run.count * this.pageSize - within);
+      const within = at - Number(run.start) * this.pageSize;
+      const count = Math.min(bytes.length - done, Number(run.last - run.start + 1n) * this.pageSize - within);
       each(run, within, bytes.subarray(done, done + count));
       done += count;
     }
   }
-}
-
-function rangeOf({ first, count }: Run): IovaRange {
-  return { start: BigInt(first), last: BigInt(first + count - 1) };
-}
-
-function countOf(ranges: readonly IovaRange[]): number {
-  let count = 0;
-  for (const { start, last } of ranges) count += Number(last - start) + 1;
-  return count;
 }

@@ -1,6 +1,6 @@
-import type { DmaFault, DmaTarget } from "../../iommu/dma-target.ts";
+import { type DmaFault, type DmaTarget, unlessGone } from "../../iommu/dma-target.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
-import { hex, KernelError } from "../../kernel/errors.ts";
+import { hex } from "../../kernel/errors.ts";
 import type { Area } from "./area.ts";
 import type { DirtyPages } from "./dirty-pages.ts";
 import type { IoPageTable } from "./io-page-table.ts";
@@ -26,7 +26,9 @@ export class TableDma implements DmaTarget {
         piece.fill(0);
         return `${area.label} is write-only (no READABLE)`;
       }
-      return unlessGone(() => area.pages.read(area.offsetOf(at), piece));
+      const gone = unlessGone(() => area.pages.read(area.offsetOf(at), piece));
+      if (gone !== undefined) piece.fill(0);
+      return gone;
     });
   }
 
@@ -65,16 +67,5 @@ export class TableDma implements DmaTarget {
     piece.fill(0);
     const reserved = this.#table.reservedIn(at, at);
     return reserved ? `${hex(at)} is in ${reserved.label}: no memory is there` : "nothing is mapped there";
-  }
-}
-
-/** Held memory is always there for a kernel; a transport can lose it (a process that ended, a file that was cut). */
-function unlessGone(access: () => void): string | undefined {
-  try {
-    access();
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    return error.reason;
   }
 }

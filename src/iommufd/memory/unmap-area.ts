@@ -5,6 +5,9 @@ import type { IoPageTable } from "./io-page-table.ts";
 
 const END = 2n ** 64n;
 
+/** Mappings that one step of an unmap removes. */
+const AREAS_PER_STEP = 64;
+
 /** What an unmap did: also when it stopped at a mapping that it would have cut. */
 export interface Unmapped {
   readonly bytes: bigint;
@@ -22,11 +25,22 @@ export function lastOf(iova: bigint, length: bigint): bigint {
 
 /** Removes the mappings in a range, in order, up to one that reaches beyond it. */
 export function unmapRange(table: IoPageTable, start: bigint, last: bigint): Unmapped {
+  const steps = unmapInSteps(table, start, last);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same in steps. Between them others find some of the mappings gone, as they do in a kernel, which lets its lock go after each. */
+export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): Generator<void, Unmapped> {
   let bytes = 0n;
+  let count = 0;
   for (let area = table.areas.meeting(start, last); area; area = table.areas.meeting(start, last)) {
     if (area.start < start || area.last > last) return { bytes, cut: area };
     table.remove(area);
     bytes += area.length;
+    if (++count % AREAS_PER_STEP === 0) yield;
   }
   return { bytes, cut: undefined };
 }

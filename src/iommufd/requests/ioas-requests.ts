@@ -1,11 +1,12 @@
-import type { IovaRange } from "../../address/iova-ranges.ts";
-import { SpanMap } from "../../address/span-map.ts";
-import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { fail, hex } from "../../kernel/errors.ts";
+import type { RequestSteps } from "../../kernel/request-steps.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 import { IommuIoasAlloc, IommuIoasAllowIovas, IommuIoasIovaRanges, IommuIovaRange } from "../../uapi/iommufd.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
+import type { IoPageTable } from "../memory/io-page-table.ts";
+import { readRanges } from "./user-ranges.ts";
 
 /** ioas.c:iommufd_ioas_alloc_ioctl */
 export function ioasAlloc(context: IommufdContext, command: Command): number {
@@ -42,24 +43,16 @@ export function iovaRanges(context: IommufdContext, command: Command): number {
   return 0;
 }
 
-/** ioas.c:iommufd_ioas_allow_iovas */
-export function allowIovas(context: IommufdContext, command: Command): number {
-  const request = IommuIoasAllowIovas.read(command.view, 0);
-  refuseReserved(request.__reserved);
-  const { table } = findIoas(context, request.ioas_id);
-  const ranges = new SpanMap<IovaRange>();
-  const bytes = new Uint8Array(IommuIovaRange.size);
-  for (let i = 0; i < request.num_iovas; i++) {
-    const address = wordFromBigInt(request.allowed_iovas + BigInt(i * IommuIovaRange.size));
-    command.task.memory.copyIn(address, bytes, bytes.length);
-    const { start, last } = IommuIovaRange.decode(bytes);
-    if (start >= last) fail("EINVAL", `range ${i} ends at ${hex(last)}, at or before its start ${hex(start)}`);
-    const other = ranges.meeting(start, last);
-    if (other)
-      fail("EINVAL", `${hexRange(start, last)} overlaps ${hexRange(other.start, other.last)} in the same list`);
-    ranges.add({ start, last });
-  }
-  table.allow([...ranges]);
+/** ioas.c:iommufd_ioas_allow_iovas. In steps: until the last one nothing has changed. */
+export function allowIovas(context: IommufdContext, command: Command): RequestSteps {
+  const { __reserved, ioas_id, num_iovas, allowed_iovas } = IommuIoasAllowIovas.read(command.view, 0);
+  refuseReserved(__reserved);
+  const { table } = findIoas(context, ioas_id);
+  return allow(table, readRanges(command.task, allowed_iovas, num_iovas));
+}
+
+function* allow(table: IoPageTable, ranges: ReturnType<typeof readRanges>): RequestSteps {
+  table.allow(yield* ranges);
   return 0;
 }
 

@@ -1,5 +1,7 @@
+import { ALL_ADDRESSES, type IovaRange } from "../../address/iova-ranges.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import { ForeignFile } from "../../kernel/file-description.ts";
+import type { RequestSteps } from "../../kernel/request-steps.ts";
 import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
@@ -15,7 +17,7 @@ import type { Access } from "../memory/area.ts";
 import { hintOf, mapNew, mapSlices, type Slice } from "../memory/map-area.ts";
 import { fileSlice, userSlice } from "../memory/new-pages.ts";
 import { slicesOf } from "../memory/slices-of.ts";
-import { cutText, lastOf, unmapAll, unmapRange } from "../memory/unmap-area.ts";
+import { cutText, lastOf, type Unmapped, unmapInSteps } from "../memory/unmap-area.ts";
 import { findIoas, refuseReserved } from "./ioas-requests.ts";
 
 const LAST = 2n ** 64n - 1n;
@@ -69,21 +71,32 @@ export function ioasCopy(context: IommufdContext, command: Command): number {
   return 0;
 }
 
-/** ioas.c:iommufd_ioas_unmap */
-export function ioasUnmap(context: IommufdContext, command: Command): number {
+/** ioas.c:iommufd_ioas_unmap. Of many mappings in steps. */
+export function ioasUnmap(context: IommufdContext, command: Command): number | RequestSteps {
   const { ioas_id, iova, length } = IommuIoasUnmap.read(command.view, 0);
   const { table } = findIoas(context, ioas_id);
-  let bytes: bigint;
-  if (iova === 0n && length === LAST) {
-    bytes = unmapAll(table);
-  } else {
-    refuseHuge([iova, length]);
-    const last = lastOf(iova, length);
-    const unmapped = unmapRange(table, iova, last);
-    if (unmapped.cut) fail("ENOENT", cutText(iova, last, unmapped.cut));
-    if (unmapped.bytes === 0n) fail("ENOENT", `nothing is mapped in iova ${hex(iova)}-${hex(last)}`);
-    bytes = unmapped.bytes;
-  }
+  const isAll = iova === 0n && length === LAST;
+  if (!isAll) refuseHuge([iova, length]);
+  const range = isAll ? ALL_ADDRESSES : { start: iova, last: lastOf(iova, length) };
+  const steps = unmapInSteps(table, range.start, range.last);
+  const { done, value } = steps.next();
+  if (done) return answerUnmap(command, range, isAll, value);
+  return unmapRest(command.keep(), range, isAll, steps);
+}
+
+function* unmapRest(
+  command: Command,
+  range: IovaRange,
+  isAll: boolean,
+  steps: ReturnType<typeof unmapInSteps>,
+): RequestSteps {
+  yield;
+  return answerUnmap(command, range, isAll, yield* steps);
+}
+
+function answerUnmap(command: Command, { start, last }: IovaRange, isAll: boolean, { bytes, cut }: Unmapped): number {
+  if (cut) fail("ENOENT", cutText(start, last, cut));
+  if (bytes === 0n && !isAll) fail("ENOENT", `nothing is mapped in iova ${hex(start)}-${hex(last)}`);
   IommuIoasUnmap.write(command.view, 0, { length: bytes });
   command.respond(IommuIoasUnmap);
   return 0;

@@ -1,4 +1,5 @@
 import type { FeatureName } from "../../kernel/releases.ts";
+import type { RequestSteps } from "../../kernel/request-steps.ts";
 import * as uapi from "../../uapi/iommufd.ts";
 import * as hwpt from "../../uapi/iommufd-hwpt.ts";
 import * as viommu from "../../uapi/iommufd-viommu.ts";
@@ -24,7 +25,8 @@ export interface Operation {
   readonly minimum: number;
   /** What a release must have to know the request; every release with iommufd does when left out. */
   readonly needs?: FeatureName;
-  execute(context: IommufdContext, command: Command): number;
+  /** @param command another's as soon as it returns: steps keep what they need of it */
+  execute(context: IommufdContext, command: Command): number | RequestSteps;
 }
 
 type Execute = Operation["execute"];

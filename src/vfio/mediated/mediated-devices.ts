@@ -31,7 +31,7 @@ export class MediatedDevices {
    */
   bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
     const memory = new GroupMemory(group, description.uuid, this.#context.pageSize);
-    const made = createMediated(this.#host, description, memory, this.#context.warn);
+    const made = createMediated(this.#host, description, memory, this.#context.clock, this.#context.warn);
     if (this.#host.api !== "mainline") made.target.dma = group.port(made.target.name);
     return new MediatedDevice(made, group.iommuGroup, memory, this.#context);
   }

@@ -1,3 +1,4 @@
+import type { DeviceClock } from "../../devices/device-clock.ts";
 import type { Arch } from "../../kernel/arch.ts";
 import type { Release } from "../../kernel/releases.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
@@ -10,6 +11,8 @@ export interface PciContext {
   readonly arch: Arch;
   /** The host kernel's PAGE_SIZE in bytes. */
   readonly pageSize: number;
+  /** The time of its devices. */
+  readonly clock: DeviceClock;
   /** Whether the kernel was built with iommufd. */
   readonly iommufd: boolean;
   /** Something a person should know although nothing failed. */
@@ -17,6 +20,6 @@ export interface PciContext {
   readonly watch?: ModelWatch | undefined;
 }
 
-export function pciContext(host: HostDescription, { release, pageSize, warn, watch }: ModelContext): PciContext {
-  return { release, pageSize, warn, watch, arch: host.arch, iommufd: host.iommufd };
+export function pciContext(host: HostDescription, { release, pageSize, clock, warn, watch }: ModelContext): PciContext {
+  return { release, pageSize, clock, warn, watch, arch: host.arch, iommufd: host.iommufd };
 }

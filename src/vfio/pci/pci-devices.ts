@@ -24,7 +24,7 @@ export class PciDevices implements HotResetSurroundings {
 
   constructor(host: HostDescription, context: ModelContext) {
     this.#context = pciContext(host, context);
-    this.topology = new PciTopology(createFunctions(host, context.warn));
+    this.topology = new PciTopology(createFunctions(host, context.clock, context.warn));
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
   }
 

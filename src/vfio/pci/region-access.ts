@@ -1,4 +1,5 @@
 import type { AccessWidth } from "../../devices/device-model.ts";
+import type { PciFunction } from "../../devices/pci/function.ts";
 import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
@@ -14,6 +15,8 @@ import { msixTable, splitOffset } from "./region.ts";
 
 /** Bytes of config space or registers that are moved between the caller and the device in one piece. */
 const PIECE = 4096;
+/** The same of a region that is memory. */
+const MEMORY_PIECE = 65536;
 
 /** read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were moved. */
 export function accessRegion(
@@ -83,11 +86,12 @@ function accessBar(
   const length = Math.min(count, bar.size - at);
   // no 8-byte accesses to ROMs: some devices cannot take them
   const widest = index === ROM_BAR || !device.context.release.has("qwordBarAccess") ? 4 : 8;
-  const bytes = new Uint8Array(Math.min(length, PIECE));
+  const most = target.model.isMemory(index) ? MEMORY_PIECE : PIECE;
+  const bytes = new Uint8Array(Math.min(length, most));
   device.pollShared();
   for (const shared of device.shared) shared.pull(index, at, length);
   for (let done = 0; done < length; ) {
-    const piece = bytes.subarray(0, Math.min(length - done, PIECE));
+    const piece = bytes.subarray(0, Math.min(length - done, most));
     const from = wordAdd(address, done);
     if (write) task.memory.copyIn(from, piece, piece.length);
     moveRegisters(device, index, at + done, piece, widest, write);
@@ -112,6 +116,13 @@ function moveRegisters(
   const inMemory = target.bar(index)!.type !== "io";
   const table = msixTable(target);
   const hidden = table?.bar === index ? table : undefined;
+  const isHidden = hidden !== undefined && start < hidden.end && start + bytes.length > hidden.start;
+  if (!isHidden && target.model.isMemory(index)) {
+    if (inMemory && !config.memoryEnabled) failOff(target);
+    if (write) target.model.writeBytes!(index, start, bytes);
+    else target.model.readBytes!(index, start, bytes);
+    return;
+  }
   const view = viewOf(bytes);
   for (let done = 0; done < bytes.length; ) {
     const at = start + done;
@@ -124,13 +135,15 @@ function moveRegisters(
     }
     const room = hidden && at < hidden.start ? Math.min(left, hidden.start - at) : left;
     const width = pickWidth(at, room, widest);
-    if (inMemory && !config.memoryEnabled) {
-      fail("EIO", `memory regions of ${target.name} are switched off (PCI_COMMAND bit 1, or the device sleeps)`);
-    }
+    if (inMemory && !config.memoryEnabled) failOff(target);
     if (write) target.writeRegion(index, at, width, getValue(view, done, width));
     else setValue(view, done, width, target.readRegion(index, at, width));
     done += width;
   }
+}
+
+function failOff({ name }: PciFunction): never {
+  fail("EIO", `memory regions of ${name} are switched off (PCI_COMMAND bit 1, or the device sleeps)`);
 }
 
 function pickWidth(at: number, room: number, widest: AccessWidth): AccessWidth {

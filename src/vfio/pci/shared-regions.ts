@@ -5,6 +5,9 @@ import type { OpenDevice } from "./open-device.ts";
 import { isMappable, regionOffset } from "./region.ts";
 import { getValue, setValue } from "./region-access.ts";
 
+/** Bytes of a memory region that are compared or copied together. */
+const PIECE = 65536;
+
 /** The registers of one region, and the bytes of the mapping that they lie in: looked at in one piece. */
 interface RegisterBlock {
   readonly region: number;
@@ -58,21 +61,23 @@ export class SharedRegions {
   /** Takes over what the program wrote to a part of a memory region; nothing for registers. */
   pull(region: number, at: number, length: number): void {
     if (!this.#isMemory(region)) return;
-    const { target } = this.#device;
-    const bytes = new Uint8Array(length);
-    this.#memory.read(regionOffset(region) + at, bytes);
-    for (const [i, byte] of bytes.entries()) {
-      const value = BigInt(byte);
-      if (target.readRegion(region, at + i, 1) !== value) target.writeRegion(region, at + i, 1, value);
-    }
+    const { model } = this.#device.target;
+    eachPiece(at, length, (from, shown, own) => {
+      this.#memory.read(regionOffset(region) + from, shown);
+      model.readBytes!(region, from, own);
+      // a model of memory takes pages for what is written to it
+      if (!shown.equals(own)) model.writeBytes!(region, from, shown);
+    });
   }
 
   /** Shows the program what was written to a part of a memory region by other means. */
   push(region: number, at: number, length: number): void {
     if (!this.#isMemory(region)) return;
-    const bytes = new Uint8Array(length);
-    for (let i = 0; i < length; i++) bytes[i] = Number(this.#device.target.readRegion(region, at + i, 1));
-    this.#memory.write(regionOffset(region) + at, bytes);
+    const { model } = this.#device.target;
+    eachPiece(at, length, (from, _shown, own) => {
+      model.readBytes!(region, from, own);
+      this.#memory.write(regionOffset(region) + from, own);
+    });
   }
 
   /**
@@ -120,6 +125,17 @@ export class SharedRegions {
 
   #isMemory(region: number): boolean {
     return this.#regions.includes(region) && this.#device.target.model.isMemory(region);
+  }
+}
+
+/** Goes through a part of a region, with two buffers for its bytes. */
+function eachPiece(at: number, length: number, each: (from: number, shown: Buffer, own: Buffer) => void): void {
+  const size = Math.min(length, PIECE);
+  const shown = Buffer.alloc(size);
+  const own = Buffer.alloc(size);
+  for (let done = 0; done < length; done += size) {
+    const count = Math.min(size, length - done);
+    each(at + done, shown.subarray(0, count), own.subarray(0, count));
   }
 }
 

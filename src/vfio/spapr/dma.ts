@@ -1,7 +1,7 @@
 import { addressToPage, PAGE_SIZE } from "../../address/pages.ts";
-import type { DmaFault, DmaTarget } from "../../iommu/dma-target.ts";
+import { type DmaFault, type DmaTarget, unlessGone } from "../../iommu/dma-target.ts";
 import { TCE_READ, TCE_WRITE } from "../../iommu/tce/tce-table.ts";
-import { hex, KernelError } from "../../kernel/errors.ts";
+import { hex } from "../../kernel/errors.ts";
 import type { TceContainer } from "./tce-container.ts";
 
 /** DMA of the devices in a container: through the TCEs of the window that an address lies in. */
@@ -53,13 +53,7 @@ export class TceDma implements DmaTarget {
     if (!(table.permission & permission)) {
       return `the mapping at iova ${addressText(page)} does not allow ${permission === TCE_READ ? "reading" : "writing"}`;
     }
-    try {
-      this.#move(table.page, table.owner, offset, piece, permission === TCE_WRITE);
-    } catch (error) {
-      if (!(error instanceof KernelError)) throw error;
-      return error.reason;
-    }
-    return undefined;
+    return unlessGone(() => this.#move(table.page, table.owner, offset, piece, permission === TCE_WRITE));
   }
 
   #move(page: number, owner: number, offset: number, piece: Uint8Array, write: boolean): void {

@@ -60,7 +60,7 @@ export class ProcessRegions {
   }
 
   remove(region: MemoryRegion): void {
-    this.#regions.splice(this.#regions.indexOf(region), 1);
+    this.#regions.splice(this.#after(region.startPage) - 1, 1);
     this.#byId[region.id] = undefined;
     this.#freeIds.push(region.id);
     this.#last = undefined;

@@ -1,5 +1,5 @@
 import { addressToPage, LAST_PAGE, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
-import type { DmaFault, DmaTarget } from "../../iommu/dma-target.ts";
+import { type DmaFault, type DmaTarget, unlessGone } from "../../iommu/dma-target.ts";
 import { hex, hexRange } from "../../kernel/errors.ts";
 import type { Type1Domain, Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
@@ -45,10 +45,11 @@ export class Type1Dma implements DmaTarget {
         const offset = (page - mappings.startOf(slot)) * PAGE_SIZE + within;
         count = Math.min(left, mappings.pagesOf(slot) * PAGE_SIZE - offset);
         const piece = count === bytes.length ? bytes : bytes.subarray(done, done + count);
-        const vaddr = mappings.vaddrPageOf(slot) * PAGE_SIZE;
-        const space = mappings.spaceOf(slot);
-        if (access === MAP_READ) space.readPinned(mappings.pinOf(slot), vaddr, offset, piece);
-        else space.writePinned(mappings.pinOf(slot), vaddr, offset, piece);
+        const reason = this.#move(slot, offset, piece, access);
+        if (reason !== undefined) {
+          fault ??= { iova: BigInt.asUintN(64, iova + BigInt(done)), reason };
+          if (access === MAP_READ) piece.fill(0);
+        }
       } else {
         count = Math.min(left, PAGE_SIZE - within);
         fault ??= this.#fault(BigInt.asUintN(64, iova + BigInt(done)), access);
@@ -61,6 +62,18 @@ export class Type1Dma implements DmaTarget {
       if (page > LAST_PAGE) page -= LAST_PAGE + 1;
     }
     return fault;
+  }
+
+  /** Moves the bytes of one mapping; returns why not. */
+  #move(slot: number, offset: number, piece: Uint8Array, access: number): string | undefined {
+    const { mappings } = this.#iommu;
+    const vaddr = mappings.vaddrPageOf(slot) * PAGE_SIZE;
+    const space = mappings.spaceOf(slot);
+    const pin = mappings.pinOf(slot);
+    return unlessGone(() => {
+      if (access === MAP_READ) space.readPinned(pin, vaddr, offset, piece);
+      else space.writePinned(pin, vaddr, offset, piece);
+    });
   }
 
   #fault(at: bigint, access: number): DmaFault {
@@ -100,17 +113,10 @@ export class Type1Dma implements DmaTarget {
   #describeNearest(at: bigint): string {
     const { byIova } = this.#iommu.mappings;
     const page = addressToPage(at);
-    let best: { start: bigint; last: bigint } | undefined;
-    let distance = 0n;
-    for (let more = byIova.first(); more; more = byIova.next()) {
-      const run = pageRunBytes(byIova.start, byIova.pages);
-      const gap = byIova.start > page ? run.start - at : at - run.last;
-      if (best === undefined || gap < distance) {
-        best = run;
-        distance = gap;
-      }
-      if (byIova.start > page) break;
-    }
+    const below = byIova.seekBefore(page) ? pageRunBytes(byIova.start, byIova.pages) : undefined;
+    const above = byIova.seek(page) ? pageRunBytes(byIova.start, byIova.pages) : undefined;
+    const isBelow = below && (above === undefined || at - below.last <= above.start - at);
+    const best = isBelow ? below : above;
     if (best === undefined) return "; the container has no mapping";
     return `; the nearest mapping is ${hexRange(best.start, best.last)}`;
   }

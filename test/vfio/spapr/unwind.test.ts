@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { DeviceClock } from "../../../src/devices/device-clock.ts";
 import { Ioda2Endpoint } from "../../../src/iommu/tce/ioda2.ts";
 import type { TceWindow } from "../../../src/iommu/tce/tce-window.ts";
 import { fail, KernelError } from "../../../src/kernel/errors.ts";
@@ -37,6 +38,7 @@ function containerOfFour() {
   const context = {
     release: new Release("6.12"),
     pageSize: 65536,
+    clock: new DeviceClock(),
     numberParameter: () => 0,
     booleanParameter: () => false,
     warn: () => {},

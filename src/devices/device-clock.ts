@@ -1,0 +1,104 @@
+import type { DeviceWork } from "../kernel/host-kernel.ts";
+
+/** What of a job is done in the register write that starts it, in bytes: surely far less than a millisecond, and all that most drivers ask for. */
+const AT_ONCE = 256 * 1024;
+/** What a piece costs beside its bytes: it reaches memory several times. */
+const PIECE_COST = 8 * 1024;
+
+/** Something that a device does by itself and that may take long. */
+export interface DeviceJob {
+  /**
+   * Does the next piece, which is small against a millisecond: a descriptor, or at most some ten KiB of a copy.
+   * @returns how many bytes that moved; undefined when the job is over, or stands still until it is started again
+   */
+  step(): number | undefined;
+}
+
+/**
+ * The time of a host's devices. A device that is told to do something starts a job: a small one is over when the register write that started
+ * it is. A large one goes on in slices when a transport gives them (DeviceWork), jobs taking turns piece by piece; without such a transport it
+ * is done at once too.
+ */
+export class DeviceClock implements DeviceWork {
+  inSlices = false;
+  readonly #now: () => number;
+  readonly #worked: ((pieces: number) => void) | undefined;
+  /** In the order of their turns. */
+  readonly #jobs = new Set<DeviceJob>();
+
+  /**
+   * @param now milliseconds, from any beginning
+   * @param worked hears of every slice, how many pieces it had
+   */
+  constructor(now: () => number = () => performance.now(), worked?: (pieces: number) => void) {
+    this.#now = now;
+    this.#worked = worked;
+  }
+
+  /** Milliseconds. */
+  now(): number {
+    return this.#now();
+  }
+
+  get isPending(): boolean {
+    return this.#jobs.size > 0;
+  }
+
+  isRunning(job: DeviceJob): boolean {
+    return this.#jobs.has(job);
+  }
+
+  /** Has a job done. One that runs already just goes on. */
+  start(job: DeviceJob): void {
+    if (this.#jobs.has(job)) return;
+    this.#jobs.add(job);
+    for (let cost = 0; !this.inSlices || cost < AT_ONCE; ) {
+      const moved = this.#step(job);
+      if (moved === undefined) return;
+      cost += moved + PIECE_COST;
+    }
+  }
+
+  /** The device stops what it does. */
+  stop(job: DeviceJob): void {
+    this.#jobs.delete(job);
+  }
+
+  run(milliseconds: number): void {
+    const end = this.#now() + milliseconds;
+    this.#go(() => this.#now() >= end);
+  }
+
+  /** A slice of so many pieces, when there is as much to do. */
+  runPieces(count: number): void {
+    if (count > 0) this.#go((pieces) => pieces === count);
+  }
+
+  #go(isOver: (pieces: number) => boolean): void {
+    let pieces = 0;
+    try {
+      for (const job of this.#jobs) {
+        pieces++;
+        // the end of the line: a Set is gone through in the order in which things were put into it, those put in meanwhile too
+        if (this.#step(job) !== undefined) {
+          this.#jobs.delete(job);
+          this.#jobs.add(job);
+        }
+        if (isOver(pieces)) return;
+      }
+    } finally {
+      if (pieces > 0) this.#worked?.(pieces);
+    }
+  }
+
+  /** Returns undefined when the job is over, or was stopped by what it did. */
+  #step(job: DeviceJob): number | undefined {
+    let moved: number | undefined;
+    try {
+      moved = job.step();
+    } finally {
+      if (moved === undefined) this.#jobs.delete(job);
+    }
+    return this.#jobs.has(job) ? moved : undefined;
+  }
+}
