@@ -1,8 +1,10 @@
 #!/usr/bin/env node
+import { ownArguments } from "../interpose/index.ts";
+import { textOfBytes } from "../uapi/byte-text.ts";
 import { describeError, EXIT_USAGE, isCommandLineError } from "./errors.ts";
 import { runCommand } from "./run-command.ts";
 
-const args = process.argv.slice(2);
+const args = exactArguments();
 void main();
 
 async function main(): Promise<void> {
@@ -20,6 +22,14 @@ async function main(): Promise<void> {
     process.stderr.write(`uvfio: ${line}\n`);
     process.exitCode = EXIT_USAGE;
   }
+}
+
+/** The command line, in which bytes that are no UTF-8 are kept (byte-text.ts): node gives U+FFFD for them. */
+function exactArguments(): string[] {
+  const given = process.argv.slice(2);
+  // Not written as a character: the joined command is all ASCII.
+  const replacement = String.fromCharCode(0xfffd);
+  return given.some((text) => text.includes(replacement)) ? ownArguments(given.length).map(textOfBytes) : given;
 }
 
 /** The program and its arguments of a `uvfio run` without options: nobody need be loaded to read that. */

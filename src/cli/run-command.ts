@@ -1,5 +1,6 @@
 import { inheritedDescriptors, runProgram } from "../interpose/index.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
+import { bytesOfText } from "../uapi/byte-text.ts";
 import { buildHost, type HostOrder } from "./run-host.ts";
 
 export interface RunOptions extends HostOverrides {
@@ -21,7 +22,8 @@ export async function runCommand(argv: readonly string[], options: RunOptions): 
   const { machine, quiet = false, json = false, ...rest } = options;
   const description = await loadHost(machine, rest);
   const order: HostOrder = { description, quiet, json, inspection: undefined };
-  const start = async (order: HostOrder) => runProgram(await buildHost(order), { argv, descriptors });
+  const start = async (order: HostOrder) =>
+    runProgram(await buildHost(order), { argv: argv.map(bytesOfText), descriptors });
   const { trace, fault, faultEach, sanitize, sanitizeError } = options;
   if (trace === undefined && !fault && faultEach === undefined && !sanitize && !sanitizeError) return start(order);
   const { runInspected } = await import("./run-inspection.ts");

@@ -4,6 +4,7 @@ import { parseFault } from "../inspect/fault/fault-spec.ts";
 import type { Operation } from "../inspect/replay/operation.ts";
 import { cut } from "../inspect/replay/shown.ts";
 import { allDevices } from "../machine/find-device.ts";
+import { bytesOfText } from "../uapi/byte-text.ts";
 import { UsageError } from "./errors.ts";
 import { Progress } from "./progress.ts";
 import type { RunOptions } from "./run-command.ts";
@@ -59,7 +60,7 @@ function openTrace(
   const shown = argv.slice(0, ARGUMENTS_MAX).map((argument) => cut(argument, ARGUMENT_MAX));
   const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api && { api }), argv: shown };
   try {
-    return { fd: openSync(file, "w"), head };
+    return { fd: openSync(bytesOfText(file), "w"), head };
   } catch (error) {
     throw new UsageError(`--trace ${file}: cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`);
   }

@@ -51,6 +51,13 @@ export class Arena {
     this.#words.fill(0, at >>> 2, (at + length) >>> 2);
   }
 
+  /** The same for a text of which each character is a byte (latin1), as paths are that may hold any bytes. */
+  byteText(at: number, text: string): number {
+    if (text.length >= this.size - at) throw new RangeError(`a text of ${text.length} bytes does not fit`);
+    this.bytes[at + this.bytes.write(text, at, "latin1")] = 0;
+    return this.address + at;
+  }
+
   /** Stores `text` with its final NUL at `at`; returns the address of it. RangeError when it does not fit. */
   text(at: number, text: string): number {
     const length = this.bytes.write(text, at, this.size - at - 1, "utf8");

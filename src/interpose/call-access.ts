@@ -2,7 +2,7 @@ import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { type Word, wordAdd, wordFromHalves } from "../kernel/word.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import type { InjectedFile } from "./injected-files.ts";
+import type { InjectedFile } from "./injected-file.ts";
 import { O_RDWR, O_WRONLY, RWF_HIPRI, SEEK_MAX } from "./linux.ts";
 import type { TrappedCall } from "./syscall-table.ts";
 
@@ -14,11 +14,12 @@ const MINUS_ONE = 0xffff_ffff_ffff_ffffn;
 
 /** read, write, pread64, pwrite64 on our files. */
 export function handleAccess(context: CallContext): Reply {
-  const { listener } = context.on;
+  const { listener, caller } = context.on;
   const { abi, call } = context;
   const file = context.file(listener.int(0));
   const write = call === "write" || call === "pwrite64";
   if (file === undefined || isWrongMode(file, write)) return "native";
+  caller.prove();
   const atPosition = call === "read" || call === "write";
   const offset = atPosition ? file.description.position : listener.wide(3, abi);
   if (isNegative(offset)) return "native";
@@ -33,11 +34,12 @@ export function handleAccess(context: CallContext): Reply {
 
 /** readv, writev, preadv, pwritev and their second versions: one access for each segment, until one is short (do_loop_readv_writev()). */
 export function handleVectorAccess(context: CallContext): Reply {
-  const { listener } = context.on;
+  const { listener, caller } = context.on;
   const { call } = context;
   const file = context.file(listener.int(0));
   const write = WRITES.has(call);
   if (file === undefined || isWrongMode(file, write) || listener.low(2) > MAX_VECTORS) return "native";
+  caller.prove();
   const { description } = file;
   const given = call === "readv" || call === "writev" ? MINUS_ONE : listener.wide(3, context.abi);
   const isSecond = call === "preadv2" || call === "pwritev2";

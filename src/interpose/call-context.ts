@@ -1,15 +1,19 @@
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import type { Word } from "../kernel/word.ts";
+import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
-import type { InjectedFile, InjectedFiles } from "./injected-files.ts";
+import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
+import type { InjectedFiles } from "./injected-files.ts";
 import type { Listener } from "./listener.ts";
 import type { NodeFiles } from "./node-files.ts";
+import type { ParkedCalls } from "./parked-calls.ts";
 import type { PathResolver } from "./path-resolver.ts";
-import { statThreadDescriptor } from "./path-stat.ts";
+import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
 import type { ProcessTable } from "./process-table.ts";
 import type { ProcessTask } from "./process-task.ts";
+import type { SlowLooks } from "./slow-looks.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
 
@@ -26,6 +30,9 @@ export interface Machinery {
   readonly nodes: NodeFiles;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
+  readonly caller: CallerMemory;
+  readonly looks: SlowLooks;
+  readonly parked: ParkedCalls;
 }
 
 /** The call in hand, and what its handler found out about it for the observer. One object for all calls. */
@@ -40,6 +47,8 @@ export class CallContext {
   path: string | undefined;
   offset: Word = 0;
   length = 0;
+  /** Begins what a call that goes on natively waits for, and calls `go` when it may. False: it may go on now. */
+  before: ((go: () => boolean) => boolean) | undefined;
 
   constructor(on: Machinery) {
     this.on = on;
@@ -55,19 +64,34 @@ export class CallContext {
     this.path = undefined;
     this.offset = 0;
     this.length = 0;
+    this.before = undefined;
   }
 
-  /** stat() of a descriptor of the caller into lastStat. False when there is none. */
+  /** The call as it stands, for when its answer comes later. */
+  copy(): CallContext {
+    return Object.assign(new CallContext(this.on), this);
+  }
+
+  /** stat() of a descriptor of the caller into lastStat. False when there is none. Proved by what follows. */
   stat(fd: number): boolean {
     this.fd = fd;
     return fd >= 0 && statThreadDescriptor(this.on.task.tid, fd) === 0;
   }
 
-  /** Our file behind a descriptor of the caller. A stand-in for a node becomes the real thing here. Throws what opening it throws. */
+  /**
+   * Our file behind a descriptor of the caller. A stand-in for a node becomes the real thing here. Throws what opening it throws.
+   * @returns undefined for files that are not ours, and for descriptors that are not for using (O_PATH)
+   */
   file(fd: number): InjectedFile | undefined {
     if (!this.stat(fd)) return undefined;
-    const node = this.on.nodes.findLastStat();
-    const file = node === undefined ? this.on.files.findLastStat() : swapIn(this, node, fd);
+    const { files, nodes, task } = this.on;
+    const node = nodes.findLastStat();
+    const known = node === undefined ? files.findLastStat() : undefined;
+    if (node === undefined && known === undefined) return undefined;
+    const origin = lastOrigin(node ?? known?.node);
+    const isOurs = known !== undefined && (!known.isOpenedAgain || isMarked(task.process.pidfd, fd));
+    if (files.arePathsOpen && isPathOnly(task.tid, fd)) return undefined;
+    const file = isOurs ? known : swapIn(this, origin, fd);
     this.description = file?.description;
     return file;
   }

@@ -1,11 +1,11 @@
 import fs from "node:fs";
 import { fail } from "../kernel/errors.ts";
 import type { CallContext, Reply } from "./call-context.ts";
+import { refuseShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import type { InjectedFile } from "./injected-files.ts";
+import type { InjectedFile } from "./injected-file.ts";
 import { close, syscall } from "./libc.ts";
 import { F_GETSIG, F_SETSIG, KVM_DEV_VFIO_FILE, KVM_DEV_VFIO_FILE_ADD, KVM_DEV_VFIO_FILE_DEL } from "./linux.ts";
-import { copyFromThread } from "./user-copy.ts";
 
 const attribute = new Uint8Array(24);
 const descriptor = new Uint8Array(4);
@@ -23,13 +23,13 @@ export function handleKvmAttribute(context: CallContext, fd: number): Reply {
   let name: number;
   try {
     // struct kvm_device_attr: flags u32@0, group u32@4, attr u64@8, addr u64@16; addr points at an int
-    copyFromThread(task.tid, listener.word(2, context.abi), attribute, attribute.length);
+    task.copyIn(listener.word(2, context.abi), attribute, attribute.length);
     const view = new DataView(attribute.buffer);
     name = view.getUint32(8, true) + view.getUint32(12, true) * 0x1_0000_0000;
     if (view.getUint32(4, true) !== KVM_DEV_VFIO_FILE) return "native";
     if (name !== KVM_DEV_VFIO_FILE_ADD && name !== KVM_DEV_VFIO_FILE_DEL) return "native";
     const address = view.getUint32(16, true) + view.getUint32(20, true) * 0x1_0000_0000;
-    copyFromThread(task.tid, address, descriptor, descriptor.length);
+    task.copyIn(address, descriptor, descriptor.length);
     // Other KVM devices number their groups too.
     if (fs.readlinkSync(`/proc/${task.tid}/fd/${fd}`) !== "anon_inode:kvm-vfio") return "native";
   } catch {
@@ -61,6 +61,7 @@ let lastMark = 0;
  */
 function filesOf(pidfd: number, fd: number): WeakSet<InjectedFile> | undefined {
   const device = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
+  refuseShortage(device);
   if (device < 0) return undefined;
   let mark = syscall(HOST_CALLS.fcntl, device, F_GETSIG);
   if (mark <= 0) {

@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "./user-copy.ts";
 
 /** mmap, mmap2: the model says whether; the mapping itself is one of the file's memory, which the kernel makes. */
 export function handleMmap(context: CallContext): Reply {
-  const { listener, task, files, doorbells } = context.on;
+  const { listener, task, caller, files, doorbells } = context.on;
   const { abi, call } = context;
   const file = context.file(listener.int(4));
   if (file === undefined) return "native";
@@ -13,6 +13,7 @@ export function handleMmap(context: CallContext): Reply {
   const offset = call === "mmap2" ? listener.low(5) * PAGE_SIZE : listener.word(5, abi);
   // What the kernel refuses for any file.
   if (length === 0 || Number(offset) % PAGE_SIZE !== 0) return "native";
+  caller.prove();
   context.offset = offset;
   context.length = length;
   file.description.mmap(task, {
@@ -23,6 +24,7 @@ export function handleMmap(context: CallContext): Reply {
     shared: (listener.low(3) & MAP_TYPE) !== MAP_PRIVATE,
   });
   files.noteMapping(file);
-  doorbells.arm(task.pid, task.tid, file, files.fileSystem);
+  const { pid, tid } = task;
+  context.before = (go) => doorbells.arm(pid, tid, file, { ...files.fileSystem, go });
   return "native";
 }

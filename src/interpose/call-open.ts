@@ -3,41 +3,89 @@ import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { belongsInWindow } from "./descriptor-window.ts";
 import { close } from "./libc.ts";
-import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_RDONLY, O_WRONLY } from "./linux.ts";
-import { copyFromThread, stringFromThread } from "./user-copy.ts";
+import {
+  AT_FDCWD,
+  O_ACCMODE,
+  O_APPEND,
+  O_ASYNC,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECT,
+  O_DIRECTORY,
+  O_DSYNC,
+  O_EXCL,
+  O_LARGEFILE,
+  O_NOATIME,
+  O_NOCTTY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  O_SYNC,
+  O_TMPFILE,
+  O_TRUNC,
+  O_WRONLY,
+  OPEN_HOW_SIZE,
+  RESOLVE_BENEATH,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from "./linux.ts";
+import type { Opening } from "./path-resolver.ts";
+import { failInstall } from "./program-files.ts";
 
 const PATH_MAX = 4096;
-const flagsOfHow = new Uint8Array(8);
+/** What openat2() is asked for beside O_ACCMODE's and is dealt with here; all other flags are the kernel's to judge. */
+const KNOWN_FLAGS =
+  O_ACCMODE |
+  O_APPEND |
+  O_ASYNC |
+  O_CLOEXEC |
+  O_CREAT |
+  O_DIRECT |
+  O_DSYNC |
+  O_LARGEFILE |
+  O_NOCTTY |
+  O_NOFOLLOW |
+  O_NONBLOCK |
+  O_PATH |
+  O_DIRECTORY |
+  O_SYNC |
+  O_TRUNC;
+const KNOWN_RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+const how = new Uint8Array(OPEN_HOW_SIZE);
 
 /** open, openat, openat2: the nodes are ours, everything else is the kernel's. */
 export function handleOpen(context: CallContext): Reply {
-  const { listener, task, resolver, credentials, kernel, files } = context.on;
-  const { call, abi } = context;
-  const directory = call === "open" ? AT_FDCWD : listener.int(0);
-  const at = call === "open" ? 0 : 1;
-  let path: string;
-  let flags: number;
-  try {
-    path = stringFromThread(task.tid, listener.word(at, abi), PATH_MAX);
-    if (call === "openat2") copyFromThread(task.tid, listener.word(2, abi), flagsOfHow, 8);
-    flags = call === "openat2" ? new DataView(flagsOfHow.buffer).getInt32(0, true) : listener.int(at + 1);
-  } catch {
+  const { listener, task, resolver, credentials, kernel, files, caller } = context.on;
+  const opening = readOpening(context);
+  if (opening === undefined) return "native";
+  if ((opening.flags & O_PATH) !== 0) {
+    context.on.files.arePathsOpen ||= resolver.isMagic(opening);
     return "native";
   }
-  if ((flags & (O_PATH | O_DIRECTORY)) !== 0 || ((flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0)) return "native";
-  const node = resolver.resolve(task.tid, directory, path, flags);
-  if (node === undefined) return "native";
+  const target = resolver.resolve(opening);
+  if (target === undefined) return "native";
+  caller.prove();
+  const node = target.node ?? target.file?.node;
+  // What no driver's open() made, none can open again (fs/libfs.c:alloc_anon_inode and no_open).
+  if (node === undefined) fail("ENXIO", `${target.file?.description.label} cannot be opened by a path`);
+  const { flags } = opening;
   const mode = flags & O_ACCMODE;
   context.path = node.path;
-  const refusal = credentials.refusal(task.tid, mode !== O_WRONLY, mode !== O_RDONLY);
+  const refusal = credentials.refusal(task.tid, target.ids, target, {
+    read: mode !== O_WRONLY,
+    write: mode !== O_RDONLY,
+  });
   if (refusal !== undefined) fail("EACCES", `${node.path} ${refusal}`);
   task.mayOpenNode = true;
   const description = kernel.open(task, node.path, flags);
   context.description = description;
-  const made = files.create(description, node, flags);
+  const made = files.create(description, { ...target, node }, flags);
   if (typeof made === "number") {
     description.release();
-    return made;
+    failInstall(made, description.label);
   }
   const fd = listener.addDescriptor(made.fd, flags & O_CLOEXEC, belongsInWindow(description));
   if (fd < 0) files.forget(made.file);
@@ -49,4 +97,36 @@ export function handleOpen(context: CallContext): Reply {
   // The caller has no descriptor free, or was killed (ENOENT; nobody hears the answer then): nobody ever had the file.
   description.release();
   return fd === -ERRNO.ENOENT ? "native" : fd;
+}
+
+/** What the call asks for; undefined when it can be no node, or asks for what the kernel refuses or has a say in. */
+function readOpening({ call, abi, on: { listener, task } }: CallContext): Opening | undefined {
+  const at = call === "open" ? 0 : 1;
+  const opening = { tid: task.tid, directory: call === "open" ? AT_FDCWD : listener.int(0), resolve: 0 };
+  try {
+    const path = task.copyString(listener.word(at, abi), PATH_MAX, "latin1");
+    if (call !== "openat2") return withFlags({ ...opening, path, flags: listener.int(at + 1) });
+    // A longer structure than ours is of a kernel that knows more, and the kernel's.
+    if (Number(listener.word(3, abi)) !== OPEN_HOW_SIZE) return undefined;
+    task.copyIn(listener.word(2, abi), how, OPEN_HOW_SIZE);
+    const view = new DataView(how.buffer);
+    const flags = view.getInt32(0, true);
+    const resolve = view.getInt32(16, true);
+    const others = view.getUint32(4, true) | view.getUint32(12, true) | view.getUint32(20, true);
+    const mode = view.getUint32(8, true);
+    if (others !== 0 || (flags & ~KNOWN_FLAGS) !== 0 || (resolve & ~KNOWN_RESOLVE) !== 0) return undefined;
+    // mode without a file to make, or of more than permissions; both roots at once
+    if ((mode !== 0 && (flags & O_CREAT) === 0) || mode > 0o7777) return undefined;
+    if ((resolve & RESOLVE_BENEATH) !== 0 && (resolve & RESOLVE_IN_ROOT) !== 0) return undefined;
+    return withFlags({ ...opening, path, flags, resolve });
+  } catch {
+    return undefined;
+  }
+}
+
+function withFlags(opening: Opening): Opening | undefined {
+  const { flags } = opening;
+  if ((flags & O_PATH) !== 0) return opening;
+  if ((flags & (O_DIRECTORY | O_TMPFILE | O_NOATIME)) !== 0) return undefined;
+  return (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0 ? undefined : opening;
 }

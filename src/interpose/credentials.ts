@@ -1,24 +1,19 @@
 import { CAP_DAC_OVERRIDE } from "../kernel/task.ts";
 import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
+import { type Assumed, Identity, type Ids } from "./identity.ts";
+import type { Owned } from "./injected-file.ts";
 import { syscall } from "./libc.ts";
 import { LINUX_CAPABILITY_VERSION_3, RLIMIT_MEMLOCK } from "./linux.ts";
 import { lastStat, statUserNamespace } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 
 const CAP_DAC_READ_SEARCH = 2;
+const SEARCH_ANYWHERE = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH);
 const INFINITE = 2 ** 64;
 /** The overflow id: of a thread that is gone. */
 const NOBODY = 65534;
 const arena = new Arena(64);
-
-/** User and group ids as file permissions look at them. */
-interface Ids {
-  readonly euid: number;
-  readonly fsuid: number;
-  readonly fsgid: number;
-  readonly groups: readonly number[];
-}
 
 /**
  * Who a thread is to the kernel that we play. Capabilities count relative to the user namespace that the program was
@@ -29,12 +24,15 @@ export class Credentials {
   readonly #allowed: number;
   readonly #allowedHigh: number;
   readonly #namespace: number;
+  readonly #madeNamespace: boolean;
+  readonly #own = new Identity();
 
   /**
    * @param madeNamespace the program runs in a user namespace made for it
    * @param launcher the process it was started as
    */
   constructor(madeNamespace: boolean, launcher: number) {
+    this.#madeNamespace = madeNamespace;
     const own = madeNamespace && readCapabilities(0);
     this.#allowed = madeNamespace ? (own ? arena.u32(8) : 0) : 0xffff_ffff;
     this.#allowedHigh = madeNamespace ? (own ? arena.u32(20) : 0) : 0xffff_ffff;
@@ -47,7 +45,22 @@ export class Credentials {
     const effective = arena.u32(capability < 32 ? 8 : 20);
     if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
     // A program that went into a namespace of its own has its capabilities only there.
+    return this.#isInNamespace(tid);
+  }
+
+  #isInNamespace(tid: number): boolean {
     return statUserNamespace(tid) === 0 && lastStat.inode === this.#namespace;
+  }
+
+  /**
+   * What decides about a path when another thread walks along it: its filesystem user, its groups, and the capabilities that override permissions.
+   */
+  assume(tid: number): Assumed {
+    const ids = readIds(tid);
+    // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that are in it.
+    const isOurs = !this.#madeNamespace && this.#isInNamespace(tid);
+    const overrides = isOurs && readCapabilities(tid) ? arena.u32(8) & SEARCH_ANYWHERE : 0;
+    return this.#own.assume(ids, overrides);
   }
 
   /** As this process sees it: the real user, also for one who is user 0 in a namespace of ours. */
@@ -62,16 +75,20 @@ export class Credentials {
     return limit >= INFINITE ? Number.POSITIVE_INFINITY : limit;
   }
 
-  /** inode_permission() for an open of the file whose stat is in lastStat: why not, or undefined when it may. */
-  refusal(tid: number, read: boolean, write: boolean): string | undefined {
-    const { mode, uid, gid } = lastStat;
+  /** inode_permission() for an open of a file: why not, or undefined when it may. */
+  refusal(
+    tid: number,
+    ids: Ids,
+    { mode, uid, gid }: Owned,
+    wish: { read: boolean; write: boolean },
+  ): string | undefined {
+    const { read, write } = wish;
     const wanted = (read ? 4 : 0) | (write ? 2 : 0);
-    const ids = readIds(tid);
     const granted = ids.fsuid === uid ? mode >> 6 : ids.fsgid === gid || ids.groups.includes(gid) ? mode >> 3 : mode;
     if ((granted & wanted) === wanted) return undefined;
     // The filesystem belongs to the namespace that the program was started in: capabilities there count in full,
-    // whatever uvfio itself was allowed outside.
-    if (readCapabilities(tid)) {
+    // whatever uvfio itself was allowed outside. Those in a namespace that the program made do not.
+    if (this.#isInNamespace(tid) && readCapabilities(tid)) {
       const effective = arena.u32(8);
       if (((effective >> CAP_DAC_OVERRIDE) & 1) === 1) return undefined;
       if (!write && ((effective >> CAP_DAC_READ_SEARCH) & 1) === 1) return undefined;
@@ -88,14 +105,21 @@ function readCapabilities(tid: number): boolean {
   return syscall(HOST_CALLS.capget, arena.address, arena.address + 8) === 0;
 }
 
+// Uid and Gid: real, effective, saved, filesystem
+const IDS =
+  /^Tgid:\s+(\d+)$[\s\S]*?^Uid:\s+\d+\s+(\d+)\s+\d+\s+(\d+)$[\s\S]*?^Gid:\s+\d+\s+\d+\s+\d+\s+(\d+)$[\s\S]*?^Groups:(.*)$/m;
+
 function readIds(tid: number): Ids {
-  const status = readProc(tid, "status") ?? "";
-  // Uid: real, effective, saved, filesystem
-  const numbers = (name: string) =>
-    (new RegExp(`^${name}:\\s*(.*)`, "m").exec(status)?.[1] ?? "").trim().split(/\s+/).map(Number);
-  const uid = numbers("Uid");
-  const [, euid = NOBODY, , fsuid = NOBODY] = uid;
-  return { euid, fsuid, fsgid: numbers("Gid")[3] ?? NOBODY, groups: numbers("Groups") };
+  const found = IDS.exec(readProc(tid, "status") ?? "");
+  if (!found) return { euid: NOBODY, fsuid: NOBODY, fsgid: NOBODY, groups: [], pid: tid };
+  const [, pid, euid, fsuid, fsgid, groups] = found;
+  return {
+    euid: Number(euid),
+    fsuid: Number(fsuid),
+    fsgid: Number(fsgid),
+    groups: groups!.split(/\s+/).filter(Boolean).map(Number),
+    pid: Number(pid),
+  };
 }
 
 function memlockFromText(tid: number): number {

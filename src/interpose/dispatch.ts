@@ -2,11 +2,12 @@ import { KernelError } from "../kernel/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import { handleIoctl } from "./call-ioctl.ts";
+import { handleIoctl, handleWaiting } from "./call-ioctl.ts";
 import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
 import { handleStat } from "./call-stat.ts";
 import type { FinishedCall, Observer } from "./observer.ts";
+import type { Taken } from "./parked-calls.ts";
 import { CallNames, type TrappedCall } from "./syscall-table.ts";
 
 const names = new CallNames();
@@ -37,6 +38,9 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   statx: handleStat,
   execve: handleExec,
   execveat: handleExec,
+  userfaultfd: handleWaiting,
+  mount: handleWaiting,
+  fsopen: handleWaiting,
 };
 
 function handleExec({ on: { processes, task } }: CallContext): Reply {
@@ -44,9 +48,13 @@ function handleExec({ on: { processes, task } }: CallContext): Reply {
   return "native";
 }
 
-/** Handles the notification that the listener holds: exactly one answer, whatever the model does. */
-export function dispatch(context: CallContext, observer: Observer | undefined): void {
-  const { listener, task } = context.on;
+/**
+ * Handles the notification that the listener holds: exactly one answer, whatever the model does, and now, unless the caller's memory or
+ * files have to be waited for.
+ * @param taken what is known of a call that is made again, and when it was made first
+ */
+export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
+  const { listener, task, caller, looks, parked } = context.on;
   const start = observer === undefined ? 0 : performance.now();
   const abi = names.abi(listener.arch);
   const call = names.name(listener.arch, listener.number);
@@ -56,6 +64,8 @@ export function dispatch(context: CallContext, observer: Observer | undefined): 
   }
   task.use(listener.tid);
   context.begin(call, abi);
+  looks.begin(taken);
+  caller.isHarmless = false;
   let reply: Reply;
   let error: KernelError | undefined;
   try {
@@ -69,6 +79,39 @@ export function dispatch(context: CallContext, observer: Observer | undefined): 
       observer?.broken?.(brokenMessage(context, thrown), thrown);
     }
   }
+  if (looks.isBlocked && (reply === "native" || reply < 0) && parked.untilTaken(looks.takeBlocked())) return;
+  const writes = looks.takeWrites();
+  const outcome: Outcome = { reply, error, start };
+  if (writes.length === 0 && context.before === undefined) {
+    answer(context, observer, outcome);
+    return;
+  }
+  const later = context.copy();
+  const answerLater = (how: Outcome) => {
+    task.use(listener.tid);
+    answer(later, observer, how);
+  };
+  if (writes.length > 0) {
+    const failed: Outcome = { reply: -ERRNO.EFAULT, error: unwritten(), start };
+    parked.untilWritten(writes, (written) => answerLater(written ? outcome : failed));
+  } else if (reply !== "native" || !context.before?.(parked.hold(() => answerLater(outcome)))) {
+    answer(context, observer, outcome);
+  }
+}
+
+/** How the handling of a call ended, and when it began. */
+interface Outcome {
+  readonly reply: Reply;
+  readonly error: KernelError | undefined;
+  readonly start: number;
+}
+
+function unwritten(): KernelError {
+  return new KernelError("EFAULT", "the program cannot write there itself");
+}
+
+function answer(context: CallContext, observer: Observer | undefined, { reply, error, start }: Outcome): void {
+  const { listener } = context.on;
   const finished = observer === undefined ? undefined : report(context, observer, reply, error);
   const delivered = reply === "native" ? listener.continue() : listener.answer(reply);
   if (observer === undefined || finished === undefined) return;

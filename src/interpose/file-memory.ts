@@ -1,32 +1,39 @@
 import fs from "node:fs";
 import { fail, hex, KernelError } from "../kernel/errors.ts";
 import type { FileMemory } from "../kernel/file-description.ts";
+import { refuseShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, syscall } from "./libc.ts";
+import { close, pwrite, syscall } from "./libc.ts";
 import {
-  AT_FDCWD,
+  F_GETFL,
   HUGETLBFS_MAGIC,
   MAP_NORESERVE,
   MAP_SHARED,
-  O_CLOEXEC,
-  O_RDWR,
+  O_ACCMODE,
+  O_APPEND,
+  O_WRONLY,
   PROT_READ,
   PROT_WRITE,
   S_IFMT,
   S_IFREG,
   TMPFS_MAGIC,
 } from "./linux.ts";
-import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
+import { lastStat, statDescriptor } from "./path-stat.ts";
 import { copyFromThread, copyToThread } from "./user-copy.ts";
 
 /**
- * The memory of a program's memfd, or of its file in tmpfs or hugetlbfs, held by a descriptor and a mapping of our own: what is written shows in
- * the program's mappings at once. It is moved by process_vm_readv and _writev on ourselves, which fail where an access would be a bus error.
+ * The memory of a program's memfd, or of its file in tmpfs or hugetlbfs, held by the program's own open file and a mapping of that: what is
+ * written shows in the program's mappings at once. It is moved by process_vm_readv and _writev on ourselves, which fail where an access would
+ * be a bus error.
+ *
+ * A device may do what the program may do with the descriptor that it gave: the kernel decides that when the file is mapped, by how it was opened
+ * and by its seals. It is never opened anew, which would ask for our rights and not for those of the program.
  */
 export class HeldFileMemory implements FileMemory {
   readonly #fd: number;
   #address = 0;
   #length = 0;
+  #isReadable = false;
   #isWritable = false;
 
   private constructor(fd: number) {
@@ -39,10 +46,19 @@ export class HeldFileMemory implements FileMemory {
    */
   static open(pidfd: number, fd: number): HeldFileMemory | undefined {
     const own = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
-    if (own < 0) return undefined;
-    if (isMemory(own)) return new HeldFileMemory(own);
-    close(own);
-    return undefined;
+    if (own < 0) {
+      refuseShortage(own);
+      return undefined;
+    }
+    if (!isMemory(own)) {
+      close(own);
+      return undefined;
+    }
+    const memory = new HeldFileMemory(own);
+    // Rights are those of this moment: a seal that comes later does not take them from what is held (F_SEAL_FUTURE_WRITE).
+    const { size } = memory;
+    if (size > 0) memory.#map(size);
+    return memory;
   }
 
   get size(): number {
@@ -51,14 +67,20 @@ export class HeldFileMemory implements FileMemory {
 
   read(offset: number, into: Uint8Array): void {
     const address = this.#reach(offset, into.length);
+    if (!this.#isReadable) fail("EFAULT", "the program's descriptor of the file is one for writing only");
     this.#move(offset, () => copyFromThread(process.pid, address, into, into.length));
   }
 
   write(offset: number, from: Uint8Array): void {
     const address = this.#reach(offset, from.length);
     if (!this.#isWritable)
-      fail("EFAULT", "uvfio cannot write to the file: it is sealed, or not the program's to write");
-    this.#move(offset, () => copyToThread(process.pid, address, from, from.length));
+      fail(
+        "EFAULT",
+        "the program itself may not write to the file: its descriptor is one for reading, or the file is sealed",
+      );
+    if (this.#isReadable) this.#move(offset, () => copyToThread(process.pid, address, from, from.length));
+    else if (pwrite(this.#fd, from, offset) !== from.length)
+      fail("EFAULT", `the file's bytes from ${hex(offset)} on cannot be written`);
   }
 
   release(): void {
@@ -72,27 +94,26 @@ export class HeldFileMemory implements FileMemory {
       const { size } = this;
       if (offset + length > size) fail("EFAULT", `the file has ${hex(size)} bytes only, by now`);
       this.#unmap();
-      this.#map(size);
+      if (!this.#map(size)) fail("EFAULT", "the file cannot be mapped by uvfio");
     }
     return this.#address + offset;
   }
 
-  #map(size: number): void {
+  /** @returns whether the file can be reached at all */
+  #map(size: number): boolean {
     let address = this.#mapAs(this.#fd, size, PROT_READ | PROT_WRITE);
     this.#isWritable = address >= 0;
-    // a descriptor for reading only does not keep a kernel from writing
-    if (address < 0) {
-      const fd = openPath(AT_FDCWD, `/proc/self/fd/${this.#fd}`, O_RDWR | O_CLOEXEC);
-      if (fd >= 0) {
-        address = this.#mapAs(fd, size, PROT_READ | PROT_WRITE);
-        this.#isWritable = address >= 0;
-        close(fd);
-      }
-    }
     if (address < 0) address = this.#mapAs(this.#fd, size, PROT_READ);
-    if (address < 0) fail("EFAULT", "the file cannot be mapped by uvfio");
+    this.#isReadable = address >= 0;
+    if (address < 0) {
+      // What is open for writing only cannot be mapped. A device writes at offsets, never at the end.
+      const flags = syscall(HOST_CALLS.fcntl, this.#fd, F_GETFL);
+      this.#isWritable = (flags & (O_ACCMODE | O_APPEND)) === O_WRONLY;
+      return this.#isWritable;
+    }
     this.#address = address;
     this.#length = size;
+    return true;
   }
 
   #mapAs(fd: number, size: number, protection: number): number {

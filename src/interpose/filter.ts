@@ -5,10 +5,19 @@ import {
   KVM_SET_DEVICE_ATTR,
   MAP_ANONYMOUS,
   MAP_SHARED,
+  MS_BIND,
+  MS_MOVE,
+  MS_PRIVATE,
+  MS_REMOUNT,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
   O_ACCMODE,
+  O_PATH,
   O_RDWR,
   SECCOMP_RET_ALLOW,
   SECCOMP_RET_USER_NOTIF,
+  USERFAULTFD_IOC_NEW,
 } from "./linux.ts";
 import { type Abi, HOST_ABIS, type TrappedCall } from "./syscall-table.ts";
 
@@ -18,6 +27,8 @@ const FIRST_REGION_HIGH = 0x100;
 const FIRST_REGION_PAGES = 1 << 28;
 /** A register is at most this wide; region 0 lies at offset 0, where other files' data lies too. */
 const REGISTER_BYTES = 8;
+/** Flags of a mount() that makes no file system, but changes or moves one that is there. */
+const NO_NEW_FILE_SYSTEM = MS_REMOUNT | MS_BIND | MS_MOVE | MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED;
 /** Numbers from here on are x32's, which is not served. */
 const X32_BIT = 0x4000_0000;
 
@@ -58,12 +69,14 @@ export interface FilterOptions {
  * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not memory,
  * so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
- * - open: read and write, as VFIO's nodes are opened (openat2 keeps its flags in memory: always);
+ * - open: read and write, as VFIO's nodes are opened, and with O_PATH, which may make descriptors of our files that are not for using
+ *   (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
  * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
  * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
- * - execve, because the memory of a process is another one afterwards.
+ * - execve, because the memory of a process is another one afterwards;
+ * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to be waited for afterwards.
  *
  * read and write come first: programs make more of them than of all others together, and each instruction counts.
  */
@@ -93,7 +106,8 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
   for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
   for (const call of ["readv", "writev", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
-  for (const call of ["openat2", "execve", "execveat"] as const) jump(call, notify);
+  for (const call of ["openat2", "execve", "execveat", "userfaultfd", "fsopen"] as const) jump(call, notify);
+  jump("mount", label("mount"));
   if (trapFstat) {
     for (const call of ["fstat", "fstat64"] as const) jump(call, notify);
     for (const call of ["newfstatat", "fstatat64"] as const) jump(call, label("fstatat"));
@@ -114,11 +128,13 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
     atLeast(WINDOW_FIRST, undefined, allow),
     atLeast(WINDOW_END, allow, notify),
   );
-  lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify), and(0xff00));
+  lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify));
+  lines.push(equal(USERFAULTFD_IOC_NEW, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
-  lines.push(label("openat"), load(low(2)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+  lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));
+  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
   if (abi.numbers.open !== undefined) {
-    lines.push(label("open"), load(low(1)), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
   }
   if (trapFstat) {
     lines.push(label("fstatat"), load(low(3)), anyBit(AT_EMPTY_PATH, notify, allow));

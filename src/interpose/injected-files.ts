@@ -1,10 +1,11 @@
-import { FileDescription, type SharedMemory } from "../kernel/file-description.ts";
-import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { FileDescription } from "../kernel/file-description.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
+import { noteShortage } from "./descriptor-shortage.ts";
 import { memoryFile } from "./descriptors.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, pread, pwrite, syscall, syscall3 } from "./libc.ts";
+import { InjectedFile, markOpened, type Origin } from "./injected-file.ts";
+import { close, syscall, syscall3 } from "./libc.ts";
 import {
   AT_FDCWD,
   F_ADD_SEALS,
@@ -15,6 +16,7 @@ import {
   F_UNLCK,
   F_WRLCK,
   IN_CLOSE,
+  IN_OPEN,
   IN_Q_OVERFLOW,
   MFD_ALLOW_SEALING,
   MFD_NOEXEC_SEAL,
@@ -37,47 +39,12 @@ const EVENTS = 4096;
 const NAME = 0;
 const arena = new Arena(256 + EVENTS);
 
-/**
- * One of the model's files as programs hold it: a memfd with an inode of its own, opened once more. The inode tells which
- * file a descriptor is, whatever dup(), fork(), exec() and SCM_RIGHTS did with it.
- */
-export class InjectedFile implements SharedMemory {
-  readonly description: FileDescription;
-  /** The node it was opened through; undefined for what an ioctl returned. */
-  readonly node: DeviceNode | undefined;
-  readonly inode: number;
-  readonly watch: number;
-  /** How programs have it open: one of O_ACCMODE's values. */
-  readonly mode: number;
-  /** Our own descriptor of the memfd. */
-  readonly memory: number;
-
-  constructor(
-    description: FileDescription,
-    node: DeviceNode | undefined,
-    { inode, watch, memory, mode }: { inode: number; watch: number; memory: number; mode: number },
-  ) {
-    this.description = description;
-    this.node = node;
-    this.inode = inode;
-    this.watch = watch;
-    this.memory = memory;
-    this.mode = mode;
-  }
-
-  read(offset: number, into: Uint8Array): void {
-    pread(this.memory, into, offset);
-  }
-
-  write(offset: number, from: Uint8Array): void {
-    pwrite(this.memory, from, offset);
-  }
-}
-
 /** Every file that programs hold, and when the last reference to one goes. */
 export class InjectedFiles {
   /** Readable when a file was closed. */
   readonly inotify: number;
+  /** A program opened something with O_PATH that may have been a file here: descriptors are looked at before they are used. */
+  arePathsOpen = false;
   readonly #byInode = new Map<number, InjectedFile>();
   readonly #byWatch = new Map<number, InjectedFile>();
   readonly #mapped = new Set<InjectedFile>();
@@ -142,11 +109,12 @@ export class InjectedFiles {
   /**
    * Makes the memory for a description, and a descriptor of it to give away: close that one afterwards. Returns a
    * negative errno when the machine has no more of something (EMFILE, ENFILE, ENOMEM).
+   * @param origin the node that it was opened through; undefined for what an ioctl returned
    * @param flags the open() flags that the program gave
    */
   create(
     description: FileDescription,
-    node: DeviceNode | undefined,
+    origin: Origin | undefined,
     flags: number,
   ): { file: InjectedFile; fd: number } | number {
     const { readiness } = description;
@@ -158,18 +126,25 @@ export class InjectedFiles {
     // A program that truncates it takes nothing away from its mappings and ours.
     syscall(HOST_CALLS.fcntl, memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     const path = `/proc/self/fd/${memory}`;
-    const watch = syscall(HOST_CALLS.inotify_add_watch, this.inotify, arena.text(NAME, path), IN_CLOSE);
     const kept = flags & (O_ACCMODE | O_NONBLOCK | O_APPEND);
-    const fd = watch < 0 ? watch : openPath(AT_FDCWD, path, kept | O_CLOEXEC);
-    if (fd < 0) {
+    const fd = noteShortage(openPath(AT_FDCWD, path, kept | O_CLOEXEC));
+    // Opens that are announced from here on are others'.
+    const watch =
+      fd < 0 ? fd : syscall(HOST_CALLS.inotify_add_watch, this.inotify, arena.text(NAME, path), IN_CLOSE | IN_OPEN);
+    if (watch < 0) {
       close(memory);
-      return fd;
+      if (fd >= 0) close(fd);
+      return watch;
     }
     makeUnreadable(fd);
+    markOpened(fd);
+    // Who opens it once more, through /proc/self/fd, needs the rights that the node asks for; what has no node cannot be opened.
+    syscall(HOST_CALLS.fchmod, memory, origin === undefined ? 0 : origin.mode & 0o7777);
+    if (origin) syscall(HOST_CALLS.fchown, memory, origin.uid, origin.gid);
     statDescriptor(memory);
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
-    const file = new InjectedFile(description, node, {
+    const file = new InjectedFile(description, origin?.node, {
       inode: lastStat.inode,
       watch,
       memory,
@@ -189,7 +164,7 @@ export class InjectedFiles {
     this.#closing.delete(file);
     this.#mapped.delete(file);
     syscall(HOST_CALLS.inotify_rm_watch, this.inotify, file.watch);
-    close(file.memory);
+    file.close();
   }
 
   /**
@@ -203,14 +178,24 @@ export class InjectedFiles {
       // struct inotify_event: wd s32@0, mask u32@4, cookie u32@8, len u32@12, name
       for (let at = 256; at < 256 + length; at += 16 + arena.u32(at + 12)) {
         const mask = arena.u32(at + 4);
-        if ((mask & IN_Q_OVERFLOW) !== 0) for (const file of this.#byWatch.values()) this.#closing.set(file, 0);
-        const file = (mask & IN_CLOSE) !== 0 ? this.#byWatch.get(arena.s32(at)) : undefined;
-        if (file !== undefined) this.#closing.set(file, 0);
+        if ((mask & IN_Q_OVERFLOW) !== 0) this.#lookAtAll();
+        const file = this.#byWatch.get(arena.s32(at));
+        if (file === undefined) continue;
+        if ((mask & IN_CLOSE) !== 0) this.#closing.set(file, 0);
+        if ((mask & IN_OPEN) !== 0) file.isOpenedAgain = true;
       }
       if (length < EVENTS / 2) break;
     }
     if (this.#closing.size > 0) this.#releaseClosed();
     this.#streams.drain();
+  }
+
+  /** Events were lost: any of them may have been closed, and opened again. */
+  #lookAtAll(): void {
+    for (const file of this.#byWatch.values()) {
+      this.#closing.set(file, 0);
+      file.isOpenedAgain = true;
+    }
   }
 
   /** Whether files are being looked at that were closed by somebody, perhaps not by the last: drain() again soon. */
@@ -254,9 +239,9 @@ export class InjectedFiles {
 
   /** A memfd, opened once more: the description that memfd_create() makes reports no close and counts as no writer. */
   #memory(kind: string): number {
-    const made = memoryFile(`uvfio-${kind}`, MFD_NOEXEC_SEAL, MFD_ALLOW_SEALING);
+    const made = noteShortage(memoryFile(`uvfio-${kind}`, MFD_NOEXEC_SEAL, MFD_ALLOW_SEALING));
     if (made < 0) return made;
-    const memory = openPath(AT_FDCWD, `/proc/self/fd/${made}`, O_RDWR | O_CLOEXEC);
+    const memory = noteShortage(openPath(AT_FDCWD, `/proc/self/fd/${made}`, O_RDWR | O_CLOEXEC));
     close(made);
     return memory;
   }

@@ -12,10 +12,23 @@ export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY = process.arch === "arm64" ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = process.arch === "arm64" ? 0o100000 : 0o400000;
 export const O_CLOEXEC = 0o2000000;
+export const O_TRUNC = 0o1000;
+export const O_NOCTTY = 0o400;
+export const O_DSYNC = 0o10000;
+export const O_ASYNC = 0o20000;
+export const O_DIRECT = process.arch === "arm64" ? 0o200000 : 0o40000;
+export const O_LARGEFILE = process.arch === "arm64" ? 0o400000 : 0o100000;
+export const O_NOATIME = 0o1000000;
+/** The bit of its own; O_DIRECTORY comes with it. */
+export const O_TMPFILE = 0o20000000;
+export const O_SYNC = 0o4010000;
 export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const F_SETFD = 2;
+export const F_GETFL = 3;
 export const F_SETSIG = 10;
 export const F_GETSIG = 11;
 export const F_DUPFD_CLOEXEC = 1030;
@@ -29,9 +42,13 @@ export const F_UNLCK = 2;
 export const FD_CLOEXEC = 1;
 
 // openat2.h
+export const RESOLVE_NO_XDEV = 0x01;
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
 export const RESOLVE_IN_ROOT = 0x10;
+/** Linux 5.12: EAGAIN for what is not in memory and would have to be waited for. */
+export const RESOLVE_CACHED = 0x20;
 /** sizeof(struct open_how): flags, mode, resolve. */
 export const OPEN_HOW_SIZE = 24;
 
@@ -39,7 +56,12 @@ export const OPEN_HOW_SIZE = 24;
 export const S_IFMT = 0o170000;
 export const S_IFCHR = 0o020000;
 export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+export const S_ISVTX = 0o1000;
+export const STATX_MODE = 2;
 export const STATX_BASIC_STATS = 0x7ff;
+/** Linux 5.8. */
+export const STATX_MNT_ID = 0x1000;
 /** Offsets in struct statx. */
 export const STATX = {
   mask: 0,
@@ -55,12 +77,17 @@ export const STATX = {
   rdevMinor: 132,
   devMajor: 136,
   devMinor: 140,
+  mountId: 144,
   length: 256,
 } as const;
 
 // magic.h: struct statfs.f_type
 export const TMPFS_MAGIC = 0x0102_1994;
 export const HUGETLBFS_MAGIC = 0x9584_58f6;
+export const PROC_SUPER_MAGIC = 0x9fa0;
+// statfs.h: struct statfs.f_flags
+export const ST_NODEV = 4;
+export const ST_NOSYMFOLLOW = 0x2000;
 
 // seccomp.h
 export const SECCOMP_SET_MODE_FILTER = 1;
@@ -72,6 +99,7 @@ export const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 export const SECCOMP_ADDFD_FLAG_SETFD = 1;
 export const SECCOMP_IOCTL_NOTIF_RECV = 0xc050_2100;
 export const SECCOMP_IOCTL_NOTIF_SEND = 0xc018_2101;
+export const SECCOMP_IOCTL_NOTIF_ID_VALID = 0x4008_2102;
 export const SECCOMP_IOCTL_NOTIF_ADDFD = 0x4018_2103;
 /** Its argument is the flags themselves. */
 export const SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x4008_2104;
@@ -84,13 +112,17 @@ export const AUDIT_ARCH_AARCH64 = 0xc000_00b7;
 
 // mount.h, sched.h, prctl.h
 export const MS_NOSUID = 2;
+export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
+export const MS_MOVE = 8192;
 export const MS_REC = 16384;
+export const MS_UNBINDABLE = 1 << 17;
+export const MS_PRIVATE = 1 << 18;
 export const MS_SLAVE = 1 << 19;
+export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const CLONE_NEWNS = 0x0002_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
-export const PR_SET_PDEATHSIG = 1;
 /** Yama's; the letters of its name. */
 export const PR_SET_PTRACER = 0x5961_6d61;
 export const PR_SET_CHILD_SUBREAPER = 36;
@@ -114,13 +146,20 @@ export const MAP_ANONYMOUS = 0x20;
 export const MAP_NORESERVE = 0x4000;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
 
 // poll.h
+export const POLLOUT = 4;
 export const POLLERR = 8;
 // signal.h
 /** Bytes of the kernel's sigset_t and struct sigaction. */
 export const SIGSET_SIZE = 8;
 export const SIGACTION_SIZE = 32;
+export const SIG_SETMASK = 2;
+
+// futex.h
+export const FUTEX_WAIT_PRIVATE = 128;
+export const FUTEX_WAKE_PRIVATE = 129;
 
 // socket.h
 export const AF_UNIX = 1;
@@ -133,6 +172,7 @@ export const EPOLLHUP = 16;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const IN_CLOSE = 0x18;
+export const IN_OPEN = 0x20;
 export const IN_Q_OVERFLOW = 0x4000;
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
@@ -144,3 +184,6 @@ export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;
 export const KVM_DEV_VFIO_FILE = 1;
 export const KVM_DEV_VFIO_FILE_ADD = 1;
 export const KVM_DEV_VFIO_FILE_DEL = 2;
+
+// userfaultfd.h: makes one from an open /dev/userfaultfd
+export const USERFAULTFD_IOC_NEW = 0xaa00;

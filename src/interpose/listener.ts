@@ -7,6 +7,7 @@ import { syscall3 } from "./libc.ts";
 import {
   SECCOMP_ADDFD_FLAG_SETFD,
   SECCOMP_IOCTL_NOTIF_ADDFD,
+  SECCOMP_IOCTL_NOTIF_ID_VALID,
   SECCOMP_IOCTL_NOTIF_RECV,
   SECCOMP_IOCTL_NOTIF_SEND,
   SECCOMP_IOCTL_NOTIF_SET_FLAGS,
@@ -49,6 +50,24 @@ export class Listener {
     // The kernel refuses a buffer that is not zero.
     this.#arena.clear(0, NOTIF_SIZE);
     return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, this.#arena.address) === 0;
+  }
+
+  /**
+   * Whether the caller waits still. As long as it does its number is its own; so what was found by that number before
+   * this says yes was found of the caller, and a descriptor that was opened before stays the caller's.
+   */
+  isValid(): boolean {
+    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, this.#arena.address) === 0;
+  }
+
+  /** The notification in hand, for restore(). */
+  copy(): Buffer {
+    return Buffer.from(this.#arena.bytes.subarray(0, NOTIF_SIZE));
+  }
+
+  /** Takes up a notification that was put off. */
+  restore(notification: Buffer): void {
+    this.#arena.bytes.set(notification);
   }
 
   /** The calling thread, as our own pid namespace numbers it. */

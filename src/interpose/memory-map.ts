@@ -2,7 +2,9 @@ import fs from "node:fs";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { syscall3 } from "./libc.ts";
+import { close, syscall3 } from "./libc.ts";
+import { AT_FDCWD, O_CLOEXEC } from "./linux.ts";
+import { openPath } from "./path-stat.ts";
 
 /** _IOWR('f', 17, struct procmap_query) of linux/fs.h, since Linux 6.11. */
 const PROCMAP_QUERY = 0xc068_6611;
@@ -31,15 +33,51 @@ export interface MemoryMap {
   find(address: number): Mapping | undefined;
   /** Forget what was read: the program may have changed its mappings. */
   refresh(): void;
+  /** One look takes a system call, and not a reading of all mappings. */
+  readonly isQuick: boolean;
 }
 
 /** @param maps an open /proc/PID/maps; it stays with the memory it was opened for, whatever the process executes later */
 export function memoryMap(maps: number): MemoryMap {
-  return new QueriedMap(maps).usable() ? new QueriedMap(maps) : new ParsedMap(maps);
+  canQuery ??= tryQuery();
+  return canQuery ? new QueriedMap(maps) : new ParsedMap(maps);
+}
+
+let canQuery: boolean | undefined;
+
+/** Asks of our own memory: a program's may have to be waited for. */
+function tryQuery(): boolean {
+  const maps = openPath(AT_FDCWD, "/proc/self/maps", O_CLOEXEC);
+  if (maps < 0) return false;
+  const isKnown = new QueriedMap(maps).usable();
+  close(maps);
+  return isKnown;
+}
+
+/** The ioctl() on an open /proc/PID/maps that asks which mapping covers `address`. @param at address of `bytes`, QUERY_SIZE of them */
+export function mapQuery(maps: number, address: number, at: number, bytes: Buffer): [number, ...number[]] {
+  bytes.fill(0, 0, QUERY_SIZE);
+  bytes.writeBigUInt64LE(BigInt(QUERY_SIZE), 0);
+  bytes.writeBigUInt64LE(BigInt(address), 16);
+  return [HOST_CALLS.ioctl, maps, PROCMAP_QUERY, at];
+}
+
+/** What mapQuery() was answered. */
+export function queriedMapping(bytes: Buffer): Mapping {
+  const flags = bytes.readUInt32LE(40);
+  return {
+    end: Number(bytes.readBigUInt64LE(32)),
+    readable: (flags & VMA_READABLE) !== 0,
+    writable: (flags & VMA_WRITABLE) !== 0,
+    inode: Number(bytes.readBigUInt64LE(64)),
+    deviceMajor: bytes.readUInt32LE(72),
+    deviceMinor: bytes.readUInt32LE(76),
+  };
 }
 
 /** One ioctl() for each question. */
 class QueriedMap implements MemoryMap {
+  readonly isQuick = true;
   readonly #maps: number;
   readonly #found: Mapping = { end: 0, readable: false, writable: false, inode: 0, deviceMajor: 0, deviceMinor: 0 };
 
@@ -76,6 +114,7 @@ class QueriedMap implements MemoryMap {
 
 /** Reads the text of /proc/PID/maps, as before Linux 6.11. */
 export class ParsedMap implements MemoryMap {
+  readonly isQuick = false;
   readonly #path: string;
   #mappings: (Mapping & { start: number })[] | undefined;
 

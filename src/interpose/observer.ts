@@ -44,6 +44,6 @@ export interface Observer {
   failed?(call: FinishedCall): void;
   /** Something a person should know although no call failed. One line. */
   noticed?(message: string): void;
-  /** The model threw something that is no KernelError; the program got EIO. One line. */
+  /** Something is wrong with uvfio itself: the model threw what is no KernelError, and the program got EIO; or descriptors ran out. One line. */
   broken?(message: string, error: unknown): void;
 }

@@ -1,6 +1,7 @@
 import { Arena } from "./arena.ts";
+import { briefly, closeBrief } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, syscall } from "./libc.ts";
+import { syscall } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC } from "./linux.ts";
 import { openPath } from "./path-stat.ts";
 
@@ -8,10 +9,10 @@ const arena = new Arena(8192);
 
 /** The text of a small file below /proc/TID, or undefined when it cannot be read. */
 export function readProc(tid: number, name: string): string | undefined {
-  const fd = openPath(AT_FDCWD, `/proc/${tid}/${name}`, O_CLOEXEC);
+  const fd = briefly(() => openPath(AT_FDCWD, `/proc/${tid}/${name}`, O_CLOEXEC));
   if (fd < 0) return undefined;
   const length = syscall(HOST_CALLS.read, fd, arena.address, arena.size);
-  close(fd);
+  closeBrief(fd);
   return length < 0 ? undefined : arena.bytes.toString("latin1", 0, length);
 }
 

@@ -2,63 +2,98 @@ import { AddressSpace } from "../kernel/address-space.ts";
 import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { close, pread, pwrite } from "./libc.ts";
-import { AT_FDCWD, O_CLOEXEC, O_RDWR } from "./linux.ts";
-import { type MemoryMap, memoryMap } from "./memory-map.ts";
-import { openPath } from "./path-stat.ts";
+import type { CallerMemory } from "./caller-memory.ts";
+import { HeldMemory, type Survey } from "./held-memory.ts";
+import type { Mapping } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
-import {
-  copyFromThread,
-  copyToThread,
-  PAGE_SIZE,
-  readFromProcess,
-  stringFromThread,
-  writeToProcess,
-} from "./user-copy.ts";
+import type { SlowLooks } from "./slow-looks.ts";
+import { copyToThread, PAGE_SIZE, unwritable } from "./user-copy.ts";
 
 /** Whether a mapped file is the memory of one of our devices. */
 export type DeviceMemoryTest = (inode: number, deviceMajor: number, deviceMinor: number) => boolean;
 
+/** What the memories of all processes need. */
+export interface MemoryTools {
+  readonly caller: CallerMemory;
+  readonly looks: SlowLooks;
+  readonly isDeviceMemory: DeviceMemoryTest;
+}
+
+/** How long DMA to memory that may wait is waited for, in milliseconds: once; then it must come at once until it has. */
+const PATIENCE_MS = 20;
+const SHORT_PATIENCE_MS = 1;
+
 const oneByte = new Uint8Array(1);
-/** Pieces from this size on, in bytes, do not go through /proc/PID/mem, which copies each page twice (fs/proc/base.c:mem_rw). */
-const DIRECT_SIZE = 32 * 1024;
 
 /**
- * The memory of one process. Copies go through process_vm_readv/writev, which respect protections; what is held for DMA
- * goes through an open /proc/PID/mem, which stays with this memory after an exec() and reads nothing once it is gone.
+ * The memory of one process. What a call reads is read by its caller's number, and proved afterwards (caller-memory.ts); what is written to it, and all
+ * DMA, goes through the memory itself, held from its first call on: so it never reaches another process, whatever becomes of this one.
  */
 export class ProcessMemory extends AddressSpace {
   override readonly pageSize = PAGE_SIZE;
   /** A thread that lives in this memory: the one that makes the call in hand. */
   caller: number;
-  /** An execve() of the process was let through: whose memory its number means now is not known. */
-  execPending = false;
   readonly #pid: number;
-  readonly #isDeviceMemory: DeviceMemoryTest;
-  #mem = -1;
-  #maps = -1;
-  #map: MemoryMap | undefined;
+  readonly #tools: MemoryTools;
+  readonly #client = () => this.#pid;
+  #held: HeldMemory | undefined;
+  #patience = PATIENCE_MS;
   #pins = 0;
   #nextPin = 0;
-  #retired = false;
+  #isRetired = false;
 
-  constructor(pid: number, caller: number, isDeviceMemory: DeviceMemoryTest) {
+  /** Takes hold of the memory of `caller`, which waits for an answer. Throws when it is gone. */
+  constructor(pid: number, caller: number, tools: MemoryTools) {
     super();
     this.#pid = pid;
     this.caller = caller;
-    this.#isDeviceMemory = isDeviceMemory;
+    this.#tools = tools;
+    this.#held = HeldMemory.open(caller);
+    try {
+      tools.caller.prove();
+    } catch (error) {
+      this.#held?.close();
+      throw error;
+    }
   }
 
   override copyIn(address: Word, into: Uint8Array, length: number): void {
-    copyFromThread(this.caller, address, into, length);
-  }
-
-  override copyOut(address: Word, from: Uint8Array, length: number): void {
-    copyToThread(this.caller, address, from, length);
+    this.#tools.caller.read(this.#client, this.caller, address, into, length);
   }
 
   override copyString(address: Word, max: number): string {
-    return stringFromThread(this.caller, address, max);
+    return this.#tools.caller.string(this.#client, this.caller, address, max);
+  }
+
+  override copyOut(address: Word, from: Uint8Array, length: number): void {
+    const held = this.#held;
+    const { looks, caller } = this.#tools;
+    // Only kernel addresses are beyond what a number holds.
+    if (typeof address !== "number") unwritable(address, length);
+    if (held === undefined || !held.map.isQuick) {
+      // By number there is a moment, behind this, in which a caller would have to die and its number to go once around.
+      caller.prove();
+      copyToThread(this.caller, address, from, length);
+    } else if (looks.required) {
+      looks.write(this.#pid, held.copySteps(this.caller, address, Uint8Array.from(from.subarray(0, length))));
+    } else {
+      this.#copyOut(held, address, length === from.length ? from : from.subarray(0, length));
+    }
+  }
+
+  /**
+   * The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program may protect the memory in
+   * between: its own, private copy of it is written then, which hurts nobody.
+   */
+  #copyOut(held: HeldMemory, address: number, from: Uint8Array): void {
+    for (let done = 0; done < from.length; ) {
+      const mapping = held.map.find(address + done);
+      if (!mapping?.writable) unwritable(address, from.length);
+      const part = Math.min(from.length - done, mapping.end - address - done);
+      const count = held.write(address + done, part === from.length ? from : from.subarray(done, done + part));
+      if (count <= 0) unwritable(address, from.length);
+      done += count;
+    }
   }
 
   /**
@@ -67,19 +102,21 @@ export class ProcessMemory extends AddressSpace {
    */
   override pin(vaddr: number, pages: number, write: boolean, budget: number): number {
     this.charged = 0;
-    const map = this.#openMap();
-    if (map === undefined) return -ERRNO.EFAULT;
-    map.refresh();
+    const held = this.#held;
+    if (held === undefined) return -ERRNO.EFAULT;
+    const survey = this.#survey(held, vaddr, pages);
+    if (survey === "waits") return -ERRNO.EFAULT;
+    held.map.refresh();
     const end = vaddr + pages * PAGE_SIZE;
     let charged = 0;
     for (let at = vaddr; at < end; ) {
-      const mapping = map.find(at);
+      const mapping = survey ? surveyed(survey, at) : held.map.find(at);
       if (mapping === undefined || !(write ? mapping.writable : mapping.readable)) return -ERRNO.EFAULT;
       const stop = Math.min(mapping.end, end);
       const count = (stop - at) / PAGE_SIZE;
       const { inode, deviceMajor, deviceMinor } = mapping;
       const isFile = inode !== 0;
-      if (isFile && this.#isDeviceMemory(inode, deviceMajor, deviceMinor)) {
+      if (isFile && this.#tools.isDeviceMemory(inode, deviceMajor, deviceMinor)) {
         at = stop;
         continue;
       }
@@ -87,7 +124,8 @@ export class ProcessMemory extends AddressSpace {
       const over = charged + count > budget;
       if (isFile) {
         const probe = over ? at + Math.max(0, budget - charged) * PAGE_SIZE : stop - PAGE_SIZE;
-        if (pread(this.#mem, oneByte, probe) !== 1) return -ERRNO.EFAULT;
+        const isThere = survey ? probe < vaddr + survey.readable * PAGE_SIZE : held.read(probe, oneByte) === 1;
+        if (!isThere) return -ERRNO.EFAULT;
       }
       if (over) return -ERRNO.ENOMEM;
       charged += count;
@@ -100,33 +138,54 @@ export class ProcessMemory extends AddressSpace {
 
   override unpin(_pin: number): void {
     this.#pins--;
-    if (this.#retired && this.#pins === 0) this.#close();
+    if (this.#isRetired && this.#pins === 0) this.#close();
   }
 
   override readPinned(_pin: number, vaddr: number, offset: number, into: Uint8Array): void {
-    let done = this.#isDirect(into.length) ? readFromProcess(this.#pid, vaddr + offset, into) : 0;
-    for (done = Math.max(done, 0); done < into.length; ) {
-      const count = pread(this.#mem, done === 0 ? into : into.subarray(done), vaddr + offset + done);
-      if (count <= 0) fail("EFAULT", `the memory at ${hex(vaddr + offset + done)} is gone`);
-      done += count;
-    }
+    const address = vaddr + offset;
+    this.#move(address, into.length, (held, done) => held.read(address + done, rest(into, done)), {
+      aside: (held) => held.readSteps(this.#pid, address, into),
+    });
   }
 
   override writePinned(_pin: number, vaddr: number, offset: number, from: Uint8Array): void {
-    let done = this.#isDirect(from.length) ? writeToProcess(this.#pid, vaddr + offset, from) : 0;
-    for (done = Math.max(done, 0); done < from.length; ) {
-      const count = pwrite(this.#mem, done === 0 ? from : from.subarray(done), vaddr + offset + done);
-      if (count <= 0) fail("EFAULT", `the memory at ${hex(vaddr + offset + done)} is gone`);
+    const address = vaddr + offset;
+    this.#move(address, from.length, (held, done) => held.write(address + done, rest(from, done)), {
+      aside: (held) => held.writeSteps(this.#pid, address, from),
+    });
+  }
+
+  #move(
+    address: number,
+    length: number,
+    part: (held: HeldMemory, done: number) => number,
+    { aside }: { aside: (held: HeldMemory) => ReturnType<HeldMemory["readSteps"]> },
+  ): void {
+    const held = this.#held;
+    const { looks } = this.#tools;
+    if (held !== undefined && looks.required) {
+      const moved = looks.move(this.#pid, aside(held), this.#patience);
+      this.#patience = moved === undefined ? SHORT_PATIENCE_MS : PATIENCE_MS;
+      if (moved) return;
+      fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
+    }
+    for (let done = 0; done < length; ) {
+      const count = held === undefined ? 0 : part(held, done);
+      if (count <= 0) fail("EFAULT", `the memory at ${hex(address + done)} is gone`);
       done += count;
     }
   }
 
-  /**
-   * Whether a piece of DMA may go by the process' number. It respects protections, which DMA does not: what it leaves
-   * undone goes through what is held.
-   */
-  #isDirect(length: number): boolean {
-    return length >= DIRECT_SIZE && !this.execPending && !this.#retired && this.isCurrent();
+  /** Where memory may wait: the range as it was found aside, all of it being there by then. */
+  #survey(held: HeldMemory, vaddr: number, pages: number): Survey | "waits" | undefined {
+    const { looks } = this.#tools;
+    if (!looks.required || !held.map.isQuick) return undefined;
+    const steps = held.surveySteps(this.caller, vaddr, pages);
+    try {
+      return looks.take(this.#pid, `pin ${vaddr} ${pages}`, steps);
+    } catch {
+      return "waits";
+    }
   }
 
   /** VmLck: pages under mlock(). The model's own are not in it, because the real kernel knows nothing of them. */
@@ -135,36 +194,28 @@ export class ProcessMemory extends AddressSpace {
     return Math.ceil((Number(kilobytes) * 1024) / PAGE_SIZE);
   }
 
-  /** Takes hold of the memory, so that isCurrent() can tell after an exec() whether it succeeded. */
-  hold(): void {
-    if (this.#mem < 0) this.#mem = openPath(AT_FDCWD, `/proc/${this.caller}/mem`, O_RDWR | O_CLOEXEC);
-  }
-
-  /** Whether the memory has users still. An exec() that succeeded leaves it without, and then every read ends at once. */
-  isCurrent(): boolean {
-    return this.#mem < 0 || pread(this.#mem, oneByte, 0) !== 0;
+  /** Whether a thread lives in it, after an execve() of its process that may have failed. */
+  isMemoryOf(tid: number): boolean {
+    const held = this.#held;
+    return held !== undefined && this.#tools.looks.take(this.#pid, `exec ${tid}`, held.sameSteps(tid));
   }
 
   /** The process is gone, or has other memory now. What is pinned stays held until it is unpinned. */
   retire(): void {
-    this.#retired = true;
+    this.#isRetired = true;
     if (this.#pins === 0) this.#close();
   }
 
-  #openMap(): MemoryMap | undefined {
-    if (this.#map !== undefined || this.#retired) return this.#map;
-    this.hold();
-    if (this.#mem < 0) return undefined;
-    this.#maps = openPath(AT_FDCWD, `/proc/${this.caller}/maps`, O_CLOEXEC);
-    if (this.#maps >= 0) this.#map = memoryMap(this.#maps);
-    return this.#map;
-  }
-
   #close(): void {
-    if (this.#mem >= 0) close(this.#mem);
-    if (this.#maps >= 0) close(this.#maps);
-    this.#mem = -1;
-    this.#maps = -1;
-    this.#map = undefined;
+    this.#held?.close();
+    this.#held = undefined;
   }
+}
+
+function rest(bytes: Uint8Array, done: number): Uint8Array {
+  return done === 0 ? bytes : bytes.subarray(done);
+}
+
+function surveyed({ mappings }: Survey, address: number): Mapping | undefined {
+  return mappings.find(({ end }) => end > address);
 }

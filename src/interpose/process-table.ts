@@ -1,9 +1,10 @@
+import { noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD } from "./linux.ts";
 import { statPath } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
-import { type DeviceMemoryTest, ProcessMemory } from "./process-memory.ts";
+import { type MemoryTools, ProcessMemory } from "./process-memory.ts";
 
 /** A process that uses our files. */
 export class Process {
@@ -11,6 +12,8 @@ export class Process {
   /** Readable once the process is gone. */
   readonly pidfd: number;
   memory: ProcessMemory | undefined;
+  /** Threads whose execve() was let through: it may have failed, or may still be going on. */
+  readonly executing = new Set<number>();
 
   constructor(pid: number, pidfd: number) {
     this.pid = pid;
@@ -20,17 +23,21 @@ export class Process {
 
 /** Threads beside the leader that are remembered; then all of them are looked up again. */
 const MAX_THREADS = 4096;
+/** Processes that executed a program lately and made no call on a file of ours. */
+const MAX_EARLY = 1024;
 
 /** The processes that use our files, found by thread. */
 export class ProcessTable {
   readonly #processes = new Map<number, Process>();
   readonly #threads = new Map<number, Process>();
-  readonly #isDeviceMemory: DeviceMemoryTest;
+  /** Threads whose execve() was let through, by processes that are not known. */
+  readonly #early = new Map<number, Set<number>>();
+  readonly #tools: MemoryTools;
   readonly #onNew: (process: Process) => void;
 
   /** @param onNew hears of each new process, to watch its pidfd */
-  constructor(isDeviceMemory: DeviceMemoryTest, onNew: (process: Process) => void) {
-    this.#isDeviceMemory = isDeviceMemory;
+  constructor(tools: MemoryTools, onNew: (process: Process) => void) {
+    this.#tools = tools;
     this.#onNew = onNew;
   }
 
@@ -50,8 +57,8 @@ export class ProcessTable {
     const known = this.#threads.get(tid);
     // The number of a thread that has ended may belong to another process by now.
     if (known !== undefined && statPath(AT_FDCWD, `/proc/${known.pid}/task/${tid}`) === 0) return known;
-    const pid = Number(/^Tgid:\s+(\d+)/m.exec(readProc(tid, "status") ?? "")?.[1]);
-    if (Number.isNaN(pid)) return undefined;
+    const pid = processOf(tid);
+    if (pid === undefined) return undefined;
     const process = this.#processes.get(pid) ?? this.#add(pid);
     if (process === undefined || pid === tid) return process;
     if (this.#threads.size >= MAX_THREADS) this.#threads.clear();
@@ -59,28 +66,43 @@ export class ProcessTable {
     return process;
   }
 
-  /** The memory of a process, for calls on behalf of one of its threads. */
+  /** The memory of a process, for calls on behalf of one of its threads. Throws when that is gone. */
   memory(process: Process, tid: number): ProcessMemory {
-    if (process.memory?.execPending) {
-      // Whether it succeeded shows now, at the process' next call.
-      process.memory.execPending = false;
-      if (!process.memory.isCurrent()) {
-        process.memory.retire();
-        process.memory = undefined;
-      }
-    }
-    process.memory ??= new ProcessMemory(process.pid, tid, this.#isDeviceMemory);
+    if (process.executing.size > 0) this.#checkExecuted(process, tid);
+    process.memory ??= new ProcessMemory(process.pid, tid, this.#tools);
     process.memory.caller = tid;
     return process.memory;
   }
 
-  /** A thread is about to call execve(). Of a process that used no file of ours there is nothing to remember. */
+  /**
+   * A thread is about to call execve(), perhaps one that has never made a call on a file of ours. When it succeeds its process has other
+   * memory. One that is not known yet may become so before that.
+   */
   beforeExec(tid: number): void {
-    const process = this.#processes.get(tid) ?? this.#threads.get(tid);
-    if (process?.memory === undefined) return;
-    process.memory.caller = tid;
-    process.memory.hold();
-    process.memory.execPending = true;
+    const pid = processOf(tid);
+    if (pid === undefined) return;
+    const known = this.#processes.get(pid)?.executing ?? this.#early.get(pid);
+    if (known !== undefined) known.add(tid);
+    else {
+      if (this.#early.size >= MAX_EARLY) this.#early.clear();
+      this.#early.set(pid, new Set([tid]));
+    }
+  }
+
+  /** Until the thread that called execve() is known to have gone on, every call may be the new program's first. */
+  #checkExecuted(process: Process, tid: number): void {
+    const { executing, memory } = process;
+    if (memory !== undefined && !memory.isMemoryOf(tid)) {
+      // All other threads are gone.
+      executing.clear();
+      memory.retire();
+      process.memory = undefined;
+      return;
+    }
+    executing.delete(tid);
+    for (const each of executing) {
+      if (statPath(AT_FDCWD, `/proc/${process.pid}/task/${each}`) < 0) executing.delete(each);
+    }
   }
 
   /** A pidfd became readable: its process is gone. */
@@ -102,10 +124,24 @@ export class ProcessTable {
 
   #add(pid: number): Process | undefined {
     const pidfd = syscall(HOST_CALLS.pidfd_open, pid, 0);
-    if (pidfd < 0) return undefined;
+    if (noteShortage(pidfd) < 0) return undefined;
+    try {
+      this.#tools.caller.prove();
+    } catch (error) {
+      close(pidfd);
+      throw error;
+    }
     const process = new Process(pid, pidfd);
+    for (const tid of this.#early.get(pid) ?? []) process.executing.add(tid);
+    this.#early.delete(pid);
     this.#processes.set(pid, process);
     this.#onNew(process);
     return process;
   }
+}
+
+/** The process that a thread belongs to; undefined when it is gone. */
+function processOf(tid: number): number | undefined {
+  const pid = Number(/^Tgid:\s+(\d+)/m.exec(readProc(tid, "status") ?? "")?.[1]);
+  return Number.isNaN(pid) ? undefined : pid;
 }

@@ -1,7 +1,10 @@
 import type { AddressSpace } from "../kernel/address-space.ts";
 import { fail } from "../kernel/errors.ts";
 import { CAP_DAC_OVERRIDE, type FileTable, type Task } from "../kernel/task.ts";
+import type { Word } from "../kernel/word.ts";
+import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
+import { refuseNotedShortage } from "./descriptor-shortage.ts";
 import { readProc } from "./proc-file.ts";
 import type { Process, ProcessTable } from "./process-table.ts";
 import type { ProgramFiles } from "./program-files.ts";
@@ -14,6 +17,8 @@ export class ProcessTask implements Task {
   readonly #processes: ProcessTable;
   readonly #credentials: Credentials;
   readonly #files: ProgramFiles;
+  readonly #caller: CallerMemory;
+  readonly #client = () => this.process.pid;
   #tid = 0;
   #process: Process | undefined;
   /**
@@ -22,7 +27,8 @@ export class ProcessTask implements Task {
    */
   mayOpenNode = false;
 
-  constructor(processes: ProcessTable, credentials: Credentials, files: ProgramFiles) {
+  constructor(processes: ProcessTable, credentials: Credentials, files: ProgramFiles, caller: CallerMemory) {
+    this.#caller = caller;
     this.#processes = processes;
     this.#credentials = credentials;
     this.#files = files;
@@ -41,6 +47,7 @@ export class ProcessTask implements Task {
 
   get process(): Process {
     this.#process ??= this.#processes.of(this.#tid);
+    if (this.#process === undefined) refuseNotedShortage();
     // Nobody hears this: the caller was killed.
     return this.#process ?? fail("EINTR", `thread ${this.#tid} is gone`);
   }
@@ -59,6 +66,15 @@ export class ProcessTask implements Task {
 
   get files(): FileTable {
     return this.#files;
+  }
+
+  /** As memory.copyIn(), for calls that may be about a file that is not ours: their process is not looked up. */
+  copyIn(address: Word, into: Uint8Array, length: number): void {
+    this.#caller.read(this.#client, this.#tid, address, into, length);
+  }
+
+  copyString(address: Word, max: number, encoding: "utf8" | "latin1" = "utf8"): string {
+    return this.#caller.string(this.#client, this.#tid, address, max, encoding);
   }
 
   get euid(): number {

@@ -4,15 +4,18 @@ import { type EventSignal, type FileDescription, type FileMemory, ForeignFile } 
 import type { FileTable } from "../kernel/task.ts";
 import { ERRNO, type ErrnoName, errnoName } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
+import { refuseShortage } from "./descriptor-shortage.ts";
 import { belongsInWindow } from "./descriptor-window.ts";
 import type { EventWatches } from "./event-watches.ts";
 import { HeldFileMemory } from "./file-memory.ts";
 import { HOST_CALLS } from "./host-calls.ts";
+import { isMarked } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
-import { O_CLOEXEC, O_RDWR } from "./linux.ts";
+import { O_CLOEXEC, O_RDWR, POLLOUT } from "./linux.ts";
 import type { Listener } from "./listener.ts";
-import { statThreadDescriptor } from "./path-stat.ts";
+import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
+import { readProc } from "./proc-file.ts";
 import type { ProcessTask } from "./process-task.ts";
 
 /** The descriptors of the thread whose call is being handled. */
@@ -33,8 +36,13 @@ export class ProgramFiles implements FileTable {
   }
 
   get(fd: number): FileDescription | undefined {
-    if (fd < 0 || this.#task === undefined || statThreadDescriptor(this.#task.tid, fd) < 0) return undefined;
-    return this.#files.findLastStat()?.description ?? new ProgramFile(this.#task, fd, this.#watches);
+    const task = this.#task;
+    if (fd < 0 || task === undefined || statThreadDescriptor(task.tid, fd) < 0) return undefined;
+    const ours = this.#files.findLastStat();
+    // fget() does not see what was opened with O_PATH.
+    if (isPathOnly(task.tid, fd)) return undefined;
+    const isOpen = ours !== undefined && (!ours.isOpenedAgain || isMarked(task.process.pidfd, fd));
+    return isOpen ? ours.description : new ProgramFile(task, fd, this.#watches);
   }
 
   install(description: FileDescription, closeOnExec: boolean): number {
@@ -76,6 +84,7 @@ class ProgramFile extends ForeignFile {
       return undefined;
     }
     const fd = syscall(HOST_CALLS.pidfd_getfd, this.#pidfd(), this.#fd, 0);
+    refuseShortage(fd);
     return fd < 0 ? undefined : new HeldEvent(fd, this.#watches);
   }
 
@@ -84,16 +93,20 @@ class ProgramFile extends ForeignFile {
   }
 }
 
+// struct pollfd {s32 fd, s16 events, s16 revents} @0; struct timespec of 0 @16
+const poll = new Arena(32);
 const one = new Arena(8);
 one.setU64(0, 1);
 
+function isWritable(fd: number): boolean {
+  poll.setU32(0, fd);
+  poll.setU32(4, POLLOUT);
+  return syscall(HOST_CALLS.ppoll, poll.address, 1, poll.address + 16, 0, 0) === 1;
+}
+
 /** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
 function eventfdId(pid: number, fd: number | string): string | undefined {
-  try {
-    return /^eventfd-id:\s*(\S+)/m.exec(fs.readFileSync(`/proc/${pid}/fdinfo/${fd}`, "latin1"))?.[1];
-  } catch {
-    return undefined;
-  }
+  return /^eventfd-id:\s*(\S+)/m.exec(readProc(pid, `fdinfo/${fd}`) ?? "")?.[1];
 }
 
 function descriptorsOf(pid: number): readonly string[] {
@@ -114,7 +127,9 @@ class HeldEvent implements EventSignal {
   }
 
   signal(): void {
-    if (this.#fd >= 0) syscall(HOST_CALLS.write, this.#fd, one.address, 8);
+    // A counter that is as high as it gets would hold us up until the program reads it; the kernel's own signal is lost then, too
+    // (fs/eventfd.c:eventfd_signal_mask).
+    if (this.#fd >= 0 && isWritable(this.#fd)) syscall(HOST_CALLS.write, this.#fd, one.address, 8);
   }
 
   isAbandoned(): boolean {

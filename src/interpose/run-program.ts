@@ -3,10 +3,12 @@ import type { HostKernel } from "../kernel/host-kernel.ts";
 import { Epoll } from "./epoll.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { findProgram } from "./launch/find-program.ts";
+import { Guard } from "./launch/guard.ts";
 import { Launch } from "./launch/launch.ts";
 import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
 import type { Observer } from "./observer.ts";
 import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
+import { giveUpRights } from "./rights.ts";
 import { Server } from "./server.ts";
 
 /** What a program is run against. */
@@ -49,10 +51,12 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   checkArguments(options);
   const words = argv.map((text) => Buffer.from(text as string));
   const variables = environment(env);
-  const program = locate(words[0]!, variables, cwd ?? process.cwd());
+  const program = locate(words[0]!, variables, cwd ?? ".");
   adoptOrphans();
   const launch = new Launch(descriptors);
   const signals = new Signals(launch);
+  let guard: Guard | undefined;
+  let takeBack = () => {};
   try {
     const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
     const listener = takeListener(launch.pid, number);
@@ -64,7 +68,9 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
       signals.programEnded = true;
       return true;
     });
+    guard = new Guard(launch.pid);
     launch.become(program, words, variables);
+    takeBack = giveUpRights();
     await server.serve();
     ended?.();
     return launch.wait();
@@ -75,6 +81,8 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     throw error;
   } finally {
     signals.release();
+    guard?.release();
+    takeBack();
     launch.close();
   }
 }
@@ -140,9 +148,7 @@ function environment(env: RunOptions["env"]): Buffer[] {
 }
 
 /** From the filter on, an open of the launcher's would wait for a supervisor that waits for it: the program is found before. */
-function locate(name: Buffer, env: readonly Buffer[], directory: string): string | Buffer {
-  const path = env.find((entry) => entry.toString("latin1", 0, 5) === "PATH=")?.toString("utf8", 5);
-  const found = findProgram(name.toString("utf8"), path, directory);
-  // A path whose name is not UTF-8 is only known as given.
-  return name.includes("/") ? name : found;
+function locate(name: Buffer, env: readonly Buffer[], directory: string): Buffer {
+  const path = env.find((entry) => entry.toString("latin1", 0, 5) === "PATH=")?.subarray(5);
+  return findProgram(name, path, directory);
 }

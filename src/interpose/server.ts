@@ -1,12 +1,16 @@
 import fs from "node:fs";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
+import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
+import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
+import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
 import { dispatch } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
+import { readFileBelow } from "./file-below.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
@@ -15,11 +19,13 @@ import { Listener } from "./listener.ts";
 import { MappingWatch } from "./mapping-watch.ts";
 import { NodeFiles } from "./node-files.ts";
 import type { Observer } from "./observer.ts";
+import { ParkedCalls } from "./parked-calls.ts";
 import { PathResolver } from "./path-resolver.ts";
 import { openPath } from "./path-stat.ts";
 import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
+import { SlowLooks } from "./slow-looks.ts";
 
 export interface ServerOptions {
   /** The seccomp listener; closed at the end. */
@@ -58,10 +64,12 @@ export class Server {
   readonly #watches: EventWatches;
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
+  readonly #jobs: AsideJobs;
   readonly #listener: Listener;
   readonly #context: CallContext;
   readonly #watched = new Map<number, () => void>();
   #over = false;
+  #toldShortage = false;
   /** When the last task let go of the filter; 0 while there is one. */
   #hungUp = 0;
 
@@ -74,29 +82,41 @@ export class Server {
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
-    this.#processes = new ProcessTable(isDeviceMemory, ({ pidfd }) => this.#epoll.add(pidfd));
+    this.#listener = new Listener(listener);
+    this.#jobs = new AsideJobs();
+    const looks = new SlowLooks(this.#jobs, (message) => observer?.noticed?.(message));
+    const caller = new CallerMemory(this.#listener, looks);
+    this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
     this.#watches = new EventWatches(this.#epoll, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
-    this.#listener = new Listener(listener);
     const nodes = new NodeFiles(root, kernel.deviceNodes());
     const credentials = new Credentials(userNamespace, launcher);
+    const parked = new ParkedCalls(this.#listener);
     const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
     this.#context = new CallContext({
       listener: this.#listener,
       kernel,
       processes: this.#processes,
-      task: new ProcessTask(this.#processes, credentials, programFiles),
+      task: new ProcessTask(this.#processes, credentials, programFiles, caller),
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver(nodes),
+      resolver: new PathResolver({ nodes, files, credentials, looks }),
       credentials,
+      caller,
+      looks,
+      parked,
     });
-    kernel.parameterReader = (path) => readBelow(`/proc/self/fd/${root}/sys/module`, path);
-    for (const fd of [listener, files.inotify, this.#stop]) this.#epoll.add(fd);
+    parked.again = (taken) => {
+      this.#catchUp();
+      dispatch(this.#context, observer, taken);
+    };
+    kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
+    for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
+    keepSpares();
   }
 
   /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
@@ -147,24 +167,40 @@ export class Server {
     const epoll = this.#epoll;
     let notified = 0;
     let rung = false;
+    let taken = false;
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
       else if (fd === this.#stop) this.#over = true;
       else if (fd === this.#doorbells.fd) rung = true;
+      else if (fd === this.#jobs.event) taken = true;
       else if (fd !== this.#files.inotify) this.#hear(fd);
     }
     if (rung) this.#doorbells.hear();
+    if (taken) this.#jobs.hear();
+    this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
     this.#catchUp();
-    if (received) dispatch(this.#context, this.#observer);
-    else if ((notified & EPOLLHUP) !== 0) {
+    if (received) {
+      dispatch(this.#context, this.#observer);
+      this.#tellShortage();
+    } else if ((notified & EPOLLHUP) !== 0) {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  /** Says so, once, when we had no descriptor for a program. */
+  #tellShortage(): void {
+    if (!takeShortage() || this.#toldShortage) return;
+    this.#toldShortage = true;
+    this.#observer?.broken?.(
+      `${shortageText()}: programs get ENFILE where it needs one for them, until some are closed`,
+      undefined,
+    );
   }
 
   /** One of the descriptors that only now and then say something. */
@@ -187,12 +223,14 @@ export class Server {
     this.#over = true;
     // From here on a trapped call of a program that still runs answers ENOSYS.
     close(this.#listener.fd);
+    this.#jobs.close();
     this.#doorbells.close();
     delete this.#kernel.parameterReader;
     this.#files.releaseAll();
     this.#processes.clear();
     this.#files.close();
     this.#epoll.close();
+    dropSpares();
     close(this.#root);
     close(this.#stop);
   }
@@ -213,13 +251,5 @@ function release(description: FileDescription, observer: Observer | undefined): 
     description.release();
   } catch (error) {
     observer?.broken?.(`internal error in the release of ${description.label}: ${String(error)}`, error);
-  }
-}
-
-function readBelow(directory: string, path: string): string | undefined {
-  try {
-    return fs.readFileSync(`${directory}/${path}`, "utf8");
-  } catch {
-    return undefined;
   }
 }

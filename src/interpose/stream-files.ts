@@ -1,7 +1,8 @@
 import type { FileDescription, Readiness } from "../kernel/file-description.ts";
 import { Arena } from "./arena.ts";
+import { briefly, closeBrief, noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { InjectedFile } from "./injected-files.ts";
+import { InjectedFile } from "./injected-file.ts";
 import { close, syscall, syscall3 } from "./libc.ts";
 import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLERR } from "./linux.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
@@ -52,10 +53,11 @@ export class StreamFiles {
     readiness: Readiness,
     flags: number,
   ): { file: InjectedFile; fd: number } | number {
-    const made = syscall(HOST_CALLS.pipe2, arena.address + PIPE, O_CLOEXEC | O_NONBLOCK);
+    const made = noteShortage(syscall(HOST_CALLS.pipe2, arena.address + PIPE, O_CLOEXEC | O_NONBLOCK));
     if (made < 0) return made;
     const [reading, memory] = [arena.s32(PIPE), arena.s32(PIPE + 4)];
-    const fd = openPath(AT_FDCWD, `/proc/self/fd/${reading}`, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+    const path = `/proc/self/fd/${reading}`;
+    const fd = noteShortage(openPath(AT_FDCWD, path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC));
     close(reading);
     if (fd < 0) {
       close(memory);
@@ -109,9 +111,10 @@ function show(stream: Stream): void {
     syscall3(HOST_CALLS.write, file.memory, arena.address + BYTE, 1);
     return;
   }
-  const reading = openPath(AT_FDCWD, `/proc/self/fd/${file.memory}`, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const path = `/proc/self/fd/${file.memory}`;
+  const reading = briefly(() => openPath(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   syscall3(HOST_CALLS.read, reading, arena.address + BYTE, 1);
-  close(reading);
+  closeBrief(reading);
 }
 
 /** Nobody could read what is written into the pipe. */

@@ -1,6 +1,7 @@
-import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { fail } from "../kernel/errors.ts";
 import type { CallContext } from "./call-context.ts";
-import type { InjectedFile } from "./injected-files.ts";
+import { refuseNotedShortage } from "./descriptor-shortage.ts";
+import type { InjectedFile, Origin } from "./injected-file.ts";
 import { close } from "./libc.ts";
 import { O_CLOEXEC, O_PATH } from "./linux.ts";
 import { descriptorFlags } from "./proc-file.ts";
@@ -12,17 +13,22 @@ import { failInstall } from "./program-files.ts";
  *
  * What differs from an open at the right time: a group that is busy says so at its first request; and duplicates that
  * were made before it are swapped one by one, each to a file of its own.
+ * A file of ours that a program opened once more by itself, through /proc/self/fd, is the same: that was an open of its node.
+ * @param origin undefined for a file that no node leads to, and that cannot be opened again
  * @returns undefined when the descriptor takes no requests at all (O_PATH)
  */
-export function swapIn(context: CallContext, node: DeviceNode, fd: number): InjectedFile | undefined {
+export function swapIn(context: CallContext, origin: Origin | undefined, fd: number): InjectedFile | undefined {
   const { task, kernel, files, listener } = context.on;
   const flags = descriptorFlags(task.tid, fd);
+  if (flags === undefined) refuseNotedShortage();
   if (flags === undefined || (flags & O_PATH) !== 0) return undefined;
+  if (origin === undefined) fail("ENXIO", "a device's or a queue's file cannot be opened by a path");
+  const { node } = origin;
   context.path = node.path;
   // Its stand-in's permissions were checked when the kernel opened that.
   task.mayOpenNode = true;
   const description = kernel.open(task, node.path, flags);
-  const made = files.create(description, node, flags);
+  const made = files.create(description, origin, flags);
   const result = typeof made === "number" ? made : listener.replaceDescriptor(made.fd, fd, flags & O_CLOEXEC);
   if (typeof made !== "number") {
     if (result < 0) files.forget(made.file);

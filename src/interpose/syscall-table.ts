@@ -26,7 +26,10 @@ export type TrappedCall =
   | "fstatat64"
   | "statx"
   | "execve"
-  | "execveat";
+  | "execveat"
+  | "userfaultfd"
+  | "mount"
+  | "fsopen";
 
 /** How one architecture's programs call the kernel. */
 export interface Abi {
@@ -64,6 +67,9 @@ export const X64: Abi = {
     statx: 332,
     execve: 59,
     execveat: 322,
+    userfaultfd: 323,
+    mount: 165,
+    fsopen: 430,
   },
 };
 
@@ -94,6 +100,9 @@ export const IA32: Abi = {
     statx: 383,
     execve: 11,
     execveat: 358,
+    userfaultfd: 374,
+    mount: 21,
+    fsopen: 430,
   },
 };
 
@@ -122,6 +131,9 @@ export const ARM64: Abi = {
     statx: 291,
     execve: 221,
     execveat: 281,
+    userfaultfd: 282,
+    mount: 40,
+    fsopen: 430,
   },
 };
 

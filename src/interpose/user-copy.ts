@@ -1,4 +1,3 @@
-import koffi from "koffi";
 import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
@@ -21,7 +20,7 @@ export function copyFromThread(tid: number, address: Word, into: Uint8Array, len
   for (let done = 0; done < length; ) {
     const part = Math.min(length - done, CHUNK);
     if (transfer(HOST_CALLS.process_vm_readv, tid, address, done, part) !== part) {
-      fail("EFAULT", `the program cannot read ${length} bytes at ${hex(address)} itself`);
+      unreadable(address, length);
     }
     if (part <= SMALL) for (let i = 0; i < part; i++) into[done + i] = arena.bytes[DATA + i]!;
     else into.set(arena.bytes.subarray(DATA, DATA + part), done);
@@ -36,14 +35,19 @@ export function copyToThread(tid: number, address: Word, from: Uint8Array, lengt
     if (part <= SMALL) for (let i = 0; i < part; i++) arena.bytes[DATA + i] = from[done + i]!;
     else arena.bytes.set(part === from.length ? from : from.subarray(done, done + part), DATA);
     if (transfer(HOST_CALLS.process_vm_writev, tid, address, done, part) !== part) {
-      fail("EFAULT", `the program cannot write ${length} bytes at ${hex(address)} itself`);
+      unwritable(address, length);
     }
     done += part;
   }
 }
 
 /** strndup_user() for a thread: EINVAL when `max` bytes hold no NUL, EFAULT as above. */
-export function stringFromThread(tid: number, address: Word, max: number): string {
+export function stringFromThread(
+  tid: number,
+  address: Word,
+  max: number,
+  encoding: "utf8" | "latin1" = "utf8",
+): string {
   const parts: Buffer[] = [];
   for (let done = 0; done < max; ) {
     // Up to the end of a page at a time: a string may end right before one that is not there.
@@ -56,36 +60,34 @@ export function stringFromThread(tid: number, address: Word, max: number): strin
     const end = bytes.indexOf(0);
     if (end >= 0) {
       return parts.length === 0
-        ? bytes.toString("utf8", 0, end)
-        : Buffer.concat([...parts, bytes.subarray(0, end)]).toString("utf8");
+        ? bytes.toString(encoding, 0, end)
+        : Buffer.concat([...parts, bytes.subarray(0, end)]).toString(encoding);
     }
     parts.push(Buffer.from(bytes));
     done += part;
   }
+  longString(address, max);
+}
+
+export function unreadable(address: Word, length: number): never {
+  fail("EFAULT", `the program cannot read ${length} bytes at ${hex(address)} itself`);
+}
+
+export function unwritable(address: Word, length: number): never {
+  fail("EFAULT", `the program cannot write ${length} bytes at ${hex(address)} itself`);
+}
+
+export function longString(address: Word, max: number): never {
   fail("EINVAL", `the string at ${hex(address)} is longer than ${max - 1} bytes`);
-}
-
-/** Reads straight into a buffer that is not in V8's heap (a large one). Bytes read, fewer where memory ends or refuses; or a negative errno. */
-export function readFromProcess(pid: number, address: number, into: Uint8Array): number {
-  return move(HOST_CALLS.process_vm_readv, pid, Number(koffi.address(into)), address, into.length);
-}
-
-/** Writes straight out of such a buffer. */
-export function writeToProcess(pid: number, address: number, from: Uint8Array): number {
-  return move(HOST_CALLS.process_vm_writev, pid, Number(koffi.address(from)), address, from.length);
 }
 
 /** Moves `length` bytes at `address + offset` of a thread to or from the arena; bytes moved, or a negative errno. */
 function transfer(number: number, tid: number, address: Word, offset: number, length: number): number {
   // Only kernel addresses are beyond what a number holds.
   if (typeof address !== "number") return -ERRNO.EFAULT;
-  return move(number, tid, arena.address + DATA, address + offset, length);
-}
-
-function move(number: number, tid: number, here: number, there: number, length: number): number {
-  arena.setU64(0, here);
+  arena.setU64(0, arena.address + DATA);
   arena.setU64(8, length);
-  arena.setU64(16, there);
+  arena.setU64(16, address + offset);
   arena.setU64(24, length);
   return syscall(number, tid, arena.address, 1, arena.address + 16, 1, 0);
 }

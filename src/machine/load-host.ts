@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
+import { bytesOfText } from "../uapi/byte-text.ts";
 import { API_PROFILES, type ApiProfile, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { DEFAULT_HOST, HOSTS_TO_COME, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
@@ -26,7 +27,7 @@ export async function loadHost(
 async function readHostFile(path: string): Promise<HostDescription> {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readFileSync(bytesOfText(path), "utf8");
   } catch (error) {
     throw notReadable(path, error as NodeJS.ErrnoException);
   }

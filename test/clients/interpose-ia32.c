@@ -79,5 +79,14 @@ void _start(void)
 	print("fstat64", call(197, c, (u32)stat, 0, 0, 0, 0));
 	print("char device", (stat[4] & 0170000) == 020000);
 	print("rdev", stat[8]);
+	// openat2: an absolute path is EXDEV beneath a directory, and a structure of another size is the kernel's to judge
+	u64 how[4] = {O_RDWR, 0, 0, 0};
+	int second = call(437, -100, (u32)"/dev/vfio/vfio", (u32)how, 24, 0, 0);
+	print("openat2", call(54, second, 0x3b65, 3, 0, 0, 0));
+	print("openat2 short", call(437, -100, (u32)"/dev/vfio/vfio", (u32)how, 8, 0, 0));
+	int longer = call(437, -100, (u32)"/dev/vfio/vfio", (u32)how, 32, 0, 0);
+	print("openat2 long", call(54, longer, 0x3b65, 3, 0, 0, 0));
+	how[2] = 8;
+	print("openat2 beneath", call(437, -100, (u32)"/dev/vfio/vfio", (u32)how, 24, 0, 0));
 	call(1, 3, 0, 0, 0, 0, 0);
 }

@@ -15,7 +15,7 @@ import { RandomCaller, sequence } from "./trace/random-caller.ts";
 
 /** UVFIO_SEED begins elsewhere; UVFIO_STEPS makes more mutants. */
 const SEED = Number(process.env.UVFIO_SEED ?? 1);
-const MUTANTS = Number(process.env.UVFIO_STEPS ?? 1500);
+const MUTANTS = Number(process.env.UVFIO_STEPS ?? 1000);
 /** The longest line that is printed, with a margin for who made the call. */
 const LINE_MAX = 8300;
 
@@ -31,7 +31,7 @@ function tracedLines(): string[] {
   const host = new Host(lab, { watch: recorder.model, onWarning: (message) => recorder.note(message) });
   watchKernel(host, [recorder]);
   const caller = new RandomCaller(host, 7);
-  for (let step = 0; step < 200; step++) caller.step();
+  for (let step = 0; step < 150; step++) caller.step();
   caller.end();
   recorder.end();
   // what passes between calls only makes the test slow

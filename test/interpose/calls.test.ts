@@ -44,6 +44,12 @@ describe("programs", () => {
     expect(stdout.trimEnd().split("\n")).toEqual(BASIC);
   });
 
+  test("threads that a program without a C library makes itself are served", async ({ skip }) => {
+    if (process.arch !== "x64") return skip("the client is for x86-64");
+    const bare = build.client("bare-threads.c", "bare-threads", "-nostdlib", "-static", "-ffreestanding")!;
+    expect((await build.run({}, bare)).stdout).toBe("right 400\n");
+  });
+
   test("a 32-bit program is served, 64-bit offsets in two registers included", async ({ skip }) => {
     if (ia32Client === undefined) return skip("gcc -m32 is not usable here");
     const { status, stdout } = await build.run({}, ia32Client);
@@ -77,6 +83,10 @@ describe("programs", () => {
       "fstat64=0",
       "char device=1",
       `rdev=${(10 << 8) | 196}`,
+      "openat2=1",
+      "openat2 short=-22",
+      "openat2 long=1",
+      "openat2 beneath=-18",
     ]);
     expect(status).toBe(3);
   });

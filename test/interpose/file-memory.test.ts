@@ -1,9 +1,12 @@
 import fs from "node:fs";
-import { afterAll, afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { memoryFile } from "../../src/interpose/descriptors.ts";
 import { HeldFileMemory } from "../../src/interpose/file-memory.ts";
 import { HOST_CALLS } from "../../src/interpose/host-calls.ts";
 import { close, syscall } from "../../src/interpose/libc.ts";
+import { F_ADD_SEALS, MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL, O_PATH } from "../../src/interpose/linux.ts";
 import { KernelError } from "../../src/kernel/errors.ts";
+import { ERRNO } from "../../src/uapi/errno.ts";
 
 const pidfd = syscall(HOST_CALLS.pidfd_open, process.pid, 0);
 const file = "/dev/shm/uvfio-file-memory-test";
@@ -74,12 +77,67 @@ test("what lies beyond its end is not reached, and a write does not make it long
   memory.release();
 });
 
-test("a descriptor for reading is enough", () => {
-  fs.writeFileSync(file, "read only?");
-  const memory = HeldFileMemory.open(pidfd, open(file, "r"))!;
-  memory.write(0, Buffer.from("RE"));
-  expect(fs.readFileSync(file, "utf8")).toBe("REad only?");
-  memory.release();
+describe("a device may do with a file what the program may do by its descriptor", () => {
+  function memfd(seals = 0): number {
+    const fd = memoryFile("uvfio-file-memory-test", MFD_NOEXEC_SEAL, MFD_ALLOW_SEALING);
+    opened.push(fd);
+    fs.writeSync(fd, "0123456789");
+    if (seals !== 0) expect(syscall(HOST_CALLS.fcntl, fd, F_ADD_SEALS, seals)).toBe(0);
+    return fd;
+  }
+  const F_SEAL_WRITE = 8;
+  const F_SEAL_FUTURE_WRITE = 16;
+
+  test("read only, by one for reading: of a file, and of a memfd", () => {
+    fs.writeFileSync(file, "0123456789");
+    for (const fd of [open(file, "r"), open(`/proc/self/fd/${memfd()}`, "r")]) {
+      const memory = HeldFileMemory.open(pidfd, fd)!;
+      expect(bytes(memory, 2, 3)).toBe("234");
+      expect(errno(() => memory.write(0, Buffer.from("RE")))).toBe("EFAULT");
+      expect(bytes(memory, 0, 4)).toBe("0123");
+      memory.release();
+    }
+    expect(fs.readFileSync(file, "utf8")).toBe("0123456789");
+  });
+
+  test.each([F_SEAL_WRITE, F_SEAL_FUTURE_WRITE])("read only, what is sealed (%i)", (seal) => {
+    const fd = memfd(seal);
+    const memory = HeldFileMemory.open(pidfd, fd)!;
+    expect(bytes(memory, 2, 3)).toBe("234");
+    expect(errno(() => memory.write(0, Buffer.from("RE")))).toBe("EFAULT");
+    memory.release();
+  });
+
+  test("write on, what is sealed after it was handed over against later writers", () => {
+    const fd = memfd();
+    const memory = HeldFileMemory.open(pidfd, fd)!;
+    // a device that may write keeps the stronger seal away, as pinned pages do
+    expect(syscall(HOST_CALLS.fcntl, fd, F_ADD_SEALS, F_SEAL_WRITE)).toBe(-ERRNO.EBUSY);
+    expect(syscall(HOST_CALLS.fcntl, fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE)).toBe(0);
+    memory.write(0, Buffer.from("RE"));
+    expect(bytes(memory, 0, 4)).toBe("RE23");
+    memory.release();
+  });
+
+  test("write only, by one for writing; nothing by one that appends or that only names the file", () => {
+    fs.writeFileSync(file, "0123456789");
+    const writing = fs.openSync(file, fs.constants.O_WRONLY);
+    const appending = fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_APPEND);
+    const naming = fs.openSync(file, O_PATH);
+    opened.push(writing, appending, naming);
+    const memory = HeldFileMemory.open(pidfd, writing)!;
+    memory.write(8, Buffer.from("xy"));
+    expect(errno(() => bytes(memory, 0, 4))).toBe("EFAULT");
+    expect(errno(() => memory.write(9, Buffer.from("zz")))).toBe("EFAULT");
+    memory.release();
+    for (const fd of [appending, naming]) {
+      const other = HeldFileMemory.open(pidfd, fd);
+      if (other) expect(errno(() => other.write(0, Buffer.from("no")))).toBe("EFAULT");
+      if (other) expect(errno(() => bytes(other, 0, 4))).toBe("EFAULT");
+      other?.release();
+    }
+    expect(fs.readFileSync(file, "utf8")).toBe("01234567xy");
+  });
 });
 
 test("other files are no memory, and nothing stays open for them", () => {

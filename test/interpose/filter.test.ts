@@ -38,6 +38,7 @@ function trapped(abi: Abi, call: TrappedCall, args: (number | bigint)[], trapFst
 const [OURS, LAST, BEHIND] = [960, 1023, 1024];
 const REGION_1 = 1n << 40n;
 const [O_RDONLY, O_WRONLY, O_RDWR] = [0, 1, 2];
+const O_PATH = 0o10000000;
 const [PRIVATE, SHARED, ANONYMOUS] = [2, 1, 0x20];
 
 describe.each([
@@ -51,6 +52,7 @@ describe.each([
     ["ioctl", [3, 0x5401], false],
     ["openat", [-100, 0, O_RDWR], true],
     ["openat", [-100, 0, O_RDWR | 0o100], true],
+    ["openat", [-100, 0, O_PATH], true],
     ["openat", [-100, 0, O_RDONLY], false],
     ["openat", [-100, 0, O_WRONLY | 0o1000], false],
     ["openat2", [-100, 0, 0], true],
@@ -101,6 +103,7 @@ test.each([
   ["ioctl", [3, 0x3b71], true],
   ["open", [0, O_RDWR], true],
   ["open", [0, O_RDONLY], false],
+  ["open", [0, O_PATH], true],
   ["pread64", [3, 0, 4096, 0, 0x100], true],
   ["pread64", [3, 0, 4096, 0xffff_ffff, 0xff], false],
   ["pread64", [3, 0, 4, 0, 0], true],

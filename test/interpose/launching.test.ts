@@ -113,6 +113,14 @@ describe("the program's world", () => {
     expect(fs.readFileSync("/proc/self/mounts", "utf8")).not.toContain("uvfio");
   });
 
+  test("a module parameter that is a link or a FIFO is not read", async () => {
+    const number = "/sys/module/tiny/parameters/number";
+    fs.writeFileSync(build.path("number"), "99\n");
+    const read = `${client} request 0x3bac`;
+    const swapped = `rm ${number}; ln -s ${build.path("number")} ${number}; ${read}; rm ${number}; mkfifo ${number}; ${read}`;
+    expect((await shell(`${read}; ${swapped}`)).stdout).toBe("7\n-1\n0\n");
+  });
+
   test("the model reads module parameters as the program wrote them", async () => {
     const read = `${client} request 0x3bac`;
     const { stdout } = await shell(`${read}; echo 23 > /sys/module/tiny/parameters/number; ${read}`);

@@ -101,11 +101,18 @@ describe("the end", () => {
     const [program] = children(running.child.pid!);
     running.child.kill("SIGKILL");
     const { stdout } = await running.finished;
-    // The death of each thread of the supervisor may tell the program again.
-    expect([...new Set(stdout.split("\n"))].sort()).toEqual(
-      ["", `answer=-${os.constants.errno.ENOSYS}`, "held", "told"].sort(),
-    );
+    expect(stdout.split("\n").sort()).toEqual(["", `answer=-${os.constants.errno.ENOSYS}`, "held", "told"].sort());
     await expect.poll(() => isAlive(program!), { timeout: 5000 }).toBe(false);
+  });
+
+  test("when the supervisor is killed, every process of the program is told, once", async () => {
+    const family = build.client("holding.c", "holding")!;
+    const running = start(build.command({}, family, "family"));
+    await running.says("ready");
+    running.child.kill("SIGKILL");
+    const { stdout } = await running.finished;
+    const all = ["child", "grandchild", "one of another user", "one with mounts of its own", "orphan", "program"];
+    expect(stdout.split("\n").sort()).toEqual(["", "ready", ...all.map((name) => `told ${name}`)].sort());
   });
 
   test("when the host breaks, the program's calls answer ENOSYS and uvfio fails", async () => {

@@ -20,6 +20,7 @@ export function tinyHost({ log, fragile = false }: TinyHostOptions): Served {
         if (call.request === REQUEST.length) throw new Error("the observer broke");
         line({ ...call, error: call.error?.message });
       },
+      noticed: (message) => line({ noticed: message }),
       broken: (message) => {
         if (fragile) throw new Error("the host broke");
         line({ broken: message });

@@ -57,7 +57,8 @@ function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): An
   const relocated = (o.relocs ?? []).map((reloc) => ({ reloc, value: relocate(program, input, reloc) }));
   const boundary = scratch + SCRATCH_SIZE;
   const address = o.readonly_from ? boundary - o.readonly_from : o.edge ? boundary - input.length : scratch;
-  memory.copyOut(scratch, GUARDS, GUARDS.length);
+  const guarded = Math.min(input.length + GUARD, scratch + 2 * SCRATCH_SIZE - address);
+  memory.copyOut(address, GUARDS, guarded);
   memory.copyOut(address, input, input.length);
   if (o.readonly) memory.mprotect(scratch, 2 * SCRATCH_SIZE, PROT_READ);
   if (o.readonly_from) memory.mprotect(boundary, SCRATCH_SIZE, PROT_READ);

@@ -1,7 +1,7 @@
 import { Arena } from "../arena.ts";
-import { Epoll } from "../epoll.ts";
+import type { Epoll } from "../epoll.ts";
 import { HOST_CALLS } from "../host-calls.ts";
-import type { InjectedFile } from "../injected-files.ts";
+import type { InjectedFile } from "../injected-file.ts";
 import { close, syscall } from "../libc.ts";
 import { readProc } from "../proc-file.ts";
 import { decodeMessage, encodeMessage } from "./messages.ts";
@@ -10,7 +10,6 @@ import { startTracer } from "./tracer-process.ts";
 
 /** How long the tracer may take to answer, its start included. */
 const PATIENCE_MS = 5000;
-const STEP_US = 100_000;
 const BUFFER = 4096;
 /** sendto(): a tracer that is gone is no signal. */
 const MSG_NOSIGNAL = 0x4000;
@@ -19,6 +18,16 @@ const MSG_NOSIGNAL = 0x4000;
 export interface FileSystem {
   readonly major: number;
   readonly minor: number;
+}
+
+/** A thread that waits in its mmap() for the tracer. */
+interface Waiting {
+  readonly pid: number;
+  readonly device: string;
+  /** performance.now() when it goes on without. */
+  readonly deadline: number;
+  /** Lets it go on. False when it was killed. */
+  readonly go: () => boolean;
 }
 
 /**
@@ -34,7 +43,7 @@ export class Doorbells {
   readonly #noticed = new Set<number>();
   readonly #buffer = new Arena(BUFFER);
   #received = Buffer.alloc(0);
-  #answer: boolean | undefined;
+  readonly #waiting: Waiting[] = [];
   #usable = process.arch === "x64";
   /** The socket to the tracer; -1 when there is none. */
   fd = -1;
@@ -53,17 +62,26 @@ export class Doorbells {
   /**
    * To be called before thread `tid` of process `pid` is let into an mmap() of a file: the thread stops when that is done, and goes on when the
    * doorbells are watched.
+   * @param go lets it into the call; called later, while others are served
+   * @returns false when it need not wait
    */
-  arm(pid: number, tid: number, file: InjectedFile, { major, minor }: FileSystem): void {
-    const { doorbells } = file.description;
-    if (doorbells.length === 0) return;
-    this.#answer = undefined;
-    if (this.#usable && (this.fd >= 0 || this.#start())) {
-      const { inode } = file;
-      this.#say({ type: "arm", pid, tid, mapping: { inode, deviceMajor: major, deviceMinor: minor, doorbells } });
-      this.#waitForAnswer();
+  arm(pid: number, tid: number, file: InjectedFile, { major, minor, go }: FileSystem & Pick<Waiting, "go">): boolean {
+    const { doorbells, label } = file.description;
+    if (doorbells.length === 0) return false;
+    if (!this.#usable || (this.fd < 0 && !this.#start())) {
+      this.#tell(pid, label);
+      return false;
     }
-    if (this.#answer !== true) this.#tell(pid, file.description.label);
+    const { inode } = file;
+    this.#waiting.push({ pid, device: label, deadline: performance.now() + PATIENCE_MS, go });
+    this.#say({ type: "arm", pid, tid, mapping: { inode, deviceMajor: major, deviceMinor: minor, doorbells } });
+    return true;
+  }
+
+  /** Threads that have waited too long go on without the tracer. */
+  expire(): void {
+    const first = this.#waiting[0];
+    if (first !== undefined && first.deadline < performance.now()) this.#giveUp();
   }
 
   #tell(pid: number, device: string): void {
@@ -87,7 +105,7 @@ export class Doorbells {
     for (let next = decodeMessage(this.#received); next; next = decodeMessage(this.#received)) {
       this.#received = Buffer.from(next.rest);
       const message = next.message as ToServer;
-      if (message.type === "armed") this.#answer = message.traced;
+      if (message.type === "armed") this.#letIn(message.traced);
       else {
         this.#ring(message.inode, message.offset);
         this.#say({ type: "looked", tid: message.tid });
@@ -107,16 +125,15 @@ export class Doorbells {
     return this.#usable;
   }
 
-  /** Hits come in between, and whose thread they stop may be what the answer waits for. */
-  #waitForAnswer(): void {
-    const epoll = new Epoll();
-    epoll.add(this.fd);
-    const deadline = performance.now() + PATIENCE_MS;
-    while (this.#answer === undefined && this.fd >= 0) {
-      if (epoll.wait(STEP_US) > 0) this.hear();
-      else if (performance.now() > deadline) this.#giveUp();
-    }
-    epoll.close();
+  /** The tracer answers in the order in which it was asked. */
+  #letIn(traced: boolean): void {
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) return;
+    const { pid, device, go } = waiting;
+    const isThere = go();
+    if (isThere && !traced) this.#tell(pid, device);
+    // The number may be another's by now.
+    else if (!isThere && traced) this.#say({ type: "forget", pid });
   }
 
   #say(message: ToTracer): void {
@@ -133,5 +150,6 @@ export class Doorbells {
     this.#epoll.remove(this.fd);
     close(this.fd);
     this.fd = -1;
+    while (this.#waiting.length > 0) this.#letIn(false);
   }
 }

@@ -15,6 +15,8 @@ export interface DeviceMapping {
 export type ToTracer =
   /** Thread `tid` of process `pid` waits in the mmap() that makes this mapping: have it stop when the call is done. Answered with `armed`. */
   | { readonly type: "arm"; readonly pid: number; readonly tid: number; readonly mapping: DeviceMapping }
+  /** The process that was armed last under this number is another one: let go of it. */
+  | { readonly type: "forget"; readonly pid: number }
   /** The model has looked after the hit of a thread. */
   | { readonly type: "looked"; readonly tid: number };
 

@@ -29,6 +29,8 @@ interface TracedProcess {
   gathering: boolean;
   /** Ends that. */
   timer: NodeJS.Timeout | undefined;
+  /** Let go of its threads when they stop. */
+  isForgotten: boolean;
 }
 
 interface TracedThread {
@@ -74,6 +76,10 @@ export class Tracer {
       this.#say({ type: "armed", traced: this.#arm(message.pid, message.tid, message.mapping) });
       return;
     }
+    if (message.type === "forget") {
+      this.#forgetProcess(message.pid);
+      return;
+    }
     const thread = this.#threads.get(message.tid);
     if (thread === undefined) return;
     thread.ringing = false;
@@ -89,6 +95,10 @@ export class Tracer {
     const thread = this.#threads.get(tid) ?? this.#expectedThread(tid);
     if (thread === undefined) {
       this.#unclaimed.add(tid);
+      return;
+    }
+    if (thread.process.isForgotten) {
+      this.release(change);
       return;
     }
     const { event, signal } = change;
@@ -134,6 +144,18 @@ export class Tracer {
     }
     thread.ringing = true;
     this.#say({ type: "hit", tid, inode: hit.inode, offset: hit.offset });
+  }
+
+  /** Lets go of a process' threads as they stop. */
+  #forgetProcess(pid: number): void {
+    const process = this.#processes.get(pid);
+    if (process === undefined) return;
+    process.isForgotten = true;
+    this.#processes.delete(pid);
+    for (const { tid, stopped, ringing } of [...process.threads.values()]) {
+      if (stopped === undefined && !ringing) ptrace.interrupt(tid);
+      else this.#letGo(tid, stopped === "listen" ? 0 : (stopped ?? 0));
+    }
   }
 
   /** Interrupts everything, so that release() can let go of it. */
@@ -266,6 +288,7 @@ export class Tracer {
       threads: new Map(),
       gathering: false,
       timer: undefined,
+      isForgotten: false,
     };
     this.#processes.set(pid, process);
     return process;
@@ -292,7 +315,7 @@ export class Tracer {
       return;
     }
     clearTimeout(process.timer);
-    this.#processes.delete(process.pid);
+    if (this.#processes.get(process.pid) === process) this.#processes.delete(process.pid);
   }
 }
 

@@ -1,5 +1,4 @@
 import fs from "node:fs";
-import { resolve } from "node:path";
 import { InterposerError } from "../interposer-error.ts";
 
 /**
@@ -7,27 +6,34 @@ import { InterposerError } from "../interposer-error.ts";
  * @param path the program's PATH; execvp's default when undefined
  * @param directory what relative names are relative to
  */
-export function findProgram(name: string, path: string | undefined, directory: string): string {
-  const look = (candidate: string) => lookAt(resolve(directory, candidate));
+export function findProgram(program: Buffer, path: Buffer | undefined, directory: string): Buffer {
+  // Each character is a byte here.
+  const name = program.toString("latin1");
+  const start = Buffer.from(directory).toString("latin1");
+  const look = (candidate: string) => lookAt(bytes(candidate.startsWith("/") ? candidate : `${start}/${candidate}`));
   if (name === "") throw new InterposerError("program-not-found", "the program's name is empty");
   if (name.includes("/")) {
     const found = look(name);
-    if (found === "missing") throw new InterposerError("program-not-found", `${name}: no such file`);
-    if (found !== "program") throw new InterposerError("not-executable", `${name}: ${found}`);
-    return name;
+    if (found === "missing") throw new InterposerError("program-not-found", `${program}: no such file`);
+    if (found !== "program") throw new InterposerError("not-executable", `${program}: ${found}`);
+    return program;
   }
   let refused: string | undefined;
-  for (const folder of (path ?? "/bin:/usr/bin").split(":")) {
+  for (const folder of (path?.toString("latin1") ?? "/bin:/usr/bin").split(":")) {
     const candidate = folder === "" ? `./${name}` : `${folder}/${name}`;
     const found = look(candidate);
-    if (found === "program") return candidate;
-    if (found !== "missing") refused ??= `${candidate}: ${found}`;
+    if (found === "program") return bytes(candidate);
+    if (found !== "missing") refused ??= `${bytes(candidate)}: ${found}`;
   }
   if (refused !== undefined) throw new InterposerError("not-executable", refused);
-  throw new InterposerError("program-not-found", `${name}: not found along PATH`);
+  throw new InterposerError("program-not-found", `${program}: not found along PATH`);
 }
 
-function lookAt(candidate: string): string {
+function bytes(text: string): Buffer {
+  return Buffer.from(text, "latin1");
+}
+
+function lookAt(candidate: Buffer): string {
   try {
     if (!fs.statSync(candidate).isFile()) return "not a file that can be run";
     fs.accessSync(candidate, fs.constants.X_OK);
@@ -39,9 +45,9 @@ function lookAt(candidate: string): string {
 }
 
 /** Why execve() refused a file that is there: its first bytes tell. */
-export function describeFormat(path: string): string {
+export function describeFormat(path: Uint8Array): string {
   const head = Buffer.alloc(20);
-  const fd = fs.openSync(path, "r");
+  const fd = fs.openSync(Buffer.from(path), "r");
   const length = fs.readSync(fd, head, 0, head.length, 0);
   fs.closeSync(fd);
   if (length === 0) return "the file is empty";

@@ -6,15 +6,7 @@ import { Arena } from "../arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { close, syscall } from "../libc.ts";
-import {
-  F_SETFD,
-  FD_CLOEXEC,
-  PR_SET_PDEATHSIG,
-  PR_SET_PTRACER,
-  RLIMIT_NOFILE,
-  SIGACTION_SIZE,
-  SIGSET_SIZE,
-} from "../linux.ts";
+import { F_SETFD, FD_CLOEXEC, PR_SET_PTRACER, RLIMIT_NOFILE, SIGACTION_SIZE, SIGSET_SIZE } from "../linux.ts";
 import { inheritedOpenFiles } from "../process-facts.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
@@ -25,7 +17,6 @@ import { type Launcher, spawnLauncher } from "./spawn-launcher.ts";
 import { TreeCalls } from "./tree-calls.ts";
 
 const SIGPIPE = 13;
-const SIGTERM = 15;
 const SIGXFSZ = 25;
 /** glibc's own. */
 const SIGCANCEL = 32;
@@ -69,9 +60,6 @@ export class Launch {
   /** Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done. */
   prepare({ tree, nodes, cwd, trapFstat, userNamespace }: World): number {
     const namespaces = new CallList();
-    // When the supervisor is killed, every trapped call answers ENOSYS from then on; the program is told with SIGTERM, so
-    // that it can still put its own things in order. Its children are not told; theirs is the ENOSYS.
-    namespaces.call(HOST_CALLS.prctl, [PR_SET_PDEATHSIG, SIGTERM]);
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows it.
     namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
     restoreSignals(namespaces);
@@ -103,17 +91,17 @@ export class Launch {
 
   /**
    * Has the process become the program. Its execve() is under the filter: hear() tells how it went.
-   * @param path where the program lies; a Buffer for a name that is not UTF-8
+   * @param path where the program lies
    */
-  become(path: string | Uint8Array, argv: readonly Uint8Array[], env: readonly Uint8Array[]): void {
+  become(path: Uint8Array, argv: readonly Uint8Array[], env: readonly Uint8Array[]): void {
     const list = new CallList();
     list.call(HOST_CALLS.fcntl, [this.#launcher.control, F_SETFD, FD_CLOEXEC]);
     const strings = (texts: readonly Uint8Array[]) =>
       list.words([...texts.map((text) => Buffer.concat([text, NUL])), 0]);
-    const name = typeof path === "string" ? path : Buffer.concat([path, NUL]);
+    const name = Buffer.concat([path, NUL]);
     const refused = (errno: string) => {
       const shown = String(path);
-      if (errno === "ENOEXEC") return new InterposerError("wrong-format", `${shown}: ${describeFormat(shown)}`);
+      if (errno === "ENOEXEC") return new InterposerError("wrong-format", `${shown}: ${describeFormat(path)}`);
       const missing = errno === "ENOENT" ? " (the interpreter or loader that it names is missing)" : "";
       return new InterposerError("not-executable", `${shown}: ${errno}${missing}`);
     };

@@ -46,6 +46,8 @@ function withoutNamespace(errno: string): ["not-permitted" | "no-user-namespace"
   const blocked = setting("kernel/apparmor_restrict_unprivileged_userns") === "1";
   if (blocked)
     return ["no-user-namespace", `${needed}; sysctl kernel.apparmor_restrict_unprivileged_userns=0 allows them`];
+  if (setting("kernel/unprivileged_userns_clone") === "0")
+    return ["no-user-namespace", `${needed}; sysctl kernel.unprivileged_userns_clone=1 allows them`];
   const none = setting("user/max_user_namespaces") === "0";
   return ["no-user-namespace", `${needed}${none ? "; sysctl user.max_user_namespaces is 0" : ""}`];
 }

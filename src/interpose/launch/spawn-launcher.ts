@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { errnoName } from "../../uapi/errno.ts";
+import { isShortage, shortageText } from "../descriptor-shortage.ts";
 import { memoryFile, socketPair } from "../descriptors.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
@@ -17,19 +18,29 @@ export interface Launcher {
   readonly scratch: number;
 }
 
+interface Looks {
+  readonly name: string;
+  /** Its stdin, stdout and stderr, in the place of ours; it has a session of its own then. */
+  readonly standard?: number;
+}
+
 /** Starts the launcher with our stdin, stdout and stderr. @param descriptors others that it has under the same numbers */
-export function spawnLauncher(descriptors: readonly number[]): Launcher {
+export function spawnLauncher(
+  descriptors: readonly number[],
+  { name, standard }: Looks = { name: "uvfio-launcher" },
+): Launcher {
   const free = (from: number): number => (descriptors.includes(from) ? free(from + 1) : from);
   const control = free(3);
   const scratch = free(free(control + 1) + 1);
   const pair = socketPair();
-  if (pair === undefined) throw new InterposerError("host-failed", "no more descriptors: socketpair");
+  if (pair === undefined) throw new InterposerError("host-failed", shortageText());
   const socket = pair[0];
   const far = aside(pair[1], control);
   const image = aside(imageFile(control), control);
-  const kept = new Map([0, 1, 2, ...descriptors].map((fd) => [fd, fd]));
+  const kept = new Map(descriptors.map((fd) => [fd, fd]));
+  for (const fd of [0, 1, 2]) kept.set(fd, standard ?? fd);
   const path = `/proc/self/fd/${image}`;
-  const pid = posixSpawn({ path, argv: ["uvfio-launcher"], descriptors: kept.set(control, far) });
+  const pid = posixSpawn({ path, argv: [name], descriptors: kept.set(control, far), session: standard !== undefined });
   close(image);
   close(far);
   if (pid > 0) return { pid, socket, control, scratch };
@@ -51,6 +62,7 @@ function imageFile(control: number): number {
   const image = launcherImage(process.arch, control);
   if (image === undefined) throw new InterposerError("host-failed", `programs on ${process.arch} cannot be served`);
   const file = memoryFile("uvfio-launcher", MFD_EXEC);
+  if (isShortage(file)) throw new InterposerError("host-failed", shortageText());
   if (file < 0) throw new InterposerError("host-failed", `a file in memory is refused (${errnoName(-file)})`);
   fs.writeSync(file, image);
   return file;

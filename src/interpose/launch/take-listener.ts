@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { errnoName } from "../../uapi/errno.ts";
+import { isShortage, shortageText } from "../descriptor-shortage.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { close, syscall } from "../libc.ts";
@@ -12,6 +13,7 @@ export function takeListener(pid: number, listener: number): number {
   const fd = syscall(HOST_CALLS.pidfd_getfd, pidfd, listener, 0);
   close(pidfd);
   if (fd >= 0) return fd;
+  if (isShortage(fd)) throw new InterposerError("host-failed", shortageText());
   throw new InterposerError(
     "not-permitted",
     `looking into the program is refused (${errnoName(-fd)}): ${tracingAdvice()}`,

@@ -1,0 +1,43 @@
+import fs from "node:fs";
+import { fileURLToPath } from "node:url";
+import { HOST_CALLS } from "../host-calls.ts";
+import { close, syscall } from "../libc.ts";
+import { AT_FDCWD } from "../linux.ts";
+import { lastStat, statPath } from "../path-stat.ts";
+import { CallList } from "./call-list.ts";
+import { spawnLauncher } from "./spawn-launcher.ts";
+
+/**
+ * Tells the program's processes when this one is killed: the kernel does that for a child alone (PR_SET_PDEATHSIG), not for what the child forks. A
+ * launcher that does not launch waits for the end of its control socket, which comes with the end of this process whatever ends it,
+ * and becomes guard-main.ts then. So it costs a sleeping process of some pages, and no second node while all is well.
+ */
+export class Guard {
+  readonly #pid: number;
+  readonly #socket: number;
+
+  /** @param program a process in the mount namespace that was made for the program: that is how its processes are known */
+  constructor(program: number) {
+    const namespace = statPath(AT_FDCWD, `/proc/${program}/ns/mnt`) === 0 ? lastStat.inode : 0;
+    const nothing = fs.openSync("/dev/null", "r+");
+    const { pid, socket, control } = spawnLauncher([], { name: "uvfio-guard", standard: nothing });
+    fs.closeSync(nothing);
+    this.#pid = pid;
+    this.#socket = socket;
+    const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+    const main = fileURLToPath(new URL(`./guard-main${extension}`, import.meta.url));
+    const list = new CallList();
+    list.call(HOST_CALLS.chdir, ["/"]);
+    list.call(HOST_CALLS.read, [control, Buffer.alloc(8), 1]);
+    const argv = list.words([process.execPath, main, String(namespace), String(program), 0]);
+    list.call(HOST_CALLS.execve, [process.execPath, argv, list.words([0])]);
+    fs.writeSync(socket, list.encode());
+  }
+
+  /** All has come to its end: there is nobody to tell. */
+  release(): void {
+    process.kill(this.#pid, "SIGKILL");
+    syscall(HOST_CALLS.wait4, this.#pid, 0, 0, 0);
+    close(this.#socket);
+  }
+}

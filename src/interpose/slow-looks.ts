@@ -1,0 +1,105 @@
+import { fail } from "../kernel/errors.ts";
+import { type AsideJobs, type Job, MAX_PER_CLIENT, type Steps } from "./aside/aside-jobs.ts";
+
+/** How long, in milliseconds, everybody waits for a look before its call is put off. */
+const PATIENCE_MS = 0.5;
+
+/**
+ * What a call learns about its caller by system calls that may not end. Such a look is made aside. When it takes long the call fails for the moment
+ * (with EFAULT, from which every request leaves things as they were), is put off, and is made again from its start when the look has been
+ * taken; then it finds the outcome here. So nothing is looked at twice, and each time the call comes further.
+ *
+ * What a call writes to its caller cannot be made again so: it counts as done, and the answer waits for it.
+ */
+export class SlowLooks {
+  readonly jobs: AsideJobs;
+  /**
+   * A program can make its memory wait: it has a userfaultfd, or has mounted a file system. From now on all looks into memory are made aside. Until
+   * then none is, because that takes several times as long.
+   */
+  required = false;
+  readonly #notice: (message: string) => void;
+  #isNoticed = false;
+  /** Of the call in hand, from when it was made before. */
+  #taken = new Map<string, Job<unknown>>();
+  #blocked: { readonly key: string; readonly job: Job<unknown> } | undefined;
+  #writes: Job<boolean>[] = [];
+
+  /** @param notice tells a person, in one line, of a program that makes too much wait */
+  constructor(jobs: AsideJobs, notice: (message: string) => void) {
+    this.jobs = jobs;
+    this.#notice = notice;
+  }
+
+  /** A call begins. @param taken what it has learnt so far */
+  begin(taken = new Map<string, Job<unknown>>()): void {
+    this.#taken = taken;
+    this.#blocked = undefined;
+    this.#writes = [];
+  }
+
+  /** The call fails because of a look that has not been taken yet. */
+  get isBlocked(): boolean {
+    return this.#blocked !== undefined;
+  }
+
+  /** What has been learnt so far, and the look that the call waits for. */
+  takeBlocked(): { readonly taken: Map<string, Job<unknown>>; readonly job: Job<unknown> } | undefined {
+    if (this.#blocked === undefined) return undefined;
+    const { key, job } = this.#blocked;
+    return { taken: this.#taken.set(key, job), job };
+  }
+
+  /** Writes of the call that have not been done yet. */
+  takeWrites(): readonly Job<boolean>[] {
+    return this.#writes;
+  }
+
+  /**
+   * Takes a look aside. Throws EFAULT when it cannot be had now.
+   * @param client the process that it is into
+   * @param key tells the looks of a call apart
+   */
+  take<T>(client: number, key: string, steps: Steps<T>): T {
+    const known = this.#taken.get(key);
+    if (known?.isDone) return known.value as T;
+    // Nothing that follows counts: the call will be made again.
+    if (this.#blocked !== undefined) return this.#wait();
+    const job = this.#run(client, steps, PATIENCE_MS);
+    if (job.isDone) return job.value;
+    this.#blocked = { key, job };
+    return this.#wait();
+  }
+
+  /** Writes aside to a process' memory. EFAULT when it is refused at once. @param steps return whether it worked */
+  write(client: number, steps: Steps<boolean>): void {
+    // The call will be made again.
+    if (this.#blocked !== undefined) return;
+    const job = this.#run(client, steps, PATIENCE_MS);
+    if (!job.isDone) this.#writes.push(job);
+    else if (!job.value) fail("EFAULT", "the program cannot write there itself");
+  }
+
+  /** Moves bytes that nobody waits for in a call (DMA). Undefined when it takes longer than `patience` milliseconds. */
+  move<T>(client: number, steps: Steps<T>, patience: number): T | undefined {
+    const job = this.#run(client, steps, patience);
+    if (job.isDone) return job.value;
+    job.drop();
+    return undefined;
+  }
+
+  #wait(): never {
+    fail("EFAULT", "the program's memory is waited for");
+  }
+
+  #run<T>(client: number, steps: Steps<T>, patience: number): Job<T> {
+    const job = this.jobs.run(client, steps, patience);
+    if (job !== undefined) return job;
+    if (!this.#isNoticed) {
+      const count = `${MAX_PER_CLIENT} calls of a process, or ${this.jobs.late} of all,`;
+      this.#notice(`${count} wait for pages or files that do not come: further ones answer EFAULT (process ${client})`);
+    }
+    this.#isNoticed = true;
+    fail("EFAULT", `too many calls wait for the memory or the files of process ${client}`);
+  }
+}

@@ -1,0 +1,12 @@
+import { Host } from "../../src/iommufd/host.ts";
+import { IommufdWorld, iommufdDescription } from "./iommufd-world.ts";
+import { ModelMachine } from "./machine.ts";
+import { processesOf, testTenants } from "./random-tenants.ts";
+
+testTenants("iommufd", () => {
+  const description = iommufdDescription();
+  return (seed) => {
+    const processes = processesOf(seed);
+    return new IommufdWorld(new ModelMachine(new Host(description), processes), processes, seed);
+  };
+});
