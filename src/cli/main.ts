@@ -1,8 +1,10 @@
 #!/usr/bin/env node
-import { describeError, EXIT_USAGE, isCommandLineError } from "./errors.ts";
+import { describeError, EXIT_CLOSED_PIPE, EXIT_USAGE, isClosedPipe, isCommandLineError } from "./errors.ts";
+import { complain, complainRaw } from "./output.ts";
 import { runCommand } from "./run-command.ts";
 
 const args = process.argv.slice(2);
+process.on("uncaughtException", (error) => process.exit(failed(error)));
 void main();
 
 async function main(): Promise<void> {
@@ -10,16 +12,19 @@ async function main(): Promise<void> {
     const argv = plainRun();
     process.exitCode = argv ? await runCommand(argv, {}) : await (await import("./program.ts")).buildProgram(args);
   } catch (error) {
-    if (isCommandLineError(error)) {
-      // commander has said what is wrong; help and version are no errors
-      process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
-      return;
-    }
-    const line = describeError(error);
-    if (line === undefined) throw error;
-    process.stderr.write(`uvfio: ${line}\n`);
-    process.exitCode = EXIT_USAGE;
+    process.exitCode = failed(error);
   }
+}
+
+/** Says what is wrong; returns the exit status. */
+function failed(error: unknown): number {
+  // commander has said what is wrong; help and version are no errors
+  if (isCommandLineError(error)) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (isClosedPipe(error)) return EXIT_CLOSED_PIPE;
+  for (const line of describeError(error)) complain(line);
+  if (error instanceof Error && "output" in error) complainRaw(`${error.output}\n`);
+  if (process.env.UVFIO_DEBUG && error instanceof Error) complainRaw(`${error.stack}\n`);
+  return EXIT_USAGE;
 }
 
 /** The program and its arguments of a `uvfio run` without options: nobody need be loaded to read that. */

@@ -6,8 +6,11 @@ import {
   readOperations,
 } from "../inspect/replay/recording.ts";
 import { type DifferentCall, type ReplayResult, replay } from "../inspect/replay/replay.ts";
+import { printable } from "../kernel/printable.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { loadHost } from "../machine/load-host.ts";
+import { counted } from "./counted.ts";
+import { printLine } from "./output.ts";
 import { Progress } from "./progress.ts";
 
 export interface ReplayOptions {
@@ -20,6 +23,8 @@ export interface ReplayOptions {
 
 /** Bytes of a structure that are shown around the first one that differs. */
 const CONTEXT_BYTES = 8;
+/** Characters of one line about a difference. */
+const LINE_MAX = 2000;
 
 /** `uvfio replay`: repeats recorded calls and compares every answer. Exit status 0 when all are equal or differ for a documented reason. */
 export async function replayCommand(paths: readonly string[], options: ReplayOptions): Promise<number> {
@@ -33,7 +38,7 @@ export async function replayCommand(paths: readonly string[], options: ReplayOpt
     const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
     const host = hosts.get(key) ?? (await loadHost(hostName, overrides));
     hosts.set(key, host);
-    const operations = readOperations(recording.path);
+    const operations = readOperations(recording.path, recording.text);
     const missing = recording.overrides && missingEnd(operations, recording.path);
     if (missing !== undefined) throw new RecordingError(missing);
     const result = replay(host, operations);
@@ -49,28 +54,32 @@ export async function replayCommand(paths: readonly string[], options: ReplayOpt
 type Results = readonly { readonly recording: Recording; readonly result: ReplayResult }[];
 
 function printText(results: Results): void {
-  const width = Math.max(...results.map(({ recording }) => recording.path.length));
+  const names = results.map(({ recording }) => printable(recording.path));
+  const width = Math.max(...names.map((name) => name.length));
   const known = new Map<string, number>();
   const total = { calls: 0, equal: 0, different: 0 };
-  for (const { recording, result } of results) {
+  for (const [index, { result }] of results.entries()) {
     const { calls, equal, different } = result;
-    console.log(
-      `${recording.path.padEnd(width)}  ${calls} calls, ${equal} equal, ${different.length} different${knownText(result)}`,
+    printLine(
+      `${names[index]!.padEnd(width)}  ${counted(calls, "call")}, ${equal} equal, ${different.length} different${knownText(result)}`,
     );
-    if (different[0]) for (const line of describe(different[0])) console.log(`    ${line}`);
+    if (different[0]) for (const line of describe(different[0])) printLine(`    ${printable(line, LINE_MAX)}`);
     total.calls += calls;
     total.equal += equal;
     total.different += different.length;
     for (const [reason, count] of result.known) known.set(reason, (known.get(reason) ?? 0) + count);
   }
-  console.log(`${results.length} recordings: ${total.calls} calls, ${total.equal} equal, ${total.different} different`);
-  for (const [reason, count] of known) console.log(`  ${count} more differ on purpose: ${reason}`);
+  printLine(
+    `${counted(results.length, "recording")}: ${counted(total.calls, "call")}, ${total.equal} equal, ${total.different} different`,
+  );
+  for (const [reason, count] of known)
+    printLine(`  ${count} more ${count === 1 ? "differs" : "differ"} on purpose: ${reason}`);
 }
 
 function knownText({ known }: ReplayResult): string {
   let count = 0;
   for (const each of known.values()) count += each;
-  return count === 0 ? "" : `, ${count} differ on purpose`;
+  return count === 0 ? "" : `, ${count} ${count === 1 ? "differs" : "differ"} on purpose`;
 }
 
 /** The first difference of a recording, both sides and our reason. */
@@ -102,5 +111,5 @@ function printJson(results: Results): void {
     different: result.different,
     known: Object.fromEntries(result.known),
   }));
-  console.log(JSON.stringify(report, null, 2));
+  printLine(JSON.stringify(report, null, 2));
 }

@@ -1,5 +1,6 @@
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, type Dirent, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { InputFileError, inputName, readInput, STDIN } from "../../machine/input-file.ts";
 
 /** A place in a caller's structure that holds an address or a descriptor, whose number differs from run to run. */
 export interface Relocation {
@@ -85,8 +86,10 @@ export interface Operation {
 
 /** A file of recorded calls and the machine it was made on. */
 export interface Recording {
-  /** As the user gave or would give it. */
+  /** As the user gave or would give it; for messages only where there is `text`. */
   readonly path: string;
+  /** What is in it, where it could be read only once (stdin, a pipe). */
+  readonly text?: string;
   readonly scenario: string;
   /** Path of the machine's host.json, or the host that a trace names; undefined when there is none and the caller names the host. */
   readonly hostPath: string | undefined;
@@ -109,6 +112,7 @@ export class RecordingError extends Error {
  */
 export function findRecordings(paths: readonly string[], hostGiven = false): Recording[] {
   return paths.flatMap((path) => {
+    if (path === STDIN) return [recording(path, hostGiven)];
     if (!existsSync(path)) throw new RecordingError(`${path}: no such file or folder`);
     const found = statSync(path).isDirectory() ? inFolder(path, hostGiven) : [recording(path, hostGiven)];
     if (found.length === 0)
@@ -118,7 +122,13 @@ export function findRecordings(paths: readonly string[], hostGiven = false): Rec
 }
 
 function inFolder(folder: string, hostGiven: boolean): Recording[] {
-  const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+  let entries: Dirent[];
+  try {
+    entries = readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    throw new RecordingError(`${folder}: cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`);
+  }
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   return entries.flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) return inFolder(path, hostGiven);
@@ -127,26 +137,43 @@ function inFolder(folder: string, hostGiven: boolean): Recording[] {
 }
 
 function recording(path: string, hostGiven: boolean): Recording {
+  const isFile = path !== STDIN && statSync(path).isFile();
+  const text = isFile ? undefined : readText(path);
+  const traced = hostGiven ? undefined : tracedHost(text ?? headOf(path));
   const hostPath = join(dirname(path), "host.json");
-  const scenario = basename(path).replace(/\.jsonl$/, "");
-  const traced = hostGiven ? undefined : tracedHost(path);
-  if (traced) return { path, scenario, ...traced };
-  const hasHost = existsSync(hostPath);
-  if (!hasHost && !hostGiven) throw new RecordingError(`${path}: no host.json beside it; give the host with -m`);
-  return { path, scenario, hostPath: hasHost ? hostPath : undefined };
+  const hasHost = isFile && existsSync(hostPath);
+  if (!traced && !hasHost && !hostGiven)
+    throw new RecordingError(
+      `${inputName(path)}: no trace that names its host, and no host.json beside it; give the host with -m`,
+    );
+  return {
+    path: inputName(path),
+    scenario: basename(path).replace(/\.jsonl$/, ""),
+    hostPath: hasHost ? hostPath : undefined,
+    ...(text !== undefined && { text }),
+    ...traced,
+  };
 }
 
 /** So much of a file is looked at for the first line of a trace. Bytes. */
 const HEAD_MAX = 65536;
 
-/** The host that a trace of `uvfio run` names in its first line; undefined for other recordings. */
-function tracedHost(path: string): Pick<Recording, "hostPath" | "overrides"> | undefined {
-  const head = Buffer.alloc(HEAD_MAX);
-  const fd = openSync(path, "r");
-  const length = readSync(fd, head, 0, HEAD_MAX, 0);
-  closeSync(fd);
+function headOf(path: string): string {
   try {
-    const { op, machine, kernel, api } = JSON.parse(head.toString("utf8", 0, length).split("\n")[0]!) as Operation;
+    const head = Buffer.alloc(HEAD_MAX);
+    const fd = openSync(path, "r");
+    const length = readSync(fd, head, 0, HEAD_MAX, 0);
+    closeSync(fd);
+    return head.toString("utf8", 0, length);
+  } catch (error) {
+    throw new RecordingError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`);
+  }
+}
+
+/** The host that a trace of `uvfio run` names in its first line; undefined for other recordings. */
+function tracedHost(text: string): Pick<Recording, "hostPath" | "overrides"> | undefined {
+  try {
+    const { op, machine, kernel, api } = JSON.parse(text.slice(0, HEAD_MAX).split("\n")[0]!) as Operation;
     if (op !== "host" || machine === undefined) return undefined;
     return { hostPath: machine, overrides: { ...(kernel && { kernel }), ...(api && { api }) } };
   } catch {
@@ -155,15 +182,21 @@ function tracedHost(path: string): Pick<Recording, "hostPath" | "overrides"> | u
   }
 }
 
+/** Bytes of a recording: node has no longer strings. */
+const RECORDING_MAX = 511 << 20;
+
 /** Reads the operations of a recording. Throws RecordingError with the line for what is no recording. */
-export function readOperations(path: string): Operation[] {
-  let text: string;
+export function readOperations(path: string, text: string = readText(path)): Operation[] {
+  return parseOperations(text, inputName(path));
+}
+
+function readText(path: string): string {
   try {
-    text = readFileSync(path, "utf8");
+    return readInput(path, RECORDING_MAX);
   } catch (error) {
-    throw new RecordingError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`);
+    if (!(error instanceof InputFileError)) throw error;
+    throw new RecordingError(`${inputName(path)}: ${error.message}`);
   }
-  return parseOperations(text, path);
 }
 
 /** Why a recording is not whole, in one line with the place and what to do; undefined when it is. */
