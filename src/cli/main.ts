@@ -22,7 +22,7 @@ function failed(error: unknown): number {
   if (isCommandLineError(error)) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (isClosedPipe(error)) return EXIT_CLOSED_PIPE;
   for (const line of describeError(error)) complain(line);
-  if (error instanceof Error && "output" in error) complainRaw(`${error.output}\n`);
+  if (error instanceof Error && "output" in error && error.output !== undefined) complainRaw(`${error.output}\n`);
   if (process.env.UVFIO_DEBUG && error instanceof Error) complainRaw(`${error.stack}\n`);
   return EXIT_USAGE;
 }

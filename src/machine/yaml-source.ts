@@ -69,17 +69,29 @@ export class YamlSource {
     }
   }
 
-  /** A line for each of these problems, the topmost in the file first. */
+  /** A line for each of these problems, the topmost in the file first; at last one line for all that is missing. */
   error(problems: readonly Problem[]): HostDescriptionError {
-    const lines = problems
+    const located = problems
       .map((problem) => ({ problem, offset: this.#offset(problem) }))
-      .sort((a, b) => Number(a.problem.missing ?? false) - Number(b.problem.missing ?? false) || a.offset - b.offset)
+      .sort((a, b) => a.offset - b.offset);
+    const missing = located.filter(({ problem }) => problem.missing);
+    const lines = located
+      .filter(({ problem }) => !problem.missing)
       .map(({ problem, offset }) => {
         const field = pathText(problem.key === undefined ? problem.path : [...problem.path, problem.key]);
         return this.#line(offset, `${field === "" ? "" : `${field}: `}${problem.message}`);
       });
     const shown = lines.slice(0, PROBLEMS_MAX);
     if (lines.length > PROBLEMS_MAX) shown.push(`${this.file}: and ${lines.length - PROBLEMS_MAX} more`);
+    const [first, ...others] = missing;
+    if (first) {
+      const fields = others.slice(0, PROBLEMS_MAX).map(({ problem, offset }) => {
+        return `${pathText(problem.path)} (line ${this.#lineOf(offset)})`;
+      });
+      const more = others.length > PROBLEMS_MAX ? ` and ${others.length - PROBLEMS_MAX} more` : "";
+      const also = fields.length === 0 ? "" : `; so ${fields.length === 1 ? "is" : "are"} ${fields.join(", ")}${more}`;
+      shown.push(this.#line(first.offset, `${pathText(first.problem.path)}: missing${also}`));
+    }
     return new HostDescriptionError(shown);
   }
 
@@ -88,7 +100,11 @@ export class YamlSource {
   }
 
   #line(offset: number, message: string): string {
-    return `${this.file}:${this.#lines.linePos(offset).line || 1}: ${message}`;
+    return `${this.file}:${this.#lineOf(offset)}: ${message}`;
+  }
+
+  #lineOf(offset: number): number {
+    return this.#lines.linePos(offset).line || 1;
   }
 
   /** Where the value of a path starts, or the innermost part of it that is there. */

@@ -45,7 +45,7 @@ describe("the table of commands and options", () => {
   test("a shell that there is no completion for is refused", () => {
     const run = uvfio("completion", "tcsh");
     expect(run.status).toBe(2);
-    expect(run.stderr).toContain("bash, fish, powershell");
+    expect(run.stderr).toContain("there are: bash, zsh, fish");
   });
 });
 

@@ -1,11 +1,11 @@
 /** Why the kernel's selftests cannot be built or run, in one line. */
 export class SelftestsError extends Error {
   /** What the compiler said, where that is the reason. */
-  readonly output?: string;
+  readonly output: string | undefined;
 
   constructor(message: string, output?: string) {
     super(message);
     this.name = "SelftestsError";
-    if (output !== undefined) this.output = output;
+    this.output = output;
   }
 }
