@@ -64,7 +64,7 @@ const READERS: Readonly<Record<string, (file: string) => readonly string[]>> = {
   trace: (file) => ["trace", file],
   replay: (file) => ["replay", file],
   "replay -m": (file) => ["replay", "-m", file, at("good.jsonl")],
-  "selftests": (file) => ["selftests", file],
+  selftests: (file) => ["selftests", file],
   "capture --root": (file) => ["capture", "--root", file],
 };
 
@@ -83,15 +83,19 @@ describe("an input that is none ends in clear lines and exit status 2, in bounde
     10 * PATIENCE,
   );
 
-  test("memory is bounded as well", async () => {
-    for (const reader of ["run -m", "fit --ranges", "trace", "replay", "hosts"]) {
-      for (const file of ["/dev/zero", at("lines"), at("one-line")]) {
-        const { status, stderr } = await inShell('ulimit -v 4000000; exec "$@"', READERS[reader]!(file));
-        expectClearLines(stderr, `${reader} ${file}`);
-        expect(status, `${reader} ${file}`).toBe(2);
+  test(
+    "memory is bounded as well",
+    async () => {
+      for (const reader of ["run -m", "fit --ranges", "trace", "replay", "hosts"]) {
+        for (const file of ["/dev/zero", at("lines"), at("one-line")]) {
+          const { status, stderr } = await inShell('ulimit -v 4000000; exec "$@"', READERS[reader]!(file));
+          expectClearLines(stderr, `${reader} ${file}`);
+          expect(status, `${reader} ${file}`).toBe(2);
+        }
       }
-    }
-  }, PATIENCE);
+    },
+    PATIENCE,
+  );
 
   test("a FIFO that somebody writes is read like any file", async () => {
     const fifo = at("written");
@@ -135,7 +139,10 @@ describe("- is stdin", () => {
     expect(run.status).toBe(2);
     expectClearLines(run.stderr, "both");
     const twice = await inShell(`"$@" < ${at("good.jsonl")}`, ["replay", "-", "-"]);
-    expect(twice).toMatchObject({ status: 2, stderr: expect.stringContaining("- can stand for one of the files only") });
+    expect(twice).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("- can stand for one of the files only"),
+    });
   });
 
   test("closed, it is empty", async () => {
