@@ -234,7 +234,9 @@ describe("keys that nobody knows", () => {
 
 describe("all that is wrong is told at once", () => {
   test("each with its place, the topmost first and what is missing last", () => {
-    const text = GOOD.replace("kernel: 6.12", "kernel: six").replace("id: 8086:10d3", "id: 8086").replace("parent", "parnt");
+    const text = GOOD.replace("kernel: 6.12", "kernel: six")
+      .replace("id: 8086:10d3", "id: 8086")
+      .replace("parent", "parnt");
     expect(messageOf(text).split("\n")).toEqual([
       'myhost.yaml:2: kernel: not a kernel release: "six" (write it like 6.12)',
       "myhost.yaml:14: groups[0].devices[0].id: not vendor and device: 8086 (write it like 8086:10d3)",
