@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { parseFault } from "../inspect/fault/fault-spec.ts";
 import { refuseUnserved } from "../inspect/fault/served-requests.ts";
-import { counted } from "./counted.ts";
+import { counted } from "../kernel/counted.ts";
 import { UsageError } from "./errors.ts";
 import { complain, complainRaw } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -90,8 +90,8 @@ function report(name: string, errno: string, runs: readonly FaultRun[], seconds:
     let next = first + 1;
     while (isFaulty && runs[next]?.fault !== undefined && endText(runs[next]!, seconds) === ending) next++;
     const count = next - first;
-    const which = count === 1 ? `#${first + 1}` : `#${first + 1} to #${next}, each`;
-    lines.push(`${name} ${isFaulty ? `${which} = ${errno}` : "no fault"}: ${ending}`);
+    const which = count === 1 ? `#${first + 1} = ${errno}` : `#${first + 1} to #${next} = ${errno}, each of ${count}`;
+    lines.push(`${name} ${isFaulty ? which : "no fault"}: ${ending}`);
     first = next;
   }
   return [...lines, summary(name, runs)];

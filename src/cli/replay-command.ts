@@ -6,10 +6,10 @@ import {
   readOperations,
 } from "../inspect/replay/recording.ts";
 import { type DifferentCall, type ReplayResult, replay } from "../inspect/replay/replay.ts";
+import { counted } from "../kernel/counted.ts";
 import { printable } from "../kernel/printable.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { loadHost } from "../machine/load-host.ts";
-import { counted } from "./counted.ts";
 import { printLine } from "./output.ts";
 import { Progress } from "./progress.ts";
 

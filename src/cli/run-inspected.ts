@@ -88,7 +88,8 @@ export function inspectedHost(
       file?.end();
       for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
         if (each && index === faults.length - 1) counters.eachInjected = injected;
-        else if (injected === 0) say(`--fault ${spec.text} failed nothing: ${matched} calls or accesses matched it`);
+        else if (injected === 0)
+          say(`--fault ${spec.text} failed nothing: ${matched === 0 ? "no call or access" : matched} matched it`);
       }
       counters.leakedMappings = sanitizer?.leakedMappings ?? 0;
       counters.findings = sanitize ? (sanitizer?.findings ?? 0) : 0;
