@@ -89,7 +89,9 @@ export function inspectedHost(
       for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
         if (each && index === faults.length - 1) counters.eachInjected = injected;
         else if (injected === 0)
-          say(`--fault ${spec.text} failed nothing: ${matched === 0 ? "no call or access" : matched} matched it`);
+          say(
+            `--fault ${spec.text} failed nothing: ${matched} ${matched === 1 ? "call or access" : "calls or accesses"} matched it`,
+          );
       }
       counters.leakedMappings = sanitizer?.leakedMappings ?? 0;
       counters.findings = sanitize ? (sanitizer?.findings ?? 0) : 0;
