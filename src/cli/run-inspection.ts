@@ -3,6 +3,7 @@ import { refuseUnserved } from "../inspect/fault/served-requests.ts";
 import type { Operation } from "../inspect/replay/recording.ts";
 import type { TimeLimit } from "../interpose/index.ts";
 import { allDevices } from "../machine/find-device.ts";
+import { STDIN } from "../machine/input-file.ts";
 import { UsageError } from "./errors.ts";
 import { faultEach } from "./fault-each.ts";
 import { openOutput } from "./output.ts";
@@ -50,6 +51,8 @@ function openTrace(
   { machine = "intel", api }: RunOptions,
   { name, kernel }: HostOrder["description"],
 ): Inspection["trace"] {
-  const head: Operation = { op: "host", version: 1, name, machine, kernel, ...(api !== undefined && { api }), argv };
+  // nobody can read stdin again: a replay is told the host with -m
+  const named = machine === STDIN ? {} : { machine };
+  const head: Operation = { op: "host", version: 1, name, ...named, kernel, ...(api !== undefined && { api }), argv };
   return { file: openOutput(file, "--trace"), head };
 }

@@ -69,8 +69,10 @@ describe("uvfio complete", () => {
   });
 });
 
+type Line = readonly [line: string, words: readonly string[]];
+
 /** Command lines, and what their last word becomes in any shell. */
-const LINES: readonly (readonly [line: string, words: readonly string[]])[] = [
+const LINES: readonly Line[] = [
   ["uvfio iova", ["iova-list"]],
   ["uvfio fit -m power9-", ["power9-4k"]],
   ["uvfio trace zz-", ["zz-trace.jsonl"]],
@@ -88,7 +90,7 @@ describe.skipIf(!has("bash"))("bash", () => {
     return stdout.trimEnd().split("\n");
   }
 
-  test.each([
+  test.each<Line>([
     ...LINES,
     ["uvfio run --api=vsva-v7", ["vsva-v7"]],
     ["uvfio iova-list 0000:00:1", ["1b.0"]],
@@ -115,7 +117,7 @@ describe.skipIf(!has("bash"))("bash", () => {
 });
 
 describe.skipIf(!has("fish"))("fish (needs fish)", () => {
-  test.each([
+  test.each<Line>([
     ...LINES,
     ["uvfio run --api=vsva-v7", ["--api=vsva-v7"]],
     ["uvfio iova-list 0000:00:1", ["0000:00:1b.0"]],

@@ -174,7 +174,7 @@ function headOf(path: string): string {
 function tracedHost(text: string): Pick<Recording, "hostPath" | "overrides"> | undefined {
   try {
     const { op, machine, kernel, api } = JSON.parse(text.slice(0, HEAD_MAX).split("\n")[0]!) as Operation;
-    if (op !== "host" || machine === undefined) return undefined;
+    if (op !== "host" || machine === undefined || machine === STDIN) return undefined;
     return { hostPath: machine, overrides: { ...(kernel && { kernel }), ...(api && { api }) } };
   } catch {
     // what is wrong with the line is said when all of it is read
