@@ -1,4 +1,5 @@
 import { FAULT_CALLS } from "../../inspect/fault/fault-spec.ts";
+import { FIRMWARES } from "../../inspect/fit/layout.ts";
 import { VMM_NAMES } from "../../inspect/fit/layouts/index.ts";
 import { REQUEST_NAMES } from "../../inspect/requests.ts";
 import { changingReleases } from "../../kernel/releases.ts";
@@ -45,6 +46,7 @@ const PLACES: Readonly<Record<string, (context: Context) => Place | Promise<Plac
   kernel: () => ({ candidates: plain(changingReleases()) }),
   device: devices,
   vmm: () => ({ candidates: plain(VMM_NAMES) }),
+  firmware: () => ({ candidates: plain(FIRMWARES) }),
   "cpu-vendor": () => ({ candidates: plain(["intel", "amd"]) }),
   request: () => ({ candidates: plain([...REQUEST_NAMES, ...FAULT_CALLS]) }),
   fault: (context) => faults(context, true),
