@@ -32,23 +32,34 @@ export async function replayCommand(paths: readonly string[], options: ReplayOpt
   const hosts = new Map<string, HostDescription>();
   const progress = new Progress(recordings.length, "replaying");
   const results: { recording: Recording; result: ReplayResult }[] = [];
-  for (const recording of recordings) {
-    const hostName = options.machine ?? recording.hostPath!;
-    const overrides = { ...recording.overrides, ...options };
-    const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
-    const host = hosts.get(key) ?? (await loadHost(hostName, overrides));
-    hosts.set(key, host);
-    const operations = readOperations(recording.path, recording.text);
-    const missing = recording.overrides && missingEnd(operations, recording.path);
-    if (missing !== undefined) throw new RecordingError(missing);
-    const result = replay(host, operations);
-    results.push({ recording, result });
-    progress.step(recording.path);
+  try {
+    for (const recording of recordings) {
+      results.push({ recording, result: await replayOne(recording, options, hosts) });
+      progress.step(recording.path);
+    }
+  } finally {
+    progress.end();
   }
-  progress.end();
   if (options.json) printJson(results);
   else printText(results);
   return results.every(({ result }) => result.different.length === 0) ? 0 : 1;
+}
+
+/** @param hosts that were loaded already */
+async function replayOne(
+  recording: Recording,
+  options: ReplayOptions,
+  hosts: Map<string, HostDescription>,
+): Promise<ReplayResult> {
+  const hostName = options.machine ?? recording.hostPath!;
+  const overrides = { ...recording.overrides, ...options };
+  const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
+  const host = hosts.get(key) ?? (await loadHost(hostName, overrides));
+  hosts.set(key, host);
+  const operations = readOperations(recording.path, recording.text);
+  const missing = recording.overrides && missingEnd(operations, recording.path);
+  if (missing !== undefined) throw new RecordingError(missing);
+  return replay(host, operations);
 }
 
 type Results = readonly { readonly recording: Recording; readonly result: ReplayResult }[];
