@@ -238,7 +238,7 @@ describe("all that is wrong is told at once", () => {
       .replace("id: 8086:10d3", "id: 8086")
       .replace("parent", "parnt");
     expect(messageOf(text).split("\n")).toEqual([
-      'myhost.yaml:2: kernel: not a kernel release: "six" (write it like 6.12)',
+      'myhost.yaml:2: kernel: "six" is not a kernel release (write it like 6.12, or as uname -r prints it)',
       "myhost.yaml:14: groups[0].devices[0].id: not vendor and device: 8086 (write it like 8086:10d3)",
       "myhost.yaml:18: groups[1].devices[0].parnt: unknown key (did you mean parent?)",
       "myhost.yaml:17: groups[1].devices[0].parent: missing",
