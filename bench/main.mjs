@@ -5,6 +5,7 @@ import { printTable, writeDocument, writeJson } from "./lib/report.mjs";
 import { workloads as dirtyBitmap } from "./workloads/dirty-bitmap.mjs";
 import { workloads as dmaCopy } from "./workloads/dma-copy.mjs";
 import { workloads as intervalMap } from "./workloads/interval-map.mjs";
+import { workloads as invalidation } from "./workloads/invalidation.mjs";
 import { workloads as manyMappings } from "./workloads/many-mappings.mjs";
 import { workloads as mapMany } from "./workloads/map-many.mjs";
 import { workloads as mapUnmap } from "./workloads/map-unmap.mjs";
@@ -23,6 +24,7 @@ const all = [
   ...translation,
   ...dmaCopy,
   ...dirtyBitmap,
+  ...invalidation,
   ...spapr,
   ...named,
   ...trappedCalls,

@@ -26,9 +26,9 @@ export class Program {
   #mapPage;
   #unmapPage;
 
-  /** @param name a ready-made host */
-  constructor(name = "lab", { limit } = {}) {
-    const description = READY_MADE_HOSTS.find((host) => host.name === name);
+  /** @param host the name of a ready-made host, or a description */
+  constructor(host = "lab", { limit } = {}) {
+    const description = typeof host === "string" ? READY_MADE_HOSTS.find(({ name }) => name === host) : host;
     this.host = new Host(description);
     this.task = new ModelTask({ pageSize: description.pageSize, memlock: Number.POSITIVE_INFINITY });
     if (limit !== undefined) this.host.parameters.write(LIMIT, String(limit));

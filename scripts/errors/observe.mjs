@@ -14,7 +14,6 @@ export const WATCHED = {
   LiveFiles: "vfio/sysfs",
   KernelError: "kernel/errors",
   NestingBackend: "vfio/nesting/nesting-backend",
-  requestName: "uapi/request-names",
 };
 
 const FILES = [
@@ -30,13 +29,6 @@ const FILES = [
 const CDEV_REQUESTS = /^VFIO_DEVICE_(BIND_IOMMUFD|ATTACH_IOMMUFD_PT|DETACH_IOMMUFD_PT)$/;
 const UNKNOWN_REQUEST = "ioctl of an unknown number";
 
-/** The requests of proposals, by a host's api: numbers that other containers have for something else. */
-const NESTING_REQUESTS = {
-  "vsva-v1": { 15226: "VFIO_IOMMU_PASID_REQUEST", 15227: "VFIO_IOMMU_BIND", 15228: "VFIO_IOMMU_CACHE_INVALIDATE" },
-  "vsva-v7": { 15222: "VFIO_IOMMU_PASID_REQUEST", 15223: "VFIO_IOMMU_NESTING_OP" },
-  "rfc-2017": { 15228: "VFIO_IOMMU_OP" },
-};
-
 /** What observe() needs, from the modules of WATCHED. `load(path)` imports one, its path without suffix. */
 export async function watchedClasses(load) {
   const modules = await Promise.all(Object.entries(WATCHED).map(async ([name, path]) => [name, await load(path)]));
@@ -48,8 +40,7 @@ export async function watchedClasses(load) {
  * @returns ends it
  */
 export function observe(classes, onError) {
-  const { CdevFile, Container, FaultQueueFile, GroupFile, Host, IommufdFile, KernelError, LiveFiles, requestName } =
-    classes;
+  const { CdevFile, Container, FaultQueueFile, GroupFile, Host, IommufdFile, KernelError, LiveFiles } = classes;
   const { MediatedDeviceFile, NestingBackend, PciDeviceFile } = classes;
   const undo = [];
   let depth = 0;
@@ -96,16 +87,11 @@ export function observe(classes, onError) {
     return deviceBackend(file, request);
   }
 
+  /** The request as its file's dialect calls it, with the proposal that has it. */
   function named(file, request) {
-    if (file instanceof FaultQueueFile) return UNKNOWN_REQUEST;
-    if (file instanceof Container && file.backend instanceof NestingBackend) {
-      const { profile } = file.backend.container.hardware;
-      const proposed = NESTING_REQUESTS[profile]?.[request];
-      if (proposed) return `${proposed} (${profile})`;
-    }
-    const backend = file instanceof Container && file.backend?.name === "spapr" ? "spapr" : "type1";
-    const name = requestName(file.kind, request, backend);
-    return name.startsWith("0x") ? UNKNOWN_REQUEST : name;
+    const row = file.dialect.row(request);
+    if (!row) return UNKNOWN_REQUEST;
+    return row.proposal === undefined ? row.name : `${row.name} (${row.proposal})`;
   }
 
   const factsOf = (file, request) => {

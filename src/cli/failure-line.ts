@@ -1,6 +1,5 @@
 import type { FinishedCall } from "../interpose/observer.ts";
 import { errnoName } from "../uapi/errno.ts";
-import { requestName } from "../uapi/request-names.ts";
 
 /** One line about a call that failed: who, what, which errno, and why. */
 function failureLine(call: FinishedCall): string {
@@ -8,10 +7,8 @@ function failureLine(call: FinishedCall): string {
   return `${call.program}[${call.pid}]: ${callName(call)} = ${errnoName(-call.result)}${why}`;
 }
 
-function callName({ call, kind, label, request, path, fd }: FinishedCall): string {
-  if (call === "ioctl" && kind !== undefined) {
-    return requestName(kind, request, label?.startsWith("spapr") ? "spapr" : "type1");
-  }
+function callName({ call, dialect, request, path, fd }: FinishedCall): string {
+  if (call === "ioctl" && dialect !== undefined) return dialect.nameOf(request);
   return path === undefined ? `${call}(${fd})` : `${call} ${path}`;
 }
 

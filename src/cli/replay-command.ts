@@ -1,14 +1,10 @@
-import {
-  findRecordings,
-  missingEnd,
-  type Recording,
-  RecordingError,
-  readOperations,
-} from "../inspect/replay/recording.ts";
+import { findRecordings, missingEnd, type Recording, readOperations } from "../inspect/replay/recording.ts";
+import { RecordingError } from "../inspect/replay/recording-error.ts";
 import { type DifferentCall, type ReplayResult, replay } from "../inspect/replay/replay.ts";
+import { cut, escaped, shown } from "../inspect/replay/shown.ts";
 import { counted } from "../kernel/counted.ts";
-import { printable } from "../kernel/printable.ts";
 import type { HostDescription } from "../machine/host-description.ts";
+import { HostDescriptionError } from "../machine/host-description-error.ts";
 import { loadHost } from "../machine/load-host.ts";
 import { printLine } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -21,6 +17,8 @@ export interface ReplayOptions {
   readonly json?: boolean;
 }
 
+/** Of what somebody else says about a host, so many characters are repeated. */
+const MESSAGE_MAX = 1024;
 /** Bytes of a structure that are shown around the first one that differs. */
 const CONTEXT_BYTES = 8;
 /** Characters of one line about a difference. */
@@ -54,18 +52,35 @@ async function replayOne(
   const hostName = options.machine ?? recording.hostPath!;
   const overrides = { ...recording.overrides, ...options };
   const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
-  const host = hosts.get(key) ?? (await loadHost(hostName, overrides));
+  const host = hosts.get(key) ?? (await hostOf(recording, hostName, overrides, options));
   hosts.set(key, host);
   const operations = readOperations(recording.path, recording.text);
   const missing = recording.overrides && missingEnd(operations, recording.path);
   if (missing !== undefined) throw new RecordingError(missing);
-  return replay(host, operations);
+  return replay(host, operations, recording.path);
+}
+
+/** The host that a recording is repeated on. What is wrong with one that a trace names is the trace's fault. */
+async function hostOf(
+  { path, overrides }: Recording,
+  name: string,
+  options: { readonly kernel?: string; readonly api?: string },
+  given: ReplayOptions,
+): Promise<HostDescription> {
+  try {
+    return await loadHost(name, options);
+  } catch (error) {
+    const isTraces = overrides !== undefined && given.machine === undefined;
+    if (!isTraces || !(error instanceof HostDescriptionError)) throw error;
+    const what = escaped(cut(error.message, MESSAGE_MAX));
+    throw new RecordingError(`${path}:1: the host that the trace names: ${what}; give one with -m`);
+  }
 }
 
 type Results = readonly { readonly recording: Recording; readonly result: ReplayResult }[];
 
 function printText(results: Results): void {
-  const names = results.map(({ recording }) => printable(recording.path));
+  const names = results.map(({ recording }) => escaped(recording.path));
   const width = Math.max(...names.map((name) => name.length));
   const known = new Map<string, number>();
   const total = { calls: 0, equal: 0, different: 0 };
@@ -74,7 +89,7 @@ function printText(results: Results): void {
     printLine(
       `${names[index]!.padEnd(width)}  ${counted(calls, "call")}, ${equal} equal, ${different.length} different${knownText(result)}`,
     );
-    if (different[0]) for (const line of describe(different[0])) printLine(`    ${printable(line, LINE_MAX)}`);
+    if (different[0]) for (const line of describe(different[0])) printLine(`    ${escaped(cut(line, LINE_MAX))}`);
     total.calls += calls;
     total.equal += equal;
     total.different += different.length;
@@ -95,11 +110,12 @@ function knownText({ known }: ReplayResult): string {
 
 /** The first difference of a recording, both sides and our reason. */
 function describe({ line, operation, field, recorded, ours, reason }: DifferentCall): string[] {
-  const what = [operation.op, operation.req, operation.path].filter(Boolean).join(" ");
+  const about = operation.op === "ioctl" ? operation.req : "path" in operation ? operation.path : undefined;
+  const what = about === undefined ? operation.op : `${operation.op} ${shown(about)}`;
   const lines = [`line ${line}: ${what}: ${field}`];
   if (/^[0-9a-f]{16,}$/.test(recorded) && recorded.length === ours.length) lines.push(...excerpts(recorded, ours));
-  else lines.push(`recorded ${recorded}`, `ours     ${ours}`);
-  if (reason !== undefined) lines.push(`because  ${reason}`);
+  else lines.push(`recorded ${shown(recorded)}`, `ours     ${shown(ours)}`);
+  if (reason !== undefined) lines.push(`because  ${escaped(cut(reason, MESSAGE_MAX))}`);
   return lines;
 }
 

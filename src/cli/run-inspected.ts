@@ -1,6 +1,6 @@
 import { parseFault } from "../inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../inspect/fault/injector.ts";
-import type { Operation } from "../inspect/replay/recording.ts";
+import type { Operation } from "../inspect/replay/operation.ts";
 import { Sanitizer } from "../inspect/sanitize/sanitizer.ts";
 import { Recorder } from "../inspect/trace/recorder.ts";
 import { watchKernel } from "../inspect/watch/watch-kernel.ts";

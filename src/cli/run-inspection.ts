@@ -1,6 +1,7 @@
 import { parseFault } from "../inspect/fault/fault-spec.ts";
 import { refuseUnserved } from "../inspect/fault/served-requests.ts";
-import type { Operation } from "../inspect/replay/recording.ts";
+import type { Operation } from "../inspect/replay/operation.ts";
+import { cut } from "../inspect/replay/shown.ts";
 import type { TimeLimit } from "../interpose/index.ts";
 import { allDevices } from "../machine/find-device.ts";
 import { STDIN } from "../machine/input-file.ts";
@@ -10,6 +11,10 @@ import { openOutput } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { HostOrder } from "./run-host.ts";
 import { type Inspection, noCounts } from "./run-inspected.ts";
+
+/** So much of the program's command line stands in a trace. */
+const ARGUMENTS_MAX = 256;
+const ARGUMENT_MAX = 4096;
 
 /** Runs the program once, to its end or the limit. */
 export type Start = (data: HostOrder, limit?: TimeLimit) => Promise<number>;
@@ -51,8 +56,9 @@ function openTrace(
   { machine = "intel", api }: RunOptions,
   { name, kernel }: HostOrder["description"],
 ): Inspection["trace"] {
+  const shown = argv.slice(0, ARGUMENTS_MAX).map((argument) => cut(argument, ARGUMENT_MAX));
   // nobody can read stdin again: a replay is told the host with -m
   const named = machine === STDIN ? {} : { machine };
-  const head: Operation = { op: "host", version: 1, name, ...named, kernel, ...(api !== undefined && { api }), argv };
+  const head: Operation = { op: "host", version: 1, name, ...named, kernel, ...(api && { api }), argv: shown };
   return { file: openOutput(file, "--trace"), head };
 }

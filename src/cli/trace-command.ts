@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { missingEnd, type Operation, readOperations } from "../inspect/replay/recording.ts";
+import type { Operation } from "../inspect/replay/operation.ts";
+import { missingEnd, readOperations } from "../inspect/replay/recording.ts";
 import { COLOURED, PLAIN, type TraceFilter, TracePrinter } from "../inspect/trace/print.ts";
 import { summarize, summaryLines } from "../inspect/trace/summary.ts";
 import { isPrintable, printable } from "../kernel/printable.ts";

@@ -1,7 +1,7 @@
-import type { Operation } from "../inspect/replay/recording.ts";
-import { REQUEST_NAMES } from "../inspect/requests.ts";
+import type { Operation } from "../inspect/replay/operation.ts";
 import { callName, isCall } from "../inspect/trace/print.ts";
 import { didYouMean } from "../machine/nearest.ts";
+import { REQUEST_NAMES } from "../uapi/requests/dialects.ts";
 import { UsageError } from "./errors.ts";
 
 /** What `uvfio trace` shows only. */
@@ -52,8 +52,8 @@ function descriptors(operations: readonly Operation[]): Map<string, string> {
   };
   for (const operation of operations) {
     if (!isCall(operation)) continue;
-    add(operation.fd, operation.num);
-    add(operation.ret_is_fd, operation.num_ret);
+    if ("fd" in operation) add(operation.fd, operation.num);
+    if ("ret_is_fd" in operation) add(operation.ret_is_fd, operation.num_ret);
   }
   return numbers;
 }

@@ -105,6 +105,7 @@ function report(
     fd: context.fd,
     kind: context.description?.kind,
     label: context.description?.label,
+    dialect: context.description?.dialect,
     request: context.request,
     argument: context.argument,
     path: context.path,

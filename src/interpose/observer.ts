@@ -1,6 +1,7 @@
 import type { KernelError } from "../kernel/errors.ts";
 import type { FileKind } from "../kernel/file-description.ts";
 import type { Word } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
 import type { TrappedCall } from "./syscall-table.ts";
 
 /** A call of the program that we answered, as a trace or a message shows it. */
@@ -15,6 +16,8 @@ export interface FinishedCall {
   /** Kind and label of the file behind it; undefined when an open() failed. */
   readonly kind: FileKind | undefined;
   readonly label: string | undefined;
+  /** What a request number means on that file. */
+  readonly dialect: RequestDialect | undefined;
   /** ioctl: the request number and its argument. */
   readonly request: number;
   readonly argument: Word;

@@ -25,19 +25,12 @@ export interface DmaTarget {
 
   /** The device writes. Bytes that cannot be reached are dropped, the others arrive. */
   write(iova: bigint, from: Uint8Array, waits?: boolean): DmaFault | undefined;
+}
 
-  /**
-   * What one device of the group reaches without a PASID. Left out where all of them reach the same.
-   * @param requester the device by name
-   */
-  forDevice?(requester: string): DmaTarget;
-
-  /**
-   * What a device reaches with a PASID, or with the one that it has for itself when `request` is undefined (a mediated device in an aux
-   * domain). Left out where nothing translates PASIDs.
-   * @param requester the device by name
-   */
-  withPasid?(requester: string, request: PasidRequest | undefined): DmaTarget;
+/** What the requests of one device reach: those without a PASID by read() and write(), those with one by withPasid(). */
+export interface DeviceDma extends DmaTarget {
+  /** Left out where nothing translates PASIDs. */
+  withPasid?(request: PasidRequest): DmaTarget;
 }
 
 /** How a request with a PASID is made (its PASID TLP prefix, and whether the device translates it itself). */
@@ -49,8 +42,18 @@ export interface PasidRequest {
   readonly ats: boolean;
 }
 
-/** Nothing is reached, for a reason that concerns all addresses. */
-export class NoTarget implements DmaTarget {
+/** A page that a device asks for (PRI). */
+export interface WantedPage {
+  readonly address: bigint;
+  readonly write: boolean;
+  readonly privileged: boolean;
+}
+
+/** Takes a page request; `answered` may be called before it returns. */
+export type AskForPage = (page: WantedPage, answered: (granted: boolean) => void) => void;
+
+/** Nothing is reached, for a reason that concerns all addresses and PASIDs. */
+export class NoTarget implements DeviceDma {
   readonly #reason: string;
 
   constructor(reason: string) {
@@ -64,5 +67,9 @@ export class NoTarget implements DmaTarget {
 
   write(iova: bigint): DmaFault {
     return { iova, reason: this.#reason };
+  }
+
+  withPasid(): DmaTarget {
+    return this;
   }
 }

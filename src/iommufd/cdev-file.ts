@@ -8,6 +8,8 @@ import {
 } from "../kernel/file-description.ts";
 import type { Task } from "../kernel/task.ts";
 import { type Word, wordFromBigInt } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import { DEVICE_DIALECT } from "../uapi/requests/dialects.ts";
 import {
   VfioDeviceAttachIommufdPt as Attach,
   VfioDeviceBindIommufdV617 as Bind,
@@ -51,6 +53,10 @@ export class CdevFile extends FileDescription {
     this.#context = context;
     this.#device = device;
     this.#group = group;
+  }
+
+  override get dialect(): RequestDialect {
+    return DEVICE_DIALECT;
   }
 
   override get label(): string {

@@ -1,8 +1,11 @@
+import type { DmaOwner } from "../iommu/requester.ts";
+import type { Task } from "../kernel/task.ts";
 import type { ModelContext } from "../vfio/model-context.ts";
+import type { Requesters } from "../vfio/requesters.ts";
 import type { GroupAttachment } from "./devices/group-attachment.ts";
 import type { Ioas } from "./ioas.ts";
 import type { LockedByUser } from "./memory/pin-account.ts";
-import type { VtdHardware } from "./nesting/vtd-hardware.ts";
+import type { PasidHardware } from "./nesting/pasid-hardware.ts";
 import { ObjectTable } from "./object-table.ts";
 
 /** What all iommufds of a host share. */
@@ -11,15 +14,17 @@ export interface IommufdModule {
   readonly lockedByUser: LockedByUser;
   /** Whether the kernel was built with VFIO's no-IOMMU mode. */
   readonly noIommuBuilt: boolean;
-  /** The IOMMU of a host that nests. */
-  readonly vtd: VtdHardware | undefined;
+  /** The devices as the IOMMUs see them. */
+  readonly requesters: Requesters;
+  /** The IOMMUs of a host that nests. */
+  readonly pasidHardware: PasidHardware | undefined;
 }
 
 /**
  * What is behind an open /dev/iommu (struct iommufd_ctx). Devices that are bound to it, groups that are in it and its event files keep it when
  * its own descriptor is closed; with the last of them everything in it goes.
  */
-export class IommufdContext {
+export class IommufdContext implements DmaOwner {
   readonly module: IommufdModule;
   readonly objects = new ObjectTable();
   /** By the IOMMU group's number. */
@@ -30,10 +35,13 @@ export class IommufdContext {
   noIommu = false;
   /** What the requests of a VFIO container mean. */
   compatIoas: Ioas | undefined;
+  /** For messages: who opened it. */
+  readonly label: string;
   #references = 1;
 
-  constructor(module: IommufdModule, accountMode: "user" | "process") {
+  constructor(module: IommufdModule, accountMode: "user" | "process", { name, pid }: Pick<Task, "name" | "pid">) {
     this.module = module;
+    this.label = `the iommufd of process ${name}, pid ${pid}`;
     this.accountMode = accountMode;
   }
 

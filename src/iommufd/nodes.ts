@@ -7,7 +7,7 @@ import type { IommufdHost, IommufdNodes } from "../vfio/iommufd.ts";
 import { CdevFile } from "./cdev-file.ts";
 import { IommufdContext, type IommufdModule } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
-import { VtdHardware } from "./nesting/vtd-hardware.ts";
+import { PasidHardware } from "./nesting/pasid-hardware.ts";
 
 const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
@@ -26,17 +26,18 @@ export class IommufdModuleNodes implements IommufdNodes {
       context: host.context,
       lockedByUser: new Map(),
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
-      vtd: description.iommu.nesting && new VtdHardware(description, host.pasidTables),
+      requesters: host.requesters,
+      pasidHardware: description.iommu.nesting ? new PasidHardware(host.nestingIommus) : undefined,
     };
     this.#isContainer = description.vfioContainer === "iommufd";
   }
 
   open(task: Task, path: string): FileDescription | undefined {
     // opened as a container, pinned pages are counted as VFIO counts them
-    if (path === CONTAINER_NODE && this.#isContainer) return this.#newFile("process");
+    if (path === CONTAINER_NODE && this.#isContainer) return this.#newFile(task, "process");
     if (path === IOMMU_NODE) {
       requireRoot(task, path, "0660");
-      return this.#newFile("user");
+      return this.#newFile(task, "user");
     }
     const match = DEVICE_NODE.exec(path);
     if (!match) return undefined;
@@ -50,8 +51,8 @@ export class IommufdModuleNodes implements IommufdNodes {
     return !match || this.#host.deviceAt(Number(match[1])) !== undefined;
   }
 
-  #newFile(accountMode: "user" | "process"): IommufdFile {
-    return new IommufdFile(new IommufdContext(this.#module, accountMode));
+  #newFile(task: Task, accountMode: "user" | "process"): IommufdFile {
+    return new IommufdFile(new IommufdContext(this.#module, accountMode, task));
   }
 }
 

@@ -1,9 +1,10 @@
+import { NO_REQUESTS, type RequestDialect } from "../uapi/requests/dialect.ts";
 import { fail, hex } from "./errors.ts";
 import type { MemoryObject } from "./model-object.ts";
 import type { Task } from "./task.ts";
 import type { Word } from "./word.ts";
 
-/** What kind of file a description is: decides what a request number means. */
+/** What kind of file a description is. */
 export type FileKind = "container" | "group" | "device" | "iommufd" | "foreign";
 
 /** A mapping that a program asks for on a file. */
@@ -80,6 +81,11 @@ export abstract class FileDescription {
 
   /** Which one it is, for messages: "group 12", "device 0000:00:1b.0". */
   abstract readonly label: string;
+
+  /** What request numbers mean on it. */
+  get dialect(): RequestDialect {
+    return NO_REQUESTS;
+  }
 
   /** Where read() and write() without an offset go on (f_pos), for transports that keep it here. Bytes. */
   position = 0;

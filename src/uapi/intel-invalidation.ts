@@ -48,7 +48,7 @@ export const DESCRIPTORS = {
       granularity: field("1 global, 2 domain, 3 device", 4, 2),
       domain,
       sourceId: field("source-id: bus, device and function", 32, 16),
-      functionMask: field("how many low bits of the function number do not matter", 48, 2),
+      functionMask: field("how many bits of the function number do not matter, from the most significant on", 48, 2),
     },
   },
   iotlb: {

@@ -1,7 +1,8 @@
 import type { PinnedPage } from "../devices/mediated/mediated-model.ts";
-import type { DmaTarget } from "../iommu/dma-target.ts";
+import type { DeviceDma, DmaTarget } from "../iommu/dma-target.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
 import type { VfioGroup } from "./group.ts";
 
 /** The driver of a mediated device, which holds pages of mappings. */
@@ -37,16 +38,20 @@ export interface MediatedAccess {
 
 /** What a container's IOMMU does (struct vfio_iommu_driver_ops). type1 and sPAPR TCE are two of them. */
 export interface IommuBackend {
-  /** For messages and request names. */
+  /** For messages. */
   readonly name: "type1" | "spapr" | "noiommu";
+  /** What request numbers mean on a container with it. */
+  readonly dialect: RequestDialect;
   /** Takes a group in: throws KernelError, and then nothing has changed. */
   attach(task: Task, group: VfioGroup): void;
   detach(group: VfioGroup): void;
   /** A request that the container itself does not know. */
   ioctl(task: Task, request: number, arg: Word): number;
   checkExtension(extension: Word): number;
-  /** What DMA of the devices in it goes to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
+  /** What its mappings lead to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
   readonly dma?: DmaTarget;
+  /** Where DMA of a device of an attached group goes, as long as the group is attached. Left out where that is `dma` for all of them. */
+  reach?(group: VfioGroup, device: string): DeviceDma;
   /** Undefined where mediated devices cannot be used. */
   readonly mediated?: MediatedAccess;
   /** The container lets go: everything mapped is unmapped. */
@@ -57,6 +62,8 @@ export interface IommuBackend {
 export interface IommuDriver {
   /** Whether it serves the groups that have no IOMMU; all others only serve those that have. */
   readonly forNoIommu: boolean;
+  /** What request numbers mean on a container that has no IOMMU yet. */
+  readonly dialect: RequestDialect;
   /** CHECK_EXTENSION on a container without IOMMU. A positive value also claims the number as a SET_IOMMU type. */
   checkExtension(extension: Word): number;
   /** SET_IOMMU: throws KernelError for a type that is claimed but cannot be opened. */

@@ -2,6 +2,8 @@ import { fail, KernelError } from "../kernel/errors.ts";
 import { FileDescription } from "../kernel/file-description.ts";
 import { CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import { TYPE1_DIALECT } from "../uapi/requests/dialects.ts";
 import { VFIO_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_SET_IOMMU } from "../uapi/vfio.ts";
 import type { IommuBackend, IommuDriver } from "./backend.ts";
 import type { VfioGroup } from "./group.ts";
@@ -27,9 +29,14 @@ export class Container extends FileDescription {
     this.#drivers = drivers;
   }
 
-  /** "spapr container" once it has its IOMMU: what a request number means depends on it. */
+  /** "spapr container" once it has its IOMMU. */
   override get label(): string {
     return this.#backend ? `${this.#backend.name} container` : "container";
+  }
+
+  /** Its IOMMU's; before it has one, that of the driver that this host's IOMMU goes with. */
+  override get dialect(): RequestDialect {
+    return (this.#backend ?? this.#drivers[0])?.dialect ?? TYPE1_DIALECT;
   }
 
   get hasIommu(): boolean {
@@ -79,12 +86,14 @@ export class Container extends FileDescription {
       throw error;
     }
     group.container = this;
+    if (this.#backend) connect(group, this.#backend);
     this.#noiommu = noiommu;
     this.#groups.unshift(group);
   }
 
   /** Lets a group go; with the last one the container is as new. */
   detach(group: VfioGroup): void {
+    group.disconnect();
     this.#backend?.detach(group);
     group.container = undefined;
     group.unclaim(this);
@@ -108,19 +117,21 @@ export class Container extends FileDescription {
   #setIommu(task: Task, type: Word): number {
     if (this.#groups.length === 0) fail("EINVAL", "the container has no group: VFIO_GROUP_SET_CONTAINER comes first");
     if (this.#backend) fail("EINVAL", `the container has its IOMMU (${this.#backend.name}) already`);
-    let error = new KernelError("ENODEV", `no IOMMU driver of this host offers type ${type}`);
+    let error: KernelError | undefined;
     for (const driver of this.#drivers) {
       // a driver that claims the number is asked, and its refusal counts unless another takes it
       if (!this.#allows(driver) || driver.checkExtension(type) <= 0) continue;
       try {
-        this.#backend = this.#open(task, driver, type);
+        const backend = this.#open(task, driver, type);
+        this.#backend = backend;
+        for (const group of this.#groups) connect(group, backend);
         return 0;
       } catch (refusal) {
         if (!(refusal instanceof KernelError)) throw refusal;
         error = refusal;
       }
     }
-    throw error;
+    throw error ?? new KernelError("ENODEV", `no IOMMU driver of this host offers type ${type}`);
   }
 
   /** container.c:vfio_iommu_driver_allowed */
@@ -143,4 +154,10 @@ export class Container extends FileDescription {
     }
     return backend;
   }
+}
+
+/** Nothing translates for the devices of other groups: mediated devices' drivers reach memory by mappings, no-IOMMU devices reach all of it. */
+function connect(group: VfioGroup, backend: IommuBackend): void {
+  const shared = group.iommuGroup.kind === "iommu" ? backend.dma : undefined;
+  group.connect((device) => backend.reach?.(group, device) ?? shared);
 }

@@ -3,6 +3,8 @@ import { FileDescription } from "../kernel/file-description.ts";
 import type { Release } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
+import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import { GROUP_DIALECT } from "../uapi/requests/dialects.ts";
 import {
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
@@ -35,6 +37,10 @@ export class GroupFile extends FileDescription {
     this.#release = release;
     this.group = group;
     group.isOpen = true;
+  }
+
+  override get dialect(): RequestDialect {
+    return GROUP_DIALECT;
   }
 
   override get label(): string {

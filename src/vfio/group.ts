@@ -1,4 +1,4 @@
-import type { DmaTarget } from "../iommu/dma-target.ts";
+import type { DeviceDma } from "../iommu/dma-target.ts";
 import { groupLabel, type IommuGroup } from "../iommu/group.ts";
 import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
@@ -7,6 +7,7 @@ import type { Task } from "../kernel/task.ts";
 import type { MediatedAccess } from "./backend.ts";
 import type { Container } from "./container.ts";
 import type { VfioDevice } from "./device.ts";
+import { DevicePort } from "./device-port.ts";
 import type { GroupIommufd } from "./iommufd.ts";
 
 /** Who else has drivers bound to devices of a group: decides whether user space may own it. */
@@ -31,10 +32,8 @@ export class VfioGroup {
   container: Container | undefined;
   /** The iommufd that it is in instead of a container. */
   iommufd: GroupIommufd | undefined;
-  /** What an iommufd attached it to. */
-  translation: DmaTarget | undefined;
-  /** How the driver of its mediated device reaches memory, while an iommufd has that. */
-  mediated: MediatedAccess | undefined;
+  /** How drivers of its mediated devices reach memory, by the device's name, while an iommufd has them. */
+  readonly mediated = new Map<string, MediatedAccess>();
   /** Device files open through this group. */
   openDevices = 0;
   /** The group file is open, or a device file that was opened through it is: one user at a time. */
@@ -44,6 +43,8 @@ export class VfioGroup {
   /** The last driver let go while the group file was open. */
   isGone = false;
   readonly #ownership: GroupOwnership;
+  /** Of every device, whatever driver it has now. */
+  readonly #ports: ReadonlyMap<string, DevicePort>;
   /** For devices opened through an iommufd: what their last close calls. */
   readonly #closers = new Map<VfioDevice, () => void>();
   #owner: object | undefined;
@@ -52,6 +53,22 @@ export class VfioGroup {
   constructor(iommuGroup: IommuGroup, ownership: GroupOwnership) {
     this.iommuGroup = iommuGroup;
     this.#ownership = ownership;
+    this.#ports = new Map(iommuGroup.deviceNames.map((name) => [name, new DevicePort()]));
+  }
+
+  /** Where a device's DMA leaves it. */
+  port(device: string): DevicePort {
+    return this.#ports.get(device) ?? fail("ENODEV", `${device} is not in ${this.label}`);
+  }
+
+  /** The group was attached: from now on each device's DMA goes where `reach` says, asked once for each. */
+  connect(reach: (device: string) => DeviceDma | undefined): void {
+    for (const [name, port] of this.#ports) port.connect(reach(name));
+  }
+
+  /** The group is detached: its devices reach nothing. */
+  disconnect(): void {
+    this.connect(() => undefined);
   }
 
   get label(): string {
@@ -61,11 +78,6 @@ export class VfioGroup {
   /** Whether it is in a container, or in an iommufd in its place (vfio_group_has_iommu). */
   get isInContainer(): boolean {
     return this.container !== undefined || this.iommufd !== undefined;
-  }
-
-  /** Where DMA of its devices goes now. */
-  get dma(): DmaTarget | undefined {
-    return this.container?.backend?.dma ?? this.translation;
   }
 
   /** Whether a device is open through its own node: then the group itself cannot be opened (cdev_device_open_cnt). */

@@ -1,6 +1,6 @@
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
-import { HostPasidTables } from "../iommu/vtd/host-tables.ts";
+import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
@@ -32,7 +32,7 @@ import type { ModelWatch } from "./model-watch.ts";
 import { NestingHardware } from "./nesting/nesting-hardware.ts";
 import { NoIommuDriver } from "./noiommu.ts";
 import { PciDevices } from "./pci/pci-devices.ts";
-import { requesters } from "./requesters.ts";
+import { Requesters } from "./requesters.ts";
 import { SpaprDriver } from "./spapr/driver.ts";
 import { Type1Driver } from "./type1/driver.ts";
 
@@ -40,6 +40,12 @@ const CONTAINER_NODE = "/dev/vfio/vfio";
 const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
 const IOMMUFD_NODE = /^\/dev\/(iommu$|vfio\/devices\/)/;
 const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
+
+/** What is in use of the IOMMUs of a host. */
+export interface IommuUse extends VtdUse {
+  /** PASIDs of the host's pool. */
+  readonly pasids: number;
+}
 
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
@@ -65,7 +71,9 @@ export class Host implements HostKernel {
   readonly #iommuGroups = new Map<number, IommuGroup>();
   readonly #groups = new Map<number, VfioGroup>();
   readonly #iommufd: IommufdNodes | undefined;
-  readonly #pasidTables: HostPasidTables;
+  readonly #units = new VtdUnits();
+  readonly #requesters: Requesters;
+  readonly #nesting: NestingHardware | undefined;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
   /** @param iommufd makes the part that serves iommufd's nodes, on a host that has them */
@@ -87,10 +95,11 @@ export class Host implements HostKernel {
     };
     const newer = releaseWarning(description.kernel);
     if (newer !== undefined) this.#context.warn(newer);
-    this.#pasidTables = new HostPasidTables(requesters(description));
+    this.#requesters = new Requesters(description);
     this.#pci = new PciDevices(description, this.#context);
     this.#mediated = new MediatedDevices(description, this.#context);
     this.#defineParameters();
+    this.#nesting = this.#makeNesting();
     this.#drivers = this.#loadDrivers();
     this.binding = new DriverBinding({
       binding: (device, driver) => this.#refuseBinding(device, driver),
@@ -102,7 +111,8 @@ export class Host implements HostKernel {
       this.#iommufd = iommufd?.({
         context: this.#context,
         deviceAt: (index) => this.#deviceAt(index),
-        pasidTables: this.#pasidTables,
+        nestingIommus: this.#units,
+        requesters: this.#requesters,
       });
     }
   }
@@ -125,7 +135,7 @@ export class Host implements HostKernel {
   }
 
   open(task: Task, path: string, _flags: number): FileDescription {
-    if (this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
+    if (path.endsWith("/") || this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
     const served = this.#iommufd?.open(task, path);
     if (served) return served;
     if (path === CONTAINER_NODE && this.description.vfioContainer !== "iommufd")
@@ -142,6 +152,11 @@ export class Host implements HostKernel {
     if (group.isOpen)
       fail("EBUSY", `${group.label} is open already, itself or through a device file: one user at a time`);
     return new GroupFile(group, this.#context.release);
+  }
+
+  /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
+  get iommuUse(): IommuUse {
+    return { ...this.#units.use, pasids: this.#nesting?.pasids.size ?? 0 };
   }
 
   /** The IOMMU group of a device by its name (BDF or UUID). */
@@ -162,9 +177,7 @@ export class Host implements HostKernel {
   #loadDrivers(): readonly IommuDriver[] {
     const { vfioContainer, iommu } = this.description;
     const drivers: IommuDriver[] = [
-      vfioContainer === "spapr"
-        ? new SpaprDriver(this.#context, iommu)
-        : new Type1Driver(this.#context, this.#nesting()),
+      vfioContainer === "spapr" ? new SpaprDriver(this.#context, iommu) : new Type1Driver(this.#context, this.#nesting),
     ];
     // the parameter exists exactly where the kernel was built with no-IOMMU mode
     if (this.parameters.has(NOIOMMU_PARAMETER)) drivers.push(new NoIommuDriver(this.#context, NOIOMMU_PARAMETER));
@@ -172,10 +185,10 @@ export class Host implements HostKernel {
   }
 
   /** What the proposals' containers share; undefined on a mainline host, or one whose container is not type1. */
-  #nesting(): NestingHardware | undefined {
+  #makeNesting(): NestingHardware | undefined {
     const { api, vfioContainer } = this.description;
     if (api === "mainline" || vfioContainer !== "type1") return undefined;
-    return new NestingHardware(this.description, api, this.#pasidTables);
+    return new NestingHardware(api, this.#units, this.#requesters);
   }
 
   #defineParameters(): void {

@@ -1,4 +1,4 @@
-import { type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../iommu/dma-target.ts";
+import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../iommu/dma-target.ts";
 
 /** Hears what devices do by themselves, where no call of a program shows it. Tracing, fault injection and the sanitizer are written with it. */
 export interface ModelWatch {
@@ -11,12 +11,12 @@ export interface ModelWatch {
 }
 
 /** Where a device's accesses go, with somebody who watches them. */
-export class WatchedTarget implements DmaTarget {
+export class WatchedTarget implements DeviceDma {
   readonly #device: string;
-  readonly #target: DmaTarget;
+  readonly #target: DeviceDma;
   readonly #watch: ModelWatch;
 
-  constructor(device: string, target: DmaTarget, watch: ModelWatch) {
+  constructor(device: string, target: DeviceDma, watch: ModelWatch) {
     this.#device = device;
     this.#target = target;
     this.#watch = watch;
@@ -50,8 +50,8 @@ export class WatchedTarget implements DmaTarget {
     return { ...fault, ask };
   }
 
-  withPasid(requester: string, request: PasidRequest | undefined): DmaTarget {
-    const target = this.#target.withPasid?.(requester, request);
+  withPasid(request: PasidRequest): DmaTarget {
+    const target = this.#target.withPasid?.(request);
     return target ? new WatchedTarget(this.#device, target, this.#watch) : NO_PASIDS;
   }
 }

@@ -1,6 +1,7 @@
 import { fail, hex } from "../kernel/errors.ts";
 import { CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
+import { TYPE1_DIALECT } from "../uapi/requests/dialects.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU } from "../uapi/vfio.ts";
 import type { IommuBackend, IommuDriver } from "./backend.ts";
 import type { ModelContext } from "./model-context.ts";
@@ -8,6 +9,7 @@ import type { ModelContext } from "./model-context.ts";
 /** VFIO without an IOMMU (container.c: vfio_noiommu_ops): devices can be opened, nothing can be mapped. */
 export class NoIommuDriver implements IommuDriver {
   readonly forNoIommu = true;
+  readonly dialect = TYPE1_DIALECT;
   readonly #context: ModelContext;
   /** The module parameter that turns it on. */
   readonly #parameter: string;
@@ -26,6 +28,7 @@ export class NoIommuDriver implements IommuDriver {
     if (!task.capable(CAP_SYS_RAWIO)) fail("EPERM", "a container without IOMMU takes CAP_SYS_RAWIO");
     return {
       name: "noiommu",
+      dialect: this.dialect,
       attach: () => {},
       detach: () => {},
       release: () => {},

@@ -1,17 +1,63 @@
-import type { Requester } from "../iommu/vtd/host-tables.ts";
-import { allDevices } from "../machine/find-device.ts";
-import type { HostDescription } from "../machine/host-description.ts";
-import { sourceOf } from "./nesting/iommu-device.ts";
+import type { RequesterIdentity } from "../iommu/requester.ts";
+import { fail } from "../kernel/errors.ts";
+import { allDevices, deviceName } from "../machine/find-device.ts";
+import type { DeviceDescription, HostDescription, TranslationAbilities } from "../machine/host-description.ts";
 
 /**
- * What the devices of a host can do in an IOMMU with PASIDs, by source-id. On hosts that speak a proposal every device has a TLB of its own
- * (docs/vsva.md); on others it is as described.
+ * The devices of a host as its IOMMU tells them apart. On hosts that speak a proposal every device has PASIDs and a TLB of its own (docs/vsva.md); on
+ * others it is as described.
  */
-export function requesters(host: HostDescription): (source: number) => Requester {
-  const described = new Map<number, Requester>();
-  for (const { device } of allDevices(host)) {
-    if (device.bus === "pci" && device.translation) described.set(sourceOf(device.bdf), device.translation);
+export class Requesters {
+  readonly #identities = new Map<string, RequesterIdentity>();
+
+  constructor(host: HostDescription) {
+    const all = allDevices(host).map(({ device }) => device);
+    const described = new Map<string, TranslationAbilities>();
+    for (const device of all) {
+      if (device.bus === "pci" && device.translation) described.set(device.bdf, device.translation);
+    }
+    const proposes = host.api !== "mainline";
+    const other: TranslationAbilities = { pasid: proposes, ats: proposes, pri: false };
+    for (const device of all) {
+      const functionName = functionOf(device);
+      if (functionName === undefined) continue;
+      const name = deviceName(device);
+      const isMediated = device.bus === "mdev";
+      const { pasid, ats, pri } = described.get(functionName) ?? other;
+      this.#identities.set(name, { name, functionName, isMediated, pasid, ats, pri, ...addressOf(functionName) });
+    }
   }
-  const other: Requester = { pasid: host.api !== "mainline", ats: host.api !== "mainline", pri: false };
-  return (source) => described.get(source) ?? other;
+
+  /** Undefined for a device that no IOMMU sees: a mediated device without IOMMU backing. */
+  find(name: string): RequesterIdentity | undefined {
+    return this.#identities.get(name);
+  }
+}
+
+/**
+ * ENODEV for a device that no IOMMU could be told about: the proposal's v1 passed a NULL pointer on here (review of "vfio/type1: Add vSVA support
+ * for IOMMU-backed mdevs", 2 April 2020).
+ */
+export function refuseUnseen(name: string): never {
+  fail(
+    "ENODEV",
+    `${name} is a mediated device without IOMMU backing (no iommu_backed): no IOMMU could translate its PASIDs; take it out of the container first`,
+  );
+}
+
+function functionOf(device: DeviceDescription): string | undefined {
+  if (device.bus === "pci") return device.bdf;
+  return device.iommuBacked ? device.parent : undefined;
+}
+
+/** Segment and source-id of "0000:00:1b.0": 8 bits of bus, 5 of device, 3 of function. */
+function addressOf(bdf: string): { readonly segment: number; readonly source: number } {
+  const match = /^([0-9a-f]+):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])$/i.exec(bdf);
+  if (!match) throw new RangeError(`not a PCI address: ${bdf}`);
+  const [segment, bus, device] = match.slice(1, 4).map((digits) => Number.parseInt(digits, 16)) as [
+    number,
+    number,
+    number,
+  ];
+  return { segment, source: (bus << 8) | (device << 3) | Number(match[4]) };
 }

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { unpackBundle } from "../recordings/bundle.ts";
-import { scratchFolder, uvfio } from "./uvfio.ts";
+import { finished, scratchFolder, uvfio } from "./uvfio.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -12,6 +12,12 @@ const { host, scenarios } = unpackBundle("intel39");
 writeFileSync(join(machine, "host.json"), host);
 const chosen = ["gi_each_group", "map_overlap_v2", "unmap_partial_v1"];
 for (const name of chosen) writeFileSync(join(machine, `${name}.jsonl`), scenarios[name]!);
+
+function write(name: string, text: string): string {
+  const file = join(scratch.path, name);
+  writeFileSync(file, text);
+  return file;
+}
 
 describe("uvfio replay", () => {
   test("repeats the recordings of a folder and counts equal answers", () => {
@@ -49,6 +55,45 @@ describe("uvfio replay", () => {
     const [report] = JSON.parse(stdout) as { calls: number; equal: number; different: unknown[] }[];
     expect(report!.equal).toBe(report!.calls);
     expect(report!.different).toEqual([]);
+  });
+
+  test.each([
+    [
+      "a line of 50 MB",
+      () => write("long.jsonl", `{"op":"${"x".repeat(50_000_000)}"}\n`),
+      /:1: the line has more than \d+ bytes/,
+    ],
+    ["an endless file", () => "/dev/zero", /\/dev\/zero: this is no regular file/],
+    [
+      "a FIFO that nobody writes to",
+      () => {
+        finished("mkfifo", [join(scratch.path, "fifo")]);
+        return join(scratch.path, "fifo");
+      },
+      /fifo: this is no regular file/,
+    ],
+    [
+      "control characters",
+      () => write("control.jsonl", '{"op":"\\u001b[2J\\u009b31m"}\n'),
+      /:1: unknown operation "\\x1b\[2J\\x9b31m"/,
+    ],
+    [
+      "a trace whose host is damaged",
+      () => write("host.jsonl", '{"op":"host","version":1,"name":"x","machine":"l\\u001bab"}\n{"op":"end"}\n'),
+      /host\.jsonl:1: the host that the trace names: .*; give one with -m/,
+    ],
+  ])("refuses %s in one line, with exit status 2, and trace as well where it reads it", (what, make, message) => {
+    const file = make();
+    const commands = [
+      ["replay", ...(what.includes("host") ? [] : ["-m", "intel"])],
+      ...(what.includes("host") ? [] : [["trace"]]),
+    ];
+    for (const command of commands) {
+      const { status, stderr } = uvfio(...command, file);
+      expect(stderr).toMatch(message);
+      expect(stderr.trim()).toMatch(/^[^\p{Cc}]{1,1500}$/u);
+      expect(status).toBe(2);
+    }
   });
 
   test.each([

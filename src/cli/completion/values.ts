@@ -1,7 +1,6 @@
 import { FAULT_CALLS } from "../../inspect/fault/fault-spec.ts";
 import { FIRMWARES } from "../../inspect/fit/layout.ts";
 import { VMM_NAMES } from "../../inspect/fit/layouts/index.ts";
-import { REQUEST_NAMES } from "../../inspect/requests.ts";
 import { changingReleases } from "../../kernel/releases.ts";
 import { allDevices, deviceName } from "../../machine/find-device.ts";
 import { API_PROFILES } from "../../machine/host-description.ts";
@@ -9,6 +8,7 @@ import { STDIN } from "../../machine/input-file.ts";
 import { loadHost } from "../../machine/load-host.ts";
 import { READY_MADE_HOSTS } from "../../machine/ready-made-hosts.ts";
 import { ERRNO } from "../../uapi/errno.ts";
+import { REQUEST_NAMES } from "../../uapi/requests/dialects.ts";
 import { SHELLS } from "./scripts.ts";
 
 /** One word that could stand there. */

@@ -1,4 +1,4 @@
-import { type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
+import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
 import type { PciBar, PciDeviceDescription } from "../../machine/host-description.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
@@ -34,7 +34,7 @@ export class PciFunction implements DeviceBus {
   readonly config: ConfigSpace;
   readonly model: DeviceModel;
   /** Where its DMA goes: set by whoever gives it an address space. */
-  dma: DmaTarget = NO_DRIVER;
+  dma: DeviceDma = NO_DRIVER;
   interrupts: InterruptHandler | undefined;
   /** D0..D3HOT. */
   powerState = D0;
@@ -184,7 +184,7 @@ export class PciFunction implements DeviceBus {
 
   #target(pasid: PasidRequest | undefined): DmaTarget {
     if (pasid === undefined) return this.dma;
-    return this.dma.withPasid?.(this.name, pasid) ?? NO_PASIDS;
+    return this.dma.withPasid?.(pasid) ?? NO_PASIDS;
   }
 
   #isMaster(): boolean {

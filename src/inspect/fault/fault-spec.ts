@@ -1,7 +1,7 @@
 import { fullAddress } from "../../machine/find-device.ts";
 import { didYouMean, nearest } from "../../machine/nearest.ts";
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
-import { REQUEST_NAMES, requestFacts } from "../requests.ts";
+import { REQUEST_NAMES, requestNamed } from "../../uapi/requests/dialects.ts";
 
 /** Which of the matching calls fail, counted from 1. */
 export type FaultTimes =
@@ -61,7 +61,7 @@ export function parseFault(text: string, devices?: readonly string[]): FaultSpec
   }
   const times = parseTimes(timesText, refuse);
   const range = rangeText === undefined ? undefined : parseRange(rangeText, refuse);
-  if (range && !isDma && !requestFacts(target.name)?.range)
+  if (range && !isDma && !requestNamed(target.name)?.range)
     refuse(`${target.name} is about no IOVAs, so none would ever fail`, "leave the @ and the range out");
   return { text, target, times, range, errno: isDma ? undefined : (effect as ErrnoName) };
 }

@@ -1,6 +1,5 @@
 import { hexRange } from "../../kernel/errors.ts";
 import { viewOf } from "../../uapi/layout.ts";
-import { requestFacts, requestOf } from "../requests.ts";
 import type { ModelCall, Watcher } from "../watch/watcher.ts";
 import type { FaultSpec } from "./fault-spec.ts";
 import { InjectedError } from "./injected.ts";
@@ -35,13 +34,13 @@ export class FaultInjector implements Watcher {
 
   before(call: ModelCall): void {
     if (call.op === "poll" || call.op === "close") return;
-    const name = call.op === "ioctl" ? requestOf(call.file!, call.request) : call.op;
+    const name = call.op === "ioctl" ? call.file!.dialect.nameOf(call.request) : call.op;
     let touched: Touched | undefined | null = null;
     for (const [index, fault] of this.faults.entries()) {
       const { target, range, errno } = fault.spec;
       if (target.kind === "dma" || target.name !== name) continue;
       if (range) {
-        if (touched === null) touched = touchedRange(call, name);
+        if (touched === null) touched = touchedRange(call);
         if (!touched || touched.last < range.first || touched.first > range.last) continue;
       }
       if (this.#isDue(index))
@@ -76,18 +75,20 @@ export class FaultInjector implements Watcher {
 }
 
 /** The IOVAs that a request is about; undefined when it is about none or cannot be read. */
-function touchedRange(call: ModelCall, name: string): Touched | undefined {
-  const facts = requestFacts(name);
-  if (call.op !== "ioctl" || !facts?.range || !facts.layout) return undefined;
-  const bytes = new Uint8Array(facts.layout.size);
+function touchedRange(call: ModelCall): Touched | undefined {
+  const row = call.op === "ioctl" ? call.file!.dialect.row(call.request) : undefined;
+  if (call.op !== "ioctl" || !row?.range || !row.struct) return undefined;
+  const { range } = row;
+  const { layout } = row.struct;
+  const bytes = new Uint8Array(layout.size);
   try {
     call.task!.memory.copyIn(call.arg, bytes, bytes.length);
   } catch {
     return undefined;
   }
   const view = viewOf(bytes);
-  const first = view.getBigUint64(facts.layout.offsets[facts.range.iova]!, true);
-  const length = view.getBigUint64(facts.layout.offsets[facts.range.length]!, true);
+  const first = view.getBigUint64(layout.offsets[range.iova]!, true);
+  const length = view.getBigUint64(layout.offsets[range.length]!, true);
   return length === 0n ? undefined : { first, last: first + length - 1n };
 }
 

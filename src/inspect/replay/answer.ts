@@ -1,5 +1,5 @@
+import type { Operation, OperationOf } from "./operation.ts";
 import { DONE, type Outcome } from "./outcome.ts";
-import type { Operation } from "./recording.ts";
 
 /** What an operation gave, with the bytes that it left or read. */
 export interface Answer extends Outcome {
@@ -17,8 +17,8 @@ export interface Answer extends Outcome {
   readonly vmlck_kB?: number;
 }
 
-/** Operations by their `op`: what carries them out, and gives undefined for what only informs. */
-export type Handlers = Readonly<Record<string, (operation: Operation) => Answer | undefined>>;
+/** What carries operations of each kind out, and gives undefined for what only informs. */
+export type Handlers = { readonly [Op in Operation["op"]]: (operation: OperationOf<Op>) => Answer | undefined };
 
 /** The answer of an operation that always succeeds. */
 export function doneAfter(change: () => unknown): Answer {

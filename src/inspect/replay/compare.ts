@@ -1,5 +1,5 @@
 import type { Answer } from "./answer.ts";
-import type { Operation } from "./recording.ts";
+import type { Operation } from "./operation.ts";
 
 /** One field in which the model's answer is another than the kernel's. */
 export interface Difference {
@@ -17,21 +17,25 @@ export function difference(operation: Operation, answer: Answer): Difference | u
   if (ret !== undefined && (ret !== answer.ret || (errno ?? null) !== answer.errno)) {
     return { field: "result", recorded: resultText(ret, errno), ours: resultText(answer.ret, answer.errno) };
   }
-  const recordedBytes = operation.out ?? operation.data;
-  if (recordedBytes !== undefined && recordedBytes !== (answer.bytes ?? "")) {
-    return { field: operation.out === undefined ? "data" : "out", recorded: recordedBytes, ours: answer.bytes ?? "" };
+  const fields: Readonly<Record<string, unknown>> = operation;
+  for (const field of ["out", "data"]) {
+    const recorded = fields[field];
+    if (recorded !== undefined && recorded !== (answer.bytes ?? "")) {
+      return { field, recorded: String(recorded), ours: answer.bytes ?? "" };
+    }
   }
-  if ((operation.over ?? "") !== (answer.over ?? "")) {
-    return { field: "over", recorded: operation.over ?? "(nothing)", ours: answer.over ?? "(nothing)" };
+  const over = (fields.over as string | undefined) ?? "";
+  if (over !== (answer.over ?? "")) {
+    return { field: "over", recorded: over || "(nothing)", ours: answer.over ?? "(nothing)" };
   }
   for (const field of PLAIN_FIELDS) {
-    const recorded = operation[field];
+    const recorded = fields[field];
     if (recorded !== undefined && recorded !== null && recorded !== answer[field]) {
       return { field, recorded: String(recorded), ours: String(answer[field]) };
     }
   }
-  if (/^(r32|r64|evread)$/.test(operation.op) && String(operation.value) !== String(answer.value)) {
-    return { field: "value", recorded: String(operation.value), ours: String(answer.value) };
+  if (/^(r32|r64|evread)$/.test(operation.op) && String(fields.value) !== String(answer.value)) {
+    return { field: "value", recorded: String(fields.value), ours: String(answer.value) };
   }
   return undefined;
 }

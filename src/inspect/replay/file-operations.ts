@@ -1,21 +1,22 @@
 import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
+import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { EventFile } from "../../kernel/model-event.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
-import { viewOf } from "../../uapi/layout.ts";
+import { roundUp, viewOf } from "../../uapi/layout.ts";
 import type { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import { LiveFiles } from "../../vfio/sysfs.ts";
 import type { Answer, Handlers } from "./answer.ts";
+import type { OperationOf } from "./operation.ts";
 import { fromHex, type Outcome, outcomeOf, outcomeOfVoid, toHex } from "./outcome.ts";
 import { deviceOf, type ReplayedProgram } from "./program.ts";
-import type { Operation } from "./recording.ts";
 
 /** Opening, reading, writing and closing of files: VFIO's, eventfds, and those of sysfs and of module parameters. */
-export function fileOperations(program: ReplayedProgram): Handlers {
+export function fileOperations(program: ReplayedProgram) {
   const live = new LiveFiles(program.host);
   return {
     open: (o) => program.installed(o.fd, () => open(program, o)),
-    close: (o) => outcomeOfVoid(() => program.task.files.close(program.fd(o.fd))),
+    close: (o) => outcomeOfVoid(() => program.close(o.fd)),
     dup: (o) => program.installed(o.fd, () => program.task.files.dup(program.fd(o.of))),
     pread: (o) => readFile(program, o, true),
     read: (o) => readFile(program, o, false),
@@ -23,24 +24,26 @@ export function fileOperations(program: ReplayedProgram): Handlers {
     write: (o) => writeFile(program, o, false),
     eventfd: (o) => program.installed(o.fd, () => program.task.files.install(new EventFile(), false)),
     evread: (o) => readEvent(program, o),
-    param: (o) => outcomeOfVoid(() => live.write(o.path!, String(o.value))),
-    exists: (o) => outcomeOf(() => (live.exists(o.path!) ? 0 : fail("ENOENT", `no ${o.path}`))),
+    param: (o) => outcomeOfVoid(() => live.write(o.path, String(o.value))),
+    exists: (o) => outcomeOf(() => (live.exists(o.path) ? 0 : fail("ENOENT", `no ${o.path}`))),
     readfile: (o) => readText(live, o),
-  };
+  } satisfies Partial<Handlers>;
 }
 
-function open(program: ReplayedProgram, o: Operation): number {
-  if (o.path!.endsWith("/")) fail("EISDIR", `${o.path} is a directory`);
-  return program.task.files.install(program.host.open(program.task, o.path!, 2), false);
+function open(program: ReplayedProgram, o: OperationOf<"open">): number {
+  return program.task.files.install(program.host.open(program.task, o.path, 2), false);
 }
 
-function readFile(program: ReplayedProgram, o: Operation, positioned: boolean): Answer {
-  const outcome = access(program, o, positioned, (file, offset) => {
-    const device = deviceOf(file);
-    if (device && o.data) adopt(device, Number(offset), fromHex(o.data));
-    return file.read(program.task, program.scratch, o.len!, offset);
+function readFile(program: ReplayedProgram, o: OperationOf<"pread" | "read">, positioned: boolean): Answer {
+  return withBuffer(program, o.len, o.op === "pread" ? o.fault : undefined, (buffer) => {
+    const outcome = access(program, o, positioned, (file, offset) => {
+      const device = deviceOf(file);
+      if (device && o.data) adopt(device, Number(offset), fromHex(o.data));
+      return file.read(program.task, buffer, o.len, offset);
+    });
+    const isCompared = outcome.ret > 0 && o.data !== undefined;
+    return { ...outcome, bytes: isCompared ? toHex(program.read(buffer, outcome.ret)) : "" };
   });
-  return { ...outcome, bytes: outcome.ret > 0 ? toHex(program.read(program.scratch, outcome.ret)) : "" };
 }
 
 /** A recording begins in the middle of a machine's life: what was there before it shows in its first reads. */
@@ -49,30 +52,57 @@ function adopt(file: PciDeviceFile, offset: number, recorded: Uint8Array): void 
   if (recorded.length === 4) file.adopt(offset, BigInt(viewOf(recorded).getUint32(0, true)));
 }
 
-function writeFile(program: ReplayedProgram, o: Operation, positioned: boolean): Answer {
-  const { task, scratch } = program;
-  const input = fromHex(o.in!);
-  program.memory.copyOut(scratch, input, input.length);
-  return access(program, o, positioned, (file, offset) => file.write(task, scratch, input.length, offset));
+function writeFile(program: ReplayedProgram, o: OperationOf<"pwrite" | "write">, positioned: boolean): Answer {
+  const input = fromHex(o.in);
+  const count = o.op === "pwrite" ? (o.len ?? input.length) : input.length;
+  const fault = o.op === "pwrite" ? o.fault : undefined;
+  return withBuffer(program, count, fault, (buffer) => {
+    const held = Math.min(input.length, fault ?? count);
+    program.memory.copyOut(buffer, input, held);
+    return access(program, o, positioned, (file, offset) => file.write(program.task, buffer, count, offset));
+  });
+}
+
+/**
+ * Makes an access with a buffer of its own, behind which no memory is.
+ * @param fault how much of it there is; all of it when left out
+ */
+function withBuffer(
+  program: ReplayedProgram,
+  count: number,
+  fault: number | undefined,
+  make: (buffer: number) => Answer,
+): Answer {
+  const { memory } = program;
+  const there = fault ?? count;
+  const length = roundUp(there, memory.pageSize) + memory.pageSize;
+  const start = memory.mmap({ length, protection: PROT_READ | PROT_WRITE });
+  const end = start + length - memory.pageSize;
+  memory.mprotect(end, memory.pageSize, PROT_NONE);
+  try {
+    return make(end - there);
+  } finally {
+    memory.munmap(start, length);
+  }
 }
 
 /** An access at the offset of the call, or at the file's position, which moves on. */
 function access(
   program: ReplayedProgram,
-  o: Operation,
+  o: OperationOf<"pread" | "read" | "pwrite" | "write">,
   positioned: boolean,
   make: (file: FileDescription, offset: Word) => number,
 ): Outcome {
   return outcomeOf(() => {
     const file = program.file(o);
-    const count = make(file, positioned ? wordFromBigInt(BigInt(o.off!)) : file.position);
+    const count = make(file, positioned && "off" in o ? wordFromBigInt(BigInt(o.off)) : file.position);
     if (!positioned && !file.readiness) file.position += count;
     return count;
   });
 }
 
 /** A read of an eventfd, which does not wait. */
-function readEvent(program: ReplayedProgram, o: Operation): Answer {
+function readEvent(program: ReplayedProgram, o: OperationOf<"evread">): Answer {
   let value = 0n;
   const outcome = outcomeOf(() => {
     const file = program.file(o);
@@ -83,10 +113,10 @@ function readEvent(program: ReplayedProgram, o: Operation): Answer {
   return { ...outcome, value: value.toString() };
 }
 
-function readText(live: LiveFiles, o: Operation): Answer {
+function readText(live: LiveFiles, o: OperationOf<"readfile">): Answer {
   let text = "";
   const outcome = outcomeOf(() => {
-    text = live.read(o.path!);
+    text = live.read(o.path);
     return text.length;
   });
   return { ...outcome, text };

@@ -1,37 +1,48 @@
-import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
+import { fail } from "../../kernel/errors.ts";
+import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
-import { encodeIo, plainRequest } from "../../uapi/ioctl.ts";
-import { viewOf } from "../../uapi/layout.ts";
-import { VFIO_IOMMU_MAP_DMA, VfioIommuType1DmaMap } from "../../uapi/vfio-type1.ts";
+import { decodeIo, encodeIo, plainRequest } from "../../uapi/ioctl.ts";
+import { roundUp, viewOf } from "../../uapi/layout.ts";
+import {
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VfioIommuType1DmaMap,
+  VfioIommuType1DmaUnmap,
+} from "../../uapi/vfio-type1.ts";
 import type { Answer, Handlers } from "./answer.ts";
+import type { BytesIoctl, OperationOf, Relocation } from "./operation.ts";
 import { DONE, fromHex, outcomeOf, toHex } from "./outcome.ts";
 import { type ReplayedProgram, SCRATCH_SIZE } from "./program.ts";
-import type { Operation, Relocation } from "./recording.ts";
 
 /** Bytes that lie behind a caller's structure, to see whether something is written there. */
 const GUARD = 4096;
 const GUARD_BYTE = 0xa5;
+const GUARDS = new Uint8Array(2 * SCRATCH_SIZE).fill(GUARD_BYTE);
+
+/** No program has so many descriptors open. */
+const CLOSED_FD = 2 ** 30;
 
 type CallWith = (arg: Word) => () => number;
 
 /** Requests to files. */
-export function ioctlOperations(program: ReplayedProgram): Handlers {
+export function ioctlOperations(program: ReplayedProgram) {
   return {
     ioctl: (o) => ioctl(program, o),
     maploop: (o) => mapLoop(program, o),
-  };
+    unmaploop: (o) => unmapLoop(program, o),
+  } satisfies Partial<Handlers>;
 }
 
-function ioctl(program: ReplayedProgram, o: Operation): Answer {
+function ioctl(program: ReplayedProgram, o: OperationOf<"ioctl">): Answer {
   const nr = Number(o.nr);
-  // a number of the other encoding is unknown to this architecture, whatever the model would make of it
-  const request = plainRequest(nr, program.host.ioctlEncoding) ?? otherEncoding(nr);
+  const encoding = program.host.ioctlEncoding;
+  const request = plainRequest(nr, encoding) ?? (encoding === "plain" ? nr : otherEncoding(nr));
   const call: CallWith = (arg) => () => program.file(o).ioctl(program.task, request, arg);
   switch (o.arg) {
     case "bytes":
       return ioctlBytes(program, o, call);
     case "int":
-      return outcomeOf(call(wordFromBigInt(BigInt(o.val!))));
+      return outcomeOf(call(wordFromBigInt(BigInt(o.val))));
     case "buf":
       return outcomeOf(call(program.buffer(o.buf).address));
     default:
@@ -40,15 +51,20 @@ function ioctl(program: ReplayedProgram, o: Operation): Answer {
 }
 
 /** A request with a structure, which is put into memory of its own. */
-function ioctlBytes(program: ReplayedProgram, o: Operation, call: CallWith): Answer {
+function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): Answer {
   const { memory, scratch } = program;
-  const input = fromHex(o.in!);
+  const input = fromHex(o.in);
   const relocated = (o.relocs ?? []).map((reloc) => ({ reloc, value: relocate(program, input, reloc) }));
-  const address = o.edge ? scratch + SCRATCH_SIZE - input.length : scratch;
-  memory.copyOut(scratch, new Uint8Array(SCRATCH_SIZE).fill(GUARD_BYTE), SCRATCH_SIZE);
+  const boundary = scratch + SCRATCH_SIZE;
+  const address = o.readonly_from ? boundary - o.readonly_from : o.edge ? boundary - input.length : scratch;
+  memory.copyOut(scratch, GUARDS, GUARDS.length);
   memory.copyOut(address, input, input.length);
-  if (o.edge) memory.mprotect(scratch + SCRATCH_SIZE, SCRATCH_SIZE, 0);
-  if (o.readonly) memory.mprotect(scratch, SCRATCH_SIZE, PROT_READ);
+  if (o.readonly) memory.mprotect(scratch, 2 * SCRATCH_SIZE, PROT_READ);
+  if (o.readonly_from) memory.mprotect(boundary, SCRATCH_SIZE, PROT_READ);
+  if (o.edge) {
+    const end = roundUp(address + input.length, memory.pageSize);
+    memory.mprotect(end, scratch + 2 * SCRATCH_SIZE - end, PROT_NONE);
+  }
   const outcome = outcomeOf(call(address));
   memory.mprotect(scratch, 2 * SCRATCH_SIZE, PROT_READ | PROT_WRITE);
   const result = program.read(address, input.length);
@@ -56,6 +72,8 @@ function ioctlBytes(program: ReplayedProgram, o: Operation, call: CallWith): Ans
     const field = result.subarray(reloc.off, reloc.off + reloc.w);
     if (toHex(field) === value) field.fill(0);
   }
+  if (o.out_fd !== undefined && o.out_fd + 4 > result.length)
+    fail("EINVAL", `a descriptor at ${o.out_fd} lies behind the structure's ${result.length} bytes`);
   const name = o.ret_is_fd;
   const opened = name !== undefined && outcome.errno === null;
   if (opened) program.nameFd(name, o.out_fd === undefined ? outcome.ret : viewOf(result).getInt32(o.out_fd, true));
@@ -65,8 +83,15 @@ function ioctlBytes(program: ReplayedProgram, o: Operation, call: CallWith): Ans
 }
 
 /** Puts an address or a descriptor number into a structure; returns its bytes. */
-function relocate(program: ReplayedProgram, input: Uint8Array, { off, w, buf, add = 0, fd }: Relocation): string {
-  const value = fd === undefined ? BigInt(program.buffer(buf).address + add) : BigInt(program.fd(fd));
+function relocate(
+  program: ReplayedProgram,
+  input: Uint8Array,
+  { off, w, buf, add = 0, fd, closed }: Relocation,
+): string {
+  if (off + w > input.length)
+    fail("EINVAL", `a relocation at ${off} lies behind the structure's ${input.length} bytes`);
+  const number = closed ? CLOSED_FD : fd === undefined ? program.buffer(buf).address + add : program.fd(fd);
+  const value = BigInt(number);
   const field = input.subarray(off, off + w);
   const bytes = new Uint8Array(8);
   viewOf(bytes).setBigUint64(0, BigInt.asUintN(64, value), true);
@@ -82,27 +107,41 @@ function overrun(program: ReplayedProgram, from: number): string {
 }
 
 /** MAP_DMA of the same memory at rising addresses until one fails. */
-function mapLoop(program: ReplayedProgram, o: Operation): Answer {
+function mapLoop(program: ReplayedProgram, o: OperationOf<"maploop">): Answer {
   const map = VfioIommuType1DmaMap;
-  const file = program.file(o);
-  const stride = BigInt(o.stride!);
-  let iova = BigInt(o.iova!);
-  for (let done = 0; done < o.count!; done++, iova += stride) {
-    const bytes = map.encode({
-      argsz: map.size,
-      flags: Number(o.flags),
-      vaddr: BigInt(program.buffer(o.vaddr).address),
-      iova,
-      size: BigInt(o.size!),
-    });
-    program.memory.copyOut(program.scratch, bytes, bytes.length);
-    const outcome = outcomeOf(() => file.ioctl(program.task, VFIO_IOMMU_MAP_DMA, program.scratch));
-    if (outcome.errno !== null) return { ...outcome, done };
-  }
-  return { ...DONE, done: o.count! };
+  const vaddr = BigInt(program.buffer(o.vaddr).address);
+  return loop(program, o, VFIO_IOMMU_MAP_DMA, (iova) =>
+    map.encode({ argsz: map.size, flags: o.flags, vaddr, iova, size: BigInt(o.size) }),
+  );
 }
 
-/** The bit that tells the encodings of `_IO()` apart, the other way round. */
+/** UNMAP_DMA at rising addresses until one fails. */
+function unmapLoop(program: ReplayedProgram, o: OperationOf<"unmaploop">): Answer {
+  const unmap = VfioIommuType1DmaUnmap;
+  return loop(program, o, VFIO_IOMMU_UNMAP_DMA, (iova) =>
+    unmap.encode({ argsz: unmap.size, iova, size: BigInt(o.size) }),
+  );
+}
+
+function loop(
+  program: ReplayedProgram,
+  o: OperationOf<"maploop" | "unmaploop">,
+  request: number,
+  argument: (iova: bigint) => Uint8Array,
+): Answer {
+  const file = program.file(o);
+  let iova = BigInt(o.iova);
+  for (let done = 0; done < o.count; done++) {
+    const bytes = argument(BigInt.asUintN(64, iova));
+    program.memory.copyOut(program.scratch, bytes, bytes.length);
+    const outcome = outcomeOf(() => file.ioctl(program.task, request, program.scratch));
+    if (outcome.errno !== null) return { ...outcome, done };
+    iova += BigInt(o.stride);
+  }
+  return { ...DONE, done: o.count };
+}
+
+/** A number of the plain encoding is unknown on powerpc: the model would know it, and gets it with the bit that tells the encodings apart. */
 function otherEncoding(nr: number): number {
-  return (nr ^ encodeIo(0, 0, "powerpc")) >>> 0;
+  return decodeIo(nr) ? (nr ^ encodeIo(0, 0, "powerpc")) >>> 0 : nr;
 }

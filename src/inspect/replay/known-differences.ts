@@ -3,8 +3,8 @@ import type { HostDescription } from "../../machine/host-description.ts";
 import { VfioIommuType1DmaMap } from "../../uapi/vfio-type1.ts";
 import { isCorruption } from "../../vfio/spapr/defects.ts";
 import type { Difference } from "./compare.ts";
+import { isBytesIoctl, type Operation } from "./operation.ts";
 import { fromHex } from "./outcome.ts";
-import type { Operation } from "./recording.ts";
 
 /**
  * Where the model gives another answer than a recorded kernel on purpose (docs/kernel-defects.md). Each rule looks at the
@@ -47,8 +47,10 @@ function lastByteRule(): Rule {
     reason:
       "a mapping that ends at 2^64-1 breaks the search in kernels before 6.18 (ef270ec4c5d1); the model stays sane",
     explains(operation) {
-      if (!seen && operation.req === "VFIO_IOMMU_MAP_DMA" && operation.ret === 0 && operation.in) {
-        const map = VfioIommuType1DmaMap.decode(fromHex(operation.in));
+      if (!seen && isBytesIoctl(operation) && operation.req === "VFIO_IOMMU_MAP_DMA" && operation.ret === 0) {
+        const bytes = fromHex(operation.in);
+        if (bytes.length < VfioIommuType1DmaMap.size) return seen;
+        const map = VfioIommuType1DmaMap.decode(bytes);
         seen = map.iova + map.size === 2n ** 64n;
       }
       return seen;

@@ -1,18 +1,18 @@
 import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import type { Answer, Handlers } from "./answer.ts";
+import type { OperationOf } from "./operation.ts";
 import { DONE, fromHex, outcomeOfVoid, toHex } from "./outcome.ts";
 import type { ReplayedProgram } from "./program.ts";
-import type { Operation } from "./recording.ts";
 
 /** Looks at a polled register that many times before giving up: in the model everything that it can wait for is done at once. */
 const POLLS = 3;
 
 /** Reads and writes of memory, and of registers that are mapped there. */
-export function memoryOperations(program: ReplayedProgram): Handlers {
+export function memoryOperations(program: ReplayedProgram) {
   return {
     fill: (o) => fill(program, o),
-    dump: (o) => ({ ...DONE, bytes: toHex(program.read(program.at(o), o.len!)) }),
+    dump: (o) => ({ ...DONE, bytes: toHex(program.read(program.at(o), o.len)) }),
     store: (o) => store(program, o),
     poll64: (o) => poll(program, o),
     r32: (o) => readWord(program, o, 4),
@@ -21,35 +21,39 @@ export function memoryOperations(program: ReplayedProgram): Handlers {
     w16: (o) => writeWord(program, o, 2),
     w32: (o) => writeWord(program, o, 4),
     w64: (o) => writeWord(program, o, 8),
-  };
+  } satisfies Partial<Handlers>;
 }
 
-function fill(program: ReplayedProgram, o: Operation): Answer {
-  const bytes = new Uint8Array(o.len!);
+function fill(program: ReplayedProgram, o: OperationOf<"fill">): Answer {
+  const bytes = new Uint8Array(o.len);
   if (o.byte === "seq") for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 7 + (i >> 8)) & 0xff;
   else bytes.fill(Number(o.byte));
   program.memory.copyOut(program.at(o), bytes, bytes.length);
   return DONE;
 }
 
-function readWord(program: ReplayedProgram, o: Operation, width: 4 | 8): Answer {
+function readWord(program: ReplayedProgram, o: OperationOf<"r32" | "r64">, width: 4 | 8): Answer {
   const { device } = program.buffer(o.buf);
-  device?.file.adopt(device.offset + Number(o.off ?? 0), BigInt(o.value ?? 0));
+  device?.file.adopt(device.offset + Number(o.off ?? 0), BigInt(o.value));
   const word = viewOf(program.read(program.at(o), width));
   const value = width === 4 ? BigInt(word.getUint32(0, true)) : word.getBigUint64(0, true);
   return { ...DONE, value: `0x${value.toString(16)}` };
 }
 
-function writeWord(program: ReplayedProgram, o: Operation, width: 1 | 2 | 4 | 8): Answer {
+function writeWord(
+  program: ReplayedProgram,
+  o: OperationOf<"w8" | "w16" | "w32" | "w64">,
+  width: 1 | 2 | 4 | 8,
+): Answer {
   const bytes = new Uint8Array(8);
-  viewOf(bytes).setBigUint64(0, BigInt(o.value!), true);
+  viewOf(bytes).setBigUint64(0, BigInt(o.value), true);
   program.memory.copyOut(program.at(o), bytes, width);
   return DONE;
 }
 
-function poll(program: ReplayedProgram, o: Operation): Answer {
-  const mask = BigInt(o.mask!);
-  const want = BigInt(o.want!);
+function poll(program: ReplayedProgram, o: OperationOf<"poll64">): Answer {
+  const mask = BigInt(o.mask);
+  const want = BigInt(o.want);
   for (let i = 0; i < POLLS; i++) {
     const value = viewOf(program.read(program.at(o), 8)).getBigUint64(0, true);
     if ((value & mask) === want) return { ...DONE, ok: true };
@@ -58,9 +62,9 @@ function poll(program: ReplayedProgram, o: Operation): Answer {
 }
 
 /** Bytes that the program or somebody else had put there, whatever the program itself may write. */
-function store(program: ReplayedProgram, o: Operation): undefined {
+function store(program: ReplayedProgram, o: OperationOf<"store">): undefined {
   const { memory } = program;
-  const bytes = fromHex(o.in!);
+  const bytes = fromHex(o.in);
   const at = program.at(o);
   if (outcomeOfVoid(() => memory.copyOut(at, bytes, bytes.length)).errno === null) return;
   const { pageSize } = memory;

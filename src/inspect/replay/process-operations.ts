@@ -7,12 +7,12 @@ import type { ReplayedProgram } from "./program.ts";
 const WAIT_MAX_MS = 10;
 
 /** What a process does with itself: its rights, its children, its time. */
-export function processOperations(program: ReplayedProgram): Handlers {
+export function processOperations(program: ReplayedProgram) {
   return {
-    setrlimit: (o) => outcomeOf(() => setMemlock(program, Number(o.value))),
-    setuid: (o) => doneAfter(() => program.task.setuid(o.uid!)),
-    dropcap: (o) => doneAfter(() => program.task.capabilities.delete(o.cap!)),
-    raisecap: (o) => doneAfter(() => program.task.capabilities.add(o.cap!)),
+    setrlimit: (o) => outcomeOf(() => setMemlock(program, o.value)),
+    setuid: (o) => doneAfter(() => program.task.setuid(o.uid)),
+    dropcap: (o) => doneAfter(() => program.task.capabilities.delete(o.cap)),
+    raisecap: (o) => doneAfter(() => program.task.capabilities.add(o.cap)),
     vmlck: () => ({
       ...DONE,
       VmLck_kB: program.kilobytes(program.memory.lockedPages),
@@ -20,8 +20,8 @@ export function processOperations(program: ReplayedProgram): Handlers {
     }),
     "child-begin": () => doneAfter(() => program.fork()),
     "child-end": () => doneAfter(() => program.wait()),
-    wait: (o) => passTime(o.us!),
-  };
+    wait: (o) => passTime(o.us),
+  } satisfies Partial<Handlers>;
 }
 
 /** setrlimit() of both limits: what was given up comes back to nobody but root. */

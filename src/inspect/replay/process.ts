@@ -1,16 +1,16 @@
-import { fail } from "../../kernel/errors.ts";
 import type { Host } from "../../vfio/host.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import { fileOperations } from "./file-operations.ts";
 import { ioctlOperations } from "./ioctl-operations.ts";
 import { MappingOperations } from "./mapping-operations.ts";
 import { memoryOperations } from "./memory-operations.ts";
+import type { Operation } from "./operation.ts";
 import { processOperations } from "./process-operations.ts";
 import { ReplayedProgram } from "./program.ts";
-import type { Operation } from "./recording.ts";
 
+const nothing = (): undefined => undefined;
 /** What a recording says of its machine and of itself. */
-const INFORMATION = ["host", "kmsg", "console", "kernel-crash", "end"];
+const INFORMATION = { host: nothing, kmsg: nothing, console: nothing, "kernel-crash": nothing, end: nothing };
 
 /** A program that makes recorded calls against the model: its memory, its descriptors by name, its rights. */
 export class ReplayProcess {
@@ -26,21 +26,21 @@ export class ReplayProcess {
       ...new MappingOperations(program).handlers,
       ...memoryOperations(program),
       ...processOperations(program),
-      ...Object.fromEntries(INFORMATION.map((op) => [op, () => undefined])),
+      ...INFORMATION,
     };
   }
 
   /** Makes the call. Undefined for what only informs. */
   run(operation: Operation): Answer | undefined {
     if (operation.injected) return undefined;
-    const handler = this.#handlers[operation.op];
-    if (!handler) fail("EINVAL", `unknown operation "${operation.op}" in the recording`);
+    this.#program.become(operation.process ?? 1);
+    const handler = this.#handlers[operation.op] as (operation: Operation) => Answer | undefined;
     const answer = handler(operation);
     return answer && { ...answer, vmlck_kB: this.#program.kilobytes(this.#program.memory.lockedPages) };
   }
 
   /** The program ends: all descriptors are closed. */
   exit(): void {
-    this.#program.task.exit();
+    this.#program.exit();
   }
 }

@@ -8,7 +8,6 @@ import type { Host } from "../../vfio/host.ts";
 import { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import type { Answer } from "./answer.ts";
 import { DONE, outcomeOf } from "./outcome.ts";
-import type { Operation } from "./recording.ts";
 
 /** Memory that a recording names. */
 export interface Buffer {
@@ -18,11 +17,11 @@ export interface Buffer {
   readonly device?: { readonly file: PciDeviceFile; readonly offset: number };
 }
 
-/** What a process has by name, for when a forked child is done. */
-interface Names {
+/** A process, and what it has by name. */
+interface Process {
   readonly task: ModelTask;
-  readonly fds: ReadonlyMap<string, number>;
-  readonly buffers: ReadonlyMap<string, Buffer>;
+  readonly fds: Map<string, number>;
+  readonly buffers: Map<string, Buffer>;
 }
 
 /** Where structures are put: far from the addresses that recorded programs chose for their buffers. */
@@ -33,44 +32,58 @@ export const SCRATCH_SIZE = 65536;
 /** The program of a recording: its processes, and what it has by name. */
 export class ReplayedProgram {
   readonly host: Host;
-  /** The process that makes the calls: the program, or a child that it forked. */
-  task: ModelTask;
   /** Two pages for structures: the second one can be taken away, for those that end where memory ends. */
-  readonly scratch: number;
-  #fds = new Map<string, number>();
-  #buffers = new Map<string, Buffer>();
+  readonly scratch = SCRATCH_ADDRESS;
+  /** The one that makes the calls: the program, a child that it forked, or another process of a trace. */
+  #current: Process;
   /** Processes that wait for their child. */
-  readonly #parents: Names[] = [];
+  readonly #parents: Process[] = [];
+  /** The processes of a trace, by number. */
+  readonly #processes = new Map<number, Process>();
+  /** The files behind named descriptors, for processes that got them without a call. */
+  readonly #files = new Map<string, FileDescription>();
 
   constructor(host: Host) {
     this.host = host;
-    this.task = new ModelTask({ name: "replay", pageSize: host.description.pageSize });
-    this.#openTerminal();
-    this.scratch = this.memory.mmap({
-      address: SCRATCH_ADDRESS,
-      length: 2 * SCRATCH_SIZE,
-      protection: PROT_READ | PROT_WRITE,
-    });
+    this.#current = this.#begin();
+    this.#processes.set(1, this.#current);
   }
 
   /** Descriptors 0, 1 and 2 were there in the recorded program, and two for what it wrote down. They are not VFIO's. */
-  #openTerminal(): void {
-    const { files } = this.task;
-    const fd = files.install(new ForeignFile(), false);
-    for (const standard of [0, 1, 2]) files.dup2(fd, standard);
-    files.dup(fd);
+  #begin(): Process {
+    const task = new ModelTask({ name: "replay", pageSize: this.host.description.pageSize });
+    const fd = task.files.install(new ForeignFile(), false);
+    for (const standard of [0, 1, 2]) task.files.dup2(fd, standard);
+    task.files.dup(fd);
+    const protection = PROT_READ | PROT_WRITE;
+    task.memory.mmap({ address: SCRATCH_ADDRESS, length: 2 * SCRATCH_SIZE, protection });
+    return { task, fds: new Map(), buffers: new Map() };
+  }
+
+  get task(): ModelTask {
+    return this.#current.task;
   }
 
   get memory(): ModelMemory {
     return this.task.memory;
   }
 
+  /** What follows happens in that process of a trace; its number is its only name. Within a forked child nothing changes. */
+  become(number: number): void {
+    if (this.#parents.length > 0) return;
+    let process = this.#processes.get(number);
+    if (!process) {
+      process = this.#begin();
+      this.#processes.set(number, process);
+    }
+    this.#current = process;
+  }
+
   /** What follows happens in a child: the same files, other memory. */
   fork(): void {
-    this.#parents.push({ task: this.task, fds: this.#fds, buffers: this.#buffers });
-    this.task = this.task.fork();
-    this.#fds = new Map(this.#fds);
-    this.#buffers = new Map(this.#buffers);
+    const { task, fds, buffers } = this.#current;
+    this.#parents.push(this.#current);
+    this.#current = { task: task.fork(), fds: new Map(fds), buffers: new Map(buffers) };
   }
 
   /** The child exits, and its parent goes on. */
@@ -78,9 +91,12 @@ export class ReplayedProgram {
     const parent = this.#parents.pop();
     if (!parent) fail("EINVAL", "child-end without child-begin in the recording");
     this.task.exit();
-    this.task = parent.task;
-    this.#fds = new Map(parent.fds);
-    this.#buffers = new Map(parent.buffers);
+    this.#current = parent;
+  }
+
+  /** All processes end: their descriptors are closed. */
+  exit(): void {
+    for (const { task } of [...this.#parents, this.#current, ...this.#processes.values()]) task.exit();
   }
 
   kilobytes(pages: number): number {
@@ -95,31 +111,58 @@ export class ReplayedProgram {
   }
 
   nameFd(name: string, fd: number): void {
-    this.#fds.set(name, fd);
+    this.#current.fds.set(name, fd);
+    const file = this.task.files.get(fd);
+    if (file) this.#files.set(name, file);
   }
 
   /** The number of a named descriptor; -1 for one that could not be opened. */
   fd(name: string | -1 | undefined): number {
-    return typeof name === "string" ? (this.#fds.get(name) ?? -1) : -1;
+    if (typeof name !== "string") return -1;
+    return this.#current.fds.get(name) ?? this.#inherited(name) ?? -1;
+  }
+
+  /** A descriptor that this process of a trace has from another one: by fork, or sent through a socket. */
+  #inherited(name: string): number | undefined {
+    const file = this.#processes.size > 1 ? this.#files.get(name) : undefined;
+    if (!file) return undefined;
+    const fd = this.task.files.install(file, false);
+    this.#current.fds.set(name, fd);
+    return fd;
+  }
+
+  /** Closes a named descriptor. With several processes, the last one of it goes, wherever it is. EBADF. */
+  close(name: string | -1): void {
+    if (this.#processes.size === 1 || typeof name !== "string") {
+      this.task.files.close(this.fd(name));
+      return;
+    }
+    const holders = [...this.#processes.values()].filter(({ fds }) => fds.has(name));
+    if (holders.length === 0) fail("EBADF", `there is no descriptor ${name}`);
+    this.#files.delete(name);
+    for (const { task, fds } of holders) {
+      task.files.close(fds.get(name)!);
+      fds.delete(name);
+    }
   }
 
   /** The file that an operation is made on. EBADF. */
-  file(o: Operation): FileDescription {
+  file(o: { readonly fd: string | -1 }): FileDescription {
     const fd = this.fd(o.fd);
     return this.task.files.get(fd) ?? fail("EBADF", `file descriptor ${fd} is not open`);
   }
 
   nameBuffer(name: string, buffer: Buffer): void {
-    this.#buffers.set(name, buffer);
+    this.#current.buffers.set(name, buffer);
   }
 
   /** A named buffer; an empty one at address 0 where there is none. */
   buffer(name: string | undefined): Buffer {
-    return this.#buffers.get(name ?? "") ?? { address: 0, size: 0 };
+    return this.#current.buffers.get(name ?? "") ?? { address: 0, size: 0 };
   }
 
   /** The address that an operation is about. */
-  at(o: Operation): number {
+  at(o: { readonly buf: string; readonly off?: number | string }): number {
     return this.buffer(o.buf).address + Number(o.off ?? 0);
   }
 

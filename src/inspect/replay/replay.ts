@@ -1,10 +1,13 @@
 import { Host } from "../../iommufd/host.ts";
+import { KernelError } from "../../kernel/errors.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import type { Answer } from "./answer.ts";
 import { type Difference, difference } from "./compare.ts";
 import { KnownDifferences } from "./known-differences.ts";
+import type { Operation } from "./operation.ts";
 import { ReplayProcess } from "./process.ts";
-import type { Operation } from "./recording.ts";
+import { RecordingError } from "./recording-error.ts";
+import { shown } from "./shown.ts";
 
 /** An operation that the model answered in another way. */
 export interface DifferentCall extends Difference {
@@ -25,8 +28,16 @@ export interface ReplayResult {
   readonly known: ReadonlyMap<string, number>;
 }
 
-/** Makes recorded calls against a freshly booted host and compares every answer. */
-export function replay(description: HostDescription, operations: readonly Operation[]): ReplayResult {
+/**
+ * Makes recorded calls against a freshly booted host and compares every answer.
+ * @param path of the recording, for messages
+ * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never begun
+ */
+export function replay(
+  description: HostDescription,
+  operations: readonly Operation[],
+  path = "the recording",
+): ReplayResult {
   const warnings: string[] = [];
   const process = new ReplayProcess(new Host(description, { onWarning: (message) => warnings.push(message) }));
   const knownDifferences = new KnownDifferences(description);
@@ -34,7 +45,7 @@ export function replay(description: HostDescription, operations: readonly Operat
   const known = new Map<string, number>();
   let calls = 0;
   for (const [index, operation] of operations.entries()) {
-    const answer = process.run(operation);
+    const answer = answerOf(process, operation, `${path}:${index + 1}`);
     if (!answer) continue;
     calls++;
     const found = difference(operation, answer);
@@ -47,6 +58,16 @@ export function replay(description: HostDescription, operations: readonly Operat
   let explained = 0;
   for (const count of known.values()) explained += count;
   return { calls, equal: calls - different.length - explained, different, known };
+}
+
+function answerOf(process: ReplayProcess, operation: Operation, place: string): Answer | undefined {
+  try {
+    return process.run(operation);
+  } catch (error) {
+    // calls that fail have answers: this is something that every program that is recorded can do
+    if (!(error instanceof KernelError)) throw error;
+    throw new RecordingError(`${place}: ${operation.op} cannot be repeated: ${shown(error.reason)}`);
+  }
 }
 
 function reasonOf(answer: Answer): { reason?: string } {

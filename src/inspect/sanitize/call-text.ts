@@ -1,6 +1,5 @@
 import { hex, hexRange } from "../../kernel/errors.ts";
 import { viewOf } from "../../uapi/layout.ts";
-import { requestFacts } from "../requests.ts";
 import type { ModelCall } from "../watch/watcher.ts";
 
 export type IoctlCall = Extract<ModelCall, { op: "ioctl" }>;
@@ -8,10 +7,10 @@ export type IoctlCall = Extract<ModelCall, { op: "ioctl" }>;
 export type Fields = Readonly<Record<string, bigint>>;
 
 /** What a call is about, behind its name: ", iova 0x10000-0x10fff". */
-export function detail(call: ModelCall, name: string, fields: Fields): string {
+export function detail(call: ModelCall, fields: Fields): string {
   if (call.op === "pwrite" || call.op === "pread") return ` on ${call.file!.label} at ${hex(call.offset)}`;
   if (call.op === "close") return ` of ${call.file!.label}`;
-  const range = requestFacts(name)?.range;
+  const range = call.op === "ioctl" ? call.file!.dialect.row(call.request)?.range : undefined;
   const first = range && fields[range.iova];
   const length = range && fields[range.length];
   if (first === undefined || length === undefined || length === 0n)
@@ -20,9 +19,10 @@ export function detail(call: ModelCall, name: string, fields: Fields): string {
 }
 
 /** The numbers in the structure of a request that maps or unmaps, as they are now; empty for other requests. */
-export function readFields(call: IoctlCall, name: string): Fields {
-  const layout = requestFacts(name)?.layout;
-  if (!layout || !/MAP|DESTROY/.test(name)) return {};
+export function readFields(call: IoctlCall): Fields {
+  const row = call.file!.dialect.row(call.request);
+  const layout = row?.struct?.layout;
+  if (!layout || !/MAP|DESTROY/.test(row.name)) return {};
   const bytes = new Uint8Array(layout.size);
   try {
     call.task!.memory.copyIn(call.arg, bytes, bytes.length);

@@ -9,7 +9,6 @@ import {
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from "../../uapi/vfio-type1.ts";
-import { requestOf } from "../requests.ts";
 import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
 import { detail, type Fields, type IoctlCall, readFields } from "./call-text.ts";
 import { Findings } from "./findings.ts";
@@ -75,8 +74,8 @@ export class Sanitizer implements Watcher {
     this.#container = undefined;
     if (call.op === "poll") return;
     this.#calls++;
-    this.#name = call.op === "ioctl" ? requestOf(call.file!, call.request) : call.op;
-    this.#fields = call.op === "ioctl" ? readFields(call, this.#name) : {};
+    this.#name = call.op === "ioctl" ? call.file!.dialect.nameOf(call.request) : call.op;
+    this.#fields = call.op === "ioctl" ? readFields(call) : {};
     if (call.task && this.#isHeard) this.#lookForMemory(call);
     if (call.op === "close" && call.file!.kind === "device") this.#refuseRunning(call.file!, "closed");
   }
@@ -148,7 +147,7 @@ export class Sanitizer implements Watcher {
       }
       case "VFIO_IOMMU_UNMAP_DMA": {
         const flags = Number(fields.flags);
-        const { size } = readFields(call, this.#name);
+        const { size } = readFields(call);
         if (flags & VFIO_DMA_UNMAP_FLAG_VADDR || size === 0n) return;
         const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
         this.#unmapped(this.#space(file, 0n), all ? 0n : fields.iova!, all ? LAST : fields.iova! + fields.size! - 1n);
@@ -159,7 +158,7 @@ export class Sanitizer implements Watcher {
         const flags = Number(fields.flags);
         const read = (flags & IOMMU_IOAS_MAP_READABLE) !== 0;
         const write = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
-        const { iova } = readFields(call, this.#name);
+        const { iova } = readFields(call);
         this.#mapped(this.#space(file, fields.ioas_id!), iova ?? fields.iova!, fields.length!, { read, write });
         return;
       }
@@ -300,7 +299,7 @@ export class Sanitizer implements Watcher {
     if (call === undefined) return this.#name;
     if (call.op === "poll") return this.#registerWritten || "a write to a mapped register";
     const who = call.task ? ` of ${call.task.name}[${call.task.pid}]` : "";
-    return `call ${this.#calls}${who} (${this.#name}${detail(call, this.#name, this.#fields)})`;
+    return `call ${this.#calls}${who} (${this.#name}${detail(call, this.#fields)})`;
   }
 }
 

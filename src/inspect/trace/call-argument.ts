@@ -1,6 +1,6 @@
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
-import type { RequestFacts } from "../requests.ts";
+import type { RequestRow } from "../../uapi/requests/request-row.ts";
 
 /** Of structures with a length of their own, at most this much is recorded. Bytes. */
 const STRUCT_MAX = 16384;
@@ -19,19 +19,19 @@ export interface Argument {
 const VALUE: Argument = { kind: "int", bytes: new Uint8Array(), edge: false };
 
 /** The argument of a request as it is before the call; what cannot be read is a number. */
-export function readArgument(task: Task, arg: Word, facts: RequestFacts | undefined): Argument {
-  if (facts === undefined || facts.argument === "none") return arg === 0 ? { ...VALUE, kind: "none" } : VALUE;
-  if (facts.argument === "value") return VALUE;
+export function readArgument(task: Task, arg: Word, row: RequestRow | undefined): Argument {
+  if (row === undefined || row.argument === "none") return arg === 0 ? { ...VALUE, kind: "none" } : VALUE;
+  if (row.argument === "value") return VALUE;
   if (arg === 0) return { ...VALUE, kind: "null" };
-  if (facts.argument === "fd") return orValue(readBytes(task, arg, 4));
-  if (facts.argument === "string") {
+  if (row.argument === "fd") return orValue(readBytes(task, arg, 4));
+  if (row.argument === "string") {
     const { bytes, edge } = readBytes(task, arg, NAME_MAX);
     const end = bytes.indexOf(0);
     return end < 0
       ? orValue({ kind: "bytes", bytes, edge })
       : { kind: "bytes", bytes: bytes.slice(0, end + 1), edge: false };
   }
-  const size = facts.layout!.size;
+  const size = row.struct!.layout.size;
   const head = readBytes(task, arg, 4).bytes;
   const said = head.length === 4 ? new DataView(head.buffer).getUint32(0, true) : 0;
   return orValue(readBytes(task, arg, Math.min(Math.max(said, size), STRUCT_MAX)));

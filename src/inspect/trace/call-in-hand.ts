@@ -1,33 +1,67 @@
-import { requestFacts, requestOf } from "../requests.ts";
+import type { Task } from "../../kernel/task.ts";
+import { NO_REQUESTS, type RequestDialect } from "../../uapi/requests/dialect.ts";
 import type { ModelCall } from "../watch/watcher.ts";
+import { AccessInHand } from "./access-in-hand.ts";
 import { type Argument, PAGE, readArgument, readBytes } from "./call-argument.ts";
 
 /** A call that the model is carrying out, and what is seen of it meanwhile. */
 export class CallInHand {
   readonly call: ModelCall;
-  /** As it was before the call: of requests and of what is written. */
+  /** What its file spoke before the call, which may change that. */
+  readonly dialect: RequestDialect;
+  /** Of a request, as it was before the call. */
   readonly argument: Argument | undefined;
-  /** Names of the files that the model asked for, by descriptor. */
-  readonly looked = new Map<number, string>();
-  /** Whether the model could read its argument and not write to it. */
-  unwritable = false;
+  /** Of a read or a write: its buffer. */
+  readonly access: AccessInHand | undefined;
+  /** Names of the files that the model asked for, by descriptor; null for descriptors that are not open. */
+  readonly looked = new Map<number, string | null>();
+  /** From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page begins. */
+  unwritableFrom: number | undefined;
 
   constructor(call: ModelCall) {
     this.call = call;
-    if (call.op === "ioctl")
-      this.argument = readArgument(call.task!, call.arg, requestFacts(requestOf(call.file!, call.request)));
-    if (call.op === "pwrite") this.argument = readBytes(call.task!, call.address, call.count);
+    this.dialect = call.file?.dialect ?? NO_REQUESTS;
+    if (call.op === "ioctl") this.argument = readArgument(call.task!, call.arg, this.dialect.row(call.request));
+    if (call.op === "pread" || call.op === "pwrite") this.access = new AccessInHand(call);
   }
 
-  /** Whether an address lies in the structure or the bytes that the call names. */
-  isAbout(address: number, length: number): boolean {
-    const { call, argument } = this;
-    if (call.op === "pread" || call.op === "pwrite") {
-      return address >= Number(call.address) && address + length <= Number(call.address) + call.count;
+  /** The model copied bytes. Whether they are the call's own, which are told with it. */
+  copied(address: number, bytes: Uint8Array, into: "model" | "program"): boolean {
+    if (this.access) return this.access.copied(address, bytes, into);
+    return this.#offset(address) !== undefined;
+  }
+
+  /** The model could not copy bytes: as copied(). */
+  notCopied(address: number, length: number, into: "model" | "program"): boolean {
+    if (this.access) return this.access.notCopied(address, length);
+    const offset = this.#offset(address);
+    if (offset === undefined) return false;
+    if (into === "program") {
+      const from = this.#lastWritten(this.call.task!, address, length) - (address - offset);
+      this.unwritableFrom = Math.max(0, Math.min(this.unwritableFrom ?? from, from));
     }
-    if (call.op !== "ioctl" || argument === undefined) return false;
-    const start = Number(call.arg);
-    // what could not be read is as long as anything there might be
-    return address >= start && address < start + (argument.kind === "bytes" ? argument.bytes.length : PAGE);
+    return true;
+  }
+
+  /** Where in the argument's structure an address lies. */
+  #offset(address: number): number | undefined {
+    const { call, argument } = this;
+    if (call.op !== "ioctl" || argument?.kind !== "bytes") return undefined;
+    const offset = address - Number(call.arg);
+    return offset >= 0 && offset < argument.bytes.length ? offset : undefined;
+  }
+
+  /** The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it changed none. */
+  #lastWritten(task: Task, address: number, length: number): number {
+    const { bytes } = this.argument!;
+    const start = Number((this.call as { readonly arg: unknown }).arg);
+    let end = address - (address % PAGE);
+    for (let page = end; page < address + length; page += PAGE) {
+      const from = Math.max(page, start);
+      const before = bytes.subarray(from - start, page + PAGE - start);
+      const now = readBytes(task, from, before.length).bytes;
+      if (Buffer.compare(before, now) !== 0) end = page + PAGE;
+    }
+    return end;
   }
 }

@@ -2,9 +2,8 @@ import { hex } from "../../kernel/errors.ts";
 import type { Word } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../../uapi/ioctl.ts";
 import { isInjected } from "../fault/injected.ts";
+import type { Operation } from "../replay/operation.ts";
 import { toHex } from "../replay/outcome.ts";
-import type { Operation } from "../replay/recording.ts";
-import { requestFacts, requestOf } from "../requests.ts";
 import type { CallResult, ModelCall } from "../watch/watcher.ts";
 import { readBytes } from "./call-argument.ts";
 import type { CallInHand } from "./call-in-hand.ts";
@@ -14,6 +13,9 @@ import { openFlags } from "./open-flags.ts";
 import type { RecordingNames } from "./recording-names.ts";
 import { findRelocations } from "./relocations.ts";
 import type { ReplayedSpaces } from "./replayed-spaces.ts";
+
+/** What a call reads beyond that is not compared, and what it writes is not repeated. Bytes. */
+const DATA_MAX = 2 ** 20;
 
 type CallOf<Op extends ModelCall["op"]> = Extract<ModelCall, { op: Op }>;
 
@@ -53,7 +55,7 @@ export class Composer {
       ...(error && { reason: error.reason }),
       ...(injected && { injected }),
       us: Math.round(result.microseconds),
-      ...(task && { pid: task.pid, tid: task.tid }),
+      ...(task && { pid: task.pid, tid: task.tid, ...this.#spaces.of(task.memory).of }),
     };
     switch (call.op) {
       case "open":
@@ -69,14 +71,31 @@ export class Composer {
       case "mmap":
         return this.#mmap(call, about);
       case "pread": {
-        const data = result.ret > 0 ? readBytes(task!, call.address, result.ret).bytes : new Uint8Array();
+        const length = Math.max(result.ret, 0);
+        const data = length > DATA_MAX ? undefined : toHex(readBytes(task!, call.address, length).bytes);
         const off = wordText(call.offset);
-        return { op: "pread", fd: this.#names.of(file!), off, len: call.count, data: toHex(data), ...about };
+        return {
+          op: "pread",
+          fd: this.#names.of(file!),
+          off,
+          len: call.count,
+          ...fault(inHand),
+          ...(data !== undefined && { data }),
+          ...about,
+        };
       }
       case "pwrite": {
         const off = wordText(call.offset);
-        const { bytes } = inHand.argument!;
-        return { op: "pwrite", fd: this.#names.of(file!), off, len: call.count, in: toHex(bytes), ...about };
+        const { bytes } = inHand.access!;
+        return {
+          op: "pwrite",
+          fd: this.#names.of(file!),
+          off,
+          len: call.count,
+          ...fault(inHand),
+          in: toHex(bytes.subarray(0, DATA_MAX)),
+          ...about,
+        };
       }
       case "ioctl":
         return this.#ioctl(call, inHand, result, about);
@@ -85,12 +104,12 @@ export class Composer {
     }
   }
 
-  #mmap({ file, request }: CallOf<"mmap">, about: Pick<Operation, "ret">): Operation {
+  #mmap({ file, request }: CallOf<"mmap">, about: Pick<Operation, "ret" | "process">): Operation {
     const offset = Number(request.offset);
     const size = Math.ceil(request.length / this.#pageSize) * this.#pageSize;
     const buf = this.#names.fresh("bar");
     const addr = hex(this.#registers.reserve(size));
-    if (about.ret === 0) this.#registers.add({ buf, file: file!, offset, length: size });
+    if (about.ret === 0) this.#registers.add({ buf, file: file!, offset, length: size, process: about.process });
     const prot = `${request.read ? "r" : ""}${request.write ? "w" : ""}` || "none";
     return {
       op: "mmap",
@@ -109,37 +128,44 @@ export class Composer {
   #ioctl(call: CallOf<"ioctl">, inHand: CallInHand, result: CallResult, about: object): Operation {
     const { request, task } = call;
     const file = call.file!;
-    const req = requestOf(file, request);
-    const facts = requestFacts(req);
+    const { dialect } = inHand;
+    const row = dialect.row(request);
     const argument = inHand.argument!;
-    const nr = this.#asPassed(request);
-    const head = { op: "ioctl", fd: this.#names.of(file), req, nr: hex(nr) };
-    if (argument.kind !== "bytes") {
-      return { ...head, arg: argument.kind, ...(argument.kind === "int" && { val: wordText(call.arg) }), ...about };
-    }
+    const head = {
+      op: "ioctl" as const,
+      fd: this.#names.of(file),
+      req: dialect.nameOf(request),
+      dialect: dialect.name,
+      nr: hex(this.#asPassed(request)),
+    };
+    if (argument.kind === "int") return { ...head, arg: "int", val: wordText(call.arg), ...about };
+    if (argument.kind !== "bytes") return { ...head, arg: argument.kind, ...about };
     const input = argument.bytes.slice();
     const output = readBytes(task!, call.arg, input.length).bytes;
     const out = output.length === input.length ? output : input.slice();
-    const placeOf = (address: number) => this.#spaces.of(task!.memory).find(address);
-    const relocs = facts ? findRelocations(facts, input, placeOf, inHand.looked) : [];
+    const known = {
+      place: (address: number) => this.#spaces.of(task!.memory).find(address),
+      file: (fd: number) => inHand.looked.get(fd),
+    };
+    const relocs = row ? findRelocations(row, input, known) : [];
     for (const { off, w } of relocs) {
       const same = Buffer.compare(input.subarray(off, off + w), out.subarray(off, off + w)) === 0;
       input.fill(0, off, off + w);
       if (same) out.fill(0, off, off + w);
     }
-    const before = decodeArgument(req, input, relocs);
-    const changed = changedFields(before, decodeArgument(req, out, relocs));
-    const outFd = result.installed && facts?.outFd !== undefined ? facts.layout!.offsets[facts.outFd]! : undefined;
+    const before = decodeArgument(row, input, relocs);
+    const changed = changedFields(before, decodeArgument(row, out, relocs));
+    const outFd = result.installed && row?.outFd !== undefined ? row.struct!.layout.offsets[row.outFd]! : undefined;
     const number = outFd === undefined ? result.ret : new DataView(out.buffer).getInt32(outFd, true);
     if (outFd !== undefined) out.fill(0, outFd, outFd + 4);
     const opened =
       result.installed && number > 0 ? { ret_is_fd: this.#names.ofOpened(result.installed), ret: 0 } : undefined;
     return {
       ...head,
-      arg: "bytes",
+      arg: "bytes" as const,
       len: input.length,
       edge: argument.edge,
-      ...(inHand.unwritable && { readonly: true }),
+      ...unwritable(inHand),
       in: toHex(input),
       ...(relocs.length > 0 && { relocs }),
       ...about,
@@ -159,6 +185,15 @@ export class Composer {
     if (decoded.encoding === "plain") return encodeIo(decoded.type, decoded.nr, this.#encoding);
     return this.#encoding === "powerpc" ? encodeIo(decoded.type, decoded.nr) : request;
   }
+}
+
+function fault({ access }: CallInHand): { fault?: number } {
+  return access?.fault === undefined ? {} : { fault: access.fault };
+}
+
+function unwritable({ unwritableFrom: from }: CallInHand): { readonly?: true; readonly_from?: number } {
+  if (from === undefined) return {};
+  return from === 0 ? { readonly: true } : { readonly_from: from };
 }
 
 function wordText(word: Word): string {

@@ -1,16 +1,21 @@
 import { hex } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import { regionOffset } from "../../vfio/pci/region.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 
 /** Where a replay maps devices, whose addresses in the program nobody knows: far from any program's memory. */
 const DEVICES_ADDRESS = 0x6000_0000_0000;
+
+/** The operations of writes, by their width in bytes. */
+const WRITES: Readonly<Record<number, "w8" | "w16" | "w32" | "w64">> = { 1: "w8", 2: "w16", 4: "w32", 8: "w64" };
 
 interface Mapped {
   readonly buf: string;
   readonly file: FileDescription;
   readonly offset: number;
   readonly length: number;
+  /** Of a process that is not the first. */
+  readonly process: number | undefined;
 }
 
 /** The device registers that programs have mapped, as buffers of a recording. */
@@ -40,6 +45,9 @@ export class MappedRegisters {
     const mapped = this.#mapped.find(
       (each) => each.file.label === `device ${device}` && at >= each.offset && at + width <= each.offset + each.length,
     );
-    return mapped && { op: `w${width * 8}`, buf: mapped.buf, off: at - mapped.offset, value: hex(value) };
+    if (!mapped) return undefined;
+    const { process } = mapped;
+    const off = at - mapped.offset;
+    return { op: WRITES[width]!, buf: mapped.buf, off, value: hex(value), ...(process !== undefined && { process }) };
   }
 }

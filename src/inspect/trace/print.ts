@@ -1,7 +1,10 @@
+import { dialectNamed, requestNamed } from "../../uapi/requests/dialects.ts";
+import type { RequestRow } from "../../uapi/requests/request-row.ts";
+import { isBytesIoctl, type Operation, type OperationOf } from "../replay/operation.ts";
 import { fromHex } from "../replay/outcome.ts";
-import type { Operation } from "../replay/recording.ts";
-import { requestFacts } from "../requests.ts";
-import { changedFields, decodeArgument, fieldsText } from "./decode.ts";
+import { cut } from "../replay/shown.ts";
+import { changedFields, decodeArgument, fieldsText, nameIn } from "./decode.ts";
+import { printable } from "./printable.ts";
 
 /** How parts of a line are set off; each takes and gives text. */
 export interface Style {
@@ -52,9 +55,19 @@ export function isCall(operation: Operation): boolean {
   return !SURROUNDINGS.has(operation.op) && operation.op !== "kmsg" && operation.op !== "console";
 }
 
+/** The longest line of a trace, in characters. */
+const LINE_MAX = 8192;
+
 /** "VFIO_IOMMU_MAP_DMA", "open", "pread": what filters and the summary go by. */
-export function callName({ op, req }: Operation): string {
-  return req ?? op;
+export function callName(operation: Operation): string {
+  return (operation.op === "ioctl" ? operation.req : undefined) ?? operation.op;
+}
+
+/** The row of a recorded request: of the dialect that it was made in; by its name alone in recordings that do not say which. */
+function rowOf({ req, dialect }: OperationOf<"ioctl">): RequestRow | undefined {
+  if (req === undefined) return undefined;
+  const known = dialect === undefined ? undefined : dialectNamed(dialect);
+  return known ? known.rows.find(({ name }) => name === req) : requestNamed(req);
 }
 
 /** Prints operations the way strace does. One object for one trace: names and numbers of descriptors come from earlier lines. */
@@ -72,24 +85,27 @@ export class TracePrinter {
   }
 
   /** The line of an operation; undefined when the filter leaves it out. To be called for all operations in order. */
-  line(operation: Operation, filter: TraceFilter = {}): string | undefined {
+  line(recorded: Operation, filter: TraceFilter = {}): string | undefined {
+    const operation = printable(recorded);
     this.#learn(operation);
     if (!this.#passes(operation, filter)) return undefined;
     const who = this.#threads && operation.tid !== undefined ? this.#style.dim(`[${operation.tid}] `) : "";
-    return who + this.#text(operation);
+    const lines = `${who}${this.#text(operation)}`.split("\n");
+    return lines.map((line) => (line.length > LINE_MAX ? this.#style.dim(cut(line, LINE_MAX)) : line)).join("\n");
   }
 
   #learn(operation: Operation): void {
-    const { op, fd, num, path, ret_is_fd: opened, num_ret: number, in: bytes, out_fd: inside, errno } = operation;
-    if (typeof fd === "string") {
+    if ("fd" in operation && typeof operation.fd === "string") {
+      const { fd, num, errno } = operation;
       if (num !== undefined) this.#numbers.set(fd, num);
-      if (op === "open" && path !== undefined && !errno) this.#paths.set(fd, path);
+      if (operation.op === "open" && !errno) this.#paths.set(fd, operation.path);
     }
-    if (opened === undefined) return;
+    if (operation.op !== "ioctl" || operation.ret_is_fd === undefined) return;
+    const { ret_is_fd: opened, num_ret: number } = operation;
     if (number !== undefined) this.#numbers.set(opened, number);
-    if (inside !== undefined) this.#paths.set(opened, "fault queue");
-    else if (bytes !== undefined)
-      this.#paths.set(opened, new TextDecoder().decode(fromHex(bytes)).replace(/\0.*$/s, ""));
+    if (!isBytesIoctl(operation)) return;
+    if (operation.out_fd !== undefined) this.#paths.set(opened, "fault queue");
+    else if (rowOf(operation)?.argument === "string") this.#paths.set(opened, nameIn(fromHex(operation.in)));
   }
 
   #passes(operation: Operation, { fds, requests, failed, memory }: TraceFilter): boolean {
@@ -100,7 +116,9 @@ export class TracePrinter {
     if (failed && !operation.errno && operation.ret !== -1) return false;
     if (requests && !requests.some((each) => name.includes(each.toLowerCase()))) return false;
     if (!fds) return true;
-    const mine = [operation.fd, operation.ret_is_fd].filter((fd) => typeof fd === "string");
+    const own = "fd" in operation ? operation.fd : undefined;
+    const opened = operation.op === "ioctl" ? operation.ret_is_fd : undefined;
+    const mine = [own, opened].filter((fd) => typeof fd === "string");
     return mine.some((fd) => fds.includes(fd) || fds.includes(String(this.#numbers.get(fd))));
   }
 
@@ -113,7 +131,6 @@ export class TracePrinter {
 
   #text(o: Operation): string {
     const { name, dim } = this.#style;
-    const at = (place = o.off) => `${o.buf}[0x${Number(place ?? 0).toString(16)}]`;
     switch (o.op) {
       case "open":
         return `${name("open")}("${o.path}", ${o.flags})${this.#result(o, o.fd)}`;
@@ -131,45 +148,49 @@ export class TracePrinter {
       case "read":
         return `${name(o.op)}(${this.#fd(o.fd)}, ${bytesText(o.data)}, ${o.len}${offsetText(o)})${this.#result(o)}`;
       case "pwrite":
-      case "write":
-        return `${name(o.op)}(${this.#fd(o.fd)}, ${bytesText(o.in)}, ${o.len}${offsetText(o)})${this.#result(o)}`;
+      case "write": {
+        const length = o.op === "pwrite" ? (o.len ?? o.in.length / 2) : o.in.length / 2;
+        return `${name(o.op)}(${this.#fd(o.fd)}, ${bytesText(o.in)}, ${length}${offsetText(o)})${this.#result(o)}`;
+      }
       case "w8":
       case "w16":
       case "w32":
       case "w64":
-        return `${at()} <- ${o.value} ${dim(o.op === "w8" ? "(1 byte)" : `(${Number(o.op.slice(1)) / 8} bytes)`)}`;
+        return `${placeText(o)} <- ${o.value} ${dim(o.op === "w8" ? "(1 byte)" : `(${Number(o.op.slice(1)) / 8} bytes)`)}`;
       case "r32":
       case "r64":
-        return `${at()} -> ${o.value}`;
+        return `${placeText(o)} -> ${o.value}`;
       case "kmsg":
       case "console":
         return (o.lines ?? []).map((line) => dim(`-- ${line}`)).join("\n");
       case "store":
-        return dim(`memory ${at()} holds ${bytesText(o.in)}, ${(o.in ?? "").length / 2} bytes`);
+        return dim(`memory ${placeText(o)} holds ${bytesText(o.in)}, ${o.in.length / 2} bytes`);
       case "dump":
-        return dim(`memory ${at()} was given ${bytesText(o.data)}, ${(o.data ?? "").length / 2} bytes`);
+        return dim(`memory ${placeText(o)} was given ${bytesText(o.data)}, ${o.data.length / 2} bytes`);
       default:
         return otherText(o);
     }
   }
 
-  #argument(o: Operation): string {
-    if (o.arg === "null") return ", NULL";
-    if (o.arg === "int") {
-      const value = requestFacts(o.req ?? "")?.values?.get(Number(o.val));
-      return `, ${value ?? o.val}`;
+  #argument(o: OperationOf<"ioctl">): string {
+    const row = rowOf(o);
+    switch (o.arg) {
+      case "none":
+        return "";
+      case "null":
+        return ", NULL";
+      case "int":
+        return `, ${row?.values?.get(Number(o.val)) ?? o.val}`;
+      case "buf":
+        return `, ${o.buf}`;
     }
-    if (o.arg === "buf") return `, ${o.buf}`;
-    if (o.arg !== "bytes") return "";
     const relocs = (o.relocs ?? []).map((each) => (each.fd === undefined ? each : { ...each, fd: this.#fd(each.fd) }));
-    const before = decodeArgument(o.req ?? "", fromHex(o.in ?? ""), relocs);
+    const before = decodeArgument(row, fromHex(o.in), relocs);
     if (!before) return `, ${bytesText(o.in)}`;
-    const after = o.errno ? undefined : decodeArgument(o.req ?? "", fromHex(o.out ?? o.in ?? ""), relocs);
+    if (row!.argument === "string") return `, "${before.name}"`;
+    if (row!.argument === "fd") return `, [${before.fd}]`;
+    const after = o.errno ? undefined : decodeArgument(row, fromHex(o.out ?? o.in), relocs);
     const changed = changedFields(before, after);
-    const only = Object.keys(before)[0];
-    if (Object.keys(before).length === 1 && (only === "name" || only === "fd")) {
-      return only === "name" ? `, "${before.name}"` : `, [${before.fd}]`;
-    }
     return `, ${fieldsText(before)}${Object.keys(changed).length > 0 ? ` => ${fieldsText(changed)}` : ""}`;
   }
 
@@ -184,8 +205,12 @@ export class TracePrinter {
   }
 }
 
-function offsetText({ off }: Operation): string {
-  return off === undefined ? "" : `, ${off}`;
+function placeText({ buf, off }: { readonly buf: string; readonly off?: number | string }): string {
+  return `${buf}[0x${Number(off ?? 0).toString(16)}]`;
+}
+
+function offsetText(o: Operation): string {
+  return "off" in o ? `, ${o.off}` : "";
 }
 
 /** Bytes in hexadecimal, the first of them when they are many. */

@@ -2,12 +2,13 @@ import type { AddressSpace } from "../../kernel/address-space.ts";
 import { type FileDescription, ForeignFile } from "../../kernel/file-description.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { IoctlEncoding } from "../../uapi/ioctl.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
 import { CallInHand } from "./call-in-hand.ts";
 import { Composer } from "./compose.ts";
 import { MappedRegisters } from "./mapped-registers.ts";
 import { RecordingNames } from "./recording-names.ts";
+import type { ReplayedMemory } from "./replayed-memory.ts";
 import { ReplayedRights } from "./replayed-rights.ts";
 import { ReplayedSpaces } from "./replayed-spaces.ts";
 
@@ -34,7 +35,7 @@ interface Segment {
 export class Recorder implements Watcher {
   readonly #options: RecorderOptions;
   readonly #names = new RecordingNames();
-  readonly #rights = new ReplayedRights();
+  readonly #rights = new WeakMap<ReplayedMemory, ReplayedRights>();
   readonly #spaces: ReplayedSpaces;
   readonly #registers: MappedRegisters;
   readonly #composer: Composer;
@@ -116,7 +117,7 @@ export class Recorder implements Watcher {
   }
 
   copied(space: AddressSpace, address: number, bytes: Uint8Array, into: "model" | "program"): void {
-    if (this.#inHand?.isAbout(address, bytes.length)) return;
+    if (this.#inHand?.copied(address, bytes, into)) return;
     const memory = this.#spaces.of(space);
     this.#first(memory.declare(address, bytes.length, into === "program"));
     if (into === "model") memory.wasRead(address, bytes);
@@ -124,18 +125,26 @@ export class Recorder implements Watcher {
   }
 
   notCopied(space: AddressSpace, address: number, length: number, into: "model" | "program"): void {
-    const call = this.#inHand;
-    if (call?.isAbout(address, length)) call.unwritable ||= into === "program" && !call.argument?.edge;
-    else this.#first(this.#spaces.of(space).deny(address, length, into === "program"));
+    if (this.#inHand?.notCopied(address, length, into)) return;
+    this.#first(this.#spaces.of(space).deny(address, length, into === "program"));
   }
 
   looked(fd: number, file: FileDescription | undefined): void {
-    if (!file) return;
-    this.#inHand?.looked.set(fd, file instanceof ForeignFile ? this.#foreignName(fd, file) : this.#names.of(file));
+    const name = file instanceof ForeignFile ? this.#foreignName(fd, file) : file ? this.#names.of(file) : null;
+    // what is negative is no descriptor anywhere, and what is right of it may be asked for by its sign
+    if (name !== null || fd >= 0) this.#inHand?.looked.set(fd, name);
   }
 
   asked(what: "euid" | "memlock" | number, answer: number): void {
-    this.#first(this.#rights.become(what, answer));
+    const task = this.#inHand?.call.task;
+    if (!task) return;
+    const memory = this.#spaces.of(task.memory);
+    let rights = this.#rights.get(memory);
+    if (!rights) {
+      rights = new ReplayedRights();
+      this.#rights.set(memory, rights);
+    }
+    this.#first(rights.become(what, answer).map((operation) => ({ ...operation, ...memory.of })));
   }
 
   pinned({ space, vaddr, length, write, charged }: Pin): void {
@@ -215,8 +224,9 @@ export class Recorder implements Watcher {
   }
 
   #foreignName(fd: number, file: ForeignFile): string {
-    const { name, declared } = this.#names.ofForeign(this.#inHand?.call.task?.pid, fd, file);
-    if (declared) this.#first([declared]);
+    const task = this.#inHand?.call.task;
+    const { name, declared } = this.#names.ofForeign(task?.pid, fd, file);
+    if (declared) this.#first([{ ...declared, ...(task && this.#spaces.of(task.memory).of) }]);
     return name;
   }
 }

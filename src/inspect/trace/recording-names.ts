@@ -1,5 +1,5 @@
 import type { FileDescription, ForeignFile } from "../../kernel/file-description.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 
 /** What a recording calls files and buffers. */
 export class RecordingNames {

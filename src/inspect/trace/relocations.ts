@@ -1,41 +1,56 @@
 import { viewOf } from "../../uapi/layout.ts";
-import { VfioBitmap, VfioIommuType1DirtyBitmapGet } from "../../uapi/vfio-type1.ts";
-import type { Relocation } from "../replay/recording.ts";
-import { fdArray, type RequestFacts } from "../requests.ts";
-import type { Place } from "./replayed-memory.ts";
+import type { RequestRow, StructRow } from "../../uapi/requests/request-row.ts";
+import type { Relocation } from "../replay/operation.ts";
 
-/**
- * Where a request's structure holds addresses and descriptors, whose numbers differ from run to run.
- * @param bytes of the structure
- * @param placeOf where an address points
- * @param looked names of files by descriptor
- */
-export function findRelocations(
-  facts: RequestFacts,
-  bytes: Uint8Array,
-  placeOf: (address: number) => Place | undefined,
-  looked: ReadonlyMap<number, string>,
-): Relocation[] {
+/** What the numbers in an argument stand for. */
+export interface Known {
+  /** Where an address points; undefined where it is a number like others. */
+  place(address: number): { readonly buf?: string; readonly add: number } | undefined;
+  /** The name of the file behind a descriptor that the model asked for; null for one that is not open, undefined when it did not ask. */
+  file(fd: number): string | null | undefined;
+}
+
+/** Where a request's argument holds addresses and descriptors, whose numbers differ from run to run. */
+export function findRelocations(row: RequestRow, bytes: Uint8Array, known: Known): Relocation[] {
   const view = viewOf(bytes);
   const found: Relocation[] = [];
   const pointer = (off: number) => {
     if (off + 8 > bytes.length) return;
     const address = view.getBigUint64(off, true);
     if (address === 0n || address > BigInt(Number.MAX_SAFE_INTEGER)) return;
-    const place = placeOf(Number(address));
+    const place = known.place(Number(address));
     if (place) found.push({ off, w: 8, ...place });
   };
   const descriptor = (off: number) => {
-    const name = off + 4 <= bytes.length ? looked.get(view.getInt32(off, true)) : undefined;
-    if (name !== undefined) found.push({ off, w: 4, fd: name });
+    const name = off + 4 <= bytes.length ? known.file(view.getInt32(off, true)) : undefined;
+    if (name === null) found.push({ off, w: 4, closed: true });
+    else if (name !== undefined) found.push({ off, w: 4, fd: name });
   };
-  for (const field of facts.pointers ?? []) pointer(facts.layout!.offsets[field]!);
-  for (const field of facts.fds ?? []) descriptor(facts.layout!.offsets[field]!);
-  const size = facts.layout?.size ?? 0;
-  if (facts.tail === "unmap-bitmap") pointer(size + VfioBitmap.offsets.data);
-  if (facts.tail === "dirty-bitmap")
-    pointer(size + VfioIommuType1DirtyBitmapGet.offsets.bitmap + VfioBitmap.offsets.data);
-  const { at, count } = fdArray(facts, bytes);
-  for (let i = 0; i < count; i++) descriptor(at + 4 * i);
+  if (row.argument === "fd") descriptor(0);
+  if (row.struct) visit(row.struct, bytes, 0, { pointer, descriptor });
   return found;
+}
+
+interface Visitor {
+  readonly pointer: (off: number) => void;
+  readonly descriptor: (off: number) => void;
+}
+
+/** Everything that an argument may hold which is an address or a descriptor. */
+function visit(struct: StructRow, bytes: Uint8Array, at: number, visitor: Visitor): void {
+  const { layout, pointers = [], fds = [] } = struct;
+  for (const field of pointers) visitor.pointer(at + layout.offsets[field]!);
+  for (const field of fds) visitor.descriptor(at + layout.offsets[field]!);
+  if (at + layout.size > bytes.length) return;
+  const value = layout.read(viewOf(bytes), at);
+  for (const [field, inner] of Object.entries(struct.inner?.(value) ?? {})) {
+    visit(inner, bytes, at + layout.offsets[field]!, visitor);
+  }
+  const behind = struct.behind?.(value);
+  const start = at + layout.size;
+  if (behind?.kind === "struct") visit(behind.struct, bytes, start, visitor);
+  if (behind?.kind === "fds") {
+    const count = Math.min(behind.count, Math.floor((bytes.length - start) / 4));
+    for (let i = 0; i < count; i++) visitor.descriptor(start + 4 * i);
+  }
 }

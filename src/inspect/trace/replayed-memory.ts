@@ -1,7 +1,10 @@
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 
 /** Bytes of a page of the shadow. */
 const SHADOW = 4096;
+
+/** One operation holds no more bytes of memory, and a page. */
+const PIECE_MAX = 2 ** 20;
 
 type Protection = "none" | "r" | "rw";
 
@@ -34,7 +37,8 @@ export interface Place {
  */
 export class ReplayedMemory {
   readonly #pageSize: number;
-  readonly #displacement: number;
+  /** What operations say that they are of; nothing for the first process. */
+  readonly of: { readonly process?: number };
   readonly #newName: () => string;
   /** Ascending, without overlap. */
   readonly #runs: Run[] = [];
@@ -44,11 +48,11 @@ export class ReplayedMemory {
 
   /**
    * @param pageSize of the host that repeats it
-   * @param displacement what is added to addresses, so that several processes fit beside each other
+   * @param process the number of the process whose memory it is, from 1
    */
-  constructor(pageSize: number, displacement: number, newName: () => string) {
+  constructor(pageSize: number, process: number, newName: () => string) {
     this.#pageSize = pageSize;
-    this.#displacement = displacement;
+    this.of = process > 1 ? { process } : {};
     this.#newName = newName;
   }
 
@@ -74,7 +78,8 @@ export class ReplayedMemory {
           size: gapEnd - at,
           prot: wanted,
           kind,
-          addr: `0x${(at + this.#displacement).toString(16)}`,
+          addr: `0x${at.toString(16)}`,
+          ...this.of,
           ret: 0,
           errno: null,
         });
@@ -82,7 +87,7 @@ export class ReplayedMemory {
         continue;
       }
       if (run === undefined) break;
-      if (run.protection === "none" || (write && run.protection === "r")) made.push(protect(run, wanted));
+      if (run.protection === "none" || (write && run.protection === "r")) made.push(this.#protect(run, wanted));
       at = run.end;
     }
     return made;
@@ -98,8 +103,8 @@ export class ReplayedMemory {
     for (let index = this.#after(address); index < this.#runs.length; index++) {
       const run = this.#runs[index]!;
       if (run.start >= end) break;
-      if (run.protection === "rw" && write) made.push(protect(run, "r"));
-      else if (run.protection !== "none" && !write) made.push(protect(run, "none"));
+      if (run.protection === "rw" && write) made.push(this.#protect(run, "r"));
+      else if (run.protection !== "none" && !write) made.push(this.#protect(run, "none"));
     }
     return made;
   }
@@ -135,8 +140,8 @@ export class ReplayedMemory {
 
   /** `store` operations for what was read since the last time, and `dump` operations for what was written. */
   take(): { readonly stores: Operation[]; readonly dumps: Operation[] } {
-    const stores = this.#each(this.#stores, (place, hex) => ({ op: "store", ...place, in: hex }));
-    const dumps = this.#each(this.#dumps, (place, hex, len) => ({ op: "dump", ...place, len, data: hex }));
+    const stores = this.#each(this.#stores, (place, hex) => ({ op: "store", ...place, in: hex, ...this.of }));
+    const dumps = this.#each(this.#dumps, (place, hex, len) => ({ op: "dump", ...place, len, data: hex, ...this.of }));
     if (this.#stores.size > 0) this.#stores = new Map();
     if (this.#dumps.size > 0) this.#dumps = new Map();
     return { stores, dumps };
@@ -159,7 +164,7 @@ export class ReplayedMemory {
     };
     for (const [page, { bytes, low, high }] of [...extents].sort(([a], [b]) => a - b)) {
       const at = page * SHADOW + low;
-      if (at !== end || this.find(at)?.buf !== this.find(start)?.buf) {
+      if (at !== end || end - start >= PIECE_MAX || this.find(at)?.buf !== this.find(start)?.buf) {
         flush();
         start = at;
       }
@@ -178,6 +183,13 @@ export class ReplayedMemory {
       each((at - within) / SHADOW, within, bytes.subarray(done, done + count));
       done += count;
     }
+  }
+
+  #protect(run: Run, protection: Protection): Operation {
+    run.protection = protection;
+    const { name: buf, start, end, base } = run;
+    const size = end - start;
+    return { op: "mprotect", buf, off: start - base, size, prot: protection, ret: 0, errno: null, ...this.of };
   }
 
   #page(page: number): Uint8Array {
@@ -212,10 +224,4 @@ export class ReplayedMemory {
 function widen(extent: Extent, within: number, length: number): void {
   extent.low = Math.min(extent.low, within);
   extent.high = Math.max(extent.high, within + length);
-}
-
-function protect(run: Run, protection: Protection): Operation {
-  run.protection = protection;
-  const { name: buf, start, end, base } = run;
-  return { op: "mprotect", buf, off: start - base, size: end - start, prot: protection, ret: 0, errno: null };
 }

@@ -1,5 +1,5 @@
 import { ROOT_CAPABILITIES } from "../../kernel/model-task.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 
 /** What the replayer starts with: a task with root's rights and the kernel's default limit. */
 const DEFAULT_MEMLOCK = 8 * 2 ** 20;

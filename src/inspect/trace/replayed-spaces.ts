@@ -1,10 +1,7 @@
 import type { AddressSpace } from "../../kernel/address-space.ts";
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
 import type { RecordingNames } from "./recording-names.ts";
 import { ReplayedMemory } from "./replayed-memory.ts";
-
-/** Processes after the first have their memory that far below, in the replayer's one address space. */
-const DISPLACEMENT = 2 ** 44;
 
 /** The memory of every process that was recorded. */
 export class ReplayedSpaces {
@@ -21,7 +18,7 @@ export class ReplayedSpaces {
   of(space: AddressSpace): ReplayedMemory {
     let memory = this.#spaces.get(space);
     if (!memory) {
-      memory = new ReplayedMemory(this.#pageSize, -this.#spaces.size * DISPLACEMENT, () => this.#names.fresh("m"));
+      memory = new ReplayedMemory(this.#pageSize, this.#spaces.size + 1, () => this.#names.fresh("m"));
       this.#spaces.set(space, memory);
     }
     return memory;

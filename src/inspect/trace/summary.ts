@@ -1,4 +1,5 @@
-import type { Operation } from "../replay/recording.ts";
+import type { Operation } from "../replay/operation.ts";
+import { shown } from "../replay/shown.ts";
 import { callName, isCall } from "./print.ts";
 
 /** What a trace has of one request. */
@@ -15,7 +16,7 @@ export function summarize(operations: readonly Operation[]): SummaryRow[] {
   const rows = new Map<string, { calls: number; errors: number; microseconds: number | undefined }>();
   for (const operation of operations) {
     if (!isCall(operation) || /^(w|r)\d+$/.test(operation.op)) continue;
-    const name = callName(operation);
+    const name = shown(callName(operation));
     const row = rows.get(name) ?? { calls: 0, errors: 0, microseconds: undefined };
     row.calls++;
     if (operation.errno) row.errors++;

@@ -30,7 +30,7 @@ export class WatchedMemory extends AddressSpace {
   }
 
   override copyString(address: Word, max: number): string {
-    const text = this.inner.copyString(address, max);
+    const text = this.#string(address, max);
     const bytes = new TextEncoder().encode(`${text}\0`);
     for (const watcher of this.#watchers) watcher.copied?.(this.inner, Number(address), bytes, "model");
     return text;
@@ -72,6 +72,16 @@ export class WatchedMemory extends AddressSpace {
 
   override writePinned(id: number, vaddr: number, offset: number, from: Uint8Array): void {
     this.#reach(id, vaddr + offset, from, true, () => this.inner.writePinned(id, vaddr, offset, from));
+  }
+
+  #string(address: Word, max: number): string {
+    try {
+      return this.inner.copyString(address, max);
+    } catch (error) {
+      // how much of it could be read is not said; the first byte stands for it
+      for (const watcher of this.#watchers) watcher.notCopied?.(this.inner, Number(address), 1, "model");
+      throw error;
+    }
   }
 
   #copy(address: Word, bytes: Uint8Array, into: "model" | "program", copy: () => void): void {

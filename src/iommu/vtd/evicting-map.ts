@@ -26,13 +26,22 @@ export class VictimChooser {
   }
 }
 
+/** A place in a cache. */
+interface Slot<V> {
+  readonly key: string;
+  value: V;
+  /** Where it is among the slots. */
+  index: number;
+}
+
 /** A cache of bounded size: when it is full, an entry chosen by chance makes room. */
 export class EvictingMap<V> {
   readonly statistics: CacheStatistics = { hits: 0, misses: 0, evicted: 0, invalidated: 0 };
   readonly #capacity: number;
   readonly #victims: VictimChooser;
-  readonly #entries = new Map<string, V>();
-  readonly #keys: string[] = [];
+  readonly #byKey = new Map<string, Slot<V>>();
+  /** The same side by side, for invalidations that look at all of them. */
+  readonly #slots: Slot<V>[] = [];
 
   constructor(capacity: number, victims: VictimChooser) {
     this.#capacity = capacity;
@@ -40,46 +49,66 @@ export class EvictingMap<V> {
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#slots.length;
   }
 
   values(): Iterable<V> {
-    return this.#entries.values();
+    return this.#slots.map(({ value }) => value);
   }
 
   /** Looks an entry up without counting. */
   peek(key: string): V | undefined {
-    return this.#entries.get(key);
+    return this.#byKey.get(key)?.value;
   }
 
   set(key: string, value: V): void {
     if (this.#capacity === 0) return;
-    if (!this.#entries.has(key)) {
-      if (this.#keys.length >= this.#capacity) this.#evict();
-      this.#keys.push(key);
+    const known = this.#byKey.get(key);
+    if (known) {
+      known.value = value;
+      return;
     }
-    this.#entries.set(key, value);
+    if (this.#slots.length >= this.#capacity) this.#evict();
+    const slot = { key, value, index: this.#slots.length };
+    this.#byKey.set(key, slot);
+    this.#slots.push(slot);
   }
 
-  /** Removes all entries that `matches` says yes to. */
+  /** Removes one entry, if it is there. */
+  remove(key: string): void {
+    const slot = this.#byKey.get(key);
+    if (!slot) return;
+    this.#take(slot);
+    this.statistics.invalidated++;
+  }
+
+  /** Removes all entries that `matches` says yes to: looks at each of them. */
   invalidate(matches: (value: V) => boolean): void {
     let kept = 0;
-    for (const key of this.#keys) {
-      if (matches(this.#entries.get(key)!)) {
-        this.#entries.delete(key);
+    for (const slot of this.#slots) {
+      if (matches(slot.value)) {
+        this.#byKey.delete(slot.key);
         this.statistics.invalidated++;
       } else {
-        this.#keys[kept++] = key;
+        slot.index = kept;
+        this.#slots[kept++] = slot;
       }
     }
-    this.#keys.length = kept;
+    this.#slots.length = kept;
   }
 
   #evict(): void {
-    const index = this.#victims.below(this.#keys.length);
-    this.#entries.delete(this.#keys[index]!);
-    this.#keys[index] = this.#keys[this.#keys.length - 1]!;
-    this.#keys.pop();
+    this.#take(this.#slots[this.#victims.below(this.#slots.length)]!);
     this.statistics.evicted++;
+  }
+
+  /** The last slot comes to its place. */
+  #take({ key, index }: Slot<V>): void {
+    const last = this.#slots.pop()!;
+    if (last.key !== key) {
+      last.index = index;
+      this.#slots[index] = last;
+    }
+    this.#byKey.delete(key);
   }
 }

@@ -31,6 +31,8 @@ export interface FirstLevelHit extends Permission {
   readonly shift: number;
   /** Whether the leaf's dirty bit is set, so that writes need not come back here. */
   readonly dirty: boolean;
+  /** The leaf, as the walk has left it. */
+  readonly leaf: { readonly slot: bigint; readonly entry: bigint };
 }
 
 /** What is remembered of the upper levels (paging-structure caches). */
@@ -78,8 +80,9 @@ export function checkPermission(table: FirstLevelTable, found: Permission, acces
 }
 
 /**
- * Walks a table of the processor's format (Intel SDM volume 3, "4-Level Paging and 5-Level Paging") and sets its accessed and dirty bits, which
- * happens only once the access is known to be allowed. Tables at addresses that `memory` cannot load refuse the walk.
+ * Walks a table of the processor's format (Intel SDM volume 3, "4-Level Paging and 5-Level Paging") and sets its accessed bits, which happens only
+ * once the table is known to allow the access. Whether the page can be reached is not known here, so that the dirty bit of a write is the
+ * caller's to set (markDirty). Tables at addresses that `memory` cannot load refuse the walk.
  * @param limit the first address that the guest cannot have: entries that point there are refused
  */
 export function walkFirstLevel(
@@ -114,10 +117,15 @@ export function walkFirstLevel(
     if (base >= limit) return refuse("beyondGuest");
     if (isLeaf) {
       const refused =
-        checkPermission(table, permission, access) ?? mark(table, memory, visited, access, cache, address);
+        checkPermission(table, permission, access) ?? markAccessed(table, memory, visited, cache, address);
       if (refused) return refused;
-      const dirty = access.kind === "write" || (entry & DIRTY) !== 0n;
-      return { address: base + (address & (span - 1n)), shift: Number(shift), dirty, ...permission };
+      return {
+        address: base + (address & (span - 1n)),
+        shift: Number(shift),
+        dirty: (entry & DIRTY) !== 0n,
+        leaf: { slot, entry: entry | accessedBits(table) },
+        ...permission,
+      };
     }
     at = base;
   }
@@ -149,21 +157,29 @@ function hasReservedBits(
   return !table.noExecute && (entry & NO_EXECUTE) !== 0n;
 }
 
-/** Sets accessed bits from the root down and the leaf's dirty bit, and remembers the tables. */
-function mark(
+function accessedBits(table: FirstLevelTable): bigint {
+  return ACCESSED | (table.extendedAccessed ? EXTENDED_ACCESSED : 0n);
+}
+
+/** Sets accessed bits from the root down to the leaf, and remembers the tables. */
+function markAccessed(
   table: FirstLevelTable,
   memory: TableMemory,
   visited: readonly Visited[],
-  access: Access,
   cache: WalkCache | undefined,
   address: bigint,
 ): Refused | undefined {
-  const accessed = ACCESSED | (table.extendedAccessed ? EXTENDED_ACCESSED : 0n);
   for (const [i, { slot, entry, level, permission }] of visited.entries()) {
-    const isLeaf = i === visited.length - 1;
-    const wanted = entry | accessed | (isLeaf && access.kind === "write" ? DIRTY : 0n);
+    const wanted = entry | accessedBits(table);
     if (wanted !== entry && !memory.store(slot, wanted)) return refuse("tableUnwritable");
+    const isLeaf = i === visited.length - 1;
     if (!isLeaf) cache?.remember(level - 1, address, { table: entry & ADDRESS_MASK, ...permission });
   }
   return undefined;
+}
+
+/** Sets the leaf's dirty bit: for a write that every level lets through, and for no other. Refused when the table cannot be written. */
+export function markDirty({ dirty, leaf }: FirstLevelHit, memory: TableMemory): Refused | undefined {
+  if (dirty || memory.store(leaf.slot, leaf.entry | DIRTY)) return undefined;
+  return refuse("tableUnwritable");
 }

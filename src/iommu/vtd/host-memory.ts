@@ -2,21 +2,32 @@ import type { TableMemory } from "./table-memory.ts";
 
 const PAGE = 4096;
 
+interface Page {
+  readonly bytes: Uint8Array;
+  readonly words: BigUint64Array;
+}
+
 /** Physical memory of the host: zeros until written, every address reachable. The host's own tables lie in it. */
 export class HostMemory implements TableMemory {
-  readonly #pages = new Map<bigint, Uint8Array>();
+  /** By page number. */
+  readonly #pages = new Map<number, Page>();
   #nextFree = 0x10_0000n;
 
   /** A page of zeros that nobody else has; its address. */
   allocatePage(): bigint {
-    const page = this.#nextFree;
-    this.#nextFree += BigInt(PAGE);
-    return page;
+    return this.allocatePages(1);
   }
 
-  /** The page can be forgotten; its address is not given out again, so that a stale pointer finds zeros. */
+  /** Pages one after the other; the address of the first. */
+  allocatePages(count: number): bigint {
+    const first = this.#nextFree;
+    this.#nextFree += BigInt(count * PAGE);
+    return first;
+  }
+
+  /** The page is zeros again and takes no room. No address is given out twice, so that a stale pointer finds zeros. */
   freePage(address: bigint): void {
-    this.#pages.delete(address >> 12n);
+    this.#pages.delete(pageOf(address));
   }
 
   /** How many pages hold anything: for leak checks. */
@@ -25,21 +36,17 @@ export class HostMemory implements TableMemory {
   }
 
   load(address: bigint): bigint {
-    const bytes = new Uint8Array(8);
-    this.read(address, bytes);
-    return new DataView(bytes.buffer).getBigUint64(0, true);
+    return this.#pages.get(pageOf(address))?.words[wordOf(address)] ?? 0n;
   }
 
   store(address: bigint, value: bigint): boolean {
-    const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setBigUint64(0, value, true);
-    this.write(address, bytes);
+    this.#page(pageOf(address)).words[wordOf(address)] = value;
     return true;
   }
 
   read(address: bigint, into: Uint8Array): void {
     this.#each(address, into.length, (page, offset, done, count) => {
-      const bytes = this.#pages.get(page);
+      const bytes = this.#pages.get(page)?.bytes;
       if (bytes) into.set(bytes.subarray(offset, offset + count), done);
       else into.fill(0, done, done + count);
     });
@@ -47,26 +54,40 @@ export class HostMemory implements TableMemory {
 
   write(address: bigint, from: Uint8Array): void {
     this.#each(address, from.length, (page, offset, done, count) => {
-      let bytes = this.#pages.get(page);
-      if (!bytes) {
-        bytes = new Uint8Array(PAGE);
-        this.#pages.set(page, bytes);
-      }
-      bytes.set(from.subarray(done, done + count), offset);
+      this.#page(page).bytes.set(from.subarray(done, done + count), offset);
     });
+  }
+
+  #page(number: number): Page {
+    let page = this.#pages.get(number);
+    if (!page) {
+      const bytes = new Uint8Array(PAGE);
+      page = { bytes, words: new BigUint64Array(bytes.buffer) };
+      this.#pages.set(number, page);
+    }
+    return page;
   }
 
   #each(
     address: bigint,
     length: number,
-    each: (page: bigint, offset: number, done: number, count: number) => void,
+    each: (page: number, offset: number, done: number, count: number) => void,
   ): void {
     for (let done = 0; done < length; ) {
       const at = address + BigInt(done);
       const offset = Number(at & 0xfffn);
       const count = Math.min(length - done, PAGE - offset);
-      each(at >> 12n, offset, done, count);
+      each(pageOf(at), offset, done, count);
       done += count;
     }
   }
+}
+
+function pageOf(address: bigint): number {
+  return Number(address >> 12n);
+}
+
+/** Tables are words of 64 bits, little-endian as the hosts that the model runs on. */
+function wordOf(address: bigint): number {
+  return Number(address & 0xfffn) >> 3;
 }

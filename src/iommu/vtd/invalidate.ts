@@ -1,5 +1,5 @@
 import { type Descriptor, decodeDescriptor } from "../../uapi/intel-invalidation.ts";
-import type { AddressRange } from "./iotlb.ts";
+import { type AddressRange, NO_DOMAIN } from "./iotlb.ts";
 import type { VtdUnit } from "./unit.ts";
 
 const PAGE = 4096n;
@@ -31,10 +31,10 @@ export function invalidate(unit: VtdUnit, descriptor: Descriptor): string | unde
       else unit.pasidCache.invalidate(domain, granularity === 1 ? pasid : undefined);
       return undefined;
     case "deviceTlb":
-      deviceTlb(unit, fields)?.invalidate(undefined, undefined, sizedRange(fields));
+      deviceTlb(unit, fields)?.invalidate(NO_DOMAIN, undefined, sizedRange(fields));
       return undefined;
     case "pasidDeviceTlb":
-      deviceTlb(unit, fields)?.invalidate(undefined, fields.global ? undefined : pasid, sizedRange(fields));
+      deviceTlb(unit, fields)?.invalidate(NO_DOMAIN, fields.global ? undefined : pasid, sizedRange(fields));
       return undefined;
     case "interruptEntry":
     case "wait":

@@ -31,6 +31,12 @@ export interface Translation extends Permission {
 /** Sizes of pages, smallest first. */
 const SHIFTS = [12, 21, 30] as const;
 
+/** A range of so many bytes is looked up page by page; for a larger one all entries are looked at. */
+export const SMALL_RANGE = 64n * 4096n;
+
+/** The domain of translations that a device caches itself: it does not know domains. */
+export const NO_DOMAIN = 0;
+
 /** Translations by tag and address. Used for the unit's IOTLB and for what a device caches itself (ATS). */
 export class TranslationCache {
   readonly #entries: EvictingMap<Translation>;
@@ -61,9 +67,7 @@ export class TranslationCache {
 
   remember(found: Translation): void {
     // a page is here once only: another size of the same addresses would answer beside it
-    this.#entries.invalidate(
-      (old) => sameTag(old.tag, found.tag) && overlaps(old, found.page, 1n << BigInt(found.shift)),
-    );
+    this.invalidate(found.tag.domain, found.tag.pasid, { start: found.page, bytes: 1n << BigInt(found.shift) });
     this.#entries.set(keyOf(found.tag, found.page, found.shift), found);
   }
 
@@ -72,12 +76,25 @@ export class TranslationCache {
    * @param nestedToo the range is one of the second level: whatever is nested over it matches too
    */
   invalidate(domain: number | undefined, pasid: number | undefined, range?: AddressRange, nestedToo = false): void {
+    if (domain !== undefined && pasid !== undefined && range && range.bytes <= SMALL_RANGE && !nestedToo) {
+      this.#remove({ domain, pasid }, range);
+      return;
+    }
     this.#entries.invalidate(
       (entry) =>
         (domain === undefined || entry.tag.domain === domain) &&
         (pasid === undefined || entry.tag.pasid === pasid) &&
-        (range === undefined || (nestedToo && entry.isNested) || overlaps(entry, range.start, range.bytes)),
+        (range === undefined || (nestedToo && entry.isNested) || overlaps(entry, range)),
     );
+  }
+
+  /** Pages of every size that a range touches. */
+  #remove(tag: Tag, { start, bytes }: AddressRange): void {
+    for (const shift of SHIFTS) {
+      const step = 1n << BigInt(shift);
+      for (let page = start - (start % step); page < start + bytes; page += step)
+        this.#entries.remove(keyOf(tag, page, shift));
+    }
   }
 }
 
@@ -87,11 +104,7 @@ export interface AddressRange {
   readonly bytes: bigint;
 }
 
-function sameTag(a: Tag, b: Tag): boolean {
-  return a.domain === b.domain && a.pasid === b.pasid;
-}
-
-function overlaps({ page, shift }: { page: bigint; shift: number }, start: bigint, bytes: bigint): boolean {
+function overlaps({ page, shift }: Translation, { start, bytes }: AddressRange): boolean {
   return page < start + bytes && start < page + (1n << BigInt(shift));
 }
 

@@ -5,6 +5,8 @@ import type { TableMemory } from "./table-memory.ts";
 
 /** A directory entry covers this many PASIDs: one page of table entries. */
 const PASIDS_PER_TABLE = 64;
+/** Of one page of the directory. */
+const DIRECTORY_ENTRIES = 512;
 const PRESENT = 1n;
 const ADDRESS = 0xffff_ffff_ffff_f000n;
 /** Bits 2-11 of a directory entry; bit 1 is "fault processing disable". */
@@ -33,21 +35,31 @@ export function findEntry(memory: TableMemory, directory: bigint, bits: number, 
   return decodeEntry(words);
 }
 
-/** The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID cache. */
+/** A page of table entries. */
+interface TablePage {
+  readonly address: bigint;
+  /** Entries in it that are set. */
+  used: number;
+}
+
+/**
+ * The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID cache. A page that becomes
+ * empty is given back.
+ */
 export class HostPasidTable {
   readonly #memory: HostMemory;
   readonly directory: bigint;
   readonly bits: number;
-  readonly #tables = new Map<number, bigint>();
-  readonly #directoryPages: bigint[] = [];
+  readonly #pages = new Map<number, TablePage>();
+  /** Pages that each page of the directory leads to. */
+  readonly #used: number[];
 
   constructor(memory: HostMemory, bits: number) {
     this.#memory = memory;
     this.bits = bits;
-    // one after the other: allocatePage() hands out neighbours
-    const pages = Math.max(1, (2 ** bits / PASIDS_PER_TABLE) * (8 / 4096));
-    for (let i = 0; i < pages; i++) this.#directoryPages.push(memory.allocatePage());
-    this.directory = this.#directoryPages[0]!;
+    const pages = Math.ceil(2 ** bits / PASIDS_PER_TABLE / DIRECTORY_ENTRIES);
+    this.#used = new Array<number>(pages).fill(0);
+    this.directory = memory.allocatePages(pages);
   }
 
   /** What is entered for a PASID; undefined when nothing is. */
@@ -57,28 +69,42 @@ export class HostPasidTable {
   }
 
   set(pasid: number, entry: PasidEntry): void {
-    this.#write(pasid, encodeEntry(entry));
+    const index = Math.floor(pasid / PASIDS_PER_TABLE);
+    let page = this.#pages.get(index);
+    if (page === undefined) {
+      page = { address: this.#memory.allocatePage(), used: 0 };
+      this.#pages.set(index, page);
+      this.#memory.store(this.directory + BigInt(index * 8), page.address | PRESENT);
+      this.#used[Math.floor(index / DIRECTORY_ENTRIES)]!++;
+    }
+    if (!this.#isSet(page, pasid)) page.used++;
+    this.#write(page, pasid, encodeEntry(entry));
   }
 
   clear(pasid: number): void {
-    if (this.#tables.has(Math.floor(pasid / PASIDS_PER_TABLE))) {
-      this.#write(pasid, new Array<bigint>(ENTRY_WORDS).fill(0n));
-    }
+    const index = Math.floor(pasid / PASIDS_PER_TABLE);
+    const page = this.#pages.get(index);
+    if (!page || !this.#isSet(page, pasid)) return;
+    this.#write(page, pasid, new Array<bigint>(ENTRY_WORDS).fill(0n));
+    if (--page.used > 0) return;
+    this.#pages.delete(index);
+    this.#memory.freePage(page.address);
+    this.#memory.store(this.directory + BigInt(index * 8), 0n);
+    const part = Math.floor(index / DIRECTORY_ENTRIES);
+    if (--this.#used[part]! === 0) this.#memory.freePage(this.directory + BigInt(part * 4096));
   }
 
   free(): void {
-    for (const page of [...this.#directoryPages, ...this.#tables.values()]) this.#memory.freePage(page);
+    for (const part of this.#used.keys()) this.#memory.freePage(this.directory + BigInt(part * 4096));
+    for (const { address } of this.#pages.values()) this.#memory.freePage(address);
   }
 
-  #write(pasid: number, words: readonly bigint[]): void {
-    const index = Math.floor(pasid / PASIDS_PER_TABLE);
-    let table = this.#tables.get(index);
-    if (table === undefined) {
-      table = this.#memory.allocatePage();
-      this.#tables.set(index, table);
-      this.#memory.store(this.directory + BigInt(index * 8), table | PRESENT);
-    }
-    const at = table + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES);
+  #isSet(page: TablePage, pasid: number): boolean {
+    return (this.#memory.load(page.address + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES)) & PRESENT) !== 0n;
+  }
+
+  #write(page: TablePage, pasid: number, words: readonly bigint[]): void {
+    const at = page.address + BigInt((pasid % PASIDS_PER_TABLE) * ENTRY_BYTES);
     for (const [i, word] of words.entries()) this.#memory.store(at + BigInt(i * 8), word);
   }
 }

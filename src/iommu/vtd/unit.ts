@@ -4,11 +4,11 @@ import type { DeviceContext } from "./device-context.ts";
 import { VictimChooser } from "./evicting-map.ts";
 import { FaultLog } from "./fault-log.ts";
 import { type FaultReason, isRecoverable } from "./fault-reasons.ts";
-import { checkPermission, type FirstLevelTable, walkFirstLevel } from "./first-level.ts";
+import { checkPermission, type FirstLevelTable, markDirty, walkFirstLevel } from "./first-level.ts";
 import { HostMemory } from "./host-memory.ts";
 import { IdentityLevel } from "./identity.ts";
 import { invalidate } from "./invalidate.ts";
-import { type Tag, TranslationCache } from "./iotlb.ts";
+import { NO_DOMAIN, type Tag, TranslationCache } from "./iotlb.ts";
 import { PasidCache } from "./pasid-cache.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { findEntry } from "./pasid-table.ts";
@@ -44,6 +44,8 @@ export interface RequestFault {
   readonly canAsk: boolean;
 }
 
+const OTHER_LEVELS = 1n << 51n;
+
 /** A page that a request may use now. */
 interface Reached {
   readonly target: SecondLevel;
@@ -69,6 +71,7 @@ export class VtdUnit {
   readonly #victims: VictimChooser;
   readonly #capacity: number;
   readonly #guestLimit: bigint;
+  #nextLevel = 0;
 
   constructor(options: VtdUnitOptions = {}) {
     const { capacity = 1024, seed = 1, guestAddressBits = 52 } = options;
@@ -96,6 +99,18 @@ export class VtdUnit {
 
   context(source: number): DeviceContext | undefined {
     return this.#contexts.get(source);
+  }
+
+  /** A pointer for a second level that is no table in host memory. It only has to be its own; bit 51 keeps it from meeting tables. */
+  addSecondLevel(level: SecondLevel): bigint {
+    const pointer = OTHER_LEVELS | (BigInt(this.#nextLevel++) << 12n);
+    this.registerSecondLevel(pointer, level);
+    return pointer;
+  }
+
+  /** Second levels that are registered: for leak checks. */
+  get secondLevelCount(): number {
+    return this.#levels.size;
   }
 
   /** What a second-level pointer means when it is not a table in host memory. */
@@ -129,6 +144,13 @@ export class VtdUnit {
     return this.#transfer(source, pasid, address, bytes.length, "write", options, (reached, from, to) => {
       return reached?.target.write(reached.address, bytes.subarray(from, to)) ?? false;
     });
+  }
+
+  /** A request that reaches no table of the device's: it is recorded as one that found nothing there. */
+  reject(source: number, pasid: number, address: bigint, kind: Access["kind"], privileged: boolean): RequestFault {
+    const reason = this.#contexts.has(source) ? "entryNotPresent" : "noContext";
+    this.faults.record(source, pasid, address, { kind, privileged }, reason, false);
+    return { address, reason, canAsk: false };
   }
 
   /** Takes a transfer apart into pages. */
@@ -166,8 +188,7 @@ export class VtdUnit {
     if (!context) return refuse("noContext");
     const own = ats ? context.deviceTlb : undefined;
     if (!own) return this.#translate(source, context, pasid, address, access);
-    // a device does not know domains: its own TLB is tagged by PASID alone
-    const tag: Tag = { domain: 0, pasid };
+    const tag: Tag = { domain: NO_DOMAIN, pasid };
     const cached = own.find(tag, address);
     if (cached && allowed(cached, undefined, access)) return reachedIn(cached, address);
     const found = this.#translate(source, context, pasid, address, access);
@@ -225,6 +246,9 @@ export class VtdUnit {
     if (isRefused(first)) return first;
     const end = translateSecond(second, tag, first.address, access);
     if (isRefused(end)) return end;
+    const isWrite = access.kind === "write";
+    const unmarked = isWrite ? markDirty(first, tables) : undefined;
+    if (unmarked) return unmarked;
     // the page is as large as the smaller of the two
     const shift = Math.min(first.shift, end.shift);
     const within = address & ((1n << BigInt(shift)) - 1n);
@@ -236,7 +260,7 @@ export class VtdUnit {
       write: first.write,
       user: first.user,
       noExecute: first.noExecute,
-      dirty: first.dirty,
+      dirty: first.dirty || isWrite,
       isNested: true,
     };
   }

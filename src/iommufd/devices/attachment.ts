@@ -1,9 +1,6 @@
 import type { BoundDevice } from "./bound-device.ts";
 import type { PageTable } from "./page-table.ts";
 
-/** PASID of requests without one, as the kernel counts (IOMMU_NO_PASID). */
-export const NO_PASID = 0;
-
 /** What a group is attached to with one PASID, or without (struct iommufd_attach). */
 export class Attachment {
   #pageTable: PageTable;

@@ -1,12 +1,11 @@
+import { NO_PASID } from "../../iommu/domain.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, KernelError } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { VfioGroup } from "../../vfio/group.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
-import { PasidPlaces } from "../nesting/pasid-places.ts";
 import { IommufdObject } from "../object-table.ts";
-import { NO_PASID } from "./attachment.ts";
 import type { Binding } from "./bind-device.ts";
 import { GroupAttachment } from "./group-attachment.ts";
 import { Hwpt } from "./hwpt.ts";
@@ -35,9 +34,7 @@ export class BoundDevice extends IommufdObject implements Binding {
     this.unit = unit;
     this.#context = context;
     const { id } = group.iommuGroup;
-    const { vtd } = context.module;
-    const places = vtd && unit.secondStage ? new PasidPlaces(vtd, group) : undefined;
-    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(group, places);
+    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(context, group, unit);
     context.groups.set(id, this.#groupAttachment);
     context.get();
     context.objects.add(this);
@@ -106,7 +103,10 @@ export class BoundDevice extends IommufdObject implements Binding {
     const { groups, objects } = this.#context;
     const { id } = this.group.iommuGroup;
     const isNeeded = [...objects].some((object) => object instanceof BoundDevice && object.group === this.group);
-    if (!isNeeded) groups.delete(id);
+    if (!isNeeded) {
+      this.#groupAttachment.close();
+      groups.delete(id);
+    }
     this.#context.put();
   }
 
@@ -152,13 +152,17 @@ export class BoundDevice extends IommufdObject implements Binding {
     const { objects } = this.#context;
     objects.add(hwpt);
     let left: PageTable | undefined;
+    let isNew = false;
     try {
       // a new device is attached first, and its reserved regions count; one that moves finds the page table complete
-      if (!change.moves) change.to(hwpt);
+      if (!change.moves) {
+        change.to(hwpt);
+        isNew = true;
+      }
       hwpt.join(task);
       if (change.moves) left = change.to(hwpt);
     } catch (error) {
-      if (!change.moves) this.#groupAttachment.detach(this, change.pasid);
+      if (isNew) this.#groupAttachment.detach(this, change.pasid);
       objects.destroy(hwpt);
       throw error;
     }

@@ -1,8 +1,7 @@
+import { NO_PASID } from "../../iommu/domain.ts";
 import { canShareDomain } from "../../iommu/share-domain.ts";
 import { fail } from "../../kernel/errors.ts";
-import { NestedHwpt } from "../nesting/nested-hwpt.ts";
 import type { PasidPlaces } from "../nesting/pasid-places.ts";
-import { NO_PASID } from "./attachment.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import type { GroupAttachment } from "./group-attachment.ts";
 import type { PageTable } from "./page-table.ts";
@@ -34,7 +33,7 @@ export function checkCompatible(
     const unable = places ? devices.find(({ pri }) => !pri)?.name : device.name;
     if (unable !== undefined) fail("ENODEV", `${unable} has no page requests that could go to ${fault.label} (pri)`);
   }
-  if (pageTable instanceof NestedHwpt) pageTable.stage1.table();
+  pageTable.checkWalkable();
 }
 
 function checkPasids(group: GroupAttachment, pageTable: PageTable, pasid: number): void {

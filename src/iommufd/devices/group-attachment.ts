@@ -1,13 +1,20 @@
+import { NoTarget } from "../../iommu/dma-target.ts";
+import { NO_PASID } from "../../iommu/domain.ts";
 import { binds, groupLabel } from "../../iommu/group.ts";
+import type { RequesterIdentity } from "../../iommu/requester.ts";
+import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
 import type { VfioGroup } from "../../vfio/group.ts";
+import type { Requesters } from "../../vfio/requesters.ts";
+import type { IommufdContext } from "../context.ts";
 import type { Ioas } from "../ioas.ts";
-import { GroupDma } from "../nesting/group-dma.ts";
-import { isTranslatedByTable, type PasidPlaces } from "../nesting/pasid-places.ts";
-import { Attachment, NO_PASID } from "./attachment.ts";
+import { PasidPlaces } from "../nesting/pasid-places.ts";
+import { Attachment } from "./attachment.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import { checkCompatible } from "./compatible.ts";
 import type { PageTable } from "./page-table.ts";
+
+const NO_AUX_DOMAIN = new NoTarget("an iommufd gives a mediated device no PASID of its parent's, nor one of its own");
 
 /**
  * An IOMMU group as one iommufd has it (struct iommufd_group): for each PASID, and without one, all devices in it are attached to the same page
@@ -16,12 +23,24 @@ import type { PageTable } from "./page-table.ts";
 export class GroupAttachment {
   readonly group: VfioGroup;
   readonly #attachments = new Map<number, Attachment>();
-  /** The IOMMU's PASID tables for these devices, where it has any. */
+  /** The devices in the IOMMUs' PASID tables, where they have any. */
   readonly #places: PasidPlaces | undefined;
+  readonly #requesters: Requesters;
 
-  constructor(group: VfioGroup, places: PasidPlaces | undefined) {
+  constructor(context: IommufdContext, group: VfioGroup, unit: IommuUnit) {
+    const { requesters, pasidHardware } = context.module;
     this.group = group;
-    this.#places = places;
+    this.#requesters = requesters;
+    if (!pasidHardware || !unit.secondStage) return;
+    const devices = group.iommuGroup.deviceNames.map((name) => requesters.find(name));
+    const own = devices.filter((device) => device !== undefined && !device.isMediated) as RequesterIdentity[];
+    this.#places = new PasidPlaces(pasidHardware, context, own, (pasid) => this.#attachments.get(pasid));
+  }
+
+  /** The last device of the group leaves the iommufd. */
+  close(): void {
+    this.group.disconnect();
+    this.#places?.close();
   }
 
   isAttached(device: BoundDevice, pasid: number): boolean {
@@ -46,7 +65,10 @@ export class GroupAttachment {
     const { ioas } = pageTable.paging;
     if (pasid === NO_PASID) reserveFor(device, ioas);
     try {
-      if (!old) checkCompatible(this, device, pageTable, pasid, this.#places);
+      if (!old) {
+        checkCompatible(this, device, pageTable, pasid, this.#places);
+        this.#places?.enter(pageTable, pasid);
+      }
     } catch (error) {
       if (pasid === NO_PASID) ioas.table.unreserve(device);
       throw error;
@@ -56,7 +78,6 @@ export class GroupAttachment {
     pageTable.users++;
     if (old) return;
     this.#attachments.set(pasid, attachment);
-    this.#places?.enter(pageTable, pasid);
     this.#translate();
   }
 
@@ -71,6 +92,7 @@ export class GroupAttachment {
     try {
       if (moves) for (const each of devices) reserveFor(each, to);
       checkCompatible(this, device, pageTable, pasid, this.#places);
+      this.#places?.move(pageTable, pasid);
     } catch (error) {
       if (moves) for (const each of devices) to.table.unreserve(each);
       throw error;
@@ -79,8 +101,6 @@ export class GroupAttachment {
     pageTable.users += devices.size;
     old.users -= devices.size;
     const handle = attachment.move(pageTable, device);
-    this.#places?.leave(old, pasid);
-    this.#places?.enter(pageTable, pasid);
     this.#translate();
     old.fault?.refuseAll(handle);
     return old;
@@ -95,7 +115,7 @@ export class GroupAttachment {
     pageTable.users--;
     if (devices.size > 0) return pageTable;
     this.#attachments.delete(pasid);
-    this.#places?.leave(pageTable, pasid);
+    this.#places?.leave(pasid);
     this.#translate();
     pageTable.fault?.refuseAll(handle);
     return pageTable;
@@ -114,19 +134,18 @@ export class GroupAttachment {
   }
 
   #translate(): void {
+    const { group } = this;
+    if (this.#attachments.size === 0) {
+      group.disconnect();
+      return;
+    }
     const plain = this.#attachments.get(NO_PASID)?.pageTable;
     const places = this.#places;
-    if (!places) {
-      this.group.translation = plain?.paging.dma;
-      return;
-    }
-    if (this.#attachments.size === 0) {
-      this.group.translation = undefined;
-      return;
-    }
-    const target = plain && (isTranslatedByTable(plain) ? "table" : plain.paging.dma);
-    this.group.translation = new GroupDma(places.hardware, target, (requester, pasid) => (page, answered) => {
-      places.ask(requester, pasid, page, this.#attachments.get(pasid ?? NO_PASID), answered);
+    places?.lead(plain);
+    const dma = plain?.paging.dma;
+    group.connect((name) => {
+      if (this.#requesters.find(name)?.isMediated) return NO_AUX_DOMAIN;
+      return places ? places.requester(name) : dma;
     });
   }
 }

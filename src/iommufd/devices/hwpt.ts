@@ -1,4 +1,5 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
+import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
 import type { Task } from "../../kernel/task.ts";
 import {
@@ -10,6 +11,7 @@ import type { Ioas } from "../ioas.ts";
 import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
+import { IoasMappings } from "../nesting/ioas-mappings.ts";
 import type { NestedHwpt } from "../nesting/nested-hwpt.ts";
 import { PageTable } from "./page-table.ts";
 
@@ -57,8 +59,13 @@ export class Hwpt extends PageTable implements Domain {
   /** What is nested on it is forgotten as a whole (cache.c:cache_tag_flush_range, CACHE_TAG_NESTING_*). */
   unmapped(start: bigint, last: bigint): void {
     this.dirty?.clear(start, last);
-    this.vtd?.flushRange(start, last, false);
-    for (const { vtd } of this.nested) vtd?.flush();
+    this.domain?.flushRange(start, last, false);
+    for (const { domain } of this.nested) domain?.flush();
+  }
+
+  protected override makeDomain(iommus: NestingIommus): IommuDomain {
+    const mappings = new IoasMappings(this.ioas.table, this.unit, this.dma);
+    return iommus.paging(mappings, { last: this.unit.apertureLast, isSecond: this.isSecondStage });
   }
 
   /** The mappings go into it. Throws EINVAL, EADDRINUSE, EFAULT, ENOMEM, and then nothing has changed. */

@@ -25,7 +25,7 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
     context.get();
     context.objects.add(this);
     this.users++;
-    group.mediated = this;
+    group.mediated.set(name, this);
   }
 
   get label(): string {
@@ -58,7 +58,7 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
 
   unbind(): void {
     this.detach();
-    this.#group.mediated = undefined;
+    this.#group.mediated.delete(this.#name);
     this.users--;
     this.#context.objects.destroy(this);
     this.#context.put();

@@ -1,5 +1,5 @@
+import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
 import type { FaultQueue } from "../events/fault-queue.ts";
-import type { VtdDomain } from "../nesting/vtd-domain.ts";
 import { IommufdObject } from "../object-table.ts";
 import type { Hwpt } from "./hwpt.ts";
 
@@ -11,8 +11,7 @@ export abstract class PageTable extends IommufdObject {
   auto = false;
   /** Where page requests of its devices go. */
   fault: FaultQueue | undefined;
-  /** Its side in an IOMMU that knows PASIDs and nesting, from its first use there on. */
-  vtd: VtdDomain | undefined;
+  #domain: IommuDomain | undefined;
 
   constructor(pasidCompatible: boolean) {
     super();
@@ -21,6 +20,27 @@ export abstract class PageTable extends IommufdObject {
 
   /** The one over an address space: itself, or what it is nested on (iommufd_private.h:find_hwpt_paging). */
   abstract get paging(): Hwpt;
+
+  /** Its side in the IOMMUs that know PASIDs and nesting; undefined while it has not been used there. */
+  get domain(): IommuDomain | undefined {
+    return this.#domain;
+  }
+
+  /** The same, made with the first use. */
+  domainIn(iommus: NestingIommus): IommuDomain {
+    this.#domain ??= this.makeDomain(iommus);
+    return this.#domain;
+  }
+
+  protected abstract makeDomain(iommus: NestingIommus): IommuDomain;
+
+  /** Whether requests without a PASID have to go through the IOMMU's tables, because they may miss there and ask for the page. */
+  get isTranslatedByTable(): boolean {
+    return this.fault !== undefined;
+  }
+
+  /** EINVAL for a table that the IOMMU cannot walk. */
+  checkWalkable(): void {}
 
   get label(): string {
     return `hwpt ${this.id}`;
@@ -33,7 +53,6 @@ export abstract class PageTable extends IommufdObject {
   }
 
   destroy(): void {
-    this.vtd?.free();
     if (this.fault) this.fault.users--;
   }
 }

@@ -1,28 +1,35 @@
-import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
+import type { IommuDomain, NestingIommus, UserTable } from "../../iommu/domain.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import { PageTable } from "../devices/page-table.ts";
-import type { VtdS1 } from "./vtd-s1.ts";
 
 /** A guest's page table, nested on a page table of the program's (struct iommufd_hwpt_nested). */
 export class NestedHwpt extends PageTable {
   readonly paging: Hwpt;
-  readonly stage1: VtdS1;
+  readonly #table: UserTable;
 
-  constructor(parent: Hwpt, stage1: VtdS1, pasidCompatible: boolean) {
+  constructor(parent: Hwpt, table: UserTable, pasidCompatible: boolean) {
     super(pasidCompatible);
     this.paging = parent;
-    this.stage1 = stage1;
+    this.#table = table;
     parent.users++;
     parent.nested.add(this);
   }
 
-  /** How the IOMMU is to walk it. Throws EINVAL for a width that there is not; only an attach looks at that. */
-  get table(): FirstLevelTable {
-    return this.stage1.table();
+  override checkWalkable(): void {
+    this.#table.check();
+  }
+
+  /** What was looked up in a guest's table may be stale. */
+  override get isTranslatedByTable(): boolean {
+    return true;
   }
 
   override get label(): string {
     return `nested hwpt ${this.id}`;
+  }
+
+  protected override makeDomain(iommus: NestingIommus): IommuDomain {
+    return this.#table.nestedOn(this.paging.domainIn(iommus));
   }
 
   override destroy(): void {

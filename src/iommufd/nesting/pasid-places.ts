@@ -1,60 +1,117 @@
+import { type DmaTarget, NoTarget, type WantedPage } from "../../iommu/dma-target.ts";
+import { NO_PASID } from "../../iommu/domain.ts";
+import type { DmaOwner, Place, Requester, RequesterIdentity } from "../../iommu/requester.ts";
 import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE } from "../../uapi/iommufd-viommu.ts";
-import type { VfioGroup } from "../../vfio/group.ts";
-import { type Attachment, NO_PASID } from "../devices/attachment.ts";
+import type { Attachment } from "../devices/attachment.ts";
 import type { PageTable } from "../devices/page-table.ts";
-import { NestedHwpt } from "./nested-hwpt.ts";
-import type { WantedPage } from "./requester-target.ts";
-import { VtdDomain } from "./vtd-domain.ts";
-import type { VtdDevice, VtdHardware } from "./vtd-hardware.ts";
+import type { PasidHardware } from "./pasid-hardware.ts";
 
 /** Canonical addresses of four-level tables end here, the lower half. */
 const LOWER_HALF = 1n << 47n;
 
-/**
- * Whether requests without a PASID have to go through the IOMMU's PASID table: what they miss there is a page request, or what is remembered may
- * be stale. Other page tables are what the program's mappings are at any time.
- */
-export function isTranslatedByTable(pageTable: PageTable): boolean {
-  return pageTable instanceof NestedHwpt || pageTable.fault !== undefined;
-}
+const BLOCKED = new NoTarget("the device is attached with PASIDs only: its requests without one are blocked");
 
-/** The entries of a group's devices in the IOMMU's PASID tables. */
+/** What a group is attached to with a PASID, or without (NO_PASID), now. */
+export type AttachmentOf = (pasid: number) => Attachment | undefined;
+
+/** A group's devices as requesters of an iommufd, with their entries in the IOMMUs' PASID tables. */
 export class PasidPlaces {
-  readonly hardware: VtdHardware;
-  readonly #group: VfioGroup;
+  readonly #hardware: PasidHardware;
+  readonly #requesters: readonly Requester[];
+  readonly #attachmentOf: AttachmentOf;
+  readonly #places = new Map<number, readonly Place[]>();
 
-  constructor(hardware: VtdHardware, group: VfioGroup) {
-    this.hardware = hardware;
-    this.#group = group;
+  /** @param devices those of the group that have entries of their own: a mediated device has none, its parent's are others' */
+  constructor(
+    hardware: PasidHardware,
+    owner: DmaOwner,
+    devices: readonly RequesterIdentity[],
+    attachmentOf: AttachmentOf,
+  ) {
+    this.#hardware = hardware;
+    this.#attachmentOf = attachmentOf;
+    this.#requesters = devices.map((identity) => hardware.iommus.connect(identity, owner, BLOCKED));
+  }
+
+  requester(name: string): Requester | undefined {
+    return this.#requesters.find(({ identity }) => identity.name === name);
   }
 
   /** The devices that an attach concerns: with a PASID, those that have PASIDs. */
-  devices(pasid: number): readonly VtdDevice[] {
-    const all = this.hardware.devicesOf(this.#group.iommuGroup);
-    return pasid === NO_PASID ? all : all.filter((device) => device.pasid);
+  devices(pasid: number): readonly RequesterIdentity[] {
+    return this.#concerned(pasid).map(({ identity }) => identity);
   }
 
+  /** Enters a page table for all devices or for none. EBUSY, ENOSPC, EINVAL for a guest's table that the IOMMU cannot walk. */
   enter(pageTable: PageTable, pasid: number): void {
-    const domain = VtdDomain.of(this.hardware.tables, pageTable);
-    for (const { source, ats } of this.devices(pasid)) domain.enter({ source, pasid, ats });
+    const domain = pageTable.domainIn(this.#hardware.iommus);
+    const places: Place[] = [];
+    try {
+      for (const requester of this.#concerned(pasid)) {
+        places.push(domain.attach(requester, pasid, (page, answered) => this.#ask(requester, pasid, page, answered)));
+      }
+    } catch (error) {
+      for (const place of places.reverse()) place.leave();
+      throw error;
+    }
+    for (const place of places) place.requester.bind(pasid, place);
+    this.#places.set(pasid, places);
   }
 
-  leave(pageTable: PageTable, pasid: number): void {
-    for (const { source } of this.devices(pasid)) pageTable.vtd?.leave(source, pasid);
+  leave(pasid: number): void {
+    for (const place of this.#places.get(pasid) ?? []) {
+      place.requester.unbind(pasid, place);
+      place.leave();
+    }
+    this.#places.delete(pasid);
+  }
+
+  /** Enters another page table in the place of the one that is there. Errors as enter(), and then nothing has changed. */
+  move(pageTable: PageTable, pasid: number): void {
+    const domain = pageTable.domainIn(this.#hardware.iommus);
+    const reserved: (() => void)[] = [];
+    try {
+      for (const requester of this.#concerned(pasid)) reserved.push(domain.reserve(requester));
+      this.leave(pasid);
+      this.enter(pageTable, pasid);
+    } finally {
+      for (const end of reserved) end();
+    }
+  }
+
+  /**
+   * Where requests without a PASID go: to the page table's own DMA; through the IOMMU's PASID table where they may miss there, or what is remembered
+   * may be stale; or nowhere.
+   */
+  lead(plain: PageTable | undefined): void {
+    const places = this.#places.get(NO_PASID) ?? [];
+    for (const requester of this.#requesters) {
+      requester.plain = plain ? plainTarget(plain, requester, places) : BLOCKED;
+    }
+  }
+
+  /** The devices leave the iommufd. */
+  close(): void {
+    for (const pasid of [...this.#places.keys()]) this.leave(pasid);
+    for (const requester of this.#requesters) this.#hardware.iommus.disconnect(requester);
+  }
+
+  #concerned(pasid: number): readonly Requester[] {
+    return pasid === NO_PASID ? this.#requesters : this.#requesters.filter(({ identity }) => identity.pasid);
   }
 
   /**
    * A device asks for a page: the request goes to the fault queue of what it is attached to, and is refused where there is none, and where the
    * driver takes no such request (intel/prq.c:prq_event_thread, io-pgfault.c:iommu_report_device_fault).
    */
-  ask(
-    device: VtdDevice,
-    pasid: number | undefined,
+  #ask(
+    { identity }: Requester,
+    pasid: number,
     { address, write, privileged }: WantedPage,
-    attachment: Attachment | undefined,
     answered: (granted: boolean) => void,
   ): void {
-    const group = this.hardware.nextGroup(device.source);
+    const attachment = this.#attachmentOf(pasid);
+    const group = this.#hardware.nextGroup(identity);
     const queue = attachment?.pageTable.fault;
     const isCanonical = address < LOWER_HALF || address >= 2n ** 64n - LOWER_HALF;
     if (!attachment || !queue || privileged || !isCanonical) {
@@ -63,6 +120,13 @@ export class PasidPlaces {
     }
     const { handle } = attachment;
     const permissions = write ? IOMMU_PGFAULT_PERM_WRITE : IOMMU_PGFAULT_PERM_READ;
-    queue.raise({ handle, deviceId: handle.device.id, pasid, group, permissions, address, answered });
+    const carried = pasid === NO_PASID ? undefined : pasid;
+    queue.raise({ handle, deviceId: handle.device.id, pasid: carried, group, permissions, address, answered });
   }
+}
+
+function plainTarget(plain: PageTable, requester: Requester, places: readonly Place[]): DmaTarget {
+  if (!plain.isTranslatedByTable) return plain.paging.dma;
+  const place = places.find((each) => each.requester === requester);
+  return place?.reach({ pasid: NO_PASID, privileged: false, ats: true }) ?? BLOCKED;
 }

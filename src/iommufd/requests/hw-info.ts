@@ -27,7 +27,9 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   if (unknown) fail("EOPNOTSUPP", `unknown flag bits ${hex(unknown)} (known: ${hex(known)})`);
   if (request.__reserved.some((byte) => byte !== 0)) fail("EOPNOTSUPP", "the field __reserved must be 0");
   const { unit, name } = context.objects.find(request.dev_id, BoundDevice, "device");
-  const abilities = unit.secondStage && context.module.vtd?.device(name);
+  const identity = context.module.requesters.find(name);
+  // a mediated device has no PASIDs of its parent's
+  const abilities = unit.secondStage && context.module.pasidHardware && !identity?.isMediated ? identity : undefined;
   const hasPasids = release.has("pasidAttach") && abilities?.pasid;
   const driver = unit.iommufd;
   const wanted = request.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE ? request.in_data_type : IOMMU_HW_INFO_TYPE_DEFAULT;

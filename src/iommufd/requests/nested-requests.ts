@@ -1,27 +1,17 @@
+import type { NestingIommus, UserFormat } from "../../iommu/domain.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
-import {
-  IOMMU_HWPT_ALLOC_PASID,
-  IOMMU_HWPT_DATA_VTD_S1,
-  IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
-  IOMMU_VTD_INV_FLAGS_LEAF,
-  IommuHwptInvalidate,
-  IommuHwptVtdS1,
-  IommuHwptVtdS1Invalidate,
-} from "../../uapi/iommufd-hwpt.ts";
-import type { Layout } from "../../uapi/layout.ts";
+import { IOMMU_HWPT_ALLOC_PASID, IommuHwptInvalidate } from "../../uapi/iommufd-hwpt.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { BoundDevice } from "../devices/bound-device.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import { NestedHwpt } from "../nesting/nested-hwpt.ts";
-import { VtdS1 } from "../nesting/vtd-s1.ts";
 import { nestedFlags } from "./hwpt-flags.ts";
 import { refuseReserved } from "./ioas-requests.ts";
 
 const INVALIDATE_ENTRY_MAX = 2 ** 19;
-const ALL_PAGES = 2n ** 64n - 1n;
 
 /** What a request for a nested page table says. */
 interface NestedRequest {
@@ -47,12 +37,15 @@ export function makeNested(
     fail("EINVAL", `${parent.label} was not made as a parent (IOMMU_HWPT_ALLOC_NEST_PARENT)`);
   }
   if (!unit.secondStage) fail("EOPNOTSUPP", `${unit.label} nests no page tables`);
-  if (data_type !== IOMMU_HWPT_DATA_VTD_S1) {
-    fail("EOPNOTSUPP", `data_type ${data_type} describes no table of ${unit.label} (it takes 1, VT-d stage 1)`);
+  const { tables } = iommusOf(context);
+  if (data_type !== tables.type) {
+    fail(
+      "EOPNOTSUPP",
+      `data_type ${data_type} describes no table of ${unit.label} (it takes ${tables.type}: struct ${tables.name})`,
+    );
   }
-  const data = IommuHwptVtdS1.decode(copyExact(task, data_uptr, data_len, IommuHwptVtdS1));
-  const stage1 = new VtdS1(data.pgtbl_addr, data.addr_width, data.flags);
-  return new NestedHwpt(parent, stage1, (flags & IOMMU_HWPT_ALLOC_PASID) !== 0);
+  const table = copyExact(task, data_uptr, data_len, tables);
+  return new NestedHwpt(parent, table, (flags & IOMMU_HWPT_ALLOC_PASID) !== 0);
 }
 
 /** hw_pagetable.c:iommufd_hwpt_invalidate. How many entries were done goes back with an error too. */
@@ -80,44 +73,31 @@ function invalidateEntries(context: IommufdContext, command: Command, done: { en
   if (!(object instanceof NestedHwpt)) {
     fail("EINVAL", `${object.label} is neither nested nor a virtual IOMMU: the kernel invalidates it itself`);
   }
-  // intel/nested.c:intel_nested_cache_invalidate_user
-  if (data_type !== IOMMU_HWPT_INVALIDATE_DATA_VTD_S1) {
-    fail("EINVAL", `data_type ${data_type} is no invalidation of a VT-d table (0)`);
+  const { invalidations } = iommusOf(context);
+  if (data_type !== invalidations.type) {
+    fail(
+      "EINVAL",
+      `data_type ${data_type} is no invalidation of ${object.label} (${invalidations.type}: struct ${invalidations.name})`,
+    );
   }
   for (; done.entries < entry_num; done.entries++) {
     const at = list + BigInt(done.entries * entry_len);
-    const entry = copyExact(command.task, at, entry_len, IommuHwptVtdS1Invalidate);
-    invalidateRange(object, IommuHwptVtdS1Invalidate.decode(entry), done.entries);
+    copyExact(command.task, at, entry_len, invalidations).apply(object.domain, `entry ${done.entries}`);
   }
 }
 
-interface Range {
-  readonly addr: bigint;
-  readonly npages: bigint;
-  readonly flags: number;
-  readonly __reserved: number;
-}
-
-function invalidateRange(hwpt: NestedHwpt, { addr, npages, flags, __reserved }: Range, index: number): void {
-  const unknown = (flags & ~IOMMU_VTD_INV_FLAGS_LEAF) >>> 0;
-  if (unknown || __reserved) {
-    fail("EOPNOTSUPP", `entry ${index} has unknown flags ${hex(unknown)}, or its __reserved is not 0`);
-  }
-  if (addr & 0xfffn || (npages === ALL_PAGES && addr !== 0n)) {
-    fail("EINVAL", `entry ${index}: address ${hex(addr)} is no page's first, or not 0 for all pages`);
-  }
-  const last = BigInt.asUintN(64, addr + npages * 4096n - 1n);
-  hwpt.vtd?.flushRange(addr, last, (flags & IOMMU_VTD_INV_FLAGS_LEAF) !== 0);
+/** The IOMMUs that nested page tables were made for, or are to be. */
+function iommusOf({ module }: IommufdContext): NestingIommus {
+  return module.pasidHardware?.iommus ?? fail("EOPNOTSUPP", "no IOMMU of this host nests page tables");
 }
 
 /**
  * A structure of a driver's, which has one size so far (iommu.h:__iommu_copy_struct_from_user).
  * @throws KernelError EINVAL (another size), EFAULT
  */
-// biome-ignore lint/suspicious/noExplicitAny: a layout of any fields
-function copyExact(task: Task, address: bigint, size: number, layout: Layout<any>): Uint8Array {
-  if (size !== layout.size) fail("EINVAL", `struct ${layout.name} has ${layout.size} bytes, not ${size}`);
+function copyExact<T>(task: Task, address: bigint, size: number, format: UserFormat<T>): T {
+  if (size !== format.size) fail("EINVAL", `struct ${format.name} has ${format.size} bytes, not ${size}`);
   const bytes = new Uint8Array(size);
   task.memory.copyIn(wordFromBigInt(address), bytes, size);
-  return bytes;
+  return format.decode(bytes);
 }

@@ -2,6 +2,8 @@ import { fail, hex } from "../../kernel/errors.ts";
 import { FileDescription, type MmapRequest } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { DEVICE_DIALECT } from "../../uapi/requests/dialects.ts";
 import { VFIO_DEVICE_FEATURE } from "../../uapi/vfio-feature.ts";
 import { commonRequest } from "../pci/common-requests.ts";
 import { refuseFeature } from "../pci/feature.ts";
@@ -26,6 +28,10 @@ export class MediatedDeviceFile extends FileDescription {
     this.#device = device;
     this.#memory = memory;
     this.#released = released;
+  }
+
+  override get dialect(): RequestDialect {
+    return DEVICE_DIALECT;
   }
 
   override ioctl(task: Task, request: number, arg: Word): number {

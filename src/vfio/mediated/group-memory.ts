@@ -11,18 +11,20 @@ import type { VfioGroup } from "../group.ts";
 export class GroupMemory implements MediatedMemory {
   readonly pageSize: number;
   readonly #group: VfioGroup;
+  readonly #device: string;
   #caller: Task | undefined;
   /** Neither the container nor the iommufd can change while the device is open. */
   #access: MediatedAccess | undefined;
 
-  constructor(group: VfioGroup, pageSize: number) {
+  constructor(group: VfioGroup, device: string, pageSize: number) {
     this.#group = group;
+    this.#device = device;
     this.pageSize = pageSize;
   }
 
   /** The device is opened: from now on its driver hears of mappings that go (vfio_device_container_register). */
   attach(listener: DmaUnmapListener | undefined): void {
-    this.#access = this.#group.container?.backend?.mediated ?? this.#group.mediated;
+    this.#access = this.#group.container?.backend?.mediated ?? this.#group.mediated.get(this.#device);
     if (listener) this.#access?.register(listener);
   }
 

@@ -10,7 +10,6 @@ import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { OpenDevice } from "../pci/open-device.ts";
 import { type PciContext, pciContext } from "../pci/pci-context.ts";
-import { AuxTarget } from "./aux-target.ts";
 import { MediatedDeviceFile } from "./device-file.ts";
 import { GroupMemory } from "./group-memory.ts";
 
@@ -31,9 +30,9 @@ export class MediatedDevices {
    * A device that is not backed by an IOMMU (`iommu_backed`) reaches nothing so.
    */
   bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
-    const memory = new GroupMemory(group, this.#context.pageSize);
+    const memory = new GroupMemory(group, description.uuid, this.#context.pageSize);
     const made = createMediated(this.#host, description, memory, this.#context.warn);
-    if (this.#host.api !== "mainline") made.target.dma = new AuxTarget(made.target.name, () => group.dma);
+    if (this.#host.api !== "mainline") made.target.dma = group.port(made.target.name);
     return new MediatedDevice(made, group.iommuGroup, memory, this.#context);
   }
 }

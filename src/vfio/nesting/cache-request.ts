@@ -1,4 +1,5 @@
-import { ALL_ADDRESSES } from "../../iommu/vtd/host-tables.ts";
+import type { Requester } from "../../iommu/requester.ts";
+import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import { type Descriptor, encodeDescriptor } from "../../uapi/intel-invalidation.ts";
 import {
@@ -7,6 +8,7 @@ import {
   IOMMU_CACHE_INV_TYPE_PASID,
 } from "../../uapi/iommu-v510.ts";
 import type { NestingContainer } from "./nesting-container.ts";
+import { tableNumber, tableNumbers, taggedDevices } from "./tagged.ts";
 
 /** Which addresses are meant: `count` pieces of `bytes` from `start` on. */
 export interface CacheRange {
@@ -30,73 +32,77 @@ export interface CacheRequest {
 const MAX_PIECES = 64;
 
 /**
- * Carries a request out on all devices of a container. EINVAL for a range that is none, ENODEV for devices without IOMMU.
- * @param only the one device whose own TLB is meant
+ * Carries a request out on the devices that have something bound. EINVAL for a range that is none; ENODEV while nothing is bound and a device has no
+ * IOMMU.
+ * @param only the source-id whose own TLB is meant
  */
 export function invalidateCaches(container: NestingContainer, request: CacheRequest, only?: number): void {
   const pieces = request.range && splitRange(request.range);
-  const visited = container.devices().filter(({ device }) => only === undefined || device.source === only);
-  const { domain, hardware } = container;
-  const sources = [...new Set(visited.map(({ device }) => device.source))];
-  // the parent of a mediated device serves others too: without a PASID, those that are bound here are meant one by one
-  const isShared = visited.some(({ device }) => device.isMediated);
-  const pasids = request.pasid === undefined && isShared ? container.ownPasids() : undefined;
-  for (const descriptor of descriptorsOf(domain, sources, request, pieces, pasids)) hardware.unit.submit(descriptor);
+  for (const { unit, domain, requesters } of taggedDevices(container, container.concerned())) {
+    const { pasid } = request;
+    const numbers = pasid === undefined ? [undefined] : tableNumbers(container, requesters, pasid);
+    for (const number of numbers) {
+      for (const each of domainDescriptors(domain, { ...request, pasid: number }, pieces)) unit.submit(each);
+    }
+    if (!(request.caches & (IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB))) continue;
+    const done = new Set<string>();
+    for (const requester of requesters) {
+      const { source } = requester.identity;
+      if (only !== undefined && source !== only) continue;
+      for (const number of deviceNumbers(container, requester, pasid)) {
+        if (done.has(`${source}.${number}`)) continue;
+        done.add(`${source}.${number}`);
+        for (const each of deviceDescriptors(source, number, pieces)) unit.submit(each);
+      }
+    }
+  }
 }
 
-/** Host descriptors in the order of the specification. An IOTLB invalidation reaches the devices' own TLBs too, as Linux has it (svm.c). */
-function descriptorsOf(
+/** Whose translations a device's own TLB is to forget; undefined for all of them. The parent of a mediated device serves others too: its are named. */
+function deviceNumbers(container: NestingContainer, requester: Requester, pasid: number | undefined) {
+  if (pasid === undefined) return requester.identity.isMediated ? container.ownNumbers(requester) : [undefined];
+  const number = tableNumber(container, requester, pasid);
+  return number === undefined ? [] : [number];
+}
+
+/** Host descriptors in the order of the specification. */
+function domainDescriptors(
   domain: number,
-  sources: readonly number[],
   { caches, pasid, range }: CacheRequest,
   pieces: readonly Piece[] | undefined,
-  pasids: readonly number[] | undefined,
 ): Descriptor[] {
   const list: Descriptor[] = [];
   if (caches & IOMMU_CACHE_INV_TYPE_PASID) {
-    list.push(
-      encodeDescriptor(
-        "pasidCache",
-        pasid === undefined ? { granularity: 0, domain } : { granularity: 1, domain, pasid },
-      ),
-    );
+    const which = pasid === undefined ? { granularity: 0, domain } : { granularity: 1, domain, pasid };
+    list.push(encodeDescriptor("pasidCache", which));
   }
-  if (caches & IOMMU_CACHE_INV_TYPE_IOTLB) {
-    if (pasid === undefined) list.push(encodeDescriptor("iotlb", { granularity: 2, domain }));
-    else if (!pieces) list.push(encodeDescriptor("pasidIotlb", { granularity: 2, domain, pasid }));
-    else {
-      const leafHint = range!.isLeaf ? 1 : 0;
-      for (const { page, order } of pieces) {
-        list.push(
-          encodeDescriptor("pasidIotlb", {
-            granularity: 3,
-            domain,
-            pasid,
-            addressMask: order,
-            address: page,
-            leafHint,
-          }),
-        );
-      }
-    }
-  }
-  if (caches & (IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB)) {
-    for (const sourceId of sources) {
-      if (!pieces || pasid === undefined) {
-        const all = { sourceId, size: 1, address: ALL_ADDRESSES };
-        const which = pasid !== undefined ? [pasid] : pasids;
-        if (which) list.push(...which.map((each) => encodeDescriptor("pasidDeviceTlb", { ...all, pasid: each })));
-        else list.push(encodeDescriptor("pasidDeviceTlb", { ...all, global: 1 }));
-        continue;
-      }
-      for (const { page, order } of pieces) {
-        // the zero bit below `order` says how many pages; see sizedRange() of the unit
-        const address = order === 0 ? page : page | ((1n << BigInt(order - 1)) - 1n);
-        list.push(encodeDescriptor("pasidDeviceTlb", { sourceId, pasid, size: order === 0 ? 0 : 1, address }));
-      }
+  if (!(caches & IOMMU_CACHE_INV_TYPE_IOTLB)) return list;
+  if (pasid === undefined) list.push(encodeDescriptor("iotlb", { granularity: 2, domain }));
+  else if (!pieces) list.push(encodeDescriptor("pasidIotlb", { granularity: 2, domain, pasid }));
+  else {
+    const leafHint = range!.isLeaf ? 1 : 0;
+    for (const { page, order } of pieces) {
+      const where = { granularity: 3, domain, pasid, addressMask: order, address: page };
+      list.push(encodeDescriptor("pasidIotlb", { ...where, leafHint }));
     }
   }
   return list;
+}
+
+/** An IOTLB invalidation reaches the devices' own TLBs too, as Linux has it (svm.c). */
+function deviceDescriptors(
+  sourceId: number,
+  pasid: number | undefined,
+  pieces: readonly Piece[] | undefined,
+): Descriptor[] {
+  const all = { sourceId, size: 1, address: ALL_ADDRESSES };
+  if (pasid === undefined) return [encodeDescriptor("pasidDeviceTlb", { ...all, global: 1 })];
+  if (!pieces) return [encodeDescriptor("pasidDeviceTlb", { ...all, pasid })];
+  return pieces.map(({ page, order }) => {
+    // the zero bit below `order` says how many pages; see sizedRange() of the unit
+    const address = order === 0 ? page : page | ((1n << BigInt(order - 1)) - 1n);
+    return encodeDescriptor("pasidDeviceTlb", { sourceId, pasid, size: order === 0 ? 0 : 1, address });
+  });
 }
 
 interface Piece {

@@ -1,3 +1,4 @@
+import type { FirstStage } from "../../iommu/vtd/domain.ts";
 import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import {
@@ -5,24 +6,27 @@ import {
   IOMMU_SVA_VTD_GPASID_SRE,
   IOMMU_SVA_VTD_GPASID_WPE,
 } from "../../uapi/iommu-v510.ts";
-import type { FirstLevelBinding } from "./nesting-container.ts";
 
-const KNOWN = BigInt(IOMMU_SVA_VTD_GPASID_SRE | IOMMU_SVA_VTD_GPASID_EAFE | IOMMU_SVA_VTD_GPASID_WPE);
+/** The bits that a guest may ask for. */
+export const TABLE_FLAGS = BigInt(IOMMU_SVA_VTD_GPASID_SRE | IOMMU_SVA_VTD_GPASID_EAFE | IOMMU_SVA_VTD_GPASID_WPE);
+
+/** Bits of address, by the levels of the table. */
+export const TABLE_WIDTHS = [48, 57] as const;
 
 /**
  * What a guest's description of its table means to the IOMMU. EINVAL for an address width that there is not, a misaligned root, or flags that
  * the IOMMU does not have (memory types: PCD, PWT, EMTE, CD).
  * @param flags IOMMU_SVA_VTD_GPASID_*
  */
-export function guestTable(root: bigint, addressWidth: number, flags: bigint): FirstLevelBinding {
-  if (addressWidth !== 48 && addressWidth !== 57) {
+export function guestTable(root: bigint, addressWidth: number, flags: bigint): FirstStage {
+  if (!TABLE_WIDTHS.some((width) => width === addressWidth)) {
     fail("EINVAL", `addr_width is ${addressWidth}; tables have 48 bits (4 levels) or 57 (5 levels)`);
   }
   if (root & 0xfffn) fail("EINVAL", `the page table's address ${hex(root)} is not a multiple of 0x1000`);
-  if (flags & ~KNOWN) {
+  if (flags & ~TABLE_FLAGS) {
     fail(
       "EINVAL",
-      `VT-d flags ${hex(flags & ~KNOWN)} are not supported here (known: SRE, EAFE, WPE, together ${hex(KNOWN)})`,
+      `VT-d flags ${hex(flags & ~TABLE_FLAGS)} are not supported here (known: SRE, EAFE, WPE, together ${hex(TABLE_FLAGS)})`,
     );
   }
   const has = (flag: number) => (flags & BigInt(flag)) !== 0n;
@@ -34,5 +38,5 @@ export function guestTable(root: bigint, addressWidth: number, flags: bigint): F
     smep: false,
     extendedAccessed: has(IOMMU_SVA_VTD_GPASID_EAFE),
   };
-  return { table, supervisor: has(IOMMU_SVA_VTD_GPASID_SRE) };
+  return { table, supervisor: has(IOMMU_SVA_VTD_GPASID_SRE), execute: true };
 }

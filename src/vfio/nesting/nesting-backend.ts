@@ -1,23 +1,24 @@
-import type { DmaTarget } from "../../iommu/dma-target.ts";
+import { type DeviceDma, type DmaTarget, NoTarget } from "../../iommu/dma-target.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, MediatedAccess } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
 import { nestingCapability } from "./info-capability.ts";
 import { iommuOp } from "./iommu-op.ts";
-import { NestingContainer } from "./nesting-container.ts";
-import { NestingDma } from "./nesting-dma.ts";
+import { NestingContainer, type Opener } from "./nesting-container.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
-import { opCapability } from "./op-support.ts";
+import { opCapability } from "./op-probe.ts";
 import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
 
 /** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
 export class NestingBackend implements IommuBackend {
   readonly name = "type1";
+  readonly dialect: RequestDialect;
   readonly mediated: MediatedAccess;
   readonly dma: DmaTarget;
   readonly #inner: IommuBackend;
@@ -26,27 +27,41 @@ export class NestingBackend implements IommuBackend {
   /** Opened as VFIO_TYPE1_NESTING_IOMMU. */
   readonly #isNesting: boolean;
 
-  constructor(inner: IommuBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean) {
+  /** @param isNesting opened as VFIO_TYPE1_NESTING_IOMMU */
+  constructor(inner: IommuBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean, opener: Opener) {
     this.#inner = inner;
     this.#iommu = iommu;
     this.#isNesting = isNesting;
-    this.container = new NestingContainer(hardware, iommu, inner.dma!);
+    this.container = new NestingContainer(hardware, iommu, inner.dma!, opener);
+    this.dialect = hardware.dialect(iommu.context.release, isNesting);
     this.mediated = inner.mediated!;
-    this.dma = new NestingDma(inner.dma!, this.container);
+    this.dma = inner.dma!;
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))
       iommu.proposedCapabilities = () => this.#capabilities();
   }
 
   attach(task: Task, group: VfioGroup): void {
     if (this.#isNesting) this.#refuse(group);
-    this.#inner.attach(task, group);
-    this.container.attached(group);
+    // first, because it can be undone without a trace: type1 marks pages dirty when a group leaves
+    this.container.join(group);
+    try {
+      this.#inner.attach(task, group);
+    } catch (error) {
+      this.container.leave(group);
+      throw error;
+    }
   }
 
   detach(group: VfioGroup): void {
-    this.container.detaching(group);
+    this.container.leave(group);
     this.#inner.detach(group);
     this.container.secondLevelChanged();
+  }
+
+  reach(group: VfioGroup, device: string): DeviceDma {
+    return (
+      this.container.reach(group, device) ?? new NoTarget(`${device} has no IOMMU here that could translate for it`)
+    );
   }
 
   ioctl(task: Task, request: number, arg: Word): number {

@@ -1,268 +1,306 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
-import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
-import { ALL_ADDRESSES } from "../../iommu/vtd/host-tables.ts";
-import type { PasidEntry } from "../../iommu/vtd/pasid-entry.ts";
-import { loadThrough, storeThrough } from "../../iommu/vtd/second-level.ts";
-import type { TableMemory } from "../../iommu/vtd/table-memory.ts";
+import type { PasidAccount } from "../../iommu/pasid-pool.ts";
+import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
+import type { FirstStage, GuestPasidTable, VtdDomain } from "../../iommu/vtd/domain.ts";
+import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
 import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
 import type { VfioGroup } from "../group.ts";
+import { refuseUnseen } from "../requesters.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
-import { ContainerLevel } from "./container-level.ts";
-import type { IommuDevice } from "./iommu-device.ts";
+import { ContainerMappings } from "./container-mappings.ts";
+import { hostPasid, Member } from "./member.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
-import { PASID_MAX, PASID_MIN } from "./pasid-pool.ts";
-import { ProcessLevel } from "./process-level.ts";
+import { ProcessMappings, USER_LAST } from "./process-mappings.ts";
 
-/** What a PASID is to be translated by. */
-export interface FirstLevelBinding {
-  readonly table: FirstLevelTable;
-  readonly supervisor: boolean;
+/** The mappings say themselves where they end. */
+const LAST_ADDRESS = 2n ** 64n - 1n;
+
+/** A PASID as it is bound for one device. */
+interface BoundPlace {
+  readonly place: Place;
+  /** The number in the device's table: the guest's own, or the host's that it is translated to. */
+  readonly pasid: number;
+  /** The number came from the host's pool for this place. */
+  readonly isTranslated: boolean;
 }
 
-/** A PASID table that a guest keeps in its memory. */
-export interface GuestPasidTable {
-  /** Guest physical address of the directory. */
-  readonly directory: bigint;
-  readonly bits: number;
+/** A PASID that is bound. */
+interface Bound {
+  readonly places: Map<Requester, BoundPlace>;
+  /** Ends what goes with the binding as a whole: the charge against a quota, the notice when the PASID is freed. */
+  end(): void;
 }
 
-/** A device with the group that brought it. */
-export interface VisitedDevice {
-  readonly group: VfioGroup;
-  readonly device: IommuDevice;
+/** Who opened the container: for messages. */
+export interface Opener {
+  readonly name: string;
+  readonly pid: number;
 }
 
-/** A container's part of the IOMMU: its domain, what is bound in it, and the PASIDs that mediated devices have for themselves. */
-export class NestingContainer {
+/**
+ * A container's part of the IOMMUs: its devices as requesters, its domains, and what is bound.
+ *
+ * PCI functions and mediated devices go through domains of their own: numbers that a guest chooses for the first can be those that the host has chosen
+ * for the second, and translations are told apart by domain-id and PASID.
+ */
+export class NestingContainer implements DmaOwner {
   readonly hardware: NestingHardware;
-  readonly domain: number;
-  readonly secondLevel: bigint;
   readonly #iommu: Type1Iommu;
-  readonly #level: ContainerLevel;
+  readonly #opener: Opener;
+  readonly #plain: DmaTarget;
+  readonly #functions: VtdDomain;
+  readonly #mediated: VtdDomain;
+  readonly #members = new Map<VfioGroup, Member>();
+  #joining: VfioGroup | undefined;
+  /** By the PASID that devices' requests carry. */
+  readonly #bound = new Map<number, Bound>();
   /** The devices that go by a PASID table of the guest's. */
-  #guestTable: VisitedDevice[] = [];
-  /** By PASID: the process whose memory it is (BIND_PASID). */
-  readonly #processes = new Map<number, bigint>();
-  /** Ends the notice of PASIDs that are freed elsewhere. */
-  readonly #stop: () => void;
-  /** By PASID: the devices that it is bound on, in the order of binding. */
-  readonly #bound = new Map<number, VisitedDevice[]>();
-  /** By mediated device: the PASID of its aux domain, which requests without one use. */
-  readonly #aux = new Map<string, { readonly pasid: number; readonly visited: VisitedDevice }>();
+  readonly #guestTable = new Map<Requester, Place>();
 
-  constructor(hardware: NestingHardware, iommu: Type1Iommu, dma: DmaTarget) {
+  constructor(hardware: NestingHardware, iommu: Type1Iommu, dma: DmaTarget, opener: Opener) {
     this.hardware = hardware;
     this.#iommu = iommu;
-    this.domain = hardware.newDomain();
-    // no table of the hardware's: the address only has to be this container's own
-    this.secondLevel = (1n << 51n) | (BigInt(this.domain) << 12n);
-    this.#stop = hardware.onUnbind((pasid) => this.unbind(pasid));
-    this.#level = new ContainerLevel(iommu, dma);
-    hardware.unit.registerSecondLevel(this.secondLevel, this.#level);
+    this.#opener = opener;
+    this.#plain = dma;
+    const mappings = new ContainerMappings(iommu, dma);
+    const stage = { last: LAST_ADDRESS, isSecond: true };
+    this.#functions = hardware.units.paging(mappings, stage);
+    this.#mediated = hardware.units.paging(mappings, stage);
+  }
+
+  get label(): string {
+    const groups = [...this.groups, ...(this.#joining ? [this.#joining] : [])].map(({ label }) => label).join(", ");
+    const { name, pid } = this.#opener;
+    return `the container of ${groups || "no group"} (process ${name}, pid ${pid})`;
   }
 
   get groups(): readonly VfioGroup[] {
-    const { domains, emulatedGroups } = this.#iommu;
-    return [...domains.flatMap(({ groups }) => groups), ...emulatedGroups].map(({ group }) => group);
+    return [...this.#members.keys()];
   }
 
-  /** Every device of every group, with its group. ENODEV for a device that no IOMMU knows; so it comes before anything is done. */
-  devices(): readonly VisitedDevice[] {
-    const { devices } = this.hardware;
-    return this.groups.flatMap((group) =>
-      group.iommuGroup.deviceNames.map((name) => ({ group, device: devices.need(name) })),
-    );
+  /** All devices that an IOMMU sees, in the order in which their groups came. */
+  get requesters(): readonly Requester[] {
+    return [...this.#members.values()].flatMap(({ requesters }) => requesters);
   }
 
-  /** A device by name that is in the container and that the IOMMU knows. */
-  find(name: string): IommuDevice | undefined {
-    const isHere = this.groups.some(({ iommuGroup }) => iommuGroup.deviceNames.includes(name));
-    return isHere ? this.hardware.devices.find(name) : undefined;
+  /** The same for requests that are for all devices or none: ENODEV for a device that no IOMMU sees, before anything is done. */
+  needAll(): readonly Requester[] {
+    for (const { unseen } of this.#members.values()) if (unseen.length > 0) refuseUnseen(unseen[0]!);
+    return this.requesters;
+  }
+
+  /**
+   * Those that an invalidation is for. A device that no IOMMU sees takes nothing from the others: once something is bound it is for those that have
+   * it. ENODEV while nothing is.
+   */
+  concerned(): readonly Requester[] {
+    return this.hasBindings ? this.requesters : this.needAll();
+  }
+
+  get hasBindings(): boolean {
+    return this.#bound.size > 0 || this.#guestTable.size > 0;
+  }
+
+  get hasGuestTable(): boolean {
+    return this.#guestTable.size > 0;
   }
 
   isBound(pasid: number): boolean {
     return this.#bound.has(pasid);
   }
 
-  /** All PASIDs that lead to this container's memory. */
-  ownPasids(): number[] {
-    return [...this.#bound.keys(), ...[...this.#aux.values()].map(({ pasid }) => pasid)];
+  /** The number under which a PASID is in a device's table; undefined when it is not bound for the device. */
+  hostNumber(requester: Requester, pasid: number): number | undefined {
+    return this.#bound.get(pasid)?.places.get(requester)?.pasid;
   }
 
-  auxPasid(name: string): number | undefined {
-    return this.#aux.get(name)?.pasid;
+  /** All numbers in a device's table that lead to this container's memory. */
+  ownNumbers(requester: Requester): number[] {
+    const numbers = [...this.#bound.values()].map(({ places }) => places.get(requester)?.pasid);
+    const aux = [...this.#members.values()].map((member) => member.auxOf(requester));
+    return [...numbers, ...aux].filter((pasid) => pasid !== undefined);
   }
 
-  /** A group came in: its mediated devices get their aux domains. */
-  attached(group: VfioGroup): void {
-    for (const name of group.iommuGroup.deviceNames) {
-      const device = this.hardware.devices.find(name);
-      if (!device?.isMediated) continue;
-      const pasid = this.hardware.pasids.allocate(this, undefined, PASID_MIN, PASID_MAX, 0);
-      const { domain, secondLevel } = this;
-      this.hardware.bind(device, pasid, {
-        type: "second",
-        domain,
-        secondLevel,
-        firstLevel: undefined,
-        supervisor: false,
-        execute: false,
-      });
-      this.#aux.set(name, { pasid, visited: { group, device } });
+  /** What a device's translations are tagged with; undefined when nothing of it has been entered. */
+  domainIdOf(requester: Requester): number | undefined {
+    const tables = this.hardware.units.of(requester.identity);
+    const domain = this.#baseOf(requester);
+    return domain.ids().find(([each]) => each === tables)?.[1];
+  }
+
+  /** Where DMA of a device of a member goes; undefined for a device that no IOMMU sees. */
+  reach(group: VfioGroup, name: string): Requester | undefined {
+    return this.#members.get(group)?.find(name);
+  }
+
+  /** A group comes in. ENOSPC, EBUSY, and then nothing has changed. */
+  join(group: VfioGroup): void {
+    this.#joining = group;
+    try {
+      this.#members.set(group, Member.join(this.hardware, this, group, this.#plain, this.#mediated));
+    } finally {
+      this.#joining = undefined;
     }
   }
 
   /** A group goes: whatever was bound for its devices is unbound. */
-  detaching(group: VfioGroup): void {
-    this.unbindGuestTable((each) => each.group === group);
-    for (const [pasid, visited] of [...this.#bound]) {
-      this.#unbindAll(
-        pasid,
-        visited.filter((each) => each.group === group),
-      );
-      const rest = visited.filter((each) => each.group !== group);
-      if (rest.length > 0) this.#bound.set(pasid, rest);
-      else this.#bound.delete(pasid);
+  leave(group: VfioGroup): void {
+    const member = this.#members.get(group);
+    if (!member) return;
+    for (const [pasid, bound] of [...this.#bound]) {
+      for (const requester of member.requesters) this.#unbindFor(requester, pasid, bound);
+      if (bound.places.size === 0) this.#forget(pasid, bound);
     }
-    for (const [name, { pasid, visited }] of [...this.#aux]) {
-      if (visited.group !== group) continue;
-      this.hardware.unbind(visited.device, pasid);
-      this.hardware.pasids.free(pasid);
-      this.#aux.delete(name);
-    }
+    for (const requester of member.requesters) this.#leaveTable(requester);
+    member.leave();
+    this.#members.delete(group);
   }
 
   /**
-   * Binds a guest's table to a PASID for all devices or for none: when one refuses, those before it are unbound again, the last one first.
-   * ENODEV, EBUSY.
+   * Binds a guest's table to a PASID for all devices or for none.
+   * @param account whose quota a PASID counts against that the guest has chosen; not looked at where PASIDs are allocated
+   * @throws KernelError ENODEV, EBUSY, ENOSPC, and then nothing has changed
    */
-  bind(pasid: number, { table, supervisor }: FirstLevelBinding): void {
-    const { domain, secondLevel } = this;
-    this.#bindEntry(pasid, { type: "nested", domain, secondLevel, firstLevel: table, supervisor, execute: true });
+  bind(pasid: number, first: FirstStage, account: PasidAccount): void {
+    const over = (base: VtdDomain) => base.nested(() => first, "shared");
+    this.#bind(pasid, { functions: over(this.#functions), mediated: over(this.#mediated) }, account);
   }
 
   /** Binds a process's own memory to a PASID: the device then uses the addresses that the process uses. Errors as bind(). */
   bindProcess(pasid: number, space: AddressSpace): void {
-    const { domain, hardware } = this;
-    const secondLevel = (1n << 62n) | (BigInt(domain) << 34n) | (BigInt(pasid) << 12n);
-    hardware.unit.registerSecondLevel(secondLevel, new ProcessLevel(space));
-    this.#bindEntry(pasid, {
-      type: "second",
-      domain,
-      secondLevel,
-      firstLevel: undefined,
-      supervisor: false,
-      execute: false,
-    });
-    this.#processes.set(pasid, secondLevel);
-  }
-
-  /** Lets all devices go by a guest's PASID table. ENODEV, EBUSY, EOPNOTSUPP for mediated devices: their parent's table is the host's. */
-  bindGuestTable({ directory, bits }: GuestPasidTable): void {
-    const { domain, secondLevel, hardware } = this;
-    const visited = this.devices();
-    const mediated = visited.find(({ device }) => device.isMediated);
-    if (mediated)
-      fail(
-        "EOPNOTSUPP",
-        `${mediated.device.name} shares the PASID table of ${mediated.device.requester}, which stays the host's; bind page tables instead`,
-      );
-    if (this.#guestTable.length > 0)
-      fail("EBUSY", "the devices go by a PASID table of the guest's already; unbind it first");
-    if (this.#bound.size > 0)
-      fail("EBUSY", `PASID ${[...this.#bound.keys()][0]} is bound in the host's PASID table; unbind it first`);
-    const level = this.#level;
-    const tables: TableMemory = {
-      load: (address) => loadThrough(level, address),
-      store: (address, value) => storeThrough(level, address, value),
-    };
-    for (const { device } of visited) {
-      hardware.unit.setContext(device.source, {
-        tables,
-        directory,
-        bits,
-        guest: { domain, secondLevel },
-        pageRequests: false,
-        deviceTlb: hardware.unit.newTranslationCache(),
-      });
-    }
-    this.#guestTable = [...visited];
-  }
-
-  /** Cannot fail; nothing bound is no failure. */
-  unbindGuestTable(which: (visited: VisitedDevice) => boolean = () => true): void {
-    const leaving = this.#guestTable.filter(which);
-    this.#guestTable = this.#guestTable.filter((each) => !leaving.includes(each));
-    for (const { device } of leaving) this.hardware.restoreContext(device.source);
-    if (leaving.length === 0) return;
-    const { unit } = this.hardware;
-    unit.submit(encodeDescriptor("pasidCache", { granularity: 0, domain: this.domain }));
-    unit.submit(encodeDescriptor("iotlb", { granularity: 2, domain: this.domain }));
-  }
-
-  get hasGuestTable(): boolean {
-    return this.#guestTable.length > 0;
-  }
-
-  #bindEntry(pasid: number, entry: PasidEntry): void {
-    const { hardware } = this;
-    const done: VisitedDevice[] = [];
-    try {
-      for (const visited of this.devices()) {
-        hardware.bind(visited.device, pasid, entry);
-        done.push(visited);
-      }
-    } catch (error) {
-      this.#unbindAll(pasid, done);
-      throw error;
-    }
-    this.#bound.set(pasid, done);
+    const mappings = new ProcessMappings(space);
+    const beside = (base: VtdDomain) => base.beside(mappings, { last: USER_LAST, isSecond: true });
+    this.#bind(pasid, { functions: beside(this.#functions), mediated: beside(this.#mediated) }, space);
   }
 
   /** Unbinds from exactly the devices that it was bound on. Nothing bound is no failure: the caller could do nothing about it. */
   unbind(pasid: number): void {
-    this.#unbindAll(pasid, this.#bound.get(pasid) ?? []);
-    this.#bound.delete(pasid);
-    const process = this.#processes.get(pasid);
-    if (process === undefined) return;
-    this.#processes.delete(pasid);
-    this.hardware.unit.forgetSecondLevel(process);
+    const bound = this.#bound.get(pasid);
+    if (!bound) return;
+    for (const requester of [...bound.places.keys()].reverse()) this.#unbindFor(requester, pasid, bound);
+    this.#forget(pasid, bound);
+  }
+
+  /** Lets all devices go by a guest's PASID table. ENODEV, EBUSY, ENOSPC, EOPNOTSUPP for mediated devices: their parent's table is the host's. */
+  bindGuestTable(table: GuestPasidTable): void {
+    const requesters = this.needAll();
+    const mediated = requesters.find(({ identity }) => identity.isMediated)?.identity;
+    if (mediated) {
+      fail(
+        "EOPNOTSUPP",
+        `${mediated.name} shares the PASID table of ${mediated.functionName}, which stays the host's; bind page tables instead`,
+      );
+    }
+    if (this.hasGuestTable) fail("EBUSY", "the devices go by a PASID table of the guest's already; unbind it first");
+    const [bound] = this.#bound.keys();
+    if (bound !== undefined) fail("EBUSY", `PASID ${bound} is bound in the host's PASID table; unbind it first`);
+    try {
+      for (const requester of requesters) {
+        const place = this.#functions.attachTable(requester, table);
+        requester.wholeTable = place;
+        this.#guestTable.set(requester, place);
+      }
+    } catch (error) {
+      this.unbindGuestTable();
+      throw error;
+    }
+  }
+
+  /** Cannot fail; nothing bound is no failure. */
+  unbindGuestTable(): void {
+    for (const requester of [...this.#guestTable.keys()].reverse()) this.#leaveTable(requester);
   }
 
   /** Mappings went: nothing may be reached through what is cached of them (iommu.c:intel_iommu_tlb_sync, domain-wide). */
   secondLevelChanged(): void {
-    if (this.#bound.size === 0 && this.#aux.size === 0 && !this.hasGuestTable) return;
-    const { unit } = this.hardware;
-    unit.submit(encodeDescriptor("iotlb", { granularity: 2, domain: this.domain }));
-    for (const source of this.sources()) {
-      unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId: source, global: 1, size: 1, address: ALL_ADDRESSES }));
+    const units = new Set([...this.#functions.ids(), ...this.#mediated.ids()].map(([tables]) => tables));
+    if (units.size === 0) return;
+    this.#functions.flushIds();
+    this.#mediated.flushIds();
+    const done = new Set<string>();
+    for (const { identity } of this.requesters) {
+      const { segment, source: sourceId } = identity;
+      const { unit } = this.hardware.units.of(identity);
+      if (done.has(`${segment}.${sourceId}`)) continue;
+      done.add(`${segment}.${sourceId}`);
+      unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, global: 1, size: 1, address: ALL_ADDRESSES }));
     }
-  }
-
-  /** The source-ids of the devices that are here, each once; devices without an IOMMU have none. */
-  sources(): number[] {
-    const found = this.groups.flatMap(({ iommuGroup }) =>
-      iommuGroup.deviceNames.map((name) => this.hardware.devices.find(name)?.source),
-    );
-    return [...new Set(found)].filter((source) => source !== undefined);
   }
 
   /** Everything bound is unbound and the PASIDs are free again. */
   release(): void {
-    for (const pasid of [...this.#bound.keys()]) this.unbind(pasid);
-    for (const group of this.groups) this.detaching(group);
-    // a PASID of this container's may be bound in another one of the same process
-    for (const pasid of this.hardware.pasids.of(this)) {
-      this.hardware.unbindEverywhere(pasid);
-      this.hardware.pasids.free(pasid);
-    }
-    this.#stop();
-    this.hardware.unit.forgetSecondLevel(this.secondLevel);
+    for (const group of this.groups) this.leave(group);
+    // a PASID that was allocated through this container may be bound in another one of the same process
+    for (const pasid of this.hardware.pasids.of(this)) this.hardware.pasids.free(pasid);
   }
 
-  #unbindAll(pasid: number, visited: readonly VisitedDevice[]): void {
-    for (const { device } of [...visited].reverse()) this.hardware.unbind(device, pasid);
+  #baseOf({ identity }: Requester): VtdDomain {
+    return identity.isMediated ? this.#mediated : this.#functions;
+  }
+
+  #bind(
+    pasid: number,
+    domains: { readonly functions: VtdDomain; readonly mediated: VtdDomain },
+    account: PasidAccount,
+  ): void {
+    const requesters = this.needAll();
+    const bound: Bound = { places: new Map(), end: this.#count(pasid, account) };
+    try {
+      for (const requester of requesters) {
+        const { isMediated } = requester.identity;
+        this.#bindFor(requester, pasid, bound, isMediated ? domains.mediated : domains.functions);
+      }
+    } catch (error) {
+      for (const requester of [...bound.places.keys()].reverse()) this.#unbindFor(requester, pasid, bound);
+      bound.end();
+      throw error;
+    }
+    this.#bound.set(pasid, bound);
+  }
+
+  /** A chosen PASID counts against the quota of its process while it is bound; an allocated one is unbound when it is freed. ENOSPC. */
+  #count(pasid: number, account: PasidAccount): () => void {
+    const { pasids, guestsChoosePasids } = this.hardware;
+    if (!guestsChoosePasids) return pasids.whenFreed(pasid, (freed) => this.unbind(freed));
+    pasids.charge(account, this.#iommu.context.numberParameter("vfio_iommu_type1/pasid_quota"));
+    return () => pasids.credit(account);
+  }
+
+  #bindFor(requester: Requester, pasid: number, { places }: Bound, domain: VtdDomain): void {
+    const isTranslated = this.hardware.guestsChoosePasids && requester.identity.isMediated;
+    const number = isTranslated ? hostPasid(this.hardware, requester) : pasid;
+    let place: Place;
+    try {
+      place = domain.attach(requester, number);
+    } catch (error) {
+      if (isTranslated) this.hardware.pasids.free(number);
+      throw error;
+    }
+    requester.bind(pasid, place);
+    places.set(requester, { place, pasid: number, isTranslated });
+  }
+
+  #unbindFor(requester: Requester, pasid: number, { places }: Bound): void {
+    const bound = places.get(requester);
+    if (!bound) return;
+    places.delete(requester);
+    requester.unbind(pasid, bound.place);
+    bound.place.leave();
+    if (bound.isTranslated) this.hardware.pasids.free(bound.pasid);
+  }
+
+  #forget(pasid: number, bound: Bound): void {
+    this.#bound.delete(pasid);
+    bound.end();
+  }
+
+  #leaveTable(requester: Requester): void {
+    const place = this.#guestTable.get(requester);
+    if (!place) return;
+    this.#guestTable.delete(requester);
+    requester.wholeTable = undefined;
+    place.leave();
   }
 }

@@ -1,8 +1,7 @@
 import { fail } from "../../kernel/errors.ts";
 import { type Layout, viewOf } from "../../uapi/layout.ts";
-import { IOMMU_MODEL_S390 } from "../../uapi/rfc-2017.ts";
 import type { NestingContainer } from "./nesting-container.ts";
-import { modelOf } from "./op-support.ts";
+import { modelForBinding, modelInForce } from "./op-support.ts";
 
 /** What stands behind the head of an operation, copied once. Vendor data lies inside it or is refused. */
 export class OpData {
@@ -29,6 +28,19 @@ export class OpData {
   vendor(length: number, sizes: readonly number[]): Uint8Array {
     if (!sizes.includes(length))
       fail("EINVAL", `length is ${length}; the vendor data here have ${sizes.join(" or ")} bytes`);
+    return this.#behind(length);
+  }
+
+  /** Vendor data that are 1 to `most` pieces of `size` bytes. Errors as vendor(). */
+  vendorList(length: number, size: number, most: number): Uint8Array[] {
+    const count = length / size;
+    if (!Number.isInteger(count) || count < 1 || count > most)
+      fail("EINVAL", `length is ${length}; the vendor data here are 1 to ${most} pieces of ${size} bytes`);
+    const bytes = this.#behind(length);
+    return Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+  }
+
+  #behind(length: number): Uint8Array {
     const end = this.#used + length;
     if (end > this.#bytes.length) {
       fail(
@@ -43,14 +55,24 @@ export class OpData {
   }
 }
 
-/** EINVAL for a model that is none, EOPNOTSUPP for one that the container's IOMMU is not. */
-export function needModel(container: NestingContainer, model: number): void {
-  if (model < 1 || model > IOMMU_MODEL_S390)
-    fail("EINVAL", `model ${model} is unknown (1 Intel, 2 Arm SMMU, 3 AMD, 4 sPAPR, 5 s390)`);
-  const here = modelOf(container);
+/**
+ * What a bind needs: every device of the container behind an IOMMU of that model. ENODEV when a device has no IOMMU, EOPNOTSUPP for a model that
+ * the IOMMU is not, EINVAL for 0, which is none.
+ */
+export function needModelToBind(container: NestingContainer, model: number): void {
+  needModel(container, model, modelForBinding(container));
+}
+
+/** What undoing and invalidating need: as a bind, but what is bound has a model whoever has joined since. */
+export function needModelInForce(container: NestingContainer, model: number): void {
+  needModel(container, model, modelInForce(container));
+}
+
+function needModel(container: NestingContainer, model: number, here: number): void {
+  if (model === 0) fail("EINVAL", "model is 0, which is none; PROBE says what there is");
   if (model === here) return;
   // a container with a plain mediated device has no IOMMU model either, but that device is the reason to give
-  container.devices();
+  if (here === 0) container.needAll();
   fail(
     "EOPNOTSUPP",
     here === 0

@@ -1,42 +1,61 @@
-import { fail, hex } from "../../kernel/errors.ts";
-import {
-  IOMMU_CACHE_INV_TYPE_DEV_IOTLB,
-  IOMMU_CACHE_INV_TYPE_IOTLB,
-  IOMMU_CACHE_INV_TYPE_PASID,
-} from "../../uapi/iommu-v510.ts";
+import { fail, hex, KernelError } from "../../kernel/errors.ts";
+import { IOMMU_CACHE_INV_TYPE_DEV_IOTLB, IOMMU_CACHE_INV_TYPE_IOTLB } from "../../uapi/iommu-v510.ts";
 import * as rfc from "../../uapi/rfc-2017.ts";
 import { type CacheRange, invalidateCaches } from "./cache-request.ts";
 import type { NestingContainer } from "./nesting-container.ts";
-import { needModel, type OpData } from "./op-data.ts";
+import { needModelInForce, type OpData } from "./op-data.ts";
+import { ALL_CACHES, KNOWN_HINTS, MAX_DESCRIPTORS } from "./op-support.ts";
 import { sanitizeDescriptor } from "./sanitize-descriptor.ts";
+import { submitAll } from "./tagged.ts";
 
-const ALL_CACHES = IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB | IOMMU_CACHE_INV_TYPE_PASID;
 const BY_ADDRESS = IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB;
 const SCOPES = rfc.IOMMU_INVALIDATE_PASID | rfc.IOMMU_INVALIDATE_VADDR;
-const FLAGS = rfc.IOMMU_INVALIDATE_NO_PASID | rfc.IOMMU_INVALIDATE_VADDR_LEAF | rfc.IOMMU_INVALIDATE_DESCRIPTOR;
-const HINTS = rfc.INTEL_INVALIDATE_GLOBAL_HINT | rfc.INTEL_INVALIDATE_DRAIN_READ | rfc.INTEL_INVALIDATE_DRAIN_WRITE;
+const FLAGS = rfc.IOMMU_INVALIDATE_NO_PASID | rfc.IOMMU_INVALIDATE_VADDR_LEAF | rfc.IOMMU_INVALIDATE_VENDOR;
 
-/** Operation INVALIDATE: by the generic fields, or by a descriptor of the hardware. */
+/** Operation INVALIDATE: by the generic fields, or by descriptors of the hardware. */
 export function opInvalidate(container: NestingContainer, data: OpData): number {
   const request = data.head(rfc.IommuTlbInvalidate);
-  needModel(container, request.model);
-  const { scope, flags, pasid, vaddr, size } = request;
+  needModelInForce(container, request.model);
+  const { scope, flags } = request;
   if (scope & ~SCOPES) fail("EINVAL", `unknown scope bits ${hex((scope & ~SCOPES) >>> 0)} (known: PASID 1, VADDR 2)`);
   if (flags & ~FLAGS) fail("EINVAL", `unknown flags ${hex((flags & ~FLAGS) >>> 0)} (known: ${hex(FLAGS)})`);
   if (request.reserved !== 0) fail("EINVAL", "reserved must be 0");
-  if (flags & rfc.IOMMU_INVALIDATE_DESCRIPTOR) {
-    if (scope || flags !== rfc.IOMMU_INVALIDATE_DESCRIPTOR || pasid || vaddr || size) {
-      fail(
-        "EINVAL",
-        "with DESCRIPTOR the descriptor says everything: scope, other flags, pasid, vaddr and size must be 0",
-      );
-    }
-    const bytes = data.vendor(request.length, [rfc.IntelIommuInvalidateData.size]);
-    const descriptors = sanitizeDescriptor(container, rfc.IntelIommuInvalidateData.decode(bytes));
-    for (const descriptor of descriptors) container.hardware.unit.submit(descriptor);
-    return 0;
+  if (flags & rfc.IOMMU_INVALIDATE_VENDOR) byDescriptors(container, request, data);
+  else byFields(container, request, data);
+  return 0;
+}
+
+interface Generic {
+  readonly scope: number;
+  readonly flags: number;
+  readonly pasid: number;
+  readonly vaddr: bigint;
+  readonly size: bigint;
+  readonly length: number;
+}
+
+/** All descriptors are looked at before the first one is carried out. */
+function byDescriptors(container: NestingContainer, request: Generic, data: OpData): void {
+  const { scope, flags, pasid, vaddr, size } = request;
+  if (scope || flags !== rfc.IOMMU_INVALIDATE_VENDOR || pasid || vaddr || size) {
+    fail("EINVAL", "with VENDOR the vendor data say everything: scope, other flags, pasid, vaddr and size must be 0");
   }
+  const layout = rfc.IntelIommuInvalidateData;
+  const pieces = data.vendorList(request.length, layout.size, MAX_DESCRIPTORS).map((bytes) => layout.decode(bytes));
+  const submissions = pieces.flatMap((piece, i) => {
+    try {
+      return sanitizeDescriptor(container, piece);
+    } catch (error) {
+      if (!(error instanceof KernelError) || pieces.length === 1) throw error;
+      return fail(error.code, `descriptor ${i + 1} of ${pieces.length}: ${error.reason}`);
+    }
+  });
+  submitAll(submissions);
+}
+
+function byFields(container: NestingContainer, request: Generic, data: OpData): void {
   checkCombination(request);
+  const { scope, flags, pasid, vaddr, size } = request;
   const byVaddr = (scope & rfc.IOMMU_INVALIDATE_VADDR) !== 0;
   const vendor = data.vendor(request.length, [0, rfc.IntelIommuInvalidateHints.size]);
   const wanted = vendor.length > 0 ? readHints(container, vendor) : { caches: 0, source: 0 };
@@ -47,15 +66,6 @@ export function opInvalidate(container: NestingContainer, data: OpData): number 
   const which = scope & rfc.IOMMU_INVALIDATE_PASID ? pasid : undefined;
   refuseOthersPasid(container, which, caches);
   invalidateCaches(container, { caches, pasid: which, range }, wanted.source || undefined);
-  return 0;
-}
-
-interface Generic {
-  readonly scope: number;
-  readonly flags: number;
-  readonly pasid: number;
-  readonly vaddr: bigint;
-  readonly size: bigint;
 }
 
 /** Which scopes and flags mean something together; what is not asked for must be 0. */
@@ -83,11 +93,12 @@ function rangeOf(start: bigint, size: bigint, isLeaf: boolean): CacheRange {
 /** Draining and the global hint change nothing here: there is no transfer in flight between calls, and no global page. */
 function readHints(container: NestingContainer, bytes: Uint8Array): { caches: number; source: number } {
   const { hints, source_id: source, pfsid, caches, reserved } = rfc.IntelIommuInvalidateHints.decode(bytes);
-  if (hints & ~HINTS) fail("EINVAL", `unknown hints ${hex((hints & ~HINTS) >>> 0)} (known: ${hex(HINTS)})`);
+  if (hints & ~KNOWN_HINTS)
+    fail("EINVAL", `unknown hints ${hex((hints & ~KNOWN_HINTS) >>> 0)} (known: ${hex(KNOWN_HINTS)})`);
   if (caches & ~ALL_CACHES) fail("EINVAL", `unknown caches ${hex(caches)} (known: ${hex(ALL_CACHES)})`);
   if (reserved.some((byte) => byte !== 0)) fail("EINVAL", "reserved must be 0");
   for (const id of [source, pfsid]) {
-    if (id !== 0 && !container.sources().includes(id))
+    if (id !== 0 && !container.requesters.some(({ identity }) => identity.source === id))
       fail("EPERM", `source-id ${hex(id)} is no device of this container`);
   }
   return { caches, source };
@@ -96,10 +107,7 @@ function readHints(container: NestingContainer, bytes: Uint8Array): { caches: nu
 /** The TLB of a mediated device's parent knows PASIDs of others, which it does not tell apart by domain. */
 function refuseOthersPasid(container: NestingContainer, pasid: number | undefined, caches: number): void {
   if (pasid === undefined || !(caches & BY_ADDRESS) || container.isBound(pasid)) return;
-  const shared = container.devices().find(({ device }) => device.isMediated);
+  const shared = container.concerned().find(({ identity }) => identity.isMediated)?.identity;
   if (shared)
-    fail(
-      "EPERM",
-      `PASID ${pasid} is not bound here, and ${shared.device.requester} serves others than ${shared.device.name} too`,
-    );
+    fail("EPERM", `PASID ${pasid} is not bound here, and ${shared.functionName} serves others than ${shared.name} too`);
 }

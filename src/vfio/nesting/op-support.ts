@@ -1,40 +1,49 @@
-import type { Capability } from "../../uapi/capability-chain.ts";
 import { DESCRIPTORS } from "../../uapi/intel-invalidation.ts";
+import {
+  IOMMU_CACHE_INV_TYPE_DEV_IOTLB,
+  IOMMU_CACHE_INV_TYPE_IOTLB,
+  IOMMU_CACHE_INV_TYPE_PASID,
+} from "../../uapi/iommu-v510.ts";
 import * as rfc from "../../uapi/rfc-2017.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 
 /** Descriptors that a guest may hand over: not those of the queue itself, nor of interrupts. */
-const ALLOWED_DESCRIPTORS = [
-  "contextCache",
-  "iotlb",
-  "deviceTlb",
-  "pasidIotlb",
-  "pasidCache",
-  "pasidDeviceTlb",
-] as const;
+const TAKEN = ["contextCache", "iotlb", "deviceTlb", "pasidIotlb", "pasidCache", "pasidDeviceTlb"] as const;
 
-/** The model of the IOMMU that a container's devices are behind; 0 when there is none that can nest. */
-export function modelOf(container: NestingContainer): number {
+/** Bit n: descriptor type n. */
+export const TAKEN_DESCRIPTORS = TAKEN.reduce((bits, kind) => bits | (1 << DESCRIPTORS[kind].type), 0);
+
+/**
+ * Descriptors in one request. A Linux guest puts that many into its queue before it waits (drivers/iommu/intel/iommu.h: QI_MAX_BATCHED_DESC_COUNT),
+ * and they are carried out in less time than may pass between two looks at other clients.
+ */
+export const MAX_DESCRIPTORS = 16;
+
+export const KNOWN_HINTS =
+  rfc.INTEL_INVALIDATE_GLOBAL_HINT | rfc.INTEL_INVALIDATE_DRAIN_READ | rfc.INTEL_INVALIDATE_DRAIN_WRITE;
+
+export const ALL_CACHES = IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB | IOMMU_CACHE_INV_TYPE_PASID;
+
+/** The model of the IOMMU that all of a container's devices are behind; 0 when there is none that can nest. */
+export function modelForBinding(container: NestingContainer): number {
   const units = container.groups.map(({ iommuGroup }) => iommuGroup.unit);
   return units.length > 0 && units.every((unit) => unit?.hasPasidTables) ? rfc.IOMMU_MODEL_INTEL : 0;
 }
 
-/** What PROBE and the capability say: the bytes of struct vfio_iommu_op_probe. */
-export function opSupport(container: NestingContainer): Uint8Array {
-  const model = modelOf(container);
-  if (model === 0) return rfc.VfioIommuOpProbe.encode({});
-  const isShared = container.groups.some(({ iommuGroup }) =>
-    iommuGroup.deviceNames.some((name) => container.hardware.devices.find(name)?.isMediated),
-  );
-  const ops =
-    (1 << rfc.VFIO_IOMMU_OP_BIND_PASID) |
-    (1 << rfc.VFIO_IOMMU_OP_BIND_PAGE_TABLE) |
-    (1 << rfc.VFIO_IOMMU_OP_INVALIDATE) |
-    (isShared ? 0 : 1 << rfc.VFIO_IOMMU_OP_BIND_PASID_TABLE);
-  const descriptors = ALLOWED_DESCRIPTORS.reduce((bits, kind) => bits | (1 << DESCRIPTORS[kind].type), 0);
-  return rfc.VfioIommuOpProbe.encode({ ops, models: 1 << model, descriptors, pasid_bits: 20 });
+/** The model that what is bound has; with nothing bound, the one that a bind would have. */
+export function modelInForce(container: NestingContainer): number {
+  return container.hasBindings ? rfc.IOMMU_MODEL_INTEL : modelForBinding(container);
 }
 
-export function opCapability(container: NestingContainer): Capability {
-  return { id: rfc.VFIO_IOMMU_TYPE1_INFO_CAP_OP, version: 1, body: opSupport(container) };
+/** Bit n: operation n works on the container as it is now. */
+export function opsOf(container: NestingContainer): number {
+  const invalidate = modelInForce(container) === 0 ? 0 : 1 << rfc.VFIO_IOMMU_OP_INVALIDATE;
+  if (modelForBinding(container) === 0) return invalidate;
+  const isShared = container.requesters.some(({ identity }) => identity.isMediated);
+  return (
+    invalidate |
+    (1 << rfc.VFIO_IOMMU_OP_BIND_PASID) |
+    (1 << rfc.VFIO_IOMMU_OP_BIND_PAGE_TABLE) |
+    (isShared ? 0 : 1 << rfc.VFIO_IOMMU_OP_BIND_PASID_TABLE)
+  );
 }

@@ -1,3 +1,4 @@
+import { PASID_MAX } from "../../iommu/pasid-pool.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
@@ -6,7 +7,6 @@ import { VFIO_IOMMU_PASID_ALLOC, VFIO_IOMMU_PASID_FREE, VfioIommuType1PasidReque
 import { VfioIommuType1PasidRequest } from "../../uapi/vsva-v7.ts";
 import type { ModelContext } from "../model-context.ts";
 import type { NestingContainer } from "./nesting-container.ts";
-import { PASID_MAX } from "./pasid-pool.ts";
 import { copySized } from "./user-bytes.ts";
 
 /** VFIO_IOMMU_PASID_REQUEST of v7: the PASID is what the request returns. */
@@ -73,8 +73,5 @@ function allocate(container: NestingContainer, context: ModelContext, task: Task
 /** What is bound to a PASID that goes is unbound first. */
 function free(container: NestingContainer, task: Task, min: number, max: number): void {
   const { pasids } = container.hardware;
-  for (const pasid of pasids.heldIn(task.memory, min, max)) {
-    container.hardware.unbindEverywhere(pasid);
-    pasids.free(pasid);
-  }
+  for (const pasid of pasids.heldIn(task.memory, min, max)) pasids.free(pasid);
 }

@@ -1,3 +1,4 @@
+import type { Requester } from "../../iommu/requester.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import {
   DESCRIPTORS,
@@ -6,8 +7,8 @@ import {
   decodeDescriptor,
   encodeDescriptor,
 } from "../../uapi/intel-invalidation.ts";
-import type { IommuDevice } from "./iommu-device.ts";
 import type { NestingContainer } from "./nesting-container.ts";
+import { type Submission, type Tagged, tableNumber, tableNumbers, taggedDevices } from "./tagged.ts";
 
 type Fields = Readonly<Record<string, bigint>>;
 
@@ -15,16 +16,21 @@ type Fields = Readonly<Record<string, bigint>>;
 const FUNCTION_MASKS = [0, 0b100, 0b110, 0b111] as const;
 
 /**
- * Makes the host's own descriptors out of one that a guest has written: the domain-id becomes the container's, the source-id must be that of a
- * device in it, the function mask and the number of pending invalidations become the host's. Nothing of the guest's bits is passed on unlooked at.
- * EINVAL for what is no descriptor, EPERM for one that would reach beyond the container.
+ * Makes the host's own descriptors out of one that a guest has written: the domain-id becomes the container's, the PASID that of the device's table, the
+ * source-id must be that of a device in the container, the function mask and the number of pending invalidations become the host's. Nothing of the
+ * guest's bits is passed on unlooked at. EINVAL for what is no descriptor, EPERM for one that would reach beyond the container.
  */
-export function sanitizeDescriptor(container: NestingContainer, descriptor: Descriptor): Descriptor[] {
+export function sanitizeDescriptor(container: NestingContainer, descriptor: Descriptor): Submission[] {
   const decoded = decodeDescriptor(descriptor);
   if (typeof decoded === "string") fail("EINVAL", decoded);
   const { kind, fields } = decoded;
   const granularity = Number(fields.granularity ?? 0n);
-  const { domain } = container;
+  const requesters = container.concerned();
+  const byDomain = (each: (tagged: Tagged) => readonly Descriptor[]) =>
+    taggedDevices(container, requesters).flatMap((tagged) =>
+      each(tagged).map((made) => ({ unit: tagged.unit, descriptor: made })),
+    );
+  const byPasid = (tagged: Tagged) => tableNumbers(container, tagged.requesters, Number(fields.pasid ?? 0n));
   switch (kind) {
     case "wait":
       fail("EPERM", "a wait descriptor writes to host memory and orders the queue, which is the host's");
@@ -32,51 +38,85 @@ export function sanitizeDescriptor(container: NestingContainer, descriptor: Desc
     case "interruptEntry":
       fail("EPERM", "the interrupt entry cache is the host's: a guest has no interrupt remapping of its own here");
       break;
-    case "contextCache":
+    case "contextCache": {
       refuseGranularity(kind, granularity, [0], [1]);
-      if (granularity === 2) {
-        onlyFor(fields, ["granularity", "domain"], "granularity domain");
-        return [encodeDescriptor(kind, { granularity, domain })];
-      }
-      return own(container, fields).map(({ source }) =>
-        encodeDescriptor(kind, { granularity, domain, sourceId: source }),
+      if (granularity === 2) onlyFor(fields, ["granularity", "domain"], "granularity domain");
+      const named = granularity === 2 ? [] : own(container, fields);
+      return byDomain(({ domain, requesters: here }) =>
+        granularity === 2
+          ? [encodeDescriptor(kind, { granularity, domain })]
+          : sourcesOf(here.filter((requester) => named.includes(requester))).map((sourceId) =>
+              encodeDescriptor(kind, { granularity, domain, sourceId }),
+            ),
       );
+    }
     case "iotlb": {
       refuseGranularity(kind, granularity, [0], [1]);
       const { drainReads = 0n, drainWrites = 0n } = fields;
-      return [encodeDescriptor(kind, { granularity, domain, drainReads, drainWrites, ...pages(fields, granularity) })];
+      const which = { granularity, drainReads, drainWrites, ...pages(fields, granularity) };
+      return byDomain(({ domain }) => [encodeDescriptor(kind, { ...which, domain })]);
     }
     case "pasidIotlb": {
       refuseGranularity(kind, granularity, [0, 1], []);
-      const { pasid = 0n, globalHint = 0n } = fields;
-      return [encodeDescriptor(kind, { granularity, domain, pasid, globalHint, ...pages(fields, granularity) })];
+      const which = { granularity, globalHint: fields.globalHint ?? 0n, ...pages(fields, granularity) };
+      return byDomain((tagged) =>
+        byPasid(tagged).map((pasid) => encodeDescriptor(kind, { ...which, domain: tagged.domain, pasid })),
+      );
     }
     case "pasidCache":
       refuseGranularity(kind, granularity, [2], [3]);
-      if (granularity === 0) onlyFor(fields, ["granularity", "domain"], "granularity domain");
-      return [encodeDescriptor(kind, { granularity, domain, pasid: fields.pasid! })];
+      if (granularity === 0) {
+        onlyFor(fields, ["granularity", "domain"], "granularity domain");
+        return byDomain(({ domain }) => [encodeDescriptor(kind, { granularity, domain })]);
+      }
+      return byDomain((tagged) =>
+        byPasid(tagged).map((pasid) => encodeDescriptor(kind, { granularity, domain: tagged.domain, pasid })),
+      );
     case "deviceTlb":
       refuseFunction(container, fields);
-      return own(container, fields).map((device) => {
-        refuseShared(container, device, undefined);
-        return encodeDescriptor(kind, { sourceId: device.source, size: fields.size!, address: fields.address! });
+      return own(container, fields).map((requester) => {
+        refuseShared(requester);
+        const { size, address } = fields;
+        return of(
+          container,
+          requester,
+          encodeDescriptor(kind, { sourceId: requester.identity.source, size: size!, address: address! }),
+        );
       });
     case "pasidDeviceTlb":
       refuseFunction(container, fields);
-      return own(container, fields).map((device) => {
-        const isGlobal = fields.global === 1n;
-        refuseShared(container, device, isGlobal ? undefined : Number(fields.pasid));
-        const { size = 0n, address = 0n, global = 0n } = fields;
-        return encodeDescriptor(kind, {
-          sourceId: device.source,
-          pasid: isGlobal ? 0n : fields.pasid!,
-          global,
-          size,
-          address,
-        });
-      });
+      return deviceTlb(container, own(container, fields), fields);
   }
   return [];
+}
+
+/** Of a mediated device's parent, only what is bound for that device. */
+function deviceTlb(container: NestingContainer, named: readonly Requester[], fields: Fields): Submission[] {
+  const { size = 0n, address = 0n, global = 0n } = fields;
+  const made: Submission[] = [];
+  for (const requester of named) {
+    const sourceId = requester.identity.source;
+    if (global === 1n) {
+      refuseShared(requester);
+      made.push(
+        of(container, requester, encodeDescriptor("pasidDeviceTlb", { sourceId, pasid: 0n, global, size, address })),
+      );
+      continue;
+    }
+    const pasid = tableNumber(container, requester, Number(fields.pasid));
+    if (pasid === undefined) continue;
+    made.push(of(container, requester, encodeDescriptor("pasidDeviceTlb", { sourceId, pasid, global, size, address })));
+  }
+  if (made.length === 0) refuseShared(named[0]!);
+  return made;
+}
+
+function of(container: NestingContainer, { identity }: Requester, descriptor: Descriptor): Submission {
+  return { unit: container.hardware.units.of(identity).unit, descriptor };
+}
+
+function sourcesOf(requesters: readonly Requester[]): number[] {
+  return [...new Set(requesters.map(({ identity }) => identity.source))];
 }
 
 function refuseGranularity(
@@ -110,36 +150,31 @@ function pages({ addressMask = 0n, leafHint = 0n, address = 0n }: Fields, granul
 }
 
 /** The container's devices that a source-id (with its function mask) names. EPERM when it names none. */
-function own(container: NestingContainer, { sourceId = 0n, functionMask = 0n }: Fields): IommuDevice[] {
+function own(container: NestingContainer, { sourceId = 0n, functionMask = 0n }: Fields): readonly Requester[] {
   const ignored = FUNCTION_MASKS[Number(functionMask)]!;
-  const found = new Map<number, IommuDevice>();
-  for (const { device } of container.devices()) {
-    if ((device.source & ~ignored) === (Number(sourceId) & ~ignored)) found.set(device.source, device);
-  }
-  if (found.size === 0) {
+  const requesters = container.concerned();
+  const found = requesters.filter(({ identity }) => (identity.source & ~ignored) === (Number(sourceId) & ~ignored));
+  if (found.length === 0) {
     fail(
       "EPERM",
-      `source-id ${hex(sourceId)} is no device of this container (it has ${container
-        .sources()
-        .map((source) => hex(source))
-        .join(", ")})`,
+      `source-id ${hex(sourceId)} is no device of this container (it has ${sourcesOf(requesters).map(hex).join(", ")})`,
     );
   }
-  return [...found.values()];
+  return found;
 }
 
 /** The physical function may be left out, or be a device of the container; the host has its own. */
 function refuseFunction(container: NestingContainer, { functionId = 0n }: Fields): void {
-  if (functionId !== 0n && !container.sources().includes(Number(functionId))) {
+  if (functionId !== 0n && !sourcesOf(container.requesters).includes(Number(functionId))) {
     fail("EPERM", `the physical function ${hex(functionId)} is no device of this container`);
   }
 }
 
 /** The TLB of a mediated device's parent holds what belongs to others: only PASIDs that are bound here may be named. */
-function refuseShared(container: NestingContainer, device: IommuDevice, pasid: number | undefined): void {
-  if (!device.isMediated || (pasid !== undefined && container.isBound(pasid))) return;
+function refuseShared({ identity: { isMediated, functionName, name } }: Requester): void {
+  if (!isMediated) return;
   fail(
     "EPERM",
-    `${device.requester} serves others than ${device.name} too: only PASIDs that are bound here may be invalidated in it`,
+    `${functionName} serves others than ${name} too: only PASIDs that are bound here may be invalidated in it`,
   );
 }

@@ -81,7 +81,7 @@ function bind(container: NestingContainer, context: ModelContext, task: Task, in
   needOwn(container, task, data.pasid);
   if (container.groups.length === 0) fail("EINVAL", "the container has no group whose devices could be bound");
   if (container.isBound(data.pasid)) fail("EBUSY", `PASID ${data.pasid} is bound already; unbind it first`);
-  container.bind(data.pasid, binding);
+  container.bind(data.pasid, binding, task.memory);
   return 0;
 }
 

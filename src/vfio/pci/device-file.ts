@@ -8,6 +8,8 @@ import {
 } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { DEVICE_DIALECT } from "../../uapi/requests/dialects.ts";
 import {
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_NUM_REGIONS,
@@ -45,6 +47,10 @@ export class PciDeviceFile extends FileDescription {
     this.#device = device;
     this.#around = around;
     this.#released = released;
+  }
+
+  override get dialect(): RequestDialect {
+    return DEVICE_DIALECT;
   }
 
   override get memorySize(): number {

@@ -1,7 +1,6 @@
 import { createFunctions } from "../../devices/create-functions.ts";
 import type { PciFunction } from "../../devices/pci/function.ts";
 import { PciTopology } from "../../devices/pci/topology.ts";
-import { type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
@@ -29,10 +28,10 @@ export class PciDevices implements HotResetSurroundings {
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
   }
 
-  /** vfio-pci takes a device (its probe). Its accesses go where its group's go when it makes them. */
+  /** vfio-pci takes a device (its probe). Its accesses go where its group's owner lets them. */
   bind(name: string, group: VfioGroup): VfioDevice {
     const device = new VfioPciDevice(this.topology.find(name)!, group, this.#context, this);
-    const target = new CurrentTarget(name, () => group.dma);
+    const target = group.port(name);
     const { watch } = this.#context;
     device.target.dma = watch ? new WatchedTarget(name, target, watch) : target;
     this.#bound.set(name, device);
@@ -57,40 +56,6 @@ export class PciDevices implements HotResetSurroundings {
 
   openDevice(name: string): OpenDevice | undefined {
     return this.#bound.get(name)?.state;
-  }
-}
-
-const NO_PASIDS = new NoTarget(
-  "nothing translates PASIDs in its container (the host's `api`, and the container's IOMMU)",
-);
-const UNATTACHED = new NoTarget("the device's group is in no container with an IOMMU");
-
-/** Whatever the device is attached to when it makes an access. */
-class CurrentTarget implements DmaTarget {
-  readonly #name: string;
-  readonly #find: () => DmaTarget | undefined;
-
-  constructor(name: string, find: () => DmaTarget | undefined) {
-    this.#name = name;
-    this.#find = find;
-  }
-
-  read(iova: bigint, into: Uint8Array, waits?: boolean) {
-    return this.#target().read(iova, into, waits);
-  }
-
-  write(iova: bigint, from: Uint8Array, waits?: boolean) {
-    return this.#target().write(iova, from, waits);
-  }
-
-  #target(): DmaTarget {
-    const target: DmaTarget = this.#find() ?? UNATTACHED;
-    return target.forDevice?.(this.#name) ?? target;
-  }
-
-  withPasid(requester: string, request: PasidRequest | undefined): DmaTarget {
-    const target = this.#find();
-    return target?.withPasid?.(requester, request) ?? (target ? NO_PASIDS : UNATTACHED);
   }
 }
 

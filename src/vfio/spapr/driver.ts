@@ -7,6 +7,7 @@ import { LparEndpoint } from "../../iommu/tce/lpar.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
+import { SPAPR_DIALECT } from "../../uapi/requests/dialects.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_EEH, VFIO_SPAPR_TCE_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU } from "../../uapi/vfio.ts";
 import * as spapr from "../../uapi/vfio-spapr.ts";
 import { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
@@ -29,6 +30,7 @@ import { unregisterMemory } from "./unregister-memory.ts";
 /** The kernel module vfio_iommu_spapr_tce on a booted host. */
 export class SpaprDriver implements IommuDriver {
   readonly forNoIommu = false;
+  readonly dialect = SPAPR_DIALECT;
   readonly #context: ModelContext;
   readonly #iommu: IommuDescription;
   /** What firmware remembers of a group outlives its containers. */
@@ -85,6 +87,7 @@ export class SpaprDriver implements IommuDriver {
 /** A container's sPAPR state behind its requests. */
 export class SpaprBackend implements IommuBackend {
   readonly name = "spapr";
+  readonly dialect = SPAPR_DIALECT;
   readonly dma: DmaTarget;
   readonly #container: TceContainer;
   readonly #driver: Pick<IommuDriver, "checkExtension">;

@@ -2,6 +2,8 @@ import type { DmaTarget } from "../../iommu/dma-target.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
+import type { RequestDialect } from "../../uapi/requests/dialect.ts";
+import { TYPE1_DIALECT } from "../../uapi/requests/dialects.ts";
 import {
   VFIO_CHECK_EXTENSION,
   VFIO_DMA_CC_IOMMU,
@@ -43,13 +45,17 @@ export class Type1Driver implements IommuDriver {
     this.#hardware = hardware;
   }
 
+  get dialect(): RequestDialect {
+    return this.#hardware?.dialect(this.#context.release, true) ?? TYPE1_DIALECT;
+  }
+
   /** Without a container's state: what the driver can do at all (vfio_iommu_type1_check_extension with no iommu). */
   checkExtension(extension: Word): number {
     if (this.#hardware && extension === VFIO_TYPE1_NESTING_IOMMU) return 1;
     return checkExtension(this.#context, extension, undefined);
   }
 
-  open(_task: Task, type: Word): IommuBackend {
+  open(task: Task, type: Word): IommuBackend {
     const context = this.#context;
     const nesting = type === VFIO_TYPE1_NESTING_IOMMU;
     if (type !== VFIO_TYPE1_IOMMU && type !== VFIO_TYPE1v2_IOMMU && !nesting) {
@@ -63,13 +69,16 @@ export class Type1Driver implements IommuDriver {
     // with a proposal it is its backend that says which groups nest
     const iommu = new Type1Iommu(context, type !== VFIO_TYPE1_IOMMU, limit, nesting && !hardware);
     const backend = new Type1Backend(iommu);
-    return hardware ? new NestingBackend(backend, iommu, hardware, nesting) : backend;
+    return hardware
+      ? new NestingBackend(backend, iommu, hardware, nesting, { name: task.name, pid: task.pid })
+      : backend;
   }
 }
 
 /** A container's type1 state behind its requests. */
 class Type1Backend implements IommuBackend {
   readonly name = "type1";
+  readonly dialect = TYPE1_DIALECT;
   readonly #iommu: Type1Iommu;
 
   readonly mediated: MediatedAccess;

@@ -33,12 +33,12 @@ const user = new UserStruct(SIZE);
 export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
   user.copyInSized(task, arg, MINIMUM, "vfio_iommu_type1_info");
   const argsz = user.u32(AT.argsz);
-  const written = bytesWritten(iommu, argsz);
   user.setU64(AT.iova_pgsizes, iommu.pageSizes);
   user.setU32(AT.cap_offset, 0);
   user.setU32(AT.pad, 0);
 
   const chain = capabilityChain(iommu);
+  const written = bytesWritten(iommu, argsz, chain.length > 0);
   user.setU32(AT.flags, VFIO_IOMMU_INFO_PGSIZES | (chain.length > 0 ? VFIO_IOMMU_INFO_CAPS : 0));
   if (chain.length > 0) {
     if (argsz < SIZE + chain.length) {
@@ -53,11 +53,14 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
   return 0;
 }
 
-/** How much of the structure goes back: before it had a pad field, the kernel stopped behind the last field the caller had room for. */
-function bytesWritten(iommu: Type1Iommu, argsz: number): number {
+/**
+ * How much of the structure goes back: before it had a pad field, the kernel stopped behind the last field the caller had room for. A proposal
+ * that has a chain for a release without one brings cap_offset with it.
+ */
+function bytesWritten(iommu: Type1Iommu, argsz: number, hasChain: boolean): number {
   const { release } = iommu.context;
   if (release.has("wholeInfoWritten")) return Math.min(argsz, SIZE);
-  return release.has("iovaRangeCapability") && argsz >= WITH_CAPS ? WITH_CAPS : MINIMUM;
+  return (hasChain || release.has("iovaRangeCapability")) && argsz >= WITH_CAPS ? WITH_CAPS : MINIMUM;
 }
 
 /** The chain as it was encoded last, and what is in it. */
@@ -71,13 +74,19 @@ interface EncodedChain {
 const encodedChains = new WeakMap<Type1Iommu, EncodedChain>();
 
 function capabilityChain(iommu: Type1Iommu): Uint8Array {
+  // what a proposal tells changes with more than the kept chain is compared by: with the container's members, for one
+  if (iommu.proposedCapabilities) return encodeChain(iommu);
   const { pageBytes, available, validRanges } = iommu;
   const last = encodedChains.get(iommu);
   if (last?.pageBytes === pageBytes && last.available === available && last.validRanges === validRanges)
     return last.bytes;
-  const bytes = encodeCapabilityChain(SIZE, capabilities(iommu), iommu.context.release.has("alignedCapabilities"));
+  const bytes = encodeChain(iommu);
   encodedChains.set(iommu, { bytes, pageBytes, available, validRanges });
   return bytes;
+}
+
+function encodeChain(iommu: Type1Iommu): Uint8Array {
+  return encodeCapabilityChain(SIZE, capabilities(iommu), iommu.context.release.has("alignedCapabilities"));
 }
 
 /** In the order in which the kernel adds them. */

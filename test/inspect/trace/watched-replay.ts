@@ -1,5 +1,6 @@
+import type { Operation } from "../../../src/inspect/replay/operation.ts";
 import { ReplayProcess } from "../../../src/inspect/replay/process.ts";
-import { type Operation, parseOperations } from "../../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../../src/inspect/replay/recording.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
 import { Host } from "../../../src/iommufd/host.ts";

@@ -46,7 +46,10 @@ export class GuestPages {
   }
 }
 
-export type Outcome = { fault: FaultReason } | { address: bigint; marks: ReadonlyMap<bigint, bigint> };
+/** With a fault: what the table's entries are by then. */
+export type Outcome =
+  | { fault: FaultReason; marks?: ReadonlyMap<bigint, bigint> }
+  | { address: bigint; marks: ReadonlyMap<bigint, bigint> };
 
 /**
  * The nested walk written down as straightforwardly as possible: what the processor's manual says, level by level, with whole-table arithmetic
@@ -84,16 +87,21 @@ export function referenceWalk(guest: GuestPages, table: FirstLevelTable, address
   if (access.kind === "execute" && access.privileged && table.smep && every(2)) return { fault: "noExecute" };
 
   const marks = new Map<bigint, bigint>();
-  for (const [i, { slot, entry }] of path.entries()) {
+  for (const { slot, entry } of path) {
     let marked = entry | 0x20n;
     if (table.extendedAccessed) marked |= 0x400n;
-    if (access.kind === "write" && i === path.length - 1) marked |= 0x40n;
     if (marked === entry) continue;
-    if (!guest.hostPage(slot / 4096n)!.write) return { fault: "tableUnwritable" };
+    if (!guest.hostPage(slot / 4096n)!.write) return { fault: "tableUnwritable", marks };
     marks.set(slot, marked);
   }
   const physical = leaf.base + (BigInt.asUintN(top, address) % leaf.size);
   const page = guest.hostPage(physical / 4096n);
-  if (!page || (access.kind === "write" ? !page.write : !page.read)) return { fault: "secondPermission" };
+  if (!page || (access.kind === "write" ? !page.write : !page.read)) return { fault: "secondPermission", marks };
+  // only now is it known that the write gets through
+  const { slot, entry } = path.at(-1)!;
+  if (access.kind === "write" && !(entry & 0x40n)) {
+    if (!guest.hostPage(slot / 4096n)!.write) return { fault: "tableUnwritable", marks };
+    marks.set(slot, (marks.get(slot) ?? entry) | 0x40n);
+  }
   return { address: page.host + (physical % 4096n), marks };
 }

@@ -64,7 +64,7 @@ test("edu reads through a bound table, with and without its own TLB, and says wh
   const low = BigInt(pasid);
   expect(device.eduRead(guest, 0n, ENABLE | low)).toEqual({ value: 0n, result: 1n });
   expect(device.warnings.at(-1)).toMatch(
-    /0000:03:00.0: DMA read of 0x8 bytes at iova 0x0 faults: PASID 1: VT-d fault 0x41/,
+    /0000:03:00.0: DMA read of 0x8 bytes at iova 0x0 faults: PASID 1: VT-d fault 0x59/,
   );
   expect(program.bindV1(container, pasid, guest.root)).toBe(0);
   for (const own of [0n, ATS]) expect(device.eduRead(guest, 0n, ENABLE | own | low)).toEqual({ value: 4n, result: 0n });

@@ -169,10 +169,10 @@ export function dmaRead(
   pasid: Result | undefined,
   address: bigint,
 ): bigint | string {
-  const { backend } = program.task.files.get(Number(container)) as Container;
-  const request = pasid === undefined ? undefined : { pasid: Number(pasid), privileged: false, ats: false };
-  const target = backend?.dma?.withPasid?.(device, request);
-  if (!target) return "no PASIDs";
+  const { groups } = program.task.files.get(Number(container)) as Container;
+  const port = groups.find(({ iommuGroup }) => iommuGroup.deviceNames.includes(device))?.port(device);
+  if (!port) return "not in the container";
+  const target = pasid === undefined ? port : port.withPasid({ pasid: Number(pasid), privileged: false, ats: false });
   const bytes = new Uint8Array(8);
   const fault = target.read(address, bytes);
   return fault ? fault.reason : new DataView(bytes.buffer).getBigUint64(0, true);

@@ -1,22 +1,20 @@
-import { type Refused, refuse } from "../../iommu/vtd/access.ts";
-import type { SecondLevel, SecondLevelHit } from "../../iommu/vtd/second-level.ts";
+import type { MappedPiece, Mappings } from "../../iommu/domain.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { KernelError } from "../../kernel/errors.ts";
 
 /** User addresses end here on the processors that have PASIDs (x86-64 with 4-level tables). */
-const USER_END = 1n << 47n;
+export const USER_LAST = (1n << 47n) - 1n;
 
 /** The memory of a process as the processor's own page table shows it to a device (SVA): what the process can touch, as long as it can. */
-export class ProcessLevel implements SecondLevel {
+export class ProcessMappings implements Mappings {
   readonly #space: AddressSpace;
 
   constructor(space: AddressSpace) {
     this.#space = space;
   }
 
-  translate(address: bigint): SecondLevelHit | Refused {
-    if (address >= USER_END) return refuse("beyondSecond");
-    return { address, shift: 12, read: true, write: true };
+  find(): MappedPiece {
+    return { shift: 12, read: true, write: true };
   }
 
   read(address: bigint, into: Uint8Array): boolean {

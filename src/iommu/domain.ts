@@ -1,0 +1,99 @@
+import type { AskForPage, DmaTarget } from "./dma-target.ts";
+import type { DmaOwner, Place, Requester, RequesterIdentity } from "./requester.ts";
+
+/** The entry of requests without a PASID, as the kernel counts (IOMMU_NO_PASID). */
+export const NO_PASID = 0;
+
+/** A page of mappings. */
+export interface MappedPiece {
+  /** log2 of the bytes around the address that are mapped alike, as far as the IOMMU has such pages. */
+  readonly shift: number;
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+/** The mappings of an address space, as an IOMMU's tables would have them, and the memory behind them. */
+export interface Mappings {
+  /** Undefined where nothing is mapped. */
+  find(address: bigint): MappedPiece | undefined;
+  /** Reads memory by an address that is mapped. False when it cannot be reached: then `into` is zeros. */
+  read(address: bigint, into: Uint8Array): boolean;
+  write(address: bigint, from: Uint8Array): boolean;
+}
+
+/** Which of an IOMMU's tables mappings stand for. */
+export interface Stage {
+  /** The last address that it translates. */
+  readonly last: bigint;
+  /** Second-stage tables, which others can be nested on; faults are told apart by that. */
+  readonly isSecond: boolean;
+}
+
+/**
+ * A page table as those use it who attach devices to it: containers of the proposals, and iommufd (struct iommu_domain, iommu_domain_ops). Each kind of
+ * IOMMU that knows PASIDs has one in its folder. It takes nothing as long as it is attached nowhere.
+ */
+export interface IommuDomain {
+  /**
+   * Enters it for requests of a device with a PASID, or without one (NO_PASID). The owner binds the place to the requester.
+   * @param pasid the number in the IOMMU's table
+   * @param ask who takes page requests of the device
+   * @throws KernelError EBUSY (the entry belongs to somebody else; the reason names both), ENOSPC (no domain-id is free), EINVAL (the IOMMU cannot
+   * walk it), and then nothing has changed
+   */
+  attach(requester: Requester, pasid: number, ask?: AskForPage): Place;
+  /**
+   * Makes sure that a later attach() of the device cannot fail for want of a domain-id. Returns how to end that.
+   * @throws KernelError ENOSPC
+   */
+  reserve(requester: Requester): () => void;
+  /** Forgets all translations that were made through it. */
+  flush(): void;
+  /**
+   * Forgets translations of a range. Both ends in bytes, modulo 2^64.
+   * @param isLeaf only last-level entries have changed
+   */
+  flushRange(start: bigint, last: bigint, isLeaf: boolean): void;
+}
+
+/** A guest's page table, as its owner has described it in a structure of the IOMMU's (iommu_ops.domain_alloc_nested). */
+export interface UserTable {
+  /** EINVAL for a table that the IOMMU cannot walk; only an attach looks at that. */
+  check(): void;
+  nestedOn(parent: IommuDomain): IommuDomain;
+}
+
+/** What a guest wants forgotten of its page table, in a structure of the IOMMU's (iommu_domain_ops.cache_invalidate_user). */
+export interface UserInvalidation {
+  /**
+   * @param domain undefined for a table that never was attached: only the structure is checked
+   * @param what the structure, for reasons: "entry 3"
+   * @throws KernelError EINVAL, EOPNOTSUPP
+   */
+  apply(domain: IommuDomain | undefined, what: string): void;
+}
+
+/** A structure that user space hands in for a kind of IOMMU. It has one size so far. */
+export interface UserFormat<T> {
+  /** The number that says which structure it is. */
+  readonly type: number;
+  /** "struct iommu_hwpt_vtd_s1", without the "struct". */
+  readonly name: string;
+  readonly size: number;
+  decode(bytes: Uint8Array): T;
+}
+
+/** The IOMMUs of a host that know PASIDs and nest, all of one kind (iommu_ops). */
+export interface NestingIommus {
+  /**
+   * A device is attached to an owner.
+   * @param plain where its requests without a PASID go
+   */
+  connect(identity: RequesterIdentity, owner: DmaOwner, plain: DmaTarget): Requester;
+  /** It is detached: all its places have been left. */
+  disconnect(requester: Requester): void;
+  /** A page table over mappings. */
+  paging(mappings: Mappings, stage: Stage): IommuDomain;
+  readonly tables: UserFormat<UserTable>;
+  readonly invalidations: UserFormat<UserInvalidation>;
+}

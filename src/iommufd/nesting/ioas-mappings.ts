@@ -1,0 +1,46 @@
+import type { DmaTarget } from "../../iommu/dma-target.ts";
+import type { MappedPiece, Mappings } from "../../iommu/domain.ts";
+import type { IommuUnit } from "../../iommu/unit.ts";
+import type { IoPageTable } from "../memory/io-page-table.ts";
+
+const SMALLEST_SHIFT = 12;
+
+/** The mappings of an address space as the IOMMU of PASIDs walks them for one page table. */
+export class IoasMappings implements Mappings {
+  readonly #table: IoPageTable;
+  readonly #unit: IommuUnit;
+  readonly #dma: DmaTarget;
+  readonly #shifts: readonly number[];
+
+  /**
+   * @param unit what the page table is like
+   * @param dma the page table's own way to memory
+   */
+  constructor(table: IoPageTable, unit: IommuUnit, dma: DmaTarget) {
+    this.#table = table;
+    this.#unit = unit;
+    this.#dma = dma;
+    this.#shifts = [30, 21].filter((shift) => (unit.pageSizes & (1n << BigInt(shift))) !== 0n);
+  }
+
+  find(address: bigint): MappedPiece | undefined {
+    const area = this.#table.areas.meeting(address, address);
+    if (!area) return undefined;
+    const fits = this.#shifts.find((shift) => {
+      const bytes = 1n << BigInt(shift);
+      const start = address - (address % bytes);
+      return start >= area.start && start + bytes - 1n <= area.last;
+    });
+    const { writeable: write } = area;
+    const read = area.readable || (write && this.#unit.writeImpliesRead);
+    return { shift: fits ?? SMALLEST_SHIFT, read, write };
+  }
+
+  read(address: bigint, into: Uint8Array): boolean {
+    return this.#dma.read(address, into) === undefined;
+  }
+
+  write(address: bigint, from: Uint8Array): boolean {
+    return this.#dma.write(address, from) === undefined;
+  }
+}
