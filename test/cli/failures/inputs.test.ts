@@ -116,7 +116,7 @@ describe("an input that is none ends in clear lines and exit status 2, in bounde
 describe("- is stdin", () => {
   test.each([
     ["a host", ["run", "-q", "-m", "-", "--", "sh", "-c", "ls /dev/vfio"], "hosts intel", /^vfio$/m],
-    ["a host for fit", ["fit", "-m", "-", "--memory", "1G"], "hosts amd", /^host +amd/],
+    ["a host for fit", ["fit", "-m", "-", "--memory", "1G"], "hosts amd", /^host +amd/m],
     ["a host to check", ["hosts", "-"], "hosts arm", /^name: arm$/m],
     ["a host for iova-list", ["iova-list", "-m", "-", "00:1b.0"], "hosts intel", /./],
   ])("%s", async (_what, args, source, answer) => {
