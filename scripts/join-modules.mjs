@@ -11,8 +11,6 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const cli = join(dist, "cli");
 /** Modules for require(): the loader of import takes a fifth of node's own start, and cannot take compiled code. */
 const FORMAT = "cjs";
-/** Has no such module; the others come from their packages. */
-const JOINED_PACKAGES = ["@bomb.sh/tab"];
 
 const joined = join(dist, "command");
 rmSync(joined, { recursive: true, force: true });
@@ -59,10 +57,7 @@ function wrapped(name) {
 function ownPlace() {
   return {
     name: "own-place",
-    resolveId: (id, importer) =>
-      importer === undefined || /^[./]/.test(id) || JOINED_PACKAGES.some((name) => id.startsWith(name))
-        ? null
-        : { id, external: true },
+    resolveId: (id, importer) => (importer === undefined || /^[./]/.test(id) ? null : { id, external: true }),
     transform: (code, id) =>
       id.startsWith(dist)
         ? code.replace(/^#!.*/, "").replaceAll("import.meta.url", ownUrl(relative(joined, resolve(id))))

@@ -38,7 +38,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   interpose: ["koffi"],
   client: ["koffi"],
   machine: ["yaml", "zod"],
-  cli: ["commander", "@bomb.sh/tab"],
+  cli: ["commander"],
 };
 
 const files = sources();

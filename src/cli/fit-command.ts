@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { checkFit, type FitResult } from "../inspect/fit/fit.ts";
 import { FitInputError } from "../inspect/fit/input-error.ts";
 import type { FitRequest, PlannedLayout } from "../inspect/fit/judge.ts";
@@ -18,11 +17,15 @@ import { mostThatFits } from "../inspect/fit/most.ts";
 import { COLOURED, PLAIN, reportJson, reportLines } from "../inspect/fit/report.ts";
 import { hex, MIB, parseSize, sizeText } from "../inspect/fit/sizes.ts";
 import { kindOf } from "../iommu/kinds.ts";
+import { printable } from "../kernel/printable.ts";
 import type { FoundDevice } from "../machine/find-device.ts";
 import type { HostDescription } from "../machine/host-description.ts";
+import { InputFileError, inputName, readInput } from "../machine/input-file.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
+import { hasColours } from "./colours.ts";
 import { UsageError } from "./errors.ts";
 import { fitHost } from "./fit-host.ts";
+import { printLine } from "./output.ts";
 
 /** Where the search of --max begins: the smallest guest that there is. */
 const SMALLEST = MIB;
@@ -56,14 +59,14 @@ export async function fitCommand(options: FitOptions): Promise<number> {
   for (const name of machine) answers.push(answer(options, await loadHost(name, { kernel, api })));
   if (options.json) {
     const reports = answers.map(({ request, result }) => reportJson(request, result));
-    console.log(JSON.stringify(reports.length === 1 ? reports[0] : reports, null, 2));
+    printLine(JSON.stringify(reports.length === 1 ? reports[0] : reports, null, 2));
   } else {
-    const style = useColours() ? COLOURED : PLAIN;
+    const style = hasColours(1) ? COLOURED : PLAIN;
     for (const [index, { request, result, heading }] of answers.entries()) {
-      if (index > 0) console.log("");
-      if (answers.length > 1) console.log(style.heading(`== ${request.host.description.name}`));
-      if (heading !== undefined) console.log(heading);
-      for (const line of reportLines(request, result, style, options.explain ?? false)) console.log(line);
+      if (index > 0) printLine();
+      if (answers.length > 1) printLine(style.heading(`== ${request.host.description.name}`));
+      if (heading !== undefined) printLine(heading);
+      for (const line of reportLines(request, result, style, options.explain ?? false)) printLine(line);
     }
   }
   return answers.every(({ result }) => result.fits) ? 0 : 1;
@@ -96,10 +99,6 @@ function most(base: Omit<FitRequest, "layout">, planned: PlannedLayout): Answer 
   }
   const memory = found.planned!.request.memory;
   return { request: found, result: checkFit(found), heading: `At most ${sizeText(memory)} fits.` };
-}
-
-function useColours(): boolean {
-  return process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
 }
 
 function checkCombination({ memory, max, ranges, vmm, vmmVersion, maxMemory, firmware }: FitOptions): void {
@@ -178,14 +177,18 @@ function cpuVendor(text: string | undefined, arch: HostDescription["arch"], mode
   return vendor;
 }
 
+/** Bytes of a ranges file: what QEMU prints for hundreds of address spaces. */
+const RANGES_MAX = 8 << 20;
+
 function readRanges(file: string): GuestLayout {
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    text = readInput(file, RANGES_MAX);
   } catch (error) {
-    throw new UsageError(`--ranges: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`);
+    if (!(error instanceof InputFileError)) throw error;
+    throw new UsageError(`--ranges: ${inputName(file)} ${error.message}`);
   }
-  return parseRangesFile(text, file);
+  return parseRangesFile(text, printable(inputName(file)));
 }
 
 function checkLayout({ vmm, ranges, highest }: GuestLayout, options: FitOptions, request?: LayoutRequest): void {

@@ -5,6 +5,7 @@ import { ModelTransport } from "../client/model-transport.ts";
 import { Host } from "../iommufd/host.ts";
 import { deviceName, findDevice } from "../machine/find-device.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
+import { complain, printLine } from "./output.ts";
 
 /** `uvfio iova-list`: the listing of the vfio-type1-iova-list test, or its facts as JSON, against the model in this process. */
 export async function iovaListCommand(
@@ -13,11 +14,9 @@ export async function iovaListCommand(
 ): Promise<number> {
   const description = await loadHost(machine, overrides);
   const names = devices.map((device) => deviceName(findDevice(description, device).device));
-  const transport = new ModelTransport(
-    new Host(description, { onWarning: (message) => process.stderr.write(`uvfio: ${message}\n`) }),
-  );
-  if (json) console.log(JSON.stringify(facts(transport, names), null, 2));
-  else iovaList(transport, names, (line) => console.log(line));
+  const transport = new ModelTransport(new Host(description, { onWarning: (message) => complain(message) }));
+  if (json) printLine(JSON.stringify(facts(transport, names), null, 2));
+  else iovaList(transport, names, (line) => printLine(line));
   return 0;
 }
 

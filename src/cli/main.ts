@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { ownArguments } from "../interpose/index.ts";
 import { textOfBytes } from "../uapi/byte-text.ts";
-import { describeError, EXIT_USAGE, isCommandLineError } from "./errors.ts";
+import { describeError, EXIT_CLOSED_PIPE, EXIT_USAGE, isClosedPipe, isCommandLineError } from "./errors.ts";
+import { complain, complainRaw } from "./output.ts";
 import { runCommand } from "./run-command.ts";
 
 const args = exactArguments();
+process.on("uncaughtException", (error) => process.exit(failed(error)));
 void main();
 
 async function main(): Promise<void> {
@@ -12,15 +14,7 @@ async function main(): Promise<void> {
     const argv = plainRun();
     process.exitCode = argv ? await runCommand(argv, {}) : await (await import("./program.ts")).buildProgram(args);
   } catch (error) {
-    if (isCommandLineError(error)) {
-      // commander has said what is wrong; help and version are no errors
-      process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
-      return;
-    }
-    const line = describeError(error);
-    if (line === undefined) throw error;
-    process.stderr.write(`uvfio: ${line}\n`);
-    process.exitCode = EXIT_USAGE;
+    process.exitCode = failed(error);
   }
 }
 
@@ -30,6 +24,17 @@ function exactArguments(): string[] {
   // Not written as a character: the joined command is all ASCII.
   const replacement = String.fromCharCode(0xfffd);
   return given.some((text) => text.includes(replacement)) ? ownArguments(given.length).map(textOfBytes) : given;
+}
+
+/** Says what is wrong; returns the exit status. */
+function failed(error: unknown): number {
+  // commander has said what is wrong; help and version are no errors
+  if (isCommandLineError(error)) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (isClosedPipe(error)) return EXIT_CLOSED_PIPE;
+  for (const line of describeError(error)) complain(line);
+  if (error instanceof Error && "output" in error && error.output !== undefined) complainRaw(`${error.output}\n`);
+  if (process.env.UVFIO_DEBUG && error instanceof Error) complainRaw(`${error.stack}\n`);
+  return EXIT_USAGE;
 }
 
 /** The program and its arguments of a `uvfio run` without options: nobody need be loaded to read that. */

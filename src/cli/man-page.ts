@@ -22,7 +22,12 @@ export function manPage(program: Command): string {
     ".SH EXIT STATUS",
     ...definition("0", "fine; for run, the program's own exit status"),
     ...definition("1", "the answer is no: a guest does not fit, a replay differs, a test failed"),
-    ...definition("2", "usage or bad input: one line on stderr says what, where, and what to do"),
+    ...definition("2", "usage, bad input or lost output: one line on stderr says what, where, and what to do"),
+    ...definition("141", "nobody reads the output any more"),
+    ".SH ENVIRONMENT",
+    ...definition("NO_COLOR", "no colours on a terminal"),
+    ...definition("TMPDIR", "where selftests builds"),
+    ...definition("UVFIO_DEBUG", "with a defect of uvfio itself, say where it happened"),
   );
   return `${lines.join("\n")}\n`;
 }

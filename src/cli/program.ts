@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
 import type { CaptureOptions } from "./capture-command.ts";
 import type { FitOptions } from "./fit-command.ts";
+import { complain, complainRaw, print } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { SelftestsOptions } from "./selftests-command.ts";
 import type { TraceOptions } from "./trace-command.ts";
@@ -30,7 +32,18 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .enablePositionalOptions()
     .exitOverride()
     .showSuggestionAfterError()
-    .configureHelp({ sortSubcommands: false });
+    .configureHelp({ sortSubcommands: false })
+    .configureOutput({
+      writeOut: print,
+      writeErr: complainRaw,
+      outputError: (text) =>
+        complain(
+          text
+            .trim()
+            .replace(/^error: /, "")
+            .replace(/\s*\n\s*/g, " "),
+        ),
+    });
 
   withHost(program.command("run"))
     .description("run a program against a VFIO host; its exit status is the program's")
@@ -39,9 +52,10 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .passThroughOptions()
     .option("-q, --quiet", "say nothing of failed calls")
     .option("--json", "failed calls and messages as lines of JSON on stderr")
-    .option("--trace <file>", "record every call there, for uvfio trace and uvfio replay")
+    .option("--trace <file>", "record every call there, for uvfio trace and uvfio replay; - is stdout")
     .option("--fault <spec>", "have calls or DMA fail, e.g. VFIO_IOMMU_MAP_DMA#3=ENOMEM; may be repeated", collect)
     .option("--fault-each <request>", "run again and again, failing the 1st, 2nd, 3rd... such call, and report")
+    .option("--fault-timeout <seconds>", "with --fault-each: end a run that takes longer; 0 for never (default: 60)")
     .option("--sanitize", "report misuse of DMA mappings; with --sanitize=error it makes the exit status 1")
     .addOption(new Option("--sanitize-error").hideHelp())
     .addHelpText("after", RUN_HELP)
@@ -72,7 +86,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
       "q35, i440fx, virt, pseries, cloud-hypervisor, crosvm, or pc-q35-7.0 (default: by the host)",
     )
     .option("--vmm-version <X.Y>", "version of QEMU's machine type (default: the newest rules)")
-    .option("--ranges <file>", "the layout instead: a range a line, or what QEMU prints for info mtree -f")
+    .option("--ranges <file>", "the layout instead: a range a line, or what QEMU prints for info mtree -f; - is stdin")
     .option("--device <device...>", "devices that the guest gets (default: all that are bound to vfio-pci)")
     .option("--cpu-vendor <name>", "of the guest's CPU, amd or intel (default: as the host's IOMMU)")
     .option("--phys-bits <n>", "address bits of the guest's CPU (default: as many as it takes)")
@@ -85,13 +99,13 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .addHelpText("before", `${FIT_EXAMPLES}\n`)
     .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
 
-  withHost(program.command("replay"))
+  withHost(program.command("replay"), "the host that the trace or recording was made on")
     .description("repeat recorded calls against the model and compare every answer")
-    .argument("<recording...>", "recordings or traces (.jsonl), or folders of them")
+    .argument("<recording...>", "recordings or traces (.jsonl), or folders of them; - is stdin")
     .option("--json", "the report as JSON")
     .addHelpText(
       "after",
-      "\nThe host is the one that a trace names, or the host.json beside a recording, unless -m names another. Exit status 1\nwhen answers differ.",
+      "\nWithout -m the host is the one that a trace names in its first line, or the host.json beside a recording. Exit status 1\nwhen answers differ.",
     )
     .action((paths: string[], options: HostOptions & { json?: boolean }) =>
       finish(import("./replay-command.ts").then((module) => module.replayCommand(paths, options))),
@@ -100,9 +114,13 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
   program
     .command("trace")
     .description("print a trace that uvfio run --trace made, or a recording, the way strace does")
-    .argument("<file>", "the trace (JSON lines)")
+    .argument("<file>", "the trace (JSON lines); - is stdin")
     .option("--fd <fd>", "only calls on this descriptor, by number or name (container1); may be repeated", collect)
-    .option("--request <name>", "only these requests or calls (MAP_DMA, pread); may be repeated", collect)
+    .option(
+      "--request <name>",
+      "only these requests or calls, by name or a part of it (MAP_DMA, pread); may be repeated",
+      collect,
+    )
     .option("--failed", "only calls that failed")
     .option("--memory", "also what the trace says of memory, for the sake of a replay")
     .option("--summary", "a table instead: calls, errors and time by request")
@@ -115,13 +133,13 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
   program
     .command("hosts")
     .description("list the ready-made hosts, or print one as a host file")
-    .argument("[name]", "a ready-made host, or a host file to check and print in full")
+    .argument("[name]", "a ready-made host, or a host file to check and print in full; - is stdin")
     .option("--json", "the list, or the host, as JSON")
     .action((name: string | undefined, options: { json?: boolean }) =>
       finish(import("./hosts-command.ts").then((module) => module.hostsCommand(name, options))),
     );
 
-  withHost(program.command("selftests"))
+  withHost(program.command("selftests"), "lab", "the tree's")
     .description(
       "build a kernel tree's VFIO selftests and run them in all their IOMMU modes; exit status 1 when one fails",
     )
@@ -138,7 +156,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
   program
     .command("capture")
     .description("describe the host it runs on as a host file that run and fit take")
-    .option("-o, --output <file>", "write there (default: stdout)")
+    .option("-o, --output <file>", "write there (default: -, which is stdout)")
     .option("--root <dir>", "read DIR/sys, DIR/proc and DIR/dev of another tree (default: /)")
     .option("--name <name>", "the host's name in the file (default: captured)")
     .option("--config-space", "also the devices' config space, where it can be read as a whole (root)")
@@ -154,19 +172,27 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .action(() =>
       finish(
         import("./man-page.ts").then(({ manPage }) => {
-          process.stdout.write(manPage(program));
+          print(manPage(program));
           return 0;
         }),
       ),
     );
 
-  if (args[0] === "completion" || args[0] === "complete") {
-    (await import("./completion.ts")).addCompletion(program);
-  } else {
-    program
-      .command("completion <shell>")
-      .description("print a completion script for bash, zsh, fish or powershell: source <(uvfio completion bash)");
-  }
+  program
+    .command("completion")
+    .description("print a completion script for bash, zsh or fish: source <(uvfio completion bash)")
+    .argument("<shell>", "bash, zsh or fish")
+    .action((shell: string) =>
+      finish(import("./completion/scripts.ts").then((module) => module.completionCommand(shell))),
+    );
+
+  program
+    .command("complete", { hidden: true })
+    .description("what a completion script asks at every TAB")
+    .argument("[words...]", "the command line so far, without the command's own name; the last word is completed")
+    .action((words: string[]) =>
+      finish(import("./completion/complete.ts").then((module) => module.completeCommand(program, words))),
+    );
 
   await program.parseAsync(spellOut(args), { from: "user" });
   return status;
@@ -201,7 +227,7 @@ Examples:
 Exit status 2 when the file is no trace or its end is missing.`;
 
 const SELFTESTS_HELP = `
-The host is lab unless -m names another, and the release is the tree's. gcc, make and uuid-dev are needed. Example:
+gcc, make and uuid-dev are needed. Example:
   apt-get install linux-source && tar -xf /usr/src/linux-source-*.tar.xz && uvfio selftests linux-source-*`;
 
 const FIT_EXAMPLES = `Examples:
@@ -216,28 +242,25 @@ const CAPTURE_EXAMPLES = `Examples:
   uvfio capture -o host.yaml && uvfio fit -m host.yaml --memory 1T
   sudo uvfio capture > host.yaml                      root can read the ACPI tables as well`;
 
-function withHost(command: Command): Command {
-  return withRelease(
-    command.option(
-      "-m, --machine <host>",
-      "a ready-made host, a host file (YAML) or a recording's host.json (default: intel)",
-    ),
-  );
+/**
+ * @param host what is taken without -m
+ * @param kernel the release without --kernel
+ */
+function withHost(command: Command, host = DEFAULT_HOST, kernel?: string): Command {
+  return withRelease(command.option("-m, --machine <host>", hostHelp(host)), kernel);
 }
 
 function withHosts(command: Command): Command {
-  return withRelease(
-    command.option(
-      "-m, --machine <host>",
-      "a ready-made host, a host file (YAML) or a recording's host.json (default: intel); may be repeated",
-      collect,
-    ),
-  );
+  return withRelease(command.option("-m, --machine <host>", `${hostHelp(DEFAULT_HOST)}; may be repeated`, collect));
 }
 
-function withRelease(command: Command): Command {
+function hostHelp(host: string): string {
+  return `a ready-made host, a host file (YAML) or a recording's host.json; - is stdin (default: ${host})`;
+}
+
+function withRelease(command: Command, kernel = "the host's"): Command {
   return command
-    .option("--kernel <X.Y>", "behave as this kernel release (default: the host's)")
+    .option("--kernel <X.Y>", `behave as this kernel release (default: ${kernel})`)
     .option("--api <name>", "meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017");
 }
 

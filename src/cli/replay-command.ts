@@ -1,10 +1,13 @@
 import { findRecordings, missingEnd, type Recording, readOperations } from "../inspect/replay/recording.ts";
 import { RecordingError } from "../inspect/replay/recording-error.ts";
 import { type DifferentCall, type ReplayResult, replay } from "../inspect/replay/replay.ts";
-import { cut, escaped, shown } from "../inspect/replay/shown.ts";
+import { cut, shown } from "../inspect/replay/shown.ts";
+import { counted } from "../kernel/counted.ts";
+import { printable } from "../kernel/printable.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { HostDescriptionError } from "../machine/host-description-error.ts";
 import { loadHost } from "../machine/load-host.ts";
+import { printLine } from "./output.ts";
 import { Progress } from "./progress.ts";
 
 export interface ReplayOptions {
@@ -19,6 +22,8 @@ export interface ReplayOptions {
 const MESSAGE_MAX = 1024;
 /** Bytes of a structure that are shown around the first one that differs. */
 const CONTEXT_BYTES = 8;
+/** Characters of one line about a difference. */
+const LINE_MAX = 2000;
 
 /** `uvfio replay`: repeats recorded calls and compares every answer. Exit status 0 when all are equal or differ for a documented reason. */
 export async function replayCommand(paths: readonly string[], options: ReplayOptions): Promise<number> {
@@ -26,23 +31,34 @@ export async function replayCommand(paths: readonly string[], options: ReplayOpt
   const hosts = new Map<string, HostDescription>();
   const progress = new Progress(recordings.length, "replaying");
   const results: { recording: Recording; result: ReplayResult }[] = [];
-  for (const recording of recordings) {
-    const hostName = options.machine ?? recording.hostPath!;
-    const overrides = { ...recording.overrides, ...options };
-    const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
-    const host = hosts.get(key) ?? (await hostOf(recording, hostName, overrides, options));
-    hosts.set(key, host);
-    const operations = readOperations(recording.path);
-    const missing = recording.overrides && missingEnd(operations, recording.path);
-    if (missing !== undefined) throw new RecordingError(missing);
-    const result = replay(host, operations, recording.path);
-    results.push({ recording, result });
-    progress.step(recording.path);
+  try {
+    for (const recording of recordings) {
+      results.push({ recording, result: await replayOne(recording, options, hosts) });
+      progress.step(recording.path);
+    }
+  } finally {
+    progress.end();
   }
-  progress.end();
   if (options.json) printJson(results);
   else printText(results);
   return results.every(({ result }) => result.different.length === 0) ? 0 : 1;
+}
+
+/** @param hosts that were loaded already */
+async function replayOne(
+  recording: Recording,
+  options: ReplayOptions,
+  hosts: Map<string, HostDescription>,
+): Promise<ReplayResult> {
+  const hostName = options.machine ?? recording.hostPath!;
+  const overrides = { ...recording.overrides, ...options };
+  const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
+  const host = hosts.get(key) ?? (await hostOf(recording, hostName, overrides, options));
+  hosts.set(key, host);
+  const operations = readOperations(recording.path, recording.text);
+  const missing = recording.overrides && missingEnd(operations, recording.path);
+  if (missing !== undefined) throw new RecordingError(missing);
+  return replay(host, operations, recording.path);
 }
 
 /** The host that a recording is repeated on. What is wrong with one that a trace names is the trace's fault. */
@@ -57,7 +73,7 @@ async function hostOf(
   } catch (error) {
     const isTraces = overrides !== undefined && given.machine === undefined;
     if (!isTraces || !(error instanceof HostDescriptionError)) throw error;
-    const what = escaped(cut(error.message, MESSAGE_MAX));
+    const what = printable(cut(error.message, MESSAGE_MAX));
     throw new RecordingError(`${path}:1: the host that the trace names: ${what}; give one with -m`);
   }
 }
@@ -65,28 +81,32 @@ async function hostOf(
 type Results = readonly { readonly recording: Recording; readonly result: ReplayResult }[];
 
 function printText(results: Results): void {
-  const width = Math.max(...results.map(({ recording }) => recording.path.length));
+  const names = results.map(({ recording }) => printable(recording.path));
+  const width = Math.max(...names.map((name) => name.length));
   const known = new Map<string, number>();
   const total = { calls: 0, equal: 0, different: 0 };
-  for (const { recording, result } of results) {
+  for (const [index, { result }] of results.entries()) {
     const { calls, equal, different } = result;
-    console.log(
-      `${recording.path.padEnd(width)}  ${calls} calls, ${equal} equal, ${different.length} different${knownText(result)}`,
+    printLine(
+      `${names[index]!.padEnd(width)}  ${counted(calls, "call")}, ${equal} equal, ${different.length} different${knownText(result)}`,
     );
-    if (different[0]) for (const line of describe(different[0])) console.log(`    ${line}`);
+    if (different[0]) for (const line of describe(different[0])) printLine(`    ${printable(cut(line, LINE_MAX))}`);
     total.calls += calls;
     total.equal += equal;
     total.different += different.length;
     for (const [reason, count] of result.known) known.set(reason, (known.get(reason) ?? 0) + count);
   }
-  console.log(`${results.length} recordings: ${total.calls} calls, ${total.equal} equal, ${total.different} different`);
-  for (const [reason, count] of known) console.log(`  ${count} more differ on purpose: ${reason}`);
+  printLine(
+    `${counted(results.length, "recording")}: ${counted(total.calls, "call")}, ${total.equal} equal, ${total.different} different`,
+  );
+  for (const [reason, count] of known)
+    printLine(`  ${count} more ${count === 1 ? "differs" : "differ"} on purpose: ${reason}`);
 }
 
 function knownText({ known }: ReplayResult): string {
   let count = 0;
   for (const each of known.values()) count += each;
-  return count === 0 ? "" : `, ${count} differ on purpose`;
+  return count === 0 ? "" : `, ${count} ${count === 1 ? "differs" : "differ"} on purpose`;
 }
 
 /** The first difference of a recording, both sides and our reason. */
@@ -96,7 +116,7 @@ function describe({ line, operation, field, recorded, ours, reason }: DifferentC
   const lines = [`line ${line}: ${what}: ${field}`];
   if (/^[0-9a-f]{16,}$/.test(recorded) && recorded.length === ours.length) lines.push(...excerpts(recorded, ours));
   else lines.push(`recorded ${shown(recorded)}`, `ours     ${shown(ours)}`);
-  if (reason !== undefined) lines.push(`because  ${escaped(cut(reason, MESSAGE_MAX))}`);
+  if (reason !== undefined) lines.push(`because  ${printable(cut(reason, MESSAGE_MAX))}`);
   return lines;
 }
 
@@ -119,5 +139,5 @@ function printJson(results: Results): void {
     different: result.different,
     known: Object.fromEntries(result.known),
   }));
-  console.log(JSON.stringify(report, null, 2));
+  printLine(JSON.stringify(report, null, 2));
 }

@@ -1,4 +1,4 @@
-import { inheritedDescriptors, runProgram } from "../interpose/index.ts";
+import { inheritedDescriptors, runProgram, type TimeLimit } from "../interpose/index.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { bytesOfText } from "../uapi/byte-text.ts";
 import { buildHost, type HostOrder } from "./run-host.ts";
@@ -10,22 +10,47 @@ export interface RunOptions extends HostOverrides {
   readonly trace?: string;
   readonly fault?: readonly string[];
   readonly faultEach?: string;
+  readonly faultTimeout?: string;
   readonly sanitize?: boolean;
   readonly sanitizeError?: boolean;
 }
 
 // Before anything of ours is opened: what is open now is the program's.
-const descriptors = inheritedDescriptors();
+const descriptors = attempt(inheritedDescriptors);
+
+/** Without /proc there are none to be known: that is said when a program is to be run. */
+function attempt<T>(call: () => T): () => T {
+  try {
+    const result = call();
+    return () => result;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
 
 /** `uvfio run`: the program's own exit status. */
 export async function runCommand(argv: readonly string[], options: RunOptions): Promise<number> {
   const { machine, quiet = false, json = false, ...rest } = options;
   const description = await loadHost(machine, rest);
   const order: HostOrder = { description, quiet, json, inspection: undefined };
-  const start = async (order: HostOrder) =>
-    runProgram(await buildHost(order), { argv: argv.map(bytesOfText), descriptors });
+  const start = async (order: HostOrder, limit?: TimeLimit) =>
+    runProgram(await buildHost(order), {
+      argv: argv.map(bytesOfText),
+      descriptors: descriptors(),
+      ...(limit && { limit }),
+    });
   const { trace, fault, faultEach, sanitize, sanitizeError } = options;
-  if (trace === undefined && !fault && faultEach === undefined && !sanitize && !sanitizeError) return start(order);
+  if (
+    trace === undefined &&
+    !fault &&
+    faultEach === undefined &&
+    !sanitize &&
+    !sanitizeError &&
+    options.faultTimeout === undefined
+  )
+    return start(order);
   const { runInspected } = await import("./run-inspection.ts");
   return runInspected(argv, options, order, start);
 }

@@ -1,8 +1,9 @@
-import { writeSync } from "node:fs";
 import type { Observer, Served } from "../interpose/index.ts";
 import { Host } from "../iommufd/host.ts";
 import type { HostDescription } from "../machine/host-description.ts";
+import { hasColours } from "./colours.ts";
 import { FailureReport } from "./failure-line.ts";
+import { complain, complainRaw, messageLine } from "./output.ts";
 import type { Inspection } from "./run-inspected.ts";
 
 /** The host of a run, and what it says. */
@@ -15,21 +16,31 @@ export interface HostOrder {
   readonly inspection: Inspection | undefined;
 }
 
-/** The program waits while a line is written: straight to the descriptor. */
-function write(line: string): void {
-  try {
-    writeSync(2, `${line}\n`);
-  } catch {
-    // nobody reads stderr any more: that must not end the program's host
-  }
+/** Says a line about a failed call: what failed stands out on a terminal. */
+function runLine(): (line: string) => void {
+  if (!hasColours(2)) return complain;
+  return (line) => complainRaw(coloured(messageLine(line)));
+}
+
+/** "uvfio: PROGRAM[PID]: CALL = ERRNO: reason": who says it stays in the background, the errno is red, the reason as it is. */
+function coloured(line: string): string {
+  return line.replace(
+    /^(uvfio: )(\S+\[\d+\]: )?(.*? = )?([A-Z][A-Z0-9]+)?/,
+    (_, own, who = "", call = "", errno = "") => {
+      const failure = call === "" ? errno : `${call}\x1b[31m${errno}\x1b[39m`;
+      return `\x1b[2m${own}\x1b[22m${who}${failure}`;
+    },
+  );
 }
 
 /** Builds the host that a program runs against. */
 export async function buildHost({ description, quiet, json, inspection }: HostOrder): Promise<Served> {
-  const report = new FailureReport(json ? write : (line) => write(`uvfio: ${line}`), json);
+  // straight to the descriptor: the program waits while a line is written
+  const report = new FailureReport(json ? (line) => complainRaw(`${line}\n`) : runLine(), json);
   const say = (line: string) => {
     report.flush();
-    write(json ? JSON.stringify({ message: line }) : `uvfio: ${line}`);
+    if (json) complainRaw(`${JSON.stringify({ message: line })}\n`);
+    else complain(line);
   };
   const warn = quiet ? () => {} : say;
   const observer: Observer = {

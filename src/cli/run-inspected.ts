@@ -1,4 +1,3 @@
-import { writeSync } from "node:fs";
 import { parseFault } from "../inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../inspect/fault/injector.ts";
 import type { Operation } from "../inspect/replay/operation.ts";
@@ -10,11 +9,13 @@ import type { Observer, Served } from "../interpose/index.ts";
 import { Host } from "../iommufd/host.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { errnoName } from "../uapi/errno.ts";
+import type { OutputFile } from "./output.ts";
+import { TraceFile } from "./trace-file.ts";
 
 /** How the program is looked at while it runs. */
 export interface Inspection {
-  /** A trace goes to this descriptor, with this as its first line. */
-  readonly trace: { readonly fd: number; readonly head: Operation } | undefined;
+  /** A trace goes to this file, with this as its first line. */
+  readonly trace: { readonly file: OutputFile; readonly head: Operation } | undefined;
   /** As they were written; checked already. */
   readonly faults: readonly string[];
   readonly sanitize: boolean;
@@ -30,8 +31,9 @@ export interface Counters {
   findings: number;
 }
 
-/** Lines of a trace are written in pieces of this size. */
-const WRITE_BYTES = 64 * 1024;
+export function noCounts(): Counters {
+  return { eachInjected: 0, leakedMappings: 0, findings: 0 };
+}
 
 /** The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start without it. */
 export function inspectedHost(
@@ -41,7 +43,7 @@ export function inspectedHost(
   observer: Observer,
   ended: () => void,
 ): Served {
-  const file = trace && new LineFile(trace.fd);
+  const file = trace && new TraceFile(trace.file, say);
   const encoding = description.arch === "ppc64le" ? "powerpc" : "plain";
   const recorder =
     file && new Recorder({ pageSize: description.pageSize, encoding, write: (line) => file.write(line) });
@@ -86,32 +88,14 @@ export function inspectedHost(
       file?.end();
       for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
         if (each && index === faults.length - 1) counters.eachInjected = injected;
-        else if (injected === 0) say(`--fault ${spec.text} failed nothing: ${matched} calls or accesses matched it`);
+        else if (injected === 0)
+          say(
+            `--fault ${spec.text} failed nothing: ${matched} ${matched === 1 ? "call or access" : "calls or accesses"} matched it`,
+          );
       }
       counters.leakedMappings = sanitizer?.leakedMappings ?? 0;
       counters.findings = sanitize ? (sanitizer?.findings ?? 0) : 0;
       ended();
     },
   };
-}
-
-/** A file of JSON lines; written in pieces. */
-class LineFile {
-  readonly #fd: number;
-  #text = "";
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  write(line: object): void {
-    this.#text += `${JSON.stringify(line)}\n`;
-    if (this.#text.length > WRITE_BYTES) this.end();
-  }
-
-  end(): void {
-    const bytes = Buffer.from(this.#text);
-    this.#text = "";
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
-  }
 }

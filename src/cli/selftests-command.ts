@@ -1,15 +1,20 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildTests } from "../inspect/selftests/build-tests.ts";
-import { openKernelTree } from "../inspect/selftests/kernel-tree.ts";
+import { buildTests, type Finished } from "../inspect/selftests/build-tests.ts";
+import { type KernelTree, openKernelTree } from "../inspect/selftests/kernel-tree.ts";
 import { reportSelftests } from "../inspect/selftests/report.ts";
 import { type ProgramResult, readResults } from "../inspect/selftests/test-results.ts";
 import { deviceName, findDevice } from "../machine/find-device.ts";
+import { STDIN } from "../machine/input-file.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
+import { toYaml } from "../machine/write-host.ts";
+import { putInOrderAfter } from "./ended-by-signal.ts";
 import { UsageError } from "./errors.ts";
+import { printLine } from "./output.ts";
+import { Progress } from "./progress.ts";
+import { SelftestsScratch } from "./selftests-scratch.ts";
 
 export interface SelftestsOptions extends HostOverrides {
   readonly machine?: string;
@@ -24,51 +29,82 @@ const TIMEOUT = 900_000;
 
 /**
  * `uvfio selftests`: builds a kernel tree's VFIO selftests and runs each under `uvfio run`, as the release that the tree is of.
- * Exit status 1 when a test fails.
+ * Exit status 1 when a test fails. Ended by a signal, it takes all that it has started and made with it.
  */
 export async function selftestsCommand(path: string, options: SelftestsOptions): Promise<number> {
-  const { machine = "lab", kernel, api, only, json = false } = options;
+  const { machine = "lab", kernel, api, json = false } = options;
   const tree = openKernelTree(resolve(path));
   const overrides = { kernel: kernel ?? tree.release, ...(api !== undefined && { api }) };
   const host = await loadHost(machine, overrides);
   const device = deviceName(findDevice(host, options.device).device);
-  const scratch = mkdtempSync(join(tmpdir(), "uvfio-selftests-"));
-  try {
-    const programs = buildTests(tree, options.build === undefined ? scratch : resolve(options.build));
-    const wanted = programs.filter((program) => !only || only.includes(basename(program)));
-    for (const name of only ?? [])
-      if (!programs.some((program) => basename(program) === name))
-        throw new UsageError(
-          `${tree.tests}: no test ${name}; there are ${programs.map((p) => basename(p)).join(", ")}`,
-        );
-    const results: ProgramResult[] = [];
-    for (const program of wanted) {
-      const args = ["-q", "-m", machine, "--kernel", overrides.kernel, ...(api === undefined ? [] : ["--api", api])];
-      const { output, status } = await run(args, [program, device], join(scratch, "output"));
-      results.push(readResults(basename(program), output, status));
-    }
-    console.log(json ? JSON.stringify(results, null, 2) : reportSelftests(results));
+  const scratch = new SelftestsScratch();
+  const work = async () => {
+    const folder = options.build === undefined ? scratch.path : resolve(options.build);
+    const run = (command: string, args: readonly string[]) => finished(scratch, command, args);
+    const programs = chosen(await buildTests(tree, folder, run), tree, options.only);
+    // every program's run reads the host again, and stdin is read
+    const file = join(scratch.path, "host.yaml");
+    if (machine === STDIN) writeFileSync(file, toYaml(host));
+    const under = [
+      ...["run", "-q", "-m", machine === STDIN ? file : machine, "--kernel", overrides.kernel],
+      ...(api === undefined ? [] : ["--api", api]),
+    ];
+    const results = await runAll(programs, [...under, "--"], device, scratch);
+    printLine(json ? JSON.stringify(results, null, 2) : reportSelftests(results));
     return results.some((program) => program.results.some(({ outcome }) => outcome === "fail")) ? 1 : 0;
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
+  };
+  return putInOrderAfter(work, () => scratch.remove());
 }
 
-/** Runs a program under `uvfio run` with both its streams in one file, in the order in which it wrote. */
-function run(
-  options: readonly string[],
-  argv: readonly string[],
-  file: string,
-): Promise<{ output: string; status: number | null }> {
-  const cli = fileURLToPath(new URL("./main.js", import.meta.url));
+/** The programs that are wanted. @throws UsageError for one that there is not */
+function chosen(programs: readonly string[], tree: KernelTree, only: readonly string[] | undefined): readonly string[] {
+  const names = programs.map((program) => basename(program));
+  for (const name of only ?? [])
+    if (!names.includes(name)) throw new UsageError(`${tree.tests}: no test ${name}; there are ${names.join(", ")}`);
+  return programs.filter((program) => !only || only.includes(basename(program)));
+}
+
+async function runAll(
+  programs: readonly string[],
+  under: readonly string[],
+  device: string,
+  scratch: SelftestsScratch,
+): Promise<readonly ProgramResult[]> {
+  const progress = new Progress(programs.length, "testing");
+  const results: ProgramResult[] = [];
+  try {
+    for (const program of programs) {
+      progress.start(basename(program));
+      const cli = fileURLToPath(new URL("./main.js", import.meta.url));
+      const { output, status } = await finished(scratch, process.execPath, [cli, ...under, program, device], TIMEOUT);
+      results.push(readResults(basename(program), output, status));
+    }
+  } finally {
+    progress.end();
+  }
+  return results;
+}
+
+/**
+ * Runs a program to its end, with both its streams in one file, in the order in which it wrote.
+ * @param timeout milliseconds after which it is ended with all that it has started
+ */
+function finished(
+  scratch: SelftestsScratch,
+  command: string,
+  args: readonly string[],
+  timeout?: number,
+): Promise<Finished> {
+  const file = join(scratch.path, "output");
   const log = openSync(file, "w");
   return new Promise((done, failed) => {
-    const child = spawn(process.execPath, [cli, "run", ...options, "--", ...argv], {
-      stdio: ["ignore", log, log],
-      timeout: TIMEOUT,
-    });
+    const child = spawn(command, args, { stdio: ["ignore", log, log], env: scratch.env });
     closeSync(log);
+    const timer = timeout === undefined ? undefined : setTimeout(() => scratch.endProcesses(), timeout);
     child.on("error", failed);
-    child.on("close", (status) => done({ output: readFileSync(file, "utf8"), status }));
+    child.on("close", (status) => {
+      clearTimeout(timer);
+      done({ output: readFileSync(file, "utf8"), status });
+    });
   });
 }

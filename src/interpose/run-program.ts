@@ -1,5 +1,6 @@
 import type { FileTree } from "../kernel/file-tree.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
+import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { findProgram } from "./launch/find-program.ts";
@@ -30,8 +31,16 @@ export interface RunOptions {
   readonly descriptors?: readonly number[];
   /** Answer fstat() and its kin for our descriptors. On by default. */
   readonly trapFstat?: boolean;
+  /** Ends the program when it takes longer. */
+  readonly limit?: TimeLimit;
   /** Use a user namespace even though this process may mount. */
   readonly userNamespace?: boolean;
+}
+
+export interface TimeLimit {
+  readonly milliseconds: number;
+  /** Called when the time is over, before the program is told. */
+  readonly expired: () => void;
 }
 
 /** Sent to uvfio, these go on to the program. Ctrl-C and Ctrl-\ of a terminal reach it without us. */
@@ -47,7 +56,7 @@ const PATIENCE_US = 2_000_000;
  * Calls are served by this thread; its event loop runs when there is none to serve.
  */
 export async function runProgram({ kernel, observer, ended }: Served, options: RunOptions): Promise<number> {
-  const { argv, env, cwd = null, descriptors = [], trapFstat = true, userNamespace = !mayMount() } = options;
+  const { argv, env, cwd = null, descriptors = [], limit, trapFstat = true, userNamespace = !mayMount() } = options;
   checkArguments(options);
   const words = argv.map((text) => Buffer.from(text as string));
   const variables = environment(env);
@@ -57,6 +66,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   const signals = new Signals(launch);
   let guard: Guard | undefined;
   let takeBack = () => {};
+  const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
     const listener = takeListener(launch.pid, number);
@@ -80,6 +90,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     if (signals.seen && status > 128) return status;
     throw error;
   } finally {
+    deadline?.release();
     signals.release();
     guard?.release();
     takeBack();
@@ -119,6 +130,37 @@ class Signals {
     for (const signal of FORWARDED) process.off(signal, this.#pass);
     for (const signal of FROM_TERMINAL) process.off(signal, this.#passUnlessTerminal);
     process.off("exit", this.#stop);
+  }
+}
+
+/** Ends a program that takes too long, and what it has started: it is asked, then killed, then not served any more. */
+class Deadline {
+  #timer: NodeJS.Timeout;
+  readonly #steps: (() => void)[];
+
+  constructor({ milliseconds, expired }: TimeLimit, launch: Launch, stop: () => void) {
+    this.#steps = [
+      () => {
+        expired();
+        launch.signal("SIGTERM");
+      },
+      () => {
+        const all = descendants(launch.pid);
+        launch.signal("SIGKILL");
+        signalAll(all, "SIGKILL");
+      },
+      stop,
+    ];
+    this.#timer = setTimeout(this.#next, milliseconds);
+  }
+
+  readonly #next = () => {
+    this.#steps.shift()!();
+    if (this.#steps.length > 0) this.#timer = setTimeout(this.#next, PATIENCE_US / 1000);
+  };
+
+  release(): void {
+    clearTimeout(this.#timer);
   }
 }
 

@@ -146,6 +146,13 @@ const FEATURES = {
 
 export type FeatureName = keyof typeof FEATURES;
 
+/** The releases in which something changed, the oldest first: those that are worth a try. */
+export function changingReleases(): readonly string[] {
+  const names = Object.values<Feature>(FEATURES).flatMap(({ since, until }) => [since, until]);
+  const known = [...new Set(names)].filter((name): name is string => name !== undefined);
+  return known.sort((a, b) => releaseNumber(a)! - releaseNumber(b)!);
+}
+
 /** A kernel release, `major.minor`. */
 export class Release {
   readonly name: string;

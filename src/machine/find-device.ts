@@ -18,19 +18,24 @@ export function allDevices(host: HostDescription): readonly FoundDevice[] {
 }
 
 /**
- * Finds a device by its PCI address, its UUID, or a sysfs path that ends in one of them (/sys/bus/pci/devices/0000:00:1b.0,
- * with or without slashes at the end).
+ * Finds a device by its PCI address, which need not have the domain when that is 0000 (00:1b.0), its UUID, or a sysfs path that ends in one of
+ * them (/sys/bus/pci/devices/0000:00:1b.0, with or without slashes at the end).
  * Throws HostDescriptionError that lists the devices there are.
  */
 export function findDevice(host: HostDescription, nameOrPath: string): FoundDevice {
-  const wanted = nameOrPath.replace(/\/+$/, "").replace(/^.*\//, "").toLowerCase();
+  const wanted = fullAddress(nameOrPath.replace(/\/+$/, "").replace(/^.*\//, "").toLowerCase());
   const all = allDevices(host);
   const found = all.find(({ device }) => deviceName(device) === wanted);
   if (found) return found;
-  const names = all.map(({ device }) => deviceName(device)).join(", ");
+  const names = all.map(({ device }) => deviceName(device));
   throw new HostDescriptionError(
-    `device "${nameOrPath}" is not on host ${host.name}; ${names === "" ? "it has no devices" : `its devices: ${names}`}`,
+    `device "${nameOrPath}" is not on host ${host.name}; ${names.length === 0 ? "it has no devices" : `its devices: ${names.join(", ")}`}`,
   );
+}
+
+/** A PCI address with its domain, as lspci leaves it out; any other name as it is. */
+export function fullAddress(name: string): string {
+  return /^[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$/.test(name) ? `0000:${name}` : name;
 }
 
 export function findGroup(host: HostDescription, id: number): GroupDescription | undefined {

@@ -26,7 +26,7 @@ import {
   shown,
   text,
 } from "./host-values.ts";
-import { nearest } from "./nearest.ts";
+import { didYouMean } from "./nearest.ts";
 
 /**
  * The file format: a host file as people write it, and, with the same names, the host.json of a recording. A recording says
@@ -244,10 +244,5 @@ function isObject(value: unknown): value is object {
 
 /** One line for each key. */
 function unknownKeys(keys: readonly string[], known: readonly string[]): string {
-  return keys
-    .map((key) => {
-      const guess = nearest(key, known);
-      return `unknown key${guess ? ` (did you mean ${guess}?)` : ` (there are: ${known.join(", ")})`}`;
-    })
-    .join("\n");
+  return keys.map((key) => `unknown key${didYouMean(key, known) || ` (there are: ${known.join(", ")})`}`).join("\n");
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { nearest } from "./nearest.ts";
+import { isPrintable } from "../kernel/printable.ts";
+import { didYouMean } from "./nearest.ts";
 
 /**
  * The kinds of single values in a host file. Each takes what YAML makes of it (text, bigint, boolean) and says what is wrong
@@ -85,7 +86,7 @@ export const boolean = checked((value) =>
 export const text = checked((value) => {
   if (typeof value !== "string" && typeof value !== "bigint") return { problem: `not text: ${shown(value)}` };
   const string = String(value);
-  return /[\n\r\0]/.test(string) ? { problem: "must be one line of text" } : { value: string };
+  return isPrintable(string) ? { value: string } : { problem: "must be one line of text without control characters" };
 });
 
 /** Text that becomes a file name in sysfs. */
@@ -105,8 +106,8 @@ export function oneOf<const T extends string>(words: readonly T[]) {
 }
 
 export function notOneOf(value: unknown, words: readonly string[]): string {
-  const guess = typeof value === "string" ? nearest(value, words) : undefined;
-  return `${shown(value)} is not one of ${words.join(", ")}${guess ? ` (did you mean ${guess}?)` : ""}`;
+  const guess = typeof value === "string" ? didYouMean(value, words) : "";
+  return `${shown(value)} is not one of ${words.join(", ")}${guess}`;
 }
 
 export { checked };

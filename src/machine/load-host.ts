@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
-import { bytesOfText } from "../uapi/byte-text.ts";
 import { API_PROFILES, type ApiProfile, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
+import { InputFileError, inputName, readInput } from "./input-file.ts";
+import { didYouMean } from "./nearest.ts";
 import { DEFAULT_HOST, HOSTS_TO_COME, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
 
 /** What a command line may change about a host. */
@@ -13,8 +13,8 @@ export interface HostOverrides {
 }
 
 /**
- * The host that a person means: a ready-made name, or else the path of a host file or of a recording's host.json. A ready-made
- * name wins over a file of the same name (write ./intel for the file).
+ * The host that a person means: a ready-made name, or else the path of a host file or of a recording's host.json, "-" for stdin. A
+ * ready-made name wins over a file of the same name (write ./intel for the file).
  * Throws HostDescriptionError: no such host, a file that cannot be read or is wrong, an override that makes no sense.
  */
 export async function loadHost(
@@ -24,34 +24,44 @@ export async function loadHost(
   return override(readyMadeHost(nameOrPath) ?? (await readHostFile(nameOrPath)), overrides);
 }
 
+/** Bytes of a host file: thousand devices with all of their config space. */
+const HOST_FILE_MAX = 8 << 20;
+
 async function readHostFile(path: string): Promise<HostDescription> {
-  let text: string;
-  try {
-    text = readFileSync(bytesOfText(path), "utf8");
-  } catch (error) {
-    throw notReadable(path, error as NodeJS.ErrnoException);
-  }
+  const text = attempt(path);
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  return parseHost(text, path);
+  return parseHost(text, inputName(path));
 }
 
-function notReadable(path: string, error: NodeJS.ErrnoException): HostDescriptionError {
-  const names = READY_MADE_HOSTS.map((host) => host.name).join(", ");
-  const hint = `ready-made hosts: ${names}; or give a YAML file (or a recording's host.json)`;
+function attempt(path: string): string {
+  try {
+    return readInput(path, HOST_FILE_MAX);
+  } catch (error) {
+    throw error instanceof InputFileError ? notReadable(path, error) : error;
+  }
+}
+
+function notReadable(path: string, error: InputFileError): HostDescriptionError {
+  const names = READY_MADE_HOSTS.map((host) => host.name);
+  const hint = `ready-made hosts: ${names.join(", ")}; or give a YAML file (or a recording's host.json)`;
   if (HOSTS_TO_COME.includes(path)) return new HostDescriptionError(`host "${path}" is not available yet; ${hint}`);
-  if (error.code === "ENOENT" || error.code === "ENOTDIR")
+  if (error.code === "ENOENT" || error.code === "ENOTDIR") {
+    const meant = didYouMean(path, names);
     return new HostDescriptionError(
-      /[/.]/.test(path) ? `${path}: no such file; ${hint}` : `unknown host "${path}"; ${hint}`,
+      /[/.]/.test(path) ? `${path}: no such file${meant}; ${hint}` : `unknown host "${path}"${meant}; ${hint}`,
     );
-  return new HostDescriptionError(`${path}: cannot be read (${error.code ?? error.message})`, { cause: error });
+  }
+  return new HostDescriptionError(`${inputName(path)}: ${error.message}`, { cause: error });
 }
 
 function override(host: HostDescription, { kernel, api }: HostOverrides): HostDescription {
   const refusal = kernel === undefined ? undefined : refuseRelease(kernel);
   if (refusal !== undefined) throw new HostDescriptionError(`--kernel: "${kernel}" is ${refusal}`);
   if (api !== undefined && !isApiProfile(api))
-    throw new HostDescriptionError(`--api: no such profile: "${api}" (there are: ${API_PROFILES.join(", ")})`);
+    throw new HostDescriptionError(
+      `--api: no such profile: "${api}"${didYouMean(api, API_PROFILES)} (there are: ${API_PROFILES.join(", ")})`,
+    );
   return { ...host, ...(kernel !== undefined && { kernel: releaseFrom(kernel)! }), ...(api !== undefined && { api }) };
 }
 

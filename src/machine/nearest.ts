@@ -1,12 +1,23 @@
+/** Characters. */
+const WORD_MAX = 200;
+
 /** The candidate that a misspelt word most likely meant; undefined when none is close. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const limit = Math.max(1, Math.floor(word.length / 3));
+  // nobody misspells a name into a page of text, and comparing with one takes its time
+  if (word.length > WORD_MAX) return undefined;
   let best: { readonly candidate: string; readonly distance: number } | undefined;
   for (const candidate of candidates) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (distance <= limit && (!best || distance < best.distance)) best = { candidate, distance };
   }
   return best?.candidate;
+}
+
+/** " (did you mean amd?)" behind a word that is none of the candidates; nothing where none is close. */
+export function didYouMean(word: string, candidates: readonly string[]): string {
+  const guess = nearest(word, candidates);
+  return guess === undefined ? "" : ` (did you mean ${guess}?)`;
 }
 
 /** How many letters to insert, delete, replace or swap with their neighbour (optimal string alignment). */

@@ -25,6 +25,13 @@ export interface Problem {
   readonly missing?: boolean;
 }
 
+/** Problems that are told of; further ones often come from the same mistake. */
+const PROBLEMS_MAX = 20;
+/** Lines, or parts of lists: a host of ten thousand devices has fewer. */
+const VALUES_MAX = 400_000;
+const NEWLINE = 10;
+const COMMA = 44;
+
 /** A YAML (or JSON) document whose values know their lines. */
 export class YamlSource {
   readonly file: string;
@@ -35,6 +42,7 @@ export class YamlSource {
   constructor(text: string, file: string) {
     this.file = file;
     this.#lines = new LineCounter();
+    refuseMasses(text, file);
     // A byte order mark is no content.
     this.#document = parseDocument(text.replace(/^\uFEFF/, ""), {
       lineCounter: this.#lines,
@@ -61,19 +69,42 @@ export class YamlSource {
     }
   }
 
-  /** The one line for these problems, the topmost in the file first. */
+  /** A line for each of these problems, the topmost in the file first; at last one line for all that is missing. */
   error(problems: readonly Problem[]): HostDescriptionError {
     const located = problems
       .map((problem) => ({ problem, offset: this.#offset(problem) }))
-      .sort((a, b) => Number(a.problem.missing ?? false) - Number(b.problem.missing ?? false) || a.offset - b.offset);
-    const { problem, offset } = located[0]!;
-    const more = located.length > 1 ? ` (and ${located.length - 1} more)` : "";
-    const field = pathText(problem.key === undefined ? problem.path : [...problem.path, problem.key]);
-    return this.#at(offset, `${field === "" ? "" : `${field}: `}${problem.message}${more}`);
+      .sort((a, b) => a.offset - b.offset);
+    const missing = located.filter(({ problem }) => problem.missing);
+    const lines = located
+      .filter(({ problem }) => !problem.missing)
+      .map(({ problem, offset }) => {
+        const field = pathText(problem.key === undefined ? problem.path : [...problem.path, problem.key]);
+        return this.#line(offset, `${field === "" ? "" : `${field}: `}${problem.message}`);
+      });
+    const shown = lines.slice(0, PROBLEMS_MAX);
+    if (lines.length > PROBLEMS_MAX) shown.push(`${this.file}: and ${lines.length - PROBLEMS_MAX} more`);
+    const [first, ...others] = missing;
+    if (first) {
+      const fields = others.slice(0, PROBLEMS_MAX).map(({ problem, offset }) => {
+        return `${pathText(problem.path)} (line ${this.#lineOf(offset)})`;
+      });
+      const more = others.length > PROBLEMS_MAX ? ` and ${others.length - PROBLEMS_MAX} more` : "";
+      const also = fields.length === 0 ? "" : `; so ${fields.length === 1 ? "is" : "are"} ${fields.join(", ")}${more}`;
+      shown.push(this.#line(first.offset, `${pathText(first.problem.path)}: missing${also}`));
+    }
+    return new HostDescriptionError(shown);
   }
 
   #at(offset: number, message: string): HostDescriptionError {
-    return new HostDescriptionError(`${this.file}:${this.#lines.linePos(offset).line || 1}: ${message}`);
+    return new HostDescriptionError(this.#line(offset, message));
+  }
+
+  #line(offset: number, message: string): string {
+    return `${this.file}:${this.#lineOf(offset)}: ${message}`;
+  }
+
+  #lineOf(offset: number): number {
+    return this.#lines.linePos(offset).line || 1;
   }
 
   /** Where the value of a path starts, or the innermost part of it that is there. */
@@ -98,6 +129,17 @@ export class YamlSource {
     }
     return offset;
   }
+}
+
+/** Throws HostDescriptionError for what would take the reader minutes and gigabytes: nobody describes a host like that. */
+function refuseMasses(text: string, file: string): void {
+  let count = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === NEWLINE || code === COMMA) count++;
+  }
+  if (count > VALUES_MAX)
+    throw new HostDescriptionError(`${file}: more than ${VALUES_MAX} values: this is no description of a host`);
 }
 
 /** The tags of plain YAML, less what would change the text of a value before it can be looked at. */
@@ -128,5 +170,7 @@ function pathText(path: FieldPath): string {
 }
 
 function oneLine(message: string): string {
+  // the reader descends by calling itself
+  if (/call stack/.test(message)) return "nested too deep";
   return message.replace(/\s*\n[\s\S]*$/, "").replace(/[.:]$/, "");
 }

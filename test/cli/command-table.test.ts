@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { finished, UVFIO, uvfio } from "./uvfio.ts";
+import { finished, uvfio } from "./uvfio.ts";
 
 /** The commands that `uvfio --help` lists. */
 function commands(): string[] {
@@ -28,24 +28,6 @@ describe("the table of commands and options", () => {
     const shown = finished("man", ["--warnings", "-l", "-"], { input: uvfio("man").stdout });
     expect(shown.stderr).toBe("");
     expect(shown.stdout).toContain("NAME");
-  });
-
-  test("a completion script completes commands, options and hosts", () => {
-    const script = `uvfio() { "${process.execPath}" "${UVFIO}" "$@"; }
-      source <(uvfio completion bash); complete -p uvfio
-      uvfio complete -- "" ; uvfio complete -- fit -- ; uvfio complete -- run --machine ""`;
-    const { stdout, stderr } = finished("bash", ["-c", script]);
-    expect(stderr).toBe("");
-    expect(stdout).toMatch(/^complete .*uvfio$/m);
-    for (const name of commands()) expect(stdout).toMatch(new RegExp(`^${name}\t`, "m"));
-    expect(stdout).toMatch(/^--max-memory\t/m);
-    expect(stdout).toMatch(/^power9-4k\tPOWER9 /m);
-  });
-
-  test("a shell that there is no completion for is refused", () => {
-    const run = uvfio("completion", "tcsh");
-    expect(run.status).toBe(2);
-    expect(run.stderr).toContain("bash, fish, powershell");
   });
 });
 

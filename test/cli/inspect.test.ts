@@ -25,7 +25,7 @@ describe.skipIf(!hasCompiler)("uvfio run of compiled programs (needs gcc and lin
         /vaddr=m1, iova=0xfee00000, size=0x1000}\) = -1 EINVAL \(iova 0xfee00000-0xfee00fff overlaps/,
       );
       const again = uvfio("replay", file);
-      expect(again.stdout).toMatch(/^1 recordings: (\d+) calls, \1 equal, 0 different$/m);
+      expect(again.stdout).toMatch(/^1 recording: (\d+) calls, \1 equal, 0 different$/m);
       expect(again.status).toBe(0);
       // another release has other capabilities
       expect(uvfio("replay", "--kernel", "5.4", file).status).toBe(1);
@@ -78,7 +78,7 @@ describe.skipIf(!hasCompiler)("uvfio run of compiled programs (needs gcc and lin
       expect(stdout).toContain("bar1[0x84] <- 0x20 (1 byte)\n");
       expect(stdout).toMatch(/^-- 0000:01:00\.0: DMA read of 0x1000 bytes at iova 0x500100000 faults/m);
       const again = uvfio("replay", trace);
-      expect(again.stdout).toMatch(/^1 recordings: (\d+) calls, \1 equal, 0 different$/m);
+      expect(again.stdout).toMatch(/^1 recording: (\d+) calls, \1 equal, 0 different$/m);
       expect(readFileSync(trace, "utf8")).toContain('"op":"dump"');
     });
   });

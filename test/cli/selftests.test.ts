@@ -1,8 +1,9 @@
-import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { hasCompiler, scratchFolder, uvfio } from "./uvfio.ts";
+import { hasCompiler, scratchFolder, UVFIO, uvfio } from "./uvfio.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -60,6 +61,67 @@ describe.skipIf(!hasMake || !hasCompiler)("uvfio selftests (needs make and gcc)"
     const run = uvfio("selftests", broken);
     expect(run.status).toBe(2);
     expect(run.stderr).toMatch(/^uvfio: the selftests do not build \(gcc, make, .*\):\nno header\n/);
+  });
+});
+
+describe.skipIf(!hasMake || !hasCompiler)("uvfio selftests that is ended (needs make and gcc)", () => {
+  const temporary = join(scratch.path, "tmp");
+  const pids = join(scratch.path, "pids");
+  let tree = "";
+  beforeAll(() => {
+    mkdirSync(temporary);
+    // a test that will not go, with children that have left it
+    const stubborn = `#!/bin/bash
+trap '' TERM INT HUP
+setsid sleep 600 & echo $! >> ${pids}
+(sleep 600 & echo $! >> ${pids})
+exec 3<> /dev/vfio/vfio
+echo $$ >> ${pids}
+while :; do sleep 1; done
+`;
+    tree = plant("stubborn", {
+      Makefile: MAKEFILE,
+      [`${TESTS}/Makefile`]: "all:\n\tcp a.sh $(OUTPUT)/a_test\n\tchmod +x $(OUTPUT)/a_test\n",
+      [`${TESTS}/a.sh`]: stubborn,
+    });
+  });
+
+  /** Starts it, waits until its test runs, and ends it. */
+  async function ended(signal: NodeJS.Signals): Promise<NodeJS.Signals | null> {
+    writeFileSync(pids, "");
+    const env = { ...process.env, TMPDIR: temporary };
+    const child = spawn(process.execPath, [UVFIO, "selftests", tree], { env, stdio: "ignore" });
+    while (readFileSync(pids, "utf8").split("\n").length < 4) await new Promise((later) => setTimeout(later, 20));
+    expect(readdirSync(temporary)).toHaveLength(1);
+    child.kill(signal);
+    const [, by] = await once(child, "exit");
+    return by;
+  }
+
+  function alive(): string[] {
+    const isAlive = (pid: string) =>
+      existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return readFileSync(pids, "utf8").trim().split("\n").filter(isAlive);
+  }
+
+  test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
+    "by %s takes all that it started and made with it",
+    async (signal) => {
+      expect(await ended(signal)).toBe(signal);
+      expect(alive()).toEqual([]);
+      expect(readdirSync(temporary)).toEqual([]);
+    },
+  );
+
+  test("by SIGKILL leaves that to the next run", async () => {
+    expect(await ended("SIGKILL")).toBe("SIGKILL");
+    expect(alive()).not.toEqual([]);
+    const next = spawnSync(process.execPath, [UVFIO, "selftests", tree, "--only", "nosuch"], {
+      env: { ...process.env, TMPDIR: temporary },
+    });
+    expect(next.status).toBe(2);
+    expect(alive()).toEqual([]);
+    expect(readdirSync(temporary)).toEqual([]);
   });
 });
 

@@ -17,7 +17,7 @@ export interface Finished {
 export function finished(
   command: string,
   args: readonly string[],
-  options: { cwd?: string; input?: string; timeout?: number } = {},
+  options: { cwd?: string; input?: string; timeout?: number; env?: NodeJS.ProcessEnv } = {},
 ): Finished {
   const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "utf8", timeout: 50_000, ...options });
   if (error) throw error;

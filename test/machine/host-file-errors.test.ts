@@ -23,7 +23,7 @@ groups:
         type: nvidia-11
 `;
 
-/** The one line for GOOD with a piece of it replaced. */
+/** The message for GOOD with a piece of it replaced. */
 function problem(was: string, is: string, text = GOOD): string {
   expect(text).toContain(was);
   return messageOf(text.replace(was, is));
@@ -34,8 +34,9 @@ function messageOf(text: string): string {
     parseHost(text, "myhost.yaml");
   } catch (error) {
     expect(error).toBeInstanceOf(HostDescriptionError);
-    const { message } = error as Error;
-    expect(message).not.toContain("\n");
+    const { message, problems } = error as HostDescriptionError;
+    for (const line of problems) expect(line).toMatch(/^myhost\.yaml:/);
+    expect(message).toBe(problems.join("\n"));
     return message;
   }
   throw new Error("was accepted");
@@ -231,6 +232,43 @@ describe("keys that nobody knows", () => {
   });
 });
 
+describe("all that is wrong is told at once", () => {
+  test("each with its place, the topmost first and what is missing last", () => {
+    const text = GOOD.replace("kernel: 6.12", "kernel: six")
+      .replace("id: 8086:10d3", "id: 8086")
+      .replace("parent", "parnt");
+    expect(messageOf(text).split("\n")).toEqual([
+      'myhost.yaml:2: kernel: "six" is not a kernel release (write it like 6.12, or as uname -r prints it)',
+      "myhost.yaml:14: groups[0].devices[0].id: not vendor and device: 8086 (write it like 8086:10d3)",
+      "myhost.yaml:18: groups[1].devices[0].parnt: unknown key (did you mean parent?)",
+      "myhost.yaml:17: groups[1].devices[0].parent: missing",
+    ]);
+  });
+
+  test("but not hundreds of them", () => {
+    const groups = Array.from({ length: 100 }, (_, id) => `  - {id: ${id}, type: 7, devices: 7}\n`).join("");
+    const lines = messageOf(`name: a\niommu: {model: none}\ngroups:\n${groups}`).split("\n");
+    expect(lines).toHaveLength(21);
+    expect(lines.at(-1)).toMatch(/^myhost\.yaml: and \d+ more$/);
+  });
+
+  test("also of values that contradict each other", () => {
+    const text = GOOD.replace("- id: 3", "- id: 2").replace("parent: 0000:00:04.0", "parent: 0000:00:05.0");
+    expect(messageOf(text).split("\n")).toHaveLength(2);
+  });
+});
+
+describe("what nobody would write", () => {
+  test.each([
+    ["text with control characters", 'name: "a\\e[2Jb"\n', /name: must be one line of text without control characters/],
+    ["brackets without end", "[".repeat(100_000), /not valid YAML: nested too deep$/],
+    ["a list of millions", "- a\n".repeat(500_000), /^myhost\.yaml: more than 400000 values/],
+    ["one line of millions", `[${"1,".repeat(500_000)}]`, /^myhost\.yaml: more than 400000 values/],
+  ])("%s", (_what, text, message) => {
+    expect(messageOf(text)).toMatch(message);
+  });
+});
+
 describe("what is not YAML, or not a host", () => {
   test.each([
     ["groups: [1, 2", /^myhost\.yaml:1: not valid YAML: Flow sequence/],
@@ -241,7 +279,7 @@ describe("what is not YAML, or not a host", () => {
     ["", /^myhost\.yaml:1: not a host description/],
     ["- 1\n", /^myhost\.yaml:1: not a host description/],
     ["just text", /^myhost\.yaml:1: not a host description/],
-    ["{}", /^myhost\.yaml:1: iommu: missing \(and \d more\)$/],
+    ["{}", /^myhost\.yaml:1: iommu: missing; so is groups \(line 1\)$/],
     ["name: a\niommu: {model: none}\ngroups: 3\n", /^myhost\.yaml:3: groups: must be a list, not 3$/],
     ["name: a\niommu: none\ngroups: []\n", /^myhost\.yaml:2: iommu: must be a mapping, not "none"$/],
     ["iommu: {model: none}\ngroups: []\n", /^myhost\.yaml:1: name: missing$/],

@@ -76,7 +76,7 @@ describe("a host by name", () => {
 
   test("nobody of that name", async () => {
     expect(await refusal("inetl")).toBe(
-      `unknown host "inetl"; ready-made hosts: ${READY_MADE_HOSTS.map(({ name }) => name).join(", ")}; or give a YAML file (or a recording's host.json)`,
+      `unknown host "inetl" (did you mean intel?); ready-made hosts: ${READY_MADE_HOSTS.map(({ name }) => name).join(", ")}; or give a YAML file (or a recording's host.json)`,
     );
     expect(await refusal("s390")).toMatch(/^host "s390" is not available yet; ready-made hosts: /);
   });
@@ -95,7 +95,7 @@ describe("a host by file", () => {
 
   test("one that is not there, or is no file, or is wrong", async () => {
     expect(await refusal("./nothing.yaml")).toMatch(/^\.\/nothing\.yaml: no such file; ready-made hosts: intel, amd/);
-    expect(await refusal(folder)).toBe(`${folder}: cannot be read (EISDIR)`);
+    expect(await refusal(folder)).toBe(`${folder}: cannot be read (EISDIR: it is a directory)`);
     const at = file("bad.yaml", "name: bad\niommu:\n  model: nothing\ngroups: []\n");
     expect(await refusal(at)).toMatch(new RegExp(`^${at}:3: iommu\\.model: "nothing" is not one of `));
   });

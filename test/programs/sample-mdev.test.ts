@@ -35,7 +35,7 @@ describe.skipIf(!hasCompiler)("a driver in C for the mediated sample device (nee
     expect(stderr.split("\n")).toEqual([
       `uvfio: ${DEVICE}: PIN of 1 at iova 0x200000 ends with EPERM: the mapping 0x200000-0x200fff is not mapped for writing`,
       `uvfio: ${DEVICE}: PIN of 1 at iova 0x400000 ends with EINVAL: iova 0x400000 is not mapped`,
-      `uvfio: ${DEVICE}: WRITE_PINNED of 1 at iova 0x100000 ends with ENXIO (docs/sample-mdev.md)`,
+      `uvfio: ${DEVICE}: WRITE_PINNED of 1 at iova 0x100000 ends with ENXIO: the device holds no such page; PIN has it hold some`,
       "",
     ]);
     expect(status).toBe(0);

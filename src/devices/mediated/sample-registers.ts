@@ -55,3 +55,11 @@ export const PINNED_READ_ONLY = ERRNO.EROFS;
 export const BEYOND_BUFFER = ERRNO.ERANGE;
 /** DMA_READ and DMA_WRITE: not all of the memory was reached; a warning of its own says why. */
 export const DMA_FAULT = ERRNO.EIO;
+
+/** The same in words. */
+export const REFUSALS: ReadonlyMap<number, string> = new Map([
+  [NOT_PINNED, "the device holds no such page; PIN has it hold some"],
+  [PINNED_READ_ONLY, "the device holds a page of it for reading only; PIN it with FLAG_WRITE"],
+  [BEYOND_BUFFER, `OFFSET plus COUNT is beyond the ${BUFFER_SIZE} bytes of the buffer`],
+  [DMA_FAULT, "not all of the memory was reached"],
+]);

@@ -149,7 +149,7 @@ export class SampleMediatedDevice implements MediatedModel {
     const what = `${command} of ${this.#plain(reg.COUNT)} at iova ${hex(this.#iova)}`;
     try {
       const refusal = this.#command(command);
-      if (refusal !== 0) warn(`${what} ends with ${errnoName(refusal)} (docs/sample-mdev.md)`);
+      if (refusal !== 0) warn(`${what} ends with ${errnoName(refusal)}: ${reg.REFUSALS.get(refusal)}`);
       return refusal;
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;

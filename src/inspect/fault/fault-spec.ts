@@ -1,5 +1,7 @@
+import { fullAddress } from "../../machine/find-device.ts";
+import { didYouMean, nearest } from "../../machine/nearest.ts";
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
-import { REQUEST_NAMES } from "../../uapi/requests/dialects.ts";
+import { REQUEST_NAMES, requestNamed } from "../../uapi/requests/dialects.ts";
 
 /** Which of the matching calls fail, counted from 1. */
 export type FaultTimes =
@@ -31,7 +33,8 @@ export class FaultSpecError extends Error {
   }
 }
 
-const CALLS = ["open", "pread", "pwrite", "mmap"] as const;
+/** Calls that can fail, beside requests. */
+export const FAULT_CALLS = ["open", "pread", "pwrite", "mmap"] as const;
 const FORM = "write it like VFIO_IOMMU_MAP_DMA#3=ENOMEM or dma:0000:00:1b.0=fault";
 
 /**
@@ -53,10 +56,13 @@ export function parseFault(text: string, devices?: readonly string[]): FaultSpec
   const isDma = target.kind === "dma";
   if (isDma && effect !== "fault") refuse(`a device's DMA cannot fail with "${effect}"`, "write =fault");
   if (!isDma && (effect === "fault" || !Object.hasOwn(ERRNO, effect))) {
-    refuse(`"${effect}" is no errno`, `write one like ENOMEM, EINVAL or EFAULT`);
+    const near = didYouMean(effect, Object.keys(ERRNO));
+    refuse(`"${effect}" is no errno${near}`, `write one like ENOMEM, EINVAL or EFAULT`);
   }
   const times = parseTimes(timesText, refuse);
   const range = rangeText === undefined ? undefined : parseRange(rangeText, refuse);
+  if (range && !isDma && !requestNamed(target.name)?.range)
+    refuse(`${target.name} is about no IOVAs, so none would ever fail`, "leave the @ and the range out");
   return { text, target, times, range, errno: isDma ? undefined : (effect as ErrnoName) };
 }
 
@@ -64,19 +70,26 @@ type Refuse = (what: string, cure: string) => never;
 
 function parseTarget(text: string, devices: readonly string[] | undefined, refuse: Refuse): FaultSpec["target"] {
   if (text.startsWith("dma:")) {
-    const device = text.slice(4);
+    const device = fullAddress(text.slice(4).toLowerCase());
     if (devices && !devices.includes(device)) {
       refuse(`no PCI device "${device}" on this host`, `there are: ${devices.join(", ") || "none"}`);
     }
     return { kind: "dma", device };
   }
-  const call = CALLS.find((name) => name === text);
+  const call = FAULT_CALLS.find((name) => name === text);
   if (call) return { kind: "call", name: call };
   if (REQUEST_NAMES.includes(text)) return { kind: "request", name: text };
   const wanted = text.toUpperCase();
   const near = REQUEST_NAMES.filter((name) => wanted.length > 2 && name.includes(wanted.replace(/^VFIO_/, "")));
-  const cure = near.length > 0 ? `perhaps ${near.slice(0, 3).join(" or ")}` : FORM;
-  return refuse(`"${text}" is no request, no call (${CALLS.join(", ")}) and no dma:DEVICE`, cure);
+  const known = [...REQUEST_NAMES, ...FAULT_CALLS];
+  const guess = nearest(text, known) ?? nearest(`VFIO_IOMMU_${text}`, known) ?? nearest(`IOMMU_${text}`, known);
+  const cure =
+    near.length > 0
+      ? `perhaps ${near.slice(0, 3).join(" or ")}`
+      : guess === undefined
+        ? FORM
+        : `did you mean ${guess}?`;
+  return refuse(`"${text}" is no request, no call (${FAULT_CALLS.join(", ")}) and no dma:DEVICE`, cure);
 }
 
 function parseTimes(text: string | undefined, refuse: Refuse): FaultTimes {
@@ -93,6 +106,7 @@ function parseTimes(text: string | undefined, refuse: Refuse): FaultTimes {
   const every = /^\/([1-9]\d{0,8})$/.exec(text);
   if (every) return { kind: "every", step: Number(every[1]) };
   const chance = /^(\d{1,3}(?:\.\d+)?)%(?::(\d{1,9}))?$/.exec(text);
+  if (chance && Number(chance[1]) === 0) refuse(`"#${text}" fails nothing`, cure);
   if (chance && Number(chance[1]) <= 100) {
     return { kind: "chance", share: Number(chance[1]) / 100, seed: Number(chance[2] ?? 1) };
   }

@@ -1,13 +1,16 @@
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { InputFileError, inputName, readInput, STDIN } from "../../machine/input-file.ts";
 import { checkOperation, type Operation } from "./operation.ts";
 import { readLines } from "./read-lines.ts";
 import { RecordingError } from "./recording-error.ts";
 
 /** A file of recorded calls and the machine it was made on. */
 export interface Recording {
-  /** As the user gave or would give it. */
+  /** As the user gave or would give it; for messages only where there is `text`. */
   readonly path: string;
+  /** What is in it, where it can be read only once (stdin, a pipe). */
+  readonly text?: string;
   readonly scenario: string;
   /** Path of the machine's host.json, or the host that a trace names; undefined when there is none and the caller names the host. */
   readonly hostPath: string | undefined;
@@ -22,6 +25,7 @@ export interface Recording {
  */
 export function findRecordings(paths: readonly string[], hostGiven = false): Recording[] {
   return paths.flatMap((path) => {
+    if (path === STDIN) return [recording(path, hostGiven)];
     if (!existsSync(path)) throw new RecordingError(`${path}: no such file or folder`);
     const found = statSync(path).isDirectory() ? inFolder(path, hostGiven) : [recording(path, hostGiven)];
     if (found.length === 0)
@@ -48,30 +52,51 @@ function entriesOf(folder: string): Dirent[] {
 }
 
 function recording(path: string, hostGiven: boolean): Recording {
-  const hostPath = join(dirname(path), "host.json");
   const scenario = basename(path).replace(/\.jsonl$/, "");
-  const traced = hostGiven ? undefined : tracedHost(path);
-  if (traced) return { path, scenario, ...traced };
-  const hasHost = existsSync(hostPath);
-  if (!hasHost && !hostGiven) throw new RecordingError(`${path}: no host.json beside it; give the host with -m`);
-  return { path, scenario, hostPath: hasHost ? hostPath : undefined };
+  const text = isReadOnce(path) ? readText(path) : undefined;
+  const traced = hostGiven ? undefined : tracedHost(text === undefined ? readLines(path) : text.split("\n", 1));
+  const read = { path: inputName(path), scenario, ...(text !== undefined && { text }) };
+  if (traced) return { ...read, ...traced };
+  const hostPath = join(dirname(path), "host.json");
+  const hasHost = text === undefined && existsSync(hostPath);
+  if (!hasHost && !hostGiven) throw new RecordingError(`${read.path}: no host.json beside it; give the host with -m`);
+  return { ...read, hostPath: hasHost ? hostPath : undefined };
+}
+
+function isReadOnce(path: string): boolean {
+  return path === STDIN || statSync(path, { throwIfNoEntry: false })?.isFIFO() === true;
+}
+
+/** Bytes of a recording that comes through a pipe: node has no longer strings. */
+const TEXT_MAX = 511 << 20;
+
+function readText(path: string): string {
+  try {
+    return readInput(path, TEXT_MAX);
+  } catch (error) {
+    if (!(error instanceof InputFileError)) throw error;
+    throw new RecordingError(
+      path === STDIN ? `stdin: ${error.message}` : `${path}: this is no regular file, it ${error.message}`,
+    );
+  }
 }
 
 /** The host that a trace of `uvfio run` names in its first line; undefined for other recordings. */
-function tracedHost(path: string): Pick<Recording, "hostPath" | "overrides"> | undefined {
-  for (const line of readLines(path)) {
+function tracedHost(lines: Iterable<string>): Pick<Recording, "hostPath" | "overrides"> | undefined {
+  for (const line of lines) {
     const operation = parseLine(line);
     // what is wrong with the line is said when all of it is read
-    if (typeof operation === "string" || operation.op !== "host" || operation.machine === undefined) return undefined;
+    if (typeof operation === "string" || operation.op !== "host") return undefined;
     const { machine, kernel, api } = operation;
+    if (machine === undefined || machine === STDIN) return undefined;
     return { hostPath: machine, overrides: { ...(kernel && { kernel }), ...(api && { api }) } };
   }
   return undefined;
 }
 
 /** Reads the operations of a recording. Throws RecordingError with the line for what is no recording. */
-export function readOperations(path: string): Operation[] {
-  return operationsOf(readLines(path), path);
+export function readOperations(path: string, text = isReadOnce(path) ? readText(path) : undefined): Operation[] {
+  return text === undefined ? operationsOf(readLines(path), path) : parseOperations(text, inputName(path));
 }
 
 /** @param path for messages */

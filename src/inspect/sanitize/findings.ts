@@ -1,3 +1,5 @@
+import { counted } from "../../kernel/counted.ts";
+
 /** What the sanitizer finds. */
 type FindingKind =
   | "memory unmapped while mapped for DMA"
@@ -33,10 +35,10 @@ export class Findings {
   summarize(calls: number): void {
     const { count } = this;
     if (count === 0) {
-      this.#say?.(`sanitizer: no findings in ${calls} calls`);
+      this.#say?.(`sanitizer: no findings in ${counted(calls, "call")}`);
       return;
     }
     const kinds = [...this.#found].map(([kind, times]) => `${kind} (${times})`).join(", ");
-    this.#say?.(`sanitizer: ${count} ${count === 1 ? "finding" : "findings"} in ${calls} calls: ${kinds}`);
+    this.#say?.(`sanitizer: ${counted(count, "finding")} in ${counted(calls, "call")}: ${kinds}`);
   }
 }

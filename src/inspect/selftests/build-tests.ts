@@ -1,24 +1,41 @@
-import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { type KernelTree, occursInTests } from "./kernel-tree.ts";
 import { SelftestsError } from "./selftests-error.ts";
 
+/** A program that has ended. */
+export interface Finished {
+  /** What it wrote on both its streams. */
+  readonly output: string;
+  /** null when a signal ended it. */
+  readonly status: number | null;
+}
+
+/** Runs a program to its end. Rejects with the system's error when it cannot be started. */
+export type Run = (command: string, args: readonly string[]) => Promise<Finished>;
+
 /**
  * Builds the tests with the kernel's own makefiles, against the tree's own headers; the tree itself stays as it is.
  * @param folder where everything goes; it is used again when it holds an earlier build
+ * @param run starts make
  * @returns the tests' programs, as paths
  * @throws SelftestsError with what make said
  */
-export function buildTests(tree: KernelTree, folder: string): readonly string[] {
+export async function buildTests(tree: KernelTree, folder: string, run: Run): Promise<readonly string[]> {
   const output = join(folder, "vfio");
-  mkdirSync(output, { recursive: true });
+  makeFolder(output);
   // an in-tree build has made its headers in the tree, and refuses others elsewhere
   const inTree = existsSync(join(tree.path, ".config")) && existsSync(join(tree.path, "usr/include/linux"));
-  if (!inTree) make("the kernel's headers", ["-C", tree.path, `O=${join(folder, "kernel")}`, "headers"]);
+  if (!inTree) await make(run, "the kernel's headers", ["-C", tree.path, `O=${join(folder, "kernel")}`, "headers"]);
   const headers = join(inTree ? tree.path : join(folder, "kernel"), "usr/include");
-  make("the selftests", ["-C", tree.tests, `OUTPUT=${output}`, `KHDR_INCLUDES=-isystem ${headers}`, ...patches(tree)]);
+  await make(run, "the selftests", [
+    "-C",
+    tree.tests,
+    `OUTPUT=${output}`,
+    `KHDR_INCLUDES=-isystem ${headers}`,
+    ...patches(tree),
+  ]);
   const programs = readdirSync(output)
     .filter((name) => !name.includes(".") && isProgram(join(output, name)))
     .sort();
@@ -32,16 +49,27 @@ function patches(tree: KernelTree): readonly string[] {
   return missing ? ["EXTRA_CFLAGS=-Dcalloc_assert=calloc"] : [];
 }
 
-function make(what: string, args: readonly string[]): void {
-  const { error, status, stdout, stderr } = spawnSync("make", ["-s", `-j${availableParallelism()}`, ...args], {
-    encoding: "utf8",
-    maxBuffer: 64 << 20,
-  });
-  if (error) throw new SelftestsError(`make cannot be started (${(error as NodeJS.ErrnoException).code}); install it`);
+async function make(run: Run, what: string, args: readonly string[]): Promise<void> {
+  const { status, output } = await run("make", ["-s", `-j${availableParallelism()}`, ...args]).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw new SelftestsError(`make cannot be started (${error.code ?? error.message}); install it`);
+    },
+  );
   if (status !== 0)
     throw new SelftestsError(
-      `${what} do not build (gcc, make, and the headers of libuuid are needed):\n${(stdout + stderr).trimEnd()}`,
+      `${what} do not build (gcc, make, and the headers of libuuid are needed):`,
+      output.trimEnd(),
     );
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new SelftestsError(
+      `${path}: no folder can be made there (${(error as NodeJS.ErrnoException).code ?? error})`,
+    );
+  }
 }
 
 function isProgram(path: string): boolean {

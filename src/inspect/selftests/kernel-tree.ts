@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { InputFileError, readInput } from "../../machine/input-file.ts";
 import { SelftestsError } from "./selftests-error.ts";
 
 /** A kernel's source, unpacked. */
@@ -16,11 +17,8 @@ export interface KernelTree {
  * @throws SelftestsError when it is none, or one without VFIO selftests (they came with Linux 6.18)
  */
 export function openKernelTree(path: string): KernelTree {
-  const version = (name: string) => {
-    const makefile = join(path, "Makefile");
-    const text = existsSync(makefile) ? readFileSync(makefile, "utf8") : "";
-    return text.match(new RegExp(`^${name} = (\\d+)$`, "m"))?.[1];
-  };
+  const makefile = read(join(path, "Makefile"));
+  const version = (name: string) => makefile.match(new RegExp(`^${name} = (\\d{1,4})$`, "m"))?.[1];
   const major = version("VERSION");
   const minor = version("PATCHLEVEL");
   if (major === undefined || minor === undefined)
@@ -32,9 +30,22 @@ export function openKernelTree(path: string): KernelTree {
   return { path, release, tests };
 }
 
+/** Bytes of a kernel's Makefile or of a test's source. */
+const SOURCE_MAX = 16 << 20;
+
+/** Nothing for a file that is not there, or is none that make could read. */
+function read(path: string): string {
+  try {
+    return readInput(path, SOURCE_MAX);
+  } catch (error) {
+    if (error instanceof InputFileError) return "";
+    throw error;
+  }
+}
+
 /** Whether a word occurs in the tests' sources after one of `before`, as a definition or a use has it. */
 export function occursInTests(tree: KernelTree, pattern: RegExp): boolean {
   return readdirSync(tree.tests, { recursive: true, encoding: "utf8" }).some(
-    (file) => /\.[ch]$/.test(file) && pattern.test(readFileSync(join(tree.tests, file), "utf8")),
+    (file) => /\.[ch]$/.test(file) && pattern.test(read(join(tree.tests, file))),
   );
 }

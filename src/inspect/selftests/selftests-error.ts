@@ -1,7 +1,11 @@
-/** Why the kernel's selftests cannot be built or run: one line, or what the compiler said. */
+/** Why the kernel's selftests cannot be built or run, in one line. */
 export class SelftestsError extends Error {
-  constructor(message: string) {
+  /** What the compiler said, where that is the reason. */
+  readonly output: string | undefined;
+
+  constructor(message: string, output?: string) {
     super(message);
     this.name = "SelftestsError";
+    this.output = output;
   }
 }

@@ -1,9 +1,10 @@
 import { hex } from "../../kernel/errors.ts";
+import { printable } from "../../kernel/printable.ts";
 import { parseCapabilityChain } from "../../uapi/capability-chain.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import type { Behind, FieldNames, RequestRow, StructRow } from "../../uapi/requests/request-row.ts";
 import type { Relocation } from "../replay/operation.ts";
-import { cut, escaped } from "../replay/shown.ts";
+import { cut } from "../replay/shown.ts";
 
 /** A field as JSON has it: 64-bit numbers and addresses are hexadecimal texts, sets of flags are lists of names. */
 export type DecodedValue =
@@ -47,7 +48,7 @@ export function decodeArgument(
 /** A name that ends with a NUL or with the bytes, as a terminal may show it. */
 export function nameIn(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return escaped(cut(new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end)), NAME_SHOWN));
+  return printable(cut(new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end)), NAME_SHOWN));
 }
 
 function relocText({ buf, add = 0, fd, closed }: Relocation): string {

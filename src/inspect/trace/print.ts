@@ -4,7 +4,7 @@ import { isBytesIoctl, type Operation, type OperationOf } from "../replay/operat
 import { fromHex } from "../replay/outcome.ts";
 import { cut } from "../replay/shown.ts";
 import { changedFields, decodeArgument, fieldsText, nameIn } from "./decode.ts";
-import { printable } from "./printable.ts";
+import { printableOperation } from "./printable-operation.ts";
 
 /** How parts of a line are set off; each takes and gives text. */
 export interface Style {
@@ -87,7 +87,7 @@ export class TracePrinter {
 
   /** The line of an operation; undefined when the filter leaves it out. To be called for all operations in order. */
   line(recorded: Operation, filter: TraceFilter = {}): string | undefined {
-    const operation = printable(recorded);
+    const operation = printableOperation(recorded);
     this.#learn(operation);
     if (!this.#passes(operation, filter)) return undefined;
     const who = this.#threads && operation.tid !== undefined ? this.#style.dim(`[${operation.tid}] `) : "";

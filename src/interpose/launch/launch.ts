@@ -170,11 +170,20 @@ export class Launch {
 const NUL = Buffer.alloc(1);
 
 function enterDirectory(list: CallList, cwd: string | null, grafted: ReadonlySet<string>): void {
-  const here = cwd ?? process.cwd();
+  const here = cwd ?? workingDirectory();
   const refused = (errno: string) => new InterposerError("bad-input", `cannot enter ${cwd}: ${errno}`);
   if (cwd !== null) list.call(HOST_CALLS.chdir, [cwd], refused);
   // A working directory below a graft is the covered one until it is entered again.
-  else if (nearest(here, grafted) !== undefined) list.call(HOST_CALLS.chdir, [here]);
+  else if (here !== undefined && nearest(here, grafted) !== undefined) list.call(HOST_CALLS.chdir, [here]);
+}
+
+/** Undefined when somebody has deleted it: the program is there then all the same. */
+function workingDirectory(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
+  }
 }
 
 /** What node, and glibc's posix_spawn(), have ignored, because "ignored" survives execve(); all others are as a program finds them. */

@@ -38,7 +38,7 @@ export function iovaRanges(context: IommufdContext, command: Command): number {
   IommuIoasIovaRanges.write(command.view, 0, { num_iovas: ranges.length, out_iova_alignment: table.alignment });
   command.respond(IommuIoasIovaRanges);
   if (ranges.length > request.num_iovas) {
-    fail("EMSGSIZE", `there are ${ranges.length} ranges, num_iovas has room for ${request.num_iovas}`);
+    fail("EMSGSIZE", `there are more ranges (${ranges.length}) than num_iovas has room for (${request.num_iovas})`);
   }
   return 0;
 }

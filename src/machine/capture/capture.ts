@@ -1,4 +1,5 @@
 import { kindOf } from "../../iommu/kinds.ts";
+import { printable } from "../../kernel/printable.ts";
 import { completeHost } from "../complete-host.ts";
 import type { HostDescription } from "../host-description.ts";
 import type { HostFile } from "../host-schema.ts";
@@ -40,7 +41,7 @@ export function capture({ root, name, configSpace }: CaptureOptions): Captured {
   const groups = captureGroups(tree, iommu, configSpace);
   const file: HostFile = {
     name,
-    description: `${translates ? iommu.model : "no IOMMU"}, captured${kernel.release === undefined ? "" : ` on ${kernel.release}`}`,
+    description: `${translates ? iommu.model : "no IOMMU"}, captured${kernel.release === undefined ? "" : ` on ${printable(kernel.release)}`}`,
     ...(kernel.kernel !== undefined && { kernel: kernel.kernel }),
     ...(kernel.arch && { arch: kernel.arch }),
     ...(kernel.pageSize !== undefined && { page_size: kernel.pageSize }),
@@ -68,5 +69,5 @@ function comments({ lines }: AcpiFacts, missing: readonly string[]): string {
     ...lines.map((line) => `Firmware: ${line}`),
     ...missing.map((line) => `Missing: ${line}`),
   ];
-  return `${all.map((line) => `# ${line}\n`).join("")}`;
+  return all.map((line) => `# ${printable(line)}\n`).join("");
 }

@@ -1,5 +1,30 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
+
+/** Bytes. Files of /sys and /proc do not say how large they are. */
+const FILE_MAX = 4 << 20;
+
+function readWhole(fd: number): Buffer {
+  const chunks: Buffer[] = [];
+  for (let total = 0; total < FILE_MAX; ) {
+    const chunk = Buffer.allocUnsafe(1 << 16);
+    const length = readSync(fd, chunk, 0, chunk.length, null);
+    if (length === 0) break;
+    chunks.push(chunk.subarray(0, length));
+    total += length;
+  }
+  return Buffer.concat(chunks);
+}
 
 /** The files of a host below some directory: / for the one it runs on. Absence is no error: what is missing is asked for by its name. */
 export class SourceTree {
@@ -31,9 +56,16 @@ export class SourceTree {
     return this.bytes(path)?.toString("utf8").replace(/\n$/, "");
   }
 
+  /** A file's first bytes: nothing that a host is described by has more than FILE_MAX. Only of regular files; others may never end. */
   bytes(path: string): Buffer | undefined {
     try {
-      return readFileSync(join(this.root, path));
+      // a FIFO would not be opened before somebody writes to it
+      const fd = openSync(join(this.root, path), constants.O_RDONLY | constants.O_NONBLOCK);
+      try {
+        return fstatSync(fd).isFile() ? readWhole(fd) : undefined;
+      } finally {
+        closeSync(fd);
+      }
     } catch {
       return undefined;
     }

@@ -9,7 +9,7 @@ import type { HostDescription } from "../host-description.ts";
  */
 export const amd: HostDescription = {
   name: "amd",
-  description: "AMD-Vi, 64-bit IOVAs with the HyperTransport hole below 1 TiB (the mail's second system)",
+  description: "AMD-Vi, 64-bit IOVAs with the HyperTransport hole below 1 TiB",
   kernel: "6.12",
   api: "mainline",
   arch: "x86_64",

@@ -10,7 +10,7 @@ import type { HostDescription } from "../host-description.ts";
  */
 export const intel: HostDescription = {
   name: "intel",
-  description: "Intel VT-d, 57-bit IOVAs, an HD audio controller and a mediated GPU (the mail's first system)",
+  description: "Intel VT-d, 57-bit IOVAs, an HD audio controller and a mediated GPU",
   kernel: "6.12",
   api: "mainline",
   arch: "x86_64",

@@ -47,7 +47,7 @@ export function getHotResetInfo(device: OpenDevice, around: HotResetSurroundings
   user.setU32(INFO.offsets.count, affected.length);
   if (affected.length > room) {
     user.copyOut(task, arg, HEADER);
-    fail("ENOSPC", `a hot reset hits ${affected.length} devices, argsz leaves room for ${room}`);
+    fail("ENOSPC", `a hot reset hits more devices (${affected.length}) than argsz leaves room for (${room})`);
   }
   if (ids) user.setU32(INFO.offsets.flags, idFlags(ids));
   const list = new Uint8Array(affected.length * ENTRY.size);
@@ -121,7 +121,7 @@ function checkGroups(
   if (count > affected.length) {
     fail(
       "EINVAL",
-      `${count} groups are named, but only ${affected.length} devices are hit (GET_PCI_HOT_RESET_INFO lists them)`,
+      `more groups are named (${count}) than devices are hit (${affected.length}; GET_PCI_HOT_RESET_INFO lists them)`,
     );
   }
   const groups = readGroups(task, arg, count);

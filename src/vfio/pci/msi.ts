@@ -65,7 +65,7 @@ export class MessageInterrupts {
     if (vector < this.#allocated || (this.#kind === "MSI-X" && this.dynamic)) return;
     fail(
       "EINVAL",
-      `${this.#target.name}: ${this.#kind} was set up with ${this.#allocated} vectors and cannot get vector ${vector} while it is on; switch the index off (DATA_NONE, ACTION_TRIGGER, count 0) and set all vectors at once`,
+      `${this.#target.name}: ${this.#kind} was set up with fewer vectors (${this.#allocated}) and cannot get vector ${vector} while it is on; switch the index off (DATA_NONE, ACTION_TRIGGER, count 0) and set all vectors at once`,
     );
   }
 

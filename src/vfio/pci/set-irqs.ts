@@ -97,7 +97,10 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
   const name = INDEX_NAMES[index]!;
   const vectors = vectorCount(device, index);
   if (start >= vectors || start + count > vectors) {
-    fail("EINVAL", `${device.target.name} has ${vectors} vectors of ${name}; ${count} from ${start} on were named`);
+    fail(
+      "EINVAL",
+      `start ${start} plus count ${count} is beyond the vectors of ${name} that ${device.target.name} has (${vectors})`,
+    );
   }
   const dataType = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
   const bytes = dataBytes(dataType) * count;

@@ -19,7 +19,7 @@ export function attachGroup(iommu: Type1Iommu, task: Task, group: VfioGroup): vo
   if (iommu.vaddrInvalidCount > 0) {
     fail(
       "EBUSY",
-      `${iommu.vaddrInvalidCount} mappings wait for their new vaddr (VFIO_DMA_MAP_FLAG_VADDR); an attach could have to pin them`,
+      `mappings wait for their new vaddr (VFIO_DMA_MAP_FLAG_VADDR; ${iommu.vaddrInvalidCount} in number); an attach could have to pin them`,
     );
   }
   if (isAttached(iommu, group)) fail("EINVAL", `${group.label} is in the container already`);

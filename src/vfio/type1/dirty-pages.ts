@@ -132,7 +132,7 @@ export function checkBitmap(bitmap: BitmapRequest, size: bigint): void {
   if (pages === 0n) fail("EINVAL", `the range of ${hex(size)} bytes has no whole page of ${hex(bitmap.pgsize)}`);
   const needed = ((pages + 63n) / 64n) * 8n;
   if (bitmap.size < needed)
-    fail("EINVAL", `the bitmap has ${bitmap.size} bytes, ${needed} are needed for ${pages} pages`);
+    fail("EINVAL", `the bitmap has ${bitmap.size} bytes, ${needed} are needed for the pages of the range (${pages})`);
   if (bitmap.size > DIRTY_BITMAP_SIZE_MAX) {
     fail("EINVAL", `the bitmap has ${bitmap.size} bytes, at most ${DIRTY_BITMAP_SIZE_MAX} are allowed`);
   }

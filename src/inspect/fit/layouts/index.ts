@@ -1,4 +1,5 @@
 import type { Arch } from "../../../kernel/arch.ts";
+import { didYouMean } from "../../../machine/nearest.ts";
 import { FitInputError } from "../input-error.ts";
 import { hasSince, parseVersion, type Version, type Vmm, versionText } from "../layout.ts";
 import { cloudHypervisor } from "./cloud-hypervisor.ts";
@@ -12,6 +13,9 @@ export const VMMS: readonly Vmm[] = [q35, i440fx, virt, pseries, cloudHypervisor
 
 /** What people also call them. */
 const ALIASES: Readonly<Record<string, Vmm>> = { pc: i440fx, ch: cloudHypervisor, "pc-q35": q35, "pc-i440fx": i440fx };
+
+/** As `--vmm` takes them. */
+export const VMM_NAMES: readonly string[] = VMMS.map(({ name }) => name);
 
 export interface ChosenVmm {
   readonly vmm: Vmm;
@@ -27,7 +31,7 @@ export function chooseVmm(name: string, versionOption: string | undefined): Chos
   const vmm = VMMS.find((candidate) => candidate.name === base) ?? ALIASES[base!];
   if (!vmm)
     throw new FitInputError(
-      `--vmm: unknown VMM "${name}" (there are: ${VMMS.map((known) => known.name).join(", ")}; or give --ranges FILE)`,
+      `--vmm: unknown VMM "${name}"${didYouMean(base!, [...VMM_NAMES, ...Object.keys(ALIASES)])} (there are: ${VMM_NAMES.join(", ")}; or give --ranges FILE)`,
     );
   if (inName !== undefined && versionOption !== undefined && inName !== versionOption)
     throw new FitInputError(`--vmm-version ${versionOption} contradicts --vmm ${name}`);

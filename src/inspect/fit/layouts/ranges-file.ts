@@ -1,8 +1,11 @@
+import { printable } from "../../../kernel/printable.ts";
 import { FitInputError } from "../input-error.ts";
 import type { GuestLayout, GuestRange, RangeKind } from "../layout.ts";
 import { hex, parseSize } from "../sizes.ts";
 
 const LAST = (1n << 64n) - 1n;
+/** Characters; a range with its name has fewer. */
+const LINE_MAX = 200;
 const KINDS: readonly RangeKind[] = ["ram", "hotplug", "firmware", "bars"];
 /** What QEMU's memory listener maps: RAM, ROM and, as BARs, RAM of devices. */
 const MTREE_KINDS: Readonly<Record<string, RangeKind>> = { ram: "ram", rom: "firmware", ramd: "bars" };
@@ -39,10 +42,10 @@ export function parseRangesFile(text: string, file: string): GuestLayout {
 /** `START-LAST [KIND] [NAME]` or `START+SIZE [KIND] [NAME]`; # starts a comment. */
 function parseLines(text: string, file: string): GuestRange[] {
   return text.split("\n").flatMap((line, index) => {
-    const content = line.replace(/#.*/, "").trim();
+    const content = printable(line.replace(/#.*/, "").trim(), LINE_MAX);
     if (content === "") return [];
     const where = `${file}:${index + 1}`;
-    const match = /^(0x[0-9a-f]+|\d+)\s*([-+])\s*(\S+)\s*(.*)$/i.exec(content);
+    const match = /^(0x[0-9a-f]{1,64}|\d{1,64})\s*([-+])\s*(\S+)\s*(.*)$/i.exec(content);
     if (!match)
       throw new FitInputError(
         `${where}: not a range: "${content}" (write 0xSTART-0xLAST NAME, or 0xSTART+SIZE NAME like 0x100000000+62G RAM)`,
@@ -59,7 +62,7 @@ function parseLines(text: string, file: string): GuestRange[] {
 }
 
 function lastAddress(text: string, where: string): bigint {
-  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) throw new FitInputError(`${where}: not an address: "${text}"`);
+  if (!/^(0x[0-9a-f]{1,64}|\d{1,64})$/i.test(text)) throw new FitInputError(`${where}: not an address: "${text}"`);
   return BigInt(text);
 }
 
@@ -71,6 +74,13 @@ function parseMtree(text: string, file: string): GuestRange[] {
   return [...ranges].flatMap(([, start, last, type, name]) => {
     const kind = MTREE_KINDS[type!];
     if (!kind) return [];
-    return [{ start: BigInt(`0x${start}`), last: BigInt(`0x${last}`), name: name!.replace(/ @[0-9a-f]+/, ""), kind }];
+    return [
+      {
+        start: BigInt(`0x${start}`),
+        last: BigInt(`0x${last}`),
+        name: printable(name!.replace(/ @[0-9a-f]+/, ""), LINE_MAX),
+        kind,
+      },
+    ];
   });
 }
