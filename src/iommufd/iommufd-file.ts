@@ -27,11 +27,15 @@ export class IommufdFile extends IommufdDescription {
   }
 
   override ioctl(task: Task, request: number, arg: Word): number {
-    return finish(this.ioctlInSteps(task, request, arg));
+    return finish(this.#request(task, request, arg));
   }
 
-  /** main.c:iommufd_fops_ioctl */
   override ioctlInSteps(task: Task, request: number, arg: Word): number | RequestSteps {
+    return this.#request(task, request, arg);
+  }
+
+  /** main.c:iommufd_fops_ioctl. Not one of the two methods above: who watches calls replaces those. */
+  #request(task: Task, request: number, arg: Word): number | RequestSteps {
     const operation = OPERATIONS.get(request);
     if (operation && this.#knows(operation)) {
       command.fetch(task, arg, operation.size, operation.minimum, operation.name);
