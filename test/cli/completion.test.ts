@@ -30,7 +30,7 @@ function offered(...words: string[]): { readonly values: readonly string[]; read
 describe("uvfio complete", () => {
   test.each([
     ["hosts, and files, for -m", ["fit", "-m", "amd"], ["amd"], ":files"],
-    ["releases", ["run", "--kernel", "7."], ["7.1"], ":"],
+    ["releases", ["run", "--kernel", "7."], ["7.1", "7.2"], ":"],
     ["API profiles behind =", ["run", "--api=vsva-v"], ["--api=vsva-v1", "--api=vsva-v7"], ":"],
     ["VMMs", ["fit", "--vmm", "c"], ["cloud-hypervisor", "crosvm"], ":"],
     ["devices of the host", ["iova-list", "-m", "amd", ""], ["0000:01:00.0"], ":"],

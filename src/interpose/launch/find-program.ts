@@ -14,6 +14,8 @@ export function findProgram(program: Buffer, path: Buffer | undefined, directory
   if (name === "") throw new InterposerError("program-not-found", "the program's name is empty");
   if (name.includes("/")) {
     const found = look(name);
+    // throws where the working directory itself is gone, which says more
+    if (found === "missing" && !name.startsWith("/")) process.cwd();
     if (found === "missing") throw new InterposerError("program-not-found", `${program}: no such file`);
     if (found !== "program") throw new InterposerError("not-executable", `${program}: ${found}`);
     return program;
