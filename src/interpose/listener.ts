@@ -57,7 +57,11 @@ export class Listener {
    * this says yes was found of the caller, and a descriptor that was opened before stays the caller's.
    */
   isValid(): boolean {
-    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, this.#arena.address) === 0;
+    for (;;) {
+      const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, this.#arena.address);
+      // a signal while the kernel waits for its lock is no answer (kernel/seccomp.c:seccomp_notify_id_valid)
+      if (result !== -ERRNO.EINTR) return result === 0;
+    }
   }
 
   /** The notification in hand, for restore(). */
