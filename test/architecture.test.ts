@@ -72,3 +72,25 @@ describe("the parts of src/", () => {
     expect(files.length).toBeGreaterThan(50);
   });
 });
+
+/** What a file needs other files for when it is loaded: imports of types alone are gone by then. */
+function valueImports(file: string): string[] {
+  const text = readFileSync(join(SRC, file), "utf8");
+  const statements = text.matchAll(/^(?:import|export)\s+(?!type\b)([^;"]*?)\s*from\s+"(\.[^"]+)";/gm);
+  return [...statements]
+    .filter(([, names]) => !/^\{(?:\s*type\s[^,}]*,?)+\s*\}$/.test(names!))
+    .map(([, , target]) => join(dirname(file), target!));
+}
+
+test("no circle of values: each file can be loaded before those that need it", () => {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file);
+    expect(at < 0 ? [] : [...path.slice(at), file], "a circle of imports").toEqual([]);
+    if (done.has(file)) return;
+    for (const target of valueImports(file)) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+  expect(done.size).toBeGreaterThan(400);
+});

@@ -23,7 +23,7 @@ test("a ready-made host loads without the YAML reader and the validator", () => 
     for (const target of source ? importsOf(source.text) : [])
       visit(target.startsWith(".") ? path.resolve(path.dirname(file), target) : target);
   };
-  visit(path.join(MACHINE, "index.ts"));
+  visit(path.join(MACHINE, "load-host.ts"));
   expect(seen).toContain(path.join(MACHINE, "hosts/intel.ts"));
   expect(seen).not.toContain("yaml");
   expect(seen).not.toContain("zod");

@@ -22,6 +22,7 @@ import {
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
 import { vectorCount } from "./irq-info.ts";
+import { failBusy, type IrqRequest } from "./irq-request.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { setMessages } from "./set-messages.ts";
 
@@ -32,22 +33,6 @@ const U32_MAX = 0xffff_ffff;
 const user = new UserStruct(MINIMUM);
 
 const INDEX_NAMES = ["INTx", "MSI", "MSI-X", "ERR", "REQ"] as const;
-
-/** A request whose numbers have been checked against each other. */
-export interface IrqRequest {
-  readonly task: Task;
-  /** "INTx", for messages. */
-  readonly name: string;
-  readonly index: number;
-  /** One of VFIO_IRQ_SET_DATA_*. */
-  readonly dataType: number;
-  readonly start: number;
-  readonly count: number;
-  /** DATA_BOOL: whether vector `start + i` is meant. */
-  isSet(i: number): boolean;
-  /** DATA_EVENTFD: the descriptor for vector `start + i`. */
-  fd(i: number): number;
-}
 
 /** VFIO_DEVICE_SET_IRQS (vfio_pci_core.c:vfio_pci_ioctl_set_irqs, vfio_pci_intrs.c:vfio_pci_set_irqs_ioctl). */
 export function setIrqs(device: OpenDevice, task: Task, arg: Word): number {
@@ -178,12 +163,6 @@ function triggerIntx(device: OpenDevice, request: IrqRequest): number {
   if (!intx.active) fail("EINVAL", "INTx is not set up: an eventfd comes before a test");
   if (dataType === VFIO_IRQ_SET_DATA_NONE || request.isSet(0)) intx.signal();
   return 0;
-}
-
-/** One kind of interrupt at a time. */
-export function failBusy({ intx, messages, target }: OpenDevice): never {
-  const used = intx.active ? "INTx" : messages.kind;
-  fail("EINVAL", `${target.name} uses ${used} now; switch that index off first (DATA_NONE, ACTION_TRIGGER, count 0)`);
 }
 
 /** The ERR and REQ indexes: an eventfd that can be tested (vfio_pci_set_ctx_trigger_single). */

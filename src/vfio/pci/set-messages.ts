@@ -1,8 +1,8 @@
 import { fail } from "../../kernel/errors.ts";
 import { VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_MSIX_IRQ_INDEX } from "../../uapi/vfio-device.ts";
 import { eventOf } from "./event.ts";
+import { failBusy, type IrqRequest } from "./irq-request.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { failBusy, type IrqRequest } from "./set-irqs.ts";
 
 /** ACTION_TRIGGER of MSI and MSI-X (vfio_pci_intrs.c:vfio_pci_set_msi_trigger). */
 export function setMessages(device: OpenDevice, request: IrqRequest): number {
