@@ -1,6 +1,6 @@
 import type { Operation } from "../inspect/replay/operation.ts";
 import { callName, isCall } from "../inspect/trace/print.ts";
-import { didYouMean } from "../machine/nearest.ts";
+import { didYouMean } from "../kernel/nearest.ts";
 import { REQUEST_NAMES } from "../uapi/requests/dialects.ts";
 import { UsageError } from "./errors.ts";
 

@@ -1,15 +1,18 @@
+import type { MediatedKind, PciDeviceKind } from "../devices/kind.ts";
+import type { DeviceKinds } from "../devices/kinds.ts";
+import { readOptions } from "../devices/options.ts";
 import type { IommuKind } from "../iommu/kind.ts";
 import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
 import { hexRange } from "../kernel/errors.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
-import { knownDevice } from "./known-devices.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
+type PciDeviceFile = Exclude<DeviceFile, { uuid: string }>;
 type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
 
 /** What is wrong with a file although every value by itself is fine: values that contradict each other. */
-export function checkHost(file: HostFile): readonly Problem[] {
-  return [...namedHost(file), ...iommuProblems(file), ...groupProblems(file), ...parentProblems(file)];
+export function checkHost(file: HostFile, kinds: DeviceKinds): readonly Problem[] {
+  return [...namedHost(file), ...iommuProblems(file), ...groupProblems(file, kinds), ...parentProblems(file)];
 }
 
 function* namedHost(file: HostFile): Generator<Problem> {
@@ -57,7 +60,7 @@ function names(which: (kind: IommuKind) => boolean): string {
     .join(", ");
 }
 
-function* groupProblems(file: HostFile): Generator<Problem> {
+function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> {
   const groupOf = new Map<number, number>();
   const placeOf = new Map<string, string>();
   for (const [index, group] of file.groups.entries()) {
@@ -76,7 +79,8 @@ function* groupProblems(file: HostFile): Generator<Problem> {
       const devicePath = [...path, "devices", position];
       if (place !== undefined) yield { path: [...devicePath, key], message: `${name} is ${place} already` };
       placeOf.set(name, `groups[${index}].devices[${position}]`);
-      if (!("uuid" in device)) yield* pciProblems(device, devicePath);
+      yield* optionProblems(device, devicePath, kinds);
+      if (!("uuid" in device)) yield* pciProblems(device, devicePath, kinds);
       else if (!device.iommu_backed && group.devices!.length > 1)
         yield {
           path: [...devicePath, key],
@@ -86,7 +90,18 @@ function* groupProblems(file: HostFile): Generator<Problem> {
   }
 }
 
-function* pciProblems(device: Exclude<DeviceFile, { uuid: string }>, path: FieldPath): Generator<Problem> {
+function* optionProblems(device: DeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {
+  if (device.options == null) return;
+  const kind = "uuid" in device ? mediatedKind(device, kinds) : pciKind(device, kinds);
+  for (const { option, isUnknown, message } of readOptions(kind, device.options).problems) {
+    const at = [...path, "options"];
+    if (option === undefined) yield { path: at, message };
+    else if (isUnknown) yield { path: at, key: option, message };
+    else yield { path: [...at, option], message };
+  }
+}
+
+function* pciProblems(device: PciDeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {
   const { config, id } = device;
   if (config) {
     const vendor = config[0]! | (config[1]! << 8);
@@ -99,8 +114,8 @@ function* pciProblems(device: Exclude<DeviceFile, { uuid: string }>, path: Field
   }
   for (const key of ["pasid", "ats", "pri"] as const) {
     if (!device[key]) continue;
-    if (deviceModel(device) !== "edu")
-      yield { path: [...path, key], message: "only the model edu has registers for this" };
+    if (!pciKind(device, kinds).translates)
+      yield { path: [...path, key], message: `only the model ${translatingModels(kinds)} has registers for this` };
     else if (config) yield { path: [...path, key], message: "with `config`, its bytes say what the device has" };
   }
   if (device.pri && !device.ats)
@@ -170,8 +185,19 @@ function deviceName(device: DeviceFile): string {
   return "uuid" in device ? device.uuid : device.bdf;
 }
 
-function deviceModel({ model, id }: Exclude<DeviceFile, { uuid: string }>): string | undefined {
-  return model ?? knownDevice(id.vendor, id.device)?.model;
+function pciKind({ model, id }: PciDeviceFile, kinds: DeviceKinds): PciDeviceKind {
+  return model == null ? kinds.kindOfIds(id.vendor, id.device) : kinds.pciKind(model);
+}
+
+function mediatedKind({ model, type }: Extract<DeviceFile, { uuid: string }>, kinds: DeviceKinds): MediatedKind {
+  return model == null ? kinds.kindOfType(type) : kinds.mediatedKind(model);
+}
+
+function translatingModels(kinds: DeviceKinds): string {
+  return kinds.pci
+    .filter(({ translates }) => translates)
+    .map(({ model }) => model)
+    .join(" or ");
 }
 
 function hex4(value: number): string {

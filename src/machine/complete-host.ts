@@ -1,3 +1,4 @@
+import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { kindOf, regionsOf } from "../iommu/kinds.ts";
@@ -7,7 +8,7 @@ import type { DeviceDescription, GroupDescription, HostDescription, ModuleParame
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 
 /** The normal form of a file that has been checked: everything that it leaves open is filled in. */
-export function completeHost(file: HostFile): HostDescription {
+export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS): HostDescription {
   const kind = kindOf(file.iommu.model);
   const arch = file.arch ?? kind.usualArch;
   const pageSize = file.page_size ?? (arch === "ppc64le" ? 0x10000 : 0x1000);
@@ -25,7 +26,7 @@ export function completeHost(file: HostFile): HostDescription {
     iommufd,
     iommu,
     modules: completeModules(file, iommufd),
-    groups: file.groups.map((group) => completeGroup(group, { iommu, arch }, file.machine != null)),
+    groups: file.groups.map((group) => completeGroup(group, { iommu, arch }, file.machine != null, kinds)),
   };
 }
 
@@ -124,9 +125,10 @@ function completeGroup(
   file: GroupFile,
   host: Pick<HostDescription, "arch" | "iommu">,
   recorded: boolean,
+  kinds: DeviceKinds,
 ): GroupDescription {
   const kind = kindOf(host.iommu.model);
-  const devices = (file.devices ?? []).map((device) => completeDevice(device, recorded));
+  const devices = (file.devices ?? []).map((device) => completeDevice(device, recorded, kinds));
   const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
   // A group that VFIO made itself: no IOMMU stands behind it.
   const madeByVfio =
@@ -165,25 +167,18 @@ function completeRegion(file: {
   return { start: file.start, last: file.end, type: file.type };
 }
 
-function completeDevice(file: DeviceFile, recorded: boolean): DeviceDescription {
+function completeDevice(file: DeviceFile, recorded: boolean, kinds: DeviceKinds): DeviceDescription {
   const name = file.name ?? undefined;
   const driver = file.driver === "" ? null : (file.driver ?? undefined);
-  if ("uuid" in file)
-    return mdevDevice({
-      uuid: file.uuid,
-      parent: file.parent,
-      type: file.type,
-      iommuBacked: file.iommu_backed ?? undefined,
-      name,
-      driver,
-      model: file.model ?? undefined,
-    });
-  return pciDevice({
+  const said = { name, driver, model: file.model ?? undefined, options: file.options ?? undefined };
+  if ("uuid" in file) {
+    const { uuid, parent, type } = file;
+    return mdevDevice({ ...said, uuid, parent, type, iommuBacked: file.iommu_backed ?? undefined }, kinds);
+  }
+  const facts = {
+    ...said,
     bdf: file.bdf,
     ...file.id,
-    name,
-    driver,
-    model: file.model ?? undefined,
     class: file.class ?? undefined,
     revision: file.revision ?? undefined,
     subsystemVendor: file.subsystem_id?.vendor,
@@ -194,5 +189,6 @@ function completeDevice(file: DeviceFile, recorded: boolean): DeviceDescription 
     bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : undefined,
     translation: { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false },
     reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
-  });
+  };
+  return pciDevice(facts, kinds);
 }

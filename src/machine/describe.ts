@@ -1,3 +1,6 @@
+import { isBridge } from "../devices/description.ts";
+import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
+import { type DeviceOptions, readOptions } from "../devices/options.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { X86_MSI_WINDOW } from "../iommu/known-regions.ts";
 import type {
@@ -6,34 +9,39 @@ import type {
   ModuleParameters,
   PciDeviceDescription,
 } from "./host-description.ts";
-import { knownDevice } from "./known-devices.ts";
 
 /** What must be said of a PCI device; the rest has defaults. `undefined` counts as not said. */
 export type PciDeviceFacts = Pick<PciDeviceDescription, "bdf" | "vendor" | "device"> & {
-  readonly [Key in keyof PciDeviceDescription]?: PciDeviceDescription[Key] | undefined;
-};
+  readonly [Key in Exclude<keyof PciDeviceDescription, "options">]?: PciDeviceDescription[Key] | undefined;
+} & GivenOptions;
 
-/** Fills in what `facts` leave open: from its config space, else from its ids, else the defaults of host-description.ts. */
-export function pciDevice(facts: PciDeviceFacts): PciDeviceDescription {
-  const { config } = facts;
-  const known = knownDevice(facts.vendor, facts.device);
+/** Options are said as a host file has them; they have been checked. */
+interface GivenOptions {
+  readonly options?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Fills in what `facts` leave open: from its config space, else from its kind and ids, else the defaults of host-description.ts. */
+export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KINDS): PciDeviceDescription {
+  const { config, vendor, device } = facts;
+  const kind = facts.model === undefined ? kinds.kindOfIds(vendor, device) : kinds.pciKind(facts.model);
+  const known = kinds.knownDevice(kind, vendor, device);
   const word = (offset: number) => (config ? config[offset]! | (config[offset + 1]! << 8) : undefined);
   const configClass = config ? config[9]! | (config[10]! << 8) | (config[11]! << 16) : undefined;
   const deviceClass = facts.class ?? configClass ?? known?.class ?? 0xff0000;
-  const model = facts.model ?? known?.model ?? "generic";
   return {
     bus: "pci",
     bdf: facts.bdf,
     name: facts.name ?? "",
-    vendor: facts.vendor,
-    device: facts.device,
+    vendor,
+    device,
     class: deviceClass,
     revision: facts.revision ?? config?.[8] ?? 0,
     subsystemVendor: facts.subsystemVendor ?? word(0x2c) ?? known?.subsystemVendor ?? 0,
     subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
-    model,
-    mmap: facts.mmap ?? (model !== "edu" && model !== "pci-testdev"),
+    model: kind.model,
+    ...completeOptions(kind, facts.options),
+    mmap: facts.mmap ?? kind.mmap,
     ...(config && { config }),
     bars: facts.bars ?? known?.bars ?? [],
     ...(facts.translation && Object.values(facts.translation).includes(true) && { translation: facts.translation }),
@@ -43,14 +51,22 @@ export function pciDevice(facts: PciDeviceFacts): PciDeviceDescription {
 
 /** vfio-pci refuses bridges (vfio_pci_core.c: vfio_pci_core_register_device wants a normal header). */
 function defaultDriver(deviceClass: number): string | null {
-  return deviceClass >>> 8 === 0x0604 ? null : "vfio-pci";
+  return isBridge({ class: deviceClass }) ? null : "vfio-pci";
+}
+
+function completeOptions(
+  kind: Parameters<typeof readOptions>[0],
+  given: GivenOptions["options"],
+): { readonly options?: DeviceOptions } {
+  return kind.options ? { options: readOptions(kind, given ?? {}).values } : {};
 }
 
 export type MdevDeviceFacts = Pick<MdevDeviceDescription, "uuid" | "parent" | "type"> & {
-  readonly [Key in keyof MdevDeviceDescription]?: MdevDeviceDescription[Key] | undefined;
-};
+  readonly [Key in Exclude<keyof MdevDeviceDescription, "options">]?: MdevDeviceDescription[Key] | undefined;
+} & GivenOptions;
 
-export function mdevDevice(facts: MdevDeviceFacts): MdevDeviceDescription {
+export function mdevDevice(facts: MdevDeviceFacts, kinds: DeviceKinds = DEVICE_KINDS): MdevDeviceDescription {
+  const kind = facts.model === undefined ? kinds.kindOfType(facts.type) : kinds.mediatedKind(facts.model);
   return {
     bus: "mdev",
     uuid: facts.uuid,
@@ -59,12 +75,10 @@ export function mdevDevice(facts: MdevDeviceFacts): MdevDeviceDescription {
     type: facts.type,
     iommuBacked: facts.iommuBacked ?? false,
     driver: facts.driver === undefined ? "vfio_mdev" : facts.driver,
-    model: facts.model ?? (facts.type.startsWith(GVT_TYPES) ? "generic" : "sample"),
+    model: kind.model,
+    ...completeOptions(kind, facts.options),
   };
 }
-
-/** What the type ids of i915 GVT begin with. */
-const GVT_TYPES = "i915-GVTg_";
 
 /** The name that VFIO gives to groups of its own making: no-IOMMU and unbacked mdev ones (drivers/vfio/group.c: vfio_noiommu_group_alloc). */
 export const VFIO_GROUP_NAME = "vfio-noiommu";

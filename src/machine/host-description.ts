@@ -1,3 +1,5 @@
+import type { PciBar, PciIdentity, TranslationAbilities } from "../devices/description.ts";
+import type { DeviceOptions } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion, ReservedRegionType } from "../iommu/group.ts";
 import type { Arch } from "../kernel/arch.ts";
@@ -5,7 +7,8 @@ import type { Arch } from "../kernel/arch.ts";
 /**
  * What a host is, as far as VFIO can tell: the kernel, the IOMMU, the groups and their devices. The normal form that every
  * part of the model reads: all defaults filled in, addresses as bigint, everything else as numbers and booleans. The tidy
- * file format with the same content is in host-schema.ts; defaults come from the kinds of IOMMU (iommu/kinds.ts) and known-devices.ts.
+ * file format with the same content is in host-schema.ts; defaults come from the kinds of IOMMU (iommu/kinds.ts) and of
+ * devices (devices/kinds.ts).
  */
 export interface HostDescription {
   /** What people call it: a ready-made name, or the `name` (in a recording, `machine`) of the file. */
@@ -86,71 +89,38 @@ export const RESERVED_REGION_TYPES = [
 
 export type DeviceDescription = PciDeviceDescription | MdevDeviceDescription;
 
-/** Names of device models (devices/). generic: registers are plain memory, and it does no DMA of its own. */
-export const DEVICE_MODELS = ["generic", "edu", "ioat", "pci-testdev"] as const;
-export type DeviceModelName = (typeof DEVICE_MODELS)[number];
-
-/**
- * Models of mediated devices (devices/mediated/). sample: registers that make it pin pages, docs/sample-mdev.md. generic: what i915 GVT shows, the
- * identity of its parent with registers that are plain memory; it never pins.
- */
-export const MEDIATED_MODELS = ["sample", "generic"] as const;
-export type MediatedModelName = (typeof MEDIATED_MODELS)[number];
-
-export interface PciDeviceDescription {
+export interface PciDeviceDescription extends PciIdentity {
   readonly bus: "pci";
   /** Domain, bus, slot and function in lower case: "0000:00:1b.0". */
   readonly bdf: string;
   /** What people call it, e.g. "HD audio"; may be empty. */
   readonly name: string;
-  /** 16-bit ids (config space 0x00, 0x02). */
-  readonly vendor: number;
-  readonly device: number;
-  /** 24 bits: base class, subclass, programming interface (config space 0x09-0x0b). Default: from config, else known-devices.ts, else 0xff0000. */
+  /** Default: from config, else by kind of device and ids (devices/kinds.ts), else 0xff0000. */
   readonly class: number;
-  /** 8 bits (config space 0x08). Default: from config, else 0. */
+  /** Default: from config, else 0. */
   readonly revision: number;
-  /** Default: from config, else known-devices.ts, else 0. */
+  /** Default: from config, else by kind and ids, else 0. */
   readonly subsystemVendor: number;
   readonly subsystemDevice: number;
   /** The bound driver; null for none. Default vfio-pci; for PCI bridges (class 0x0604) none. */
   readonly driver: string | null;
-  /** Which device model answers. Default: known-devices.ts, else generic. */
-  readonly model: DeviceModelName;
+  /** The kind of device that answers (devices/kinds.ts). Default: by ids, else generic. */
+  readonly model: string;
+  /** What is said of a device of that kind, complete; absent for kinds that have no options. Default: the kind's. */
+  readonly options?: DeviceOptions;
   /** Config space bytes, when recorded: 256 or 4096. See pci-config.ts for what there is otherwise. */
   readonly config?: Uint8Array;
   /**
    * Whether programs may map its BARs. A mapping's registers are polled, reads and writes of the device file are exact, so a device that
-   * programs can use without mapping it is better not mapped. Default: not for edu and pci-testdev, else yes; in a recording always, as recorded.
+   * programs can use without mapping it is better not mapped. Default: by kind; in a recording always, as recorded.
    */
   readonly mmap: boolean;
-  /** Sorted by index. Default: known-devices.ts. */
+  /** Sorted by index. Default: by kind and ids, else none. */
   readonly bars: readonly PciBar[];
   /** What it can do with an IOMMU that nests: in its config space, and in registers of its model. Default: nothing. */
   readonly translation?: TranslationAbilities;
   /** Regions that this device adds to its group's, sorted by start. Default none. */
   readonly reservedRegions: readonly ReservedRegion[];
-}
-
-/** Capabilities of a device that concern translation (PCI Express: PASID, ATS and PRI extended capabilities). At least one is there. */
-export interface TranslationAbilities {
-  /** Requests can carry a PASID of 20 bits. */
-  readonly pasid: boolean;
-  /** It can cache translations itself. */
-  readonly ats: boolean;
-  /** It can ask for pages that it may not use yet, and wait for them. Needs `ats`. */
-  readonly pri: boolean;
-}
-
-export const PCI_BAR_TYPES = ["memory", "memory64", "io", "rom"] as const;
-
-/** A base address register: config space tells its place and kind, but never its size. */
-export interface PciBar {
-  /** 0..5, or 6 for the expansion ROM, as VFIO numbers regions. */
-  readonly index: number;
-  /** Bytes, a power of two. */
-  readonly size: number;
-  readonly type: (typeof PCI_BAR_TYPES)[number];
 }
 
 /** A mediated device: a software-made share of a parent device (drivers/vfio/mdev). */
@@ -168,6 +138,8 @@ export interface MdevDeviceDescription {
   readonly iommuBacked: boolean;
   /** Default vfio_mdev; null for none. */
   readonly driver: string | null;
-  /** Default generic for the types of i915 GVT ("i915-GVTg_..."), else sample. */
-  readonly model: MediatedModelName;
+  /** The kind of device. Default: by type (devices/kinds.ts). */
+  readonly model: string;
+  /** As a PCI device's. */
+  readonly options?: DeviceOptions;
 }

@@ -1,16 +1,13 @@
 import { z } from "zod";
+import { PCI_BAR_TYPES } from "../devices/description.ts";
+import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import { SPAPR_PLATFORMS } from "../iommu/description.ts";
 import { IOMMU_MODELS, kindFromText } from "../iommu/kinds.ts";
 import { ARCHES } from "../kernel/arch.ts";
+import { didYouMean } from "../kernel/nearest.ts";
 import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
-import {
-  API_PROFILES,
-  DEVICE_MODELS,
-  MEDIATED_MODELS,
-  PCI_BAR_TYPES,
-  RESERVED_REGION_TYPES,
-  VFIO_CONTAINERS,
-} from "./host-description.ts";
+import { notOneOf, shown } from "../kernel/written-values.ts";
+import { API_PROFILES, RESERVED_REGION_TYPES, VFIO_CONTAINERS } from "./host-description.ts";
 import {
   address,
   boolean,
@@ -18,15 +15,12 @@ import {
   checked,
   fileName,
   hexNumber,
-  notOneOf,
   numberBetween,
   oneOf,
   pageSizeBitmap,
   powerOfTwo,
-  shown,
   text,
 } from "./host-values.ts";
-import { didYouMean } from "./nearest.ts";
 
 /**
  * The file format: a host file as people write it, and, with the same names, the host.json of a recording. A recording says
@@ -86,6 +80,13 @@ const configSpace = checked((value) => {
   return { value: bytes };
 });
 
+/** What a device's kind makes of it, check-host.ts asks. */
+const deviceOptions = checked((value) =>
+  isObject(value) && !Array.isArray(value)
+    ? { value: value as Readonly<Record<string, unknown>> }
+    : { problem: `must be a mapping, not ${shown(value)}` },
+);
+
 /** "allow_unsafe_interrupts=1 disable_hugepages": what a recording's modules were loaded with. */
 const moduleOptions = checked((value) => {
   if (typeof value !== "string") return { problem: `not module options: ${shown(value)}` };
@@ -98,8 +99,11 @@ export type HostFile = z.infer<ReturnType<typeof hostSchema>>;
 export type GroupFile = HostFile["groups"][number];
 export type DeviceFile = NonNullable<GroupFile["devices"]>[number];
 
-/** @param recording whether unknown keys are passed over */
-export function hostSchema(recording: boolean) {
+/**
+ * @param recording whether unknown keys are passed over
+ * @param kinds what a device's `model` may name
+ */
+export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS) {
   const mapping = <Shape extends z.core.$ZodLooseShape>(shape: Shape) => {
     if (recording) return z.object(shape);
     const strict = z.strictObject(shape, {
@@ -159,7 +163,8 @@ export function hostSchema(recording: boolean) {
     revision: hexNumber(2).nullish(),
     subsystem_id: idPair.nullish(),
     driver: driver.nullish(),
-    model: oneOf(DEVICE_MODELS).nullish(),
+    model: oneOf(kinds.pciModels).nullish(),
+    options: deviceOptions.nullish(),
     mmap: boolean.nullish(),
     bars: z.array(bar).nullish(),
     pasid: boolean.nullish(),
@@ -177,7 +182,8 @@ export function hostSchema(recording: boolean) {
     bus: oneOf(["mdev"]).nullish(),
     iommu_backed: boolean.nullish(),
     driver: driver.nullish(),
-    model: oneOf(MEDIATED_MODELS).nullish(),
+    model: oneOf(kinds.mediatedModels).nullish(),
+    options: deviceOptions.nullish(),
   });
 
   // A device's address tells which of the two it is; a union's messages would speak of both.

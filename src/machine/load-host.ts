@@ -1,8 +1,10 @@
+import type { DeviceKind } from "../devices/kind.ts";
+import { kindsWith } from "../devices/kinds.ts";
+import { didYouMean } from "../kernel/nearest.ts";
 import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
 import { API_PROFILES, type ApiProfile, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
-import { didYouMean } from "./nearest.ts";
 import { DEFAULT_HOST, HOSTS_TO_COME, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
 
 /** What a command line may change about a host. */
@@ -12,26 +14,29 @@ export interface HostOverrides {
   readonly api?: string | undefined;
 }
 
+/** What a program may add to what a host file can say. */
+export interface LoadOptions extends HostOverrides {
+  /** Further kinds of devices, by the names that `model` of a device calls them. The host takes the same (HostOptions.models). */
+  readonly models?: Readonly<Record<string, DeviceKind>>;
+}
+
 /**
  * The host that a person means: a ready-made name, or else the path of a host file or of a recording's host.json, "-" for stdin. A
  * ready-made name wins over a file of the same name (write ./intel for the file).
  * Throws HostDescriptionError: no such host, a file that cannot be read or is wrong, an override that makes no sense.
  */
-export async function loadHost(
-  nameOrPath: string = DEFAULT_HOST,
-  overrides: HostOverrides = {},
-): Promise<HostDescription> {
-  return override(readyMadeHost(nameOrPath) ?? (await readHostFile(nameOrPath)), overrides);
+export async function loadHost(nameOrPath: string = DEFAULT_HOST, options: LoadOptions = {}): Promise<HostDescription> {
+  return override(readyMadeHost(nameOrPath) ?? (await readHostFile(nameOrPath, options)), options);
 }
 
 /** Bytes of a host file: thousand devices with all of their config space. */
 const HOST_FILE_MAX = 8 << 20;
 
-async function readHostFile(path: string): Promise<HostDescription> {
+async function readHostFile(path: string, { models }: LoadOptions): Promise<HostDescription> {
   const text = attempt(path);
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  return parseHost(text, inputName(path));
+  return parseHost(text, inputName(path), kindsWith(models));
 }
 
 function attempt(path: string): string {

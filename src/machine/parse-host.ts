@@ -1,3 +1,4 @@
+import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import { checkHost } from "./check-host.ts";
 import { completeHost } from "./complete-host.ts";
 import type { HostDescription } from "./host-description.ts";
@@ -7,20 +8,21 @@ import { type Problem, YamlSource } from "./yaml-source.ts";
 /**
  * Reads a host file or a recording's host.json (JSON is YAML).
  * @param file its name, for messages
+ * @param kinds of devices that it may name
  * Throws HostDescriptionError with one line: file, line, field and what is wrong.
  */
-export function parseHost(text: string, file: string): HostDescription {
+export function parseHost(text: string, file: string, kinds: DeviceKinds = DEVICE_KINDS): HostDescription {
   const source = new YamlSource(text, file);
   const values = source.values();
   if (typeof values !== "object" || values === null || Array.isArray(values))
     throw source.error([
       { path: [], message: "not a host description: it must be a mapping that begins like name: myhost" },
     ]);
-  const result = hostSchema("machine" in values).safeParse(values, { error: describeIssue });
+  const result = hostSchema("machine" in values, kinds).safeParse(values, { error: describeIssue });
   if (!result.success) throw source.error(result.error.issues.flatMap(problemsOf));
-  const problems = checkHost(result.data);
+  const problems = checkHost(result.data, kinds);
   if (problems.length > 0) throw source.error(problems);
-  return completeHost(result.data);
+  return completeHost(result.data, kinds);
 }
 
 interface Issue {

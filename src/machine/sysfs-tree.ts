@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { FileTree, Graft } from "../kernel/file-tree.ts";
 import type { HostDescription } from "./host-description.ts";
 import { addIommuClass } from "./sysfs/iommu-class.ts";
@@ -17,9 +18,13 @@ export type ListDirectory = (directory: string) => readonly string[];
  * or that are not known are left out, because their readers take "not there" and stumble over "empty".
  * @param list how to look at the real host's /sys, whose entries of the same kind are hidden
  */
-export function sysfsTree(host: HostDescription, list: ListDirectory = listRealDirectory): FileTree {
+export function sysfsTree(
+  host: HostDescription,
+  list: ListDirectory = listRealDirectory,
+  kinds: DeviceKinds = DEVICE_KINDS,
+): FileTree {
   const tree = new TreeBuilder();
-  addPciDevices(tree, host);
+  addPciDevices(tree, host, kinds);
   addMediatedDevices(tree, host);
   addIommuGroups(tree, host);
   addIommuClass(tree, host);

@@ -1,4 +1,6 @@
 import { DeviceClock } from "../devices/device-clock.ts";
+import type { DeviceKind } from "../devices/kind.ts";
+import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
@@ -9,6 +11,7 @@ import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import { ModuleParameters } from "../kernel/module-parameters.ts";
 import { Release, releaseWarning } from "../kernel/releases.ts";
 import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
+import { checkModels } from "../machine/check-models.ts";
 import { deviceNodes, isVfioDriver, vfioDevices } from "../machine/device-nodes.ts";
 import { deviceName } from "../machine/find-device.ts";
 import {
@@ -55,6 +58,8 @@ export interface HostOptions {
   readonly onWarning?: (message: string) => void;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
+  /** Further kinds of devices, by the names that a description's `model` calls them. */
+  readonly models?: Readonly<Record<string, DeviceKind>>;
 }
 
 /**
@@ -80,17 +85,23 @@ export class Host implements HostKernel {
   readonly #nesting: NestingHardware | undefined;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
-  /** @param iommufd makes the part that serves iommufd's nodes, on a host that has them */
+  /**
+   * Throws HostDescriptionError for a model that is unknown and options that it has not got.
+   * @param iommufd makes the part that serves iommufd's nodes, on a host that has them
+   */
   constructor(description: HostDescription, options: HostOptions = {}, iommufd?: (host: IommufdHost) => IommufdNodes) {
     this.description = description;
-    this.tree = sysfsTree(description);
-    const { watch } = options;
+    const { watch, models } = options;
+    const kinds = kindsWith(models);
+    checkModels(description, kinds);
+    this.tree = sysfsTree(description, undefined, kinds);
     this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     this.#context = {
       release: new Release(description.kernel),
       pageSize: description.pageSize,
       clock: this.deviceWork,
+      kinds,
       numberParameter: (name) => this.#parameter(name),
       booleanParameter: (name) => this.#parameter(name) !== 0,
       watch: options.watch,

@@ -1,4 +1,5 @@
 import type { DeviceClock } from "../devices/device-clock.ts";
+import type { DeviceKinds } from "../devices/kinds.ts";
 import type { Release } from "../kernel/releases.ts";
 import type { ModelWatch } from "./model-watch.ts";
 
@@ -9,6 +10,8 @@ export interface ModelContext {
   readonly pageSize: number;
   /** The time of its devices. */
   readonly clock: DeviceClock;
+  /** The kinds of devices that its description may name. */
+  readonly kinds: DeviceKinds;
   /** A module parameter's value now, e.g. "vfio_iommu_type1/dma_entry_limit". */
   numberParameter(name: string): number;
   booleanParameter(name: string): boolean;

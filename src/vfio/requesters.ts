@@ -1,7 +1,11 @@
+import type { TranslationAbilities } from "../devices/description.ts";
 import type { RequesterIdentity } from "../iommu/requester.ts";
 import { fail } from "../kernel/errors.ts";
+import { translationOf } from "../machine/device-instance.ts";
 import { allDevices, deviceName } from "../machine/find-device.ts";
-import type { DeviceDescription, HostDescription, TranslationAbilities } from "../machine/host-description.ts";
+import type { DeviceDescription, HostDescription } from "../machine/host-description.ts";
+
+const NO_ABILITIES: TranslationAbilities = { pasid: false, ats: false, pri: false };
 
 /**
  * The devices of a host as its IOMMU tells them apart. On hosts that speak a proposal every device has PASIDs and a TLB of its own (docs/vsva.md); on
@@ -14,16 +18,15 @@ export class Requesters {
     const all = allDevices(host).map(({ device }) => device);
     const described = new Map<string, TranslationAbilities>();
     for (const device of all) {
-      if (device.bus === "pci" && device.translation) described.set(device.bdf, device.translation);
+      const abilities = device.bus === "pci" && translationOf(host, device);
+      if (abilities) described.set(device.bdf, abilities);
     }
-    const proposes = host.api !== "mainline";
-    const other: TranslationAbilities = { pasid: proposes, ats: proposes, pri: false };
     for (const device of all) {
       const functionName = functionOf(device);
       if (functionName === undefined) continue;
       const name = deviceName(device);
       const isMediated = device.bus === "mdev";
-      const { pasid, ats, pri } = described.get(functionName) ?? other;
+      const { pasid, ats, pri } = described.get(functionName) ?? NO_ABILITIES;
       this.#identities.set(name, { name, functionName, isMediated, pasid, ats, pri, ...addressOf(functionName) });
     }
   }

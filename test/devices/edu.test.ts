@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DeviceClock } from "../../src/devices/device-clock.ts";
 import type { DeviceBus } from "../../src/devices/device-model.ts";
-import { EduDevice } from "../../src/devices/models/edu.ts";
+import { EduDevice } from "../../src/devices/kinds/edu/edu-device.ts";
 
 class FakeBus implements DeviceBus {
   readonly clock = new DeviceClock();

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { DeviceClock } from "../../src/devices/device-clock.ts";
 import type { AccessWidth, DeviceBus } from "../../src/devices/device-model.ts";
-import { IoatDevice } from "../../src/devices/models/ioat.ts";
-import * as reg from "../../src/devices/models/ioat-registers.ts";
+import { IoatDevice } from "../../src/devices/kinds/ioat/ioat-device.ts";
+import * as reg from "../../src/devices/kinds/ioat/registers.ts";
 
 /** Memory of one piece, where the device reaches [0, size) but what `holes` says. */
 class Bus implements DeviceBus {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { PciTestDevice } from "../../src/devices/models/pci-testdev.ts";
+import { PciTestDevice } from "../../src/devices/kinds/pci-testdev.ts";
 
 const [MEMORY, PORTS] = [0, 1];
 

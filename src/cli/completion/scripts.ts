@@ -1,4 +1,4 @@
-import { didYouMean } from "../../machine/nearest.ts";
+import { didYouMean } from "../../kernel/nearest.ts";
 import { UsageError } from "../errors.ts";
 import { print } from "../output.ts";
 

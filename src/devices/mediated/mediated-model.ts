@@ -1,4 +1,4 @@
-import type { DeviceModel } from "../device-model.ts";
+import type { DeviceBus, DeviceModel } from "../device-model.ts";
 
 /** A page that a mediated device holds (what vfio_pin_pages() gives its driver). Not to be touched after it is unpinned. */
 export interface PinnedPage {
@@ -23,8 +23,24 @@ export interface MediatedMemory {
   write(iova: bigint, from: Uint8Array): void;
 }
 
+/** What a mediated device's driver has of the machine around it. */
+export interface MediatedSurroundings {
+  readonly memory: MediatedMemory;
+  /** DMA through an IOMMU, on hosts where mediated devices have that. */
+  readonly dma?: Pick<DeviceBus, "dmaRead" | "dmaWrite"> | undefined;
+  /** Raises the interrupt that the program has set up: sends the MSI, or asserts INTx. */
+  raise(): void;
+  /** INTx is no longer asserted. */
+  lower(): void;
+  /** What a person should know although no call failed. */
+  warn(message: string): void;
+}
+
 /** What is behind the regions of a mediated device, and its side of vfio_device_ops. */
 export interface MediatedModel extends DeviceModel {
-  /** A mapping goes: what is held of it must be given back before this returns (vfio_device_ops.dma_unmap). Bytes. */
-  dmaUnmap(iova: bigint, size: bigint): void;
+  /**
+   * A mapping goes: what is held of it must be given back before this returns (vfio_device_ops.dma_unmap). Bytes. Absent for a device that
+   * never pins.
+   */
+  dmaUnmap?(iova: bigint, size: bigint): void;
 }

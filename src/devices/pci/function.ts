@@ -1,5 +1,5 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
-import type { PciBar, PciDeviceDescription } from "../../machine/host-description.ts";
+import type { PciBar, PciIdentity } from "../description.ts";
 import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
@@ -15,10 +15,13 @@ export interface InterruptHandler {
 }
 
 /** What a function shows of itself beside its config space. */
-export type FunctionDescription = Pick<
-  PciDeviceDescription,
-  "vendor" | "device" | "subsystemVendor" | "bars" | "mmap" | "config"
->;
+export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "device" | "subsystemVendor"> {
+  readonly bars: readonly PciBar[];
+  /** Whether programs may map its BARs. */
+  readonly mmap: boolean;
+  /** Its config space, when recorded. */
+  readonly config?: Uint8Array;
+}
 
 /** Power states of a function, as the low bits of its PM control register have them. */
 export const D0 = 0;

@@ -1,6 +1,7 @@
 /** Config space of a PCI function, as <linux/pci_regs.h> names it. Offsets in bytes; in a capability, from its start. */
 
 export const PCI_CFG_SPACE_SIZE = 256;
+export const PCI_CFG_SPACE_EXP_SIZE = 4096;
 export const PCI_STD_HEADER_SIZEOF = 64;
 
 export const PCI_COMMAND = 0x04;
@@ -15,12 +16,14 @@ export const PCI_STATUS_CAP_LIST = 0x10;
 export const PCI_REVISION_ID = 0x08;
 export const PCI_CACHE_LINE_SIZE = 0x0c;
 export const PCI_LATENCY_TIMER = 0x0d;
+export const PCI_HEADER_TYPE = 0x0e;
 export const PCI_BIST = 0x0f;
 export const PCI_BASE_ADDRESS_0 = 0x10;
 export const PCI_BASE_ADDRESS_5 = 0x24;
 export const PCI_BASE_ADDRESS_SPACE_IO = 0x01;
 export const PCI_BASE_ADDRESS_MEM_TYPE_64 = 0x04;
 export const PCI_BASE_ADDRESS_MEM_PREFETCH = 0x08;
+export const PCI_SUBSYSTEM_VENDOR_ID = 0x2c;
 export const PCI_ROM_ADDRESS = 0x30;
 export const PCI_ROM_ADDRESS_ENABLE = 0x01;
 export const PCI_CAPABILITY_LIST = 0x34;
@@ -78,6 +81,7 @@ export const PCI_MSIX_ENTRY_SIZE = 16;
 export const PCI_X_CMD = 2;
 
 export const PCI_EXP_FLAGS = 2;
+export const PCI_EXP_TYPE_ENDPOINT = 0;
 export const PCI_EXP_TYPE_RC_END = 9;
 export const PCI_EXP_DEVCAP = 4;
 export const PCI_EXP_DEVCAP_FLR = 0x1000_0000;
@@ -113,6 +117,7 @@ export const PCI_EXT_CAP_ID_REBAR = 0x15;
 export const PCI_EXT_CAP_ID_DPA = 0x16;
 export const PCI_EXT_CAP_ID_TPH = 0x17;
 export const PCI_EXT_CAP_ID_LTR = 0x18;
+export const PCI_EXT_CAP_ID_PASID = 0x1b;
 export const PCI_EXT_CAP_ID_DVSEC = 0x23;
 
 export const PCI_ERR_UNCOR_STATUS = 0x04;

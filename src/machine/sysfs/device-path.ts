@@ -1,6 +1,6 @@
+import { isBridge } from "../../devices/description.ts";
 import { allDevices, findDevice } from "../find-device.ts";
 import type { DeviceDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
-import { isBridge } from "../pci-config.ts";
 
 const PCI_SECONDARY_BUS = 0x19;
 

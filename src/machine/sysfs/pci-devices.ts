@@ -1,12 +1,14 @@
+import { isBridge, type PciBar } from "../../devices/description.ts";
+import type { DeviceKinds } from "../../devices/kinds.ts";
 import { hasVfioDriver } from "../device-nodes.ts";
 import { allDevices } from "../find-device.ts";
-import type { HostDescription, PciBar, PciDeviceDescription } from "../host-description.ts";
-import { configSpace, isBridge, placedBars } from "../pci-config.ts";
+import type { HostDescription, PciDeviceDescription } from "../host-description.ts";
+import { configSpace, placedBars } from "../pci-config.ts";
 import { devicePath } from "./device-path.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 
 /** /sys/devices/pci* and /sys/bus/pci: the devices and the drivers that have them. */
-export function addPciDevices(tree: TreeBuilder, host: HostDescription): void {
+export function addPciDevices(tree: TreeBuilder, host: HostDescription, kinds: DeviceKinds): void {
   tree.directory("/sys/bus/pci/devices");
   tree.directory("/sys/bus/pci/slots");
   tree.line("/sys/bus/pci/drivers_autoprobe", "1", READ_WRITE);
@@ -16,7 +18,7 @@ export function addPciDevices(tree: TreeBuilder, host: HostDescription): void {
   for (const { device, group } of allDevices(host)) {
     if (device.bus !== "pci") continue;
     const at = devicePath(host, device);
-    addDevice(tree, host, device, at);
+    addDevice(tree, host, device, at, configSpace(host, device, kinds));
     tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
     tree.link(`/sys/bus/pci/devices/${device.bdf}`, at);
     if (device.driver === null) continue;
@@ -45,8 +47,13 @@ function addDriver(tree: TreeBuilder, driver: string): void {
   tree.link(`/sys/module/${moduleOfDriver(driver)}/drivers/pci:${driver}`, at);
 }
 
-function addDevice(tree: TreeBuilder, host: HostDescription, device: PciDeviceDescription, at: string): void {
-  const config = configSpace(host, device);
+function addDevice(
+  tree: TreeBuilder,
+  host: HostDescription,
+  device: PciDeviceDescription,
+  at: string,
+  config: Uint8Array,
+): void {
   tree.link(`${at}/subsystem`, "/sys/bus/pci");
   tree.line(`${at}/vendor`, hex(device.vendor, 4));
   tree.line(`${at}/device`, hex(device.device, 4));

@@ -1,4 +1,3 @@
-import { createMediated, type MediatedFunction } from "../../devices/mediated/create-mediated.ts";
 import { PciTopology } from "../../devices/pci/topology.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
@@ -10,6 +9,7 @@ import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { OpenDevice } from "../pci/open-device.ts";
 import { type PciContext, pciContext } from "../pci/pci-context.ts";
+import { createMediated, type MediatedFunction } from "./create-mediated.ts";
 import { MediatedDeviceFile } from "./device-file.ts";
 import { GroupMemory } from "./group-memory.ts";
 
@@ -31,7 +31,7 @@ export class MediatedDevices {
    */
   bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
     const memory = new GroupMemory(group, description.uuid, this.#context.pageSize);
-    const made = createMediated(this.#host, description, memory, this.#context.clock, this.#context.warn);
+    const made = createMediated(this.#host, description, memory, this.#context);
     if (this.#host.api !== "mainline") made.target.dma = group.port(made.target.name);
     return new MediatedDevice(made, group.iommuGroup, memory, this.#context);
   }
@@ -49,12 +49,12 @@ class MediatedDevice implements VfioDevice {
   #openCount = 0;
 
   constructor(made: MediatedFunction, iommuGroup: IommuGroup, memory: GroupMemory, context: PciContext) {
-    const { dmaUnmap } = made;
+    const { model } = made;
     this.#made = made;
     this.iommuGroup = iommuGroup;
     this.#memory = memory;
     this.#context = context;
-    this.#listener = dmaUnmap && { dmaUnmap };
+    this.#listener = model.dmaUnmap && { dmaUnmap: (iova, size) => model.dmaUnmap!(iova, size) };
   }
 
   get name(): string {

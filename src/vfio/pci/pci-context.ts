@@ -1,4 +1,5 @@
 import type { DeviceClock } from "../../devices/device-clock.ts";
+import type { DeviceKinds } from "../../devices/kinds.ts";
 import type { Arch } from "../../kernel/arch.ts";
 import type { Release } from "../../kernel/releases.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
@@ -13,6 +14,8 @@ export interface PciContext {
   readonly pageSize: number;
   /** The time of its devices. */
   readonly clock: DeviceClock;
+  /** The kinds of devices that its description may name. */
+  readonly kinds: DeviceKinds;
   /** Whether the kernel was built with iommufd. */
   readonly iommufd: boolean;
   /** Something a person should know although nothing failed. */
@@ -20,6 +23,7 @@ export interface PciContext {
   readonly watch?: ModelWatch | undefined;
 }
 
-export function pciContext(host: HostDescription, { release, pageSize, clock, warn, watch }: ModelContext): PciContext {
-  return { release, pageSize, clock, warn, watch, arch: host.arch, iommufd: host.iommufd };
+export function pciContext(host: HostDescription, context: ModelContext): PciContext {
+  const { release, pageSize, clock, kinds, warn, watch } = context;
+  return { release, pageSize, clock, kinds, warn, watch, arch: host.arch, iommufd: host.iommufd };
 }

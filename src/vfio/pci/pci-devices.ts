@@ -1,4 +1,3 @@
-import { createFunctions } from "../../devices/create-functions.ts";
 import type { PciFunction } from "../../devices/pci/function.ts";
 import { PciTopology } from "../../devices/pci/topology.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
@@ -10,6 +9,7 @@ import { matchesPciName, type VfioDevice } from "../device.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
+import { createFunctions } from "./create-functions.ts";
 import { PciDeviceFile } from "./device-file.ts";
 import type { HotResetSurroundings } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
@@ -24,7 +24,7 @@ export class PciDevices implements HotResetSurroundings {
 
   constructor(host: HostDescription, context: ModelContext) {
     this.#context = pciContext(host, context);
-    this.topology = new PciTopology(createFunctions(host, context.clock, context.warn));
+    this.topology = new PciTopology(createFunctions(host, context));
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
   }
 

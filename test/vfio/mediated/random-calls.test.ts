@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import * as reg from "../../../src/devices/mediated/sample-registers.ts";
+import * as reg from "../../../src/devices/mediated/sample/registers.ts";
 import { ERRNO } from "../../../src/uapi/errno.ts";
 import { VFIO_DEVICE_RESET } from "../../../src/uapi/vfio-device.ts";
 import { Program } from "../program.ts";

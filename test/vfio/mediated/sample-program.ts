@@ -1,4 +1,4 @@
-import * as reg from "../../../src/devices/mediated/sample-registers.ts";
+import * as reg from "../../../src/devices/mediated/sample/registers.ts";
 import { EventFile } from "../../../src/kernel/model-event.ts";
 import type { ModelTask, ModelTaskOptions } from "../../../src/kernel/model-task.ts";
 import { emulatedGroup, mdevDevice } from "../../../src/machine/describe.ts";

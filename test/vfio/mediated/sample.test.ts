@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import * as reg from "../../../src/devices/mediated/sample-registers.ts";
+import * as reg from "../../../src/devices/mediated/sample/registers.ts";
 import { PROT_READ } from "../../../src/kernel/model-areas.ts";
 import { ERRNO } from "../../../src/uapi/errno.ts";
 import { VFIO_DEVICE_RESET } from "../../../src/uapi/vfio-device.ts";

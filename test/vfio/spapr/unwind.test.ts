@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { DeviceClock } from "../../../src/devices/device-clock.ts";
+import { DEVICE_KINDS } from "../../../src/devices/kinds.ts";
 import { Ioda2Endpoint } from "../../../src/iommu/tce/ioda2.ts";
 import type { TceWindow } from "../../../src/iommu/tce/tce-window.ts";
 import { fail, KernelError } from "../../../src/kernel/errors.ts";
@@ -39,6 +40,7 @@ function containerOfFour() {
     release: new Release("6.12"),
     pageSize: 65536,
     clock: new DeviceClock(),
+    kinds: DEVICE_KINDS,
     numberParameter: () => 0,
     booleanParameter: () => false,
     warn: () => {},

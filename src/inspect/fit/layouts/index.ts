@@ -1,5 +1,5 @@
 import type { Arch } from "../../../kernel/arch.ts";
-import { didYouMean } from "../../../machine/nearest.ts";
+import { didYouMean } from "../../../kernel/nearest.ts";
 import { FitInputError } from "../input-error.ts";
 import { hasSince, parseVersion, type Version, type Vmm, versionText } from "../layout.ts";
 import { cloudHypervisor } from "./cloud-hypervisor.ts";

@@ -1,24 +1,11 @@
-import type { PasidRequest } from "../../iommu/dma-target.ts";
-import { hex, KernelError } from "../../kernel/errors.ts";
-import { errnoName } from "../../uapi/errno.ts";
-import type { AccessWidth, DeviceBus } from "../device-model.ts";
-import { MemoryRegion } from "../models/memory-region.ts";
+import type { PasidRequest } from "../../../iommu/dma-target.ts";
+import { hex, KernelError } from "../../../kernel/errors.ts";
+import { errnoName } from "../../../uapi/errno.ts";
+import type { AccessWidth } from "../../device-model.ts";
+import { MemoryRegion } from "../../memory-region.ts";
+import type { MediatedModel, MediatedSurroundings } from "../mediated-model.ts";
 import { HeldPages } from "./held-pages.ts";
-import type { MediatedMemory, MediatedModel } from "./mediated-model.ts";
-import * as reg from "./sample-registers.ts";
-
-/** What the sample device has of the machine around it. */
-export interface SampleSurroundings {
-  readonly memory: MediatedMemory;
-  /** DMA through an IOMMU: what DMA_READ and DMA_WRITE do. Without it there are no such commands. */
-  readonly dma?: Pick<DeviceBus, "dmaRead" | "dmaWrite"> | undefined;
-  /** Raises the interrupt that the program has set up: sends the MSI, or asserts INTx. */
-  raise(): void;
-  /** INTx is no longer asserted. */
-  lower(): void;
-  /** Why a command failed: its registers only tell the errno. */
-  warn(message: string): void;
-}
+import * as reg from "./registers.ts";
 
 const U32 = 0xffff_ffffn;
 
@@ -33,12 +20,12 @@ const DMA_COMMANDS: readonly reg.Command[] = ["DMA_READ", "DMA_WRITE"];
  * command is carried out within the write to COMMAND, in the caller's context, as samples/vfio-mdev do their work.
  */
 export class SampleMediatedDevice implements MediatedModel {
-  readonly #around: SampleSurroundings;
+  readonly #around: MediatedSurroundings;
   readonly #held: HeldPages;
   readonly #registers = new Map<number, number>();
   readonly #buffer = new MemoryRegion();
 
-  constructor(around: SampleSurroundings) {
+  constructor(around: MediatedSurroundings) {
     this.#around = around;
     this.#held = new HeldPages(around.memory);
   }

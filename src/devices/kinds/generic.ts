@@ -1,5 +1,7 @@
 import type { AccessWidth, DeviceModel } from "../device-model.ts";
-import { MemoryRegion } from "./memory-region.ts";
+import type { PciDeviceKind } from "../kind.ts";
+import { MemoryRegion } from "../memory-region.ts";
+import { PLAIN_CONFIG } from "../pci/compose-config.ts";
 
 /** A device whose registers are plain memory. It does nothing of its own. */
 export class GenericDevice implements DeviceModel {
@@ -52,3 +54,15 @@ export class GenericDevice implements DeviceModel {
     return region;
   }
 }
+
+/** What answers for a device that nothing else drives. */
+export const generic: PciDeviceKind = {
+  bus: "pci",
+  model: "generic",
+  title: "registers that are plain memory",
+  devices: [],
+  mmap: true,
+  translates: false,
+  config: () => PLAIN_CONFIG,
+  create: () => new GenericDevice(),
+};

@@ -1,4 +1,5 @@
 import type { AccessWidth, DeviceModel, MappedRegister } from "../device-model.ts";
+import type { PciDeviceKind } from "../kind.ts";
 
 /** BAR 0 is memory, BAR 1 is I/O ports. */
 const MEMORY = 0;
@@ -115,3 +116,27 @@ export class PciTestDevice implements DeviceModel {
 function isAbout({ place, data, wildcard }: Test, offset: number, value: number): boolean {
   return offset === place && (wildcard || value === data);
 }
+
+export const pciTestdev: PciDeviceKind = {
+  bus: "pci",
+  model: "pci-testdev",
+  title: "QEMU's pci-testdev",
+  devices: [
+    {
+      vendor: 0x1b36,
+      device: 0x0005,
+      class: 0x00ff00,
+      subsystemVendor: 0x1af4,
+      subsystemDevice: 0x1100,
+      bars: [
+        { index: MEMORY, size: 0x1000, type: "memory" },
+        { index: PORTS, size: 0x100, type: "io" },
+      ],
+    },
+  ],
+  mmap: false,
+  translates: false,
+  // as recorded (d_config_F)
+  config: () => ({ interruptPin: false, capabilities: [] }),
+  create: () => new PciTestDevice(),
+};

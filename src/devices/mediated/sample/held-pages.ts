@@ -1,4 +1,4 @@
-import type { MediatedMemory, PinnedPage } from "./mediated-model.ts";
+import type { MediatedMemory, PinnedPage } from "../mediated-model.ts";
 
 /** A page that the device holds, perhaps several times. */
 interface HeldPage {

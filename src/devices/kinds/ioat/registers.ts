@@ -1,4 +1,4 @@
-import type { MappedRegister } from "../device-model.ts";
+import type { MappedRegister } from "../../device-model.ts";
 
 /** Registers of Intel's DMA engine, version 3.3, with one channel (drivers/dma/ioat/registers.h). Offsets into BAR 0. */
 

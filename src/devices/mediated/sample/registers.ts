@@ -1,4 +1,4 @@
-import { ERRNO } from "../../uapi/errno.ts";
+import { ERRNO } from "../../../uapi/errno.ts";
 
 /** Registers of the mediated sample device (docs/sample-mdev.md). BAR 0; 4 bytes each. */
 export const REGISTERS_BAR = 0;

@@ -1,7 +1,7 @@
-import type { DeviceJob } from "../device-clock.ts";
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../device-model.ts";
-import * as reg from "./ioat-registers.ts";
-import { IoatTransfer } from "./ioat-transfer.ts";
+import type { DeviceJob } from "../../device-clock.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../../device-model.ts";
+import * as reg from "./registers.ts";
+import { IoatTransfer } from "./transfer.ts";
 
 /**
  * How long a reset of the channel takes, in milliseconds. Drivers wait for it; DPDK's writes the chain's address meanwhile when it takes

@@ -1,5 +1,5 @@
-import type { DeviceBus } from "../device-model.ts";
-import * as reg from "./ioat-registers.ts";
+import type { DeviceBus } from "../../device-model.ts";
+import * as reg from "./registers.ts";
 import { stagingBuffer } from "./staging-buffer.ts";
 
 /** The largest transfer of one descriptor. */

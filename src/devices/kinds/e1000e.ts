@@ -1,4 +1,6 @@
 import type { AccessWidth } from "../device-model.ts";
+import type { PciDeviceKind } from "../kind.ts";
+import { msi, powerManagement } from "../pci/capability-kit.ts";
 import { ROM_BAR } from "../pci/registers.ts";
 import { GenericDevice } from "./generic.ts";
 
@@ -52,6 +54,37 @@ export class E1000e extends GenericDevice {
     return Number(super.read(IO_BAR, IOADDR, 4) & WINDOW);
   }
 }
+
+/** The network card by itself: it sends and receives nothing. */
+export const e1000e: PciDeviceKind = {
+  bus: "pci",
+  model: "e1000e",
+  title: "Intel 82574L",
+  devices: [
+    {
+      vendor: 0x8086,
+      device: 0x10d3,
+      class: 0x020000,
+      subsystemVendor: 0x8086,
+      subsystemDevice: 0x0000,
+      bars: [
+        { index: REGISTER_BAR, size: 0x2_0000, type: "memory" },
+        { index: 1, size: 0x2_0000, type: "memory" },
+        { index: IO_BAR, size: 0x20, type: "io" },
+        { index: 3, size: 0x4000, type: "memory" },
+        { index: ROM_BAR, size: 0x4_0000, type: "rom" },
+      ],
+    },
+  ],
+  mmap: true,
+  translates: false,
+  // recorded on pseries, where nothing else can reset it (a04): VFIO_DEVICE_FLAGS_RESET
+  config: () => ({
+    interruptPin: true,
+    capabilities: [msi({ vectors: 1 }), powerManagement({ version: 2, resetsInD3: true })],
+  }),
+  create: () => new E1000e(),
+};
 
 function bytesOf(hex: string): Uint8Array {
   return Uint8Array.from(hex.match(/[0-9a-f]{2}/g)!, (digits) => Number.parseInt(digits, 16));

@@ -1,4 +1,4 @@
-import type { AccessWidth } from "../device-model.ts";
+import type { AccessWidth } from "./device-model.ts";
 
 const PAGE = 4096;
 

@@ -1,6 +1,6 @@
-import type { PasidRequest } from "../../iommu/dma-target.ts";
-import type { TranslationAbilities } from "../../machine/host-description.ts";
-import type { AccessWidth, DeviceBus, DeviceModel } from "../device-model.ts";
+import type { PasidRequest } from "../../../iommu/dma-target.ts";
+import type { TranslationAbilities } from "../../description.ts";
+import type { AccessWidth, DeviceBus, DeviceModel } from "../../device-model.ts";
 
 const IDENTIFICATION = 0x010000edn;
 const ALL_ONES = 2n ** 64n - 1n;
@@ -51,7 +51,7 @@ const WIDE_FROM = 0x80;
  */
 export class EduDevice implements DeviceModel {
   readonly #bus: DeviceBus;
-  /** Address bits that its DMA engine drives. QEMU's default is 28 bits; the recorded machines have all 64. */
+  /** Address bits that its DMA engine drives. */
   readonly #dmaMask: bigint;
   readonly #buffer = new Uint8Array(Number(BUFFER_SIZE));
   #liveness = 0n;

@@ -1,0 +1,45 @@
+/** What a description says of a PCI function: the machine's descriptions are made of these, and kinds of devices fill in what they leave open. */
+
+export const PCI_BAR_TYPES = ["memory", "memory64", "io", "rom"] as const;
+
+/** A base address register: config space tells its place and kind, but never its size. */
+export interface PciBar {
+  /** 0..5, or 6 for the expansion ROM, as VFIO numbers regions. */
+  readonly index: number;
+  /** Bytes, a power of two. */
+  readonly size: number;
+  readonly type: (typeof PCI_BAR_TYPES)[number];
+}
+
+/** A BAR with its place. */
+export interface PlacedBar extends PciBar {
+  /** First bus address; 0 when nobody has placed it. */
+  readonly address: bigint;
+}
+
+/** How a function shows itself in the first bytes of its config space. */
+export interface PciIdentity {
+  /** 16-bit ids (config space 0x00, 0x02). */
+  readonly vendor: number;
+  readonly device: number;
+  /** 24 bits: base class, subclass, programming interface (config space 0x09-0x0b). */
+  readonly class: number;
+  /** 8 bits (config space 0x08). */
+  readonly revision: number;
+  readonly subsystemVendor: number;
+  readonly subsystemDevice: number;
+}
+
+/** Capabilities of a device that concern translation (PCI Express: PASID, ATS and PRI extended capabilities). At least one is there. */
+export interface TranslationAbilities {
+  /** Requests can carry a PASID of 20 bits. */
+  readonly pasid: boolean;
+  /** It can cache translations itself. */
+  readonly ats: boolean;
+  /** It can ask for pages that it may not use yet, and wait for them. Needs `ats`. */
+  readonly pri: boolean;
+}
+
+export function isBridge({ class: deviceClass }: Pick<PciIdentity, "class">): boolean {
+  return deviceClass >>> 8 === 0x0604;
+}

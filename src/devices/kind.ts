@@ -1,0 +1,74 @@
+import type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
+import type { DeviceBus, DeviceModel } from "./device-model.ts";
+import type { MediatedModel, MediatedSurroundings } from "./mediated/mediated-model.ts";
+import type { DeviceOptions, OptionProblem, OptionSchema } from "./options.ts";
+import type { ConfigLayout } from "./pci/compose-config.ts";
+
+/** What a host file's `model` names. */
+export type DeviceKind = PciDeviceKind | MediatedKind;
+
+interface KindFacts<Values extends DeviceOptions> {
+  /** In host files: "edu". */
+  readonly model: string;
+  /** For messages: "QEMU's edu". */
+  readonly title: string;
+  /** The keys of `options` in a host file; absent for a kind that has none. */
+  readonly options?: OptionSchema<Values>;
+  /** What is wrong with values that are fine one by one. */
+  checkOptions?(options: Values): readonly OptionProblem[];
+}
+
+/**
+ * All facts of one kind of PCI device, and what makes one. A kind is a file or a folder under kinds/ and a line in kinds.ts; nobody else names
+ * it. What it says here is what a description leaves open.
+ */
+export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> extends KindFacts<Values> {
+  readonly bus: "pci";
+  /** The devices that it is the default for. What the first one has is also what one of other ids has. */
+  readonly devices: readonly KnownDevice[];
+  /** Whether programs may map its BARs, which transports poll: a device that can be used without is better not mapped. */
+  readonly mmap: boolean;
+  /** Whether it has registers for PASIDs, translations of its own and page requests, so that a host file may ask for them. */
+  readonly translates: boolean;
+  /** Its config space, where none was recorded. */
+  config(device: PciInstance<Values>): ConfigLayout;
+  create(bus: DeviceBus, device: PciInstance<Values>): DeviceModel;
+}
+
+/** What follows from a device's ids when a description leaves it out. */
+export interface KnownDevice {
+  readonly vendor: number;
+  readonly device: number;
+  /** 24 bits. */
+  readonly class: number;
+  readonly subsystemVendor: number;
+  readonly subsystemDevice: number;
+  readonly bars: readonly PciBar[];
+}
+
+/** One device of a kind, as a host has it. */
+export interface DeviceInstance<Values extends DeviceOptions = DeviceOptions> {
+  /** Its PCI address or its UUID. */
+  readonly name: string;
+  readonly options: Values;
+}
+
+export interface PciInstance<Values extends DeviceOptions = DeviceOptions> extends DeviceInstance<Values> {
+  /** What it does of translation; absent for a device that has nothing of it. */
+  readonly translation?: TranslationAbilities | undefined;
+}
+
+/** The same for mediated devices, which show themselves as a PCI function. */
+export interface MediatedKind<Values extends DeviceOptions = DeviceOptions> extends KindFacts<Values> {
+  readonly bus: "mdev";
+  /** The types (mdev_supported_types) that it is the default for. */
+  readonly types?: RegExp;
+  /** How it shows itself; its BARs are not placed. */
+  identity(parent: ShownFunction): ShownFunction;
+  readonly config: ConfigLayout;
+  create(around: MediatedSurroundings, device: DeviceInstance<Values>): MediatedModel;
+}
+
+export interface ShownFunction extends PciIdentity {
+  readonly bars: readonly PciBar[];
+}

@@ -1,0 +1,95 @@
+import type { DeviceKind, KnownDevice, MediatedKind, PciDeviceKind } from "./kind.ts";
+import { e1000e } from "./kinds/e1000e.ts";
+import { edu } from "./kinds/edu/kind.ts";
+import { generic } from "./kinds/generic.ts";
+import { ioat } from "./kinds/ioat/kind.ts";
+import { pciTestdev } from "./kinds/pci-testdev.ts";
+import { UNDRIVEN_DEVICES } from "./kinds/undriven.ts";
+import { genericMediated } from "./mediated/generic.ts";
+import { sample } from "./mediated/sample/kind.ts";
+
+/** All kinds of PCI devices. A new one is a file under kinds/ and a line here. */
+const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e];
+
+/** All kinds of mediated devices. A new one is a file under mediated/ and a line here. */
+const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];
+
+/** Kinds of devices by the names that host files call them: those that are ready, and what somebody adds. */
+export class DeviceKinds {
+  readonly #pci: ReadonlyMap<string, PciDeviceKind>;
+  readonly #mediated: ReadonlyMap<string, MediatedKind>;
+
+  /**
+   * @param further kinds of one's own by their names in host files. They come before others that are the default for the same ids.
+   * Throws RangeError for a name that there is already.
+   */
+  constructor(further: Readonly<Record<string, DeviceKind>> = {}) {
+    const own = Object.entries(further).map(([model, kind]) => ({ ...kind, model }));
+    this.#pci = byModel([...PCI_KINDS, ...own.filter((kind) => kind.bus === "pci")]);
+    this.#mediated = byModel([...MEDIATED_KINDS, ...own.filter((kind) => kind.bus === "mdev")]);
+  }
+
+  get pci(): readonly PciDeviceKind[] {
+    return [...this.#pci.values()];
+  }
+
+  get pciModels(): readonly string[] {
+    return [...this.#pci.keys()];
+  }
+
+  get mediatedModels(): readonly string[] {
+    return [...this.#mediated.keys()];
+  }
+
+  /** The kind of that name. Descriptions are checked before (machine/check-models.ts), so a name that there is not is a RangeError. */
+  pciKind(model: string): PciDeviceKind {
+    return this.#pci.get(model) ?? unknown(model, this.pciModels);
+  }
+
+  mediatedKind(model: string): MediatedKind {
+    return this.#mediated.get(model) ?? unknown(model, this.mediatedModels);
+  }
+
+  /** What a PCI device is that says no model. */
+  kindOfIds(vendor: number, device: number): PciDeviceKind {
+    return this.pci.findLast((kind) => kind.devices.some(hasIds(vendor, device))) ?? generic;
+  }
+
+  /** What is known of a device of a kind and ids; undefined when nothing is. */
+  knownDevice(kind: PciDeviceKind, vendor: number, device: number): KnownDevice | undefined {
+    const same = hasIds(vendor, device);
+    const own = kind.devices.find(same) ?? kind.devices[0];
+    return own ?? this.pci.flatMap(({ devices }) => devices).find(same) ?? UNDRIVEN_DEVICES.find(same);
+  }
+
+  /** What a mediated device of a type is that says no model. */
+  kindOfType(type: string): MediatedKind {
+    return [...this.#mediated.values()].findLast((kind) => kind.types?.test(type)) ?? sample;
+  }
+}
+
+/** The kinds that are ready. */
+export const DEVICE_KINDS = new DeviceKinds();
+
+/** Those, and what a program adds. */
+export function kindsWith(further: Readonly<Record<string, DeviceKind>> | undefined): DeviceKinds {
+  return further ? new DeviceKinds(further) : DEVICE_KINDS;
+}
+
+function byModel<Kind extends DeviceKind>(kinds: readonly Kind[]): ReadonlyMap<string, Kind> {
+  const map = new Map<string, Kind>();
+  for (const kind of kinds) {
+    if (map.has(kind.model))
+      throw new RangeError(`models.${kind.model}: there is a kind of device of that name already`);
+    map.set(kind.model, kind);
+  }
+  return map;
+}
+
+function unknown(model: string, models: readonly string[]): never {
+  throw new RangeError(`no kind of device is called "${model}" (there are: ${models.join(", ")})`);
+}
+
+function hasIds(vendor: number, device: number): (known: KnownDevice) => boolean {
+  return (known) => known.vendor === vendor && known.device === device;
+}

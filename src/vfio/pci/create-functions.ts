@@ -1,0 +1,23 @@
+import { PciFunction } from "../../devices/pci/function.ts";
+import { deviceInstance, translationOf } from "../../machine/device-instance.ts";
+import { allDevices } from "../../machine/find-device.ts";
+import type { HostDescription } from "../../machine/host-description.ts";
+import { configSpace } from "../../machine/pci-config.ts";
+import type { ModelContext } from "../model-context.ts";
+
+/** The PCI functions of a host, by name, as they are when it has booted. */
+export function createFunctions(host: HostDescription, context: ModelContext): ReadonlyMap<string, PciFunction> {
+  const { clock, warn, kinds } = context;
+  const functions = new Map<string, PciFunction>();
+  for (const { device } of allDevices(host)) {
+    if (device.bus !== "pci") continue;
+    const config = configSpace(host, device, kinds);
+    const kind = kinds.pciKind(device.model);
+    const instance = { ...deviceInstance(kind, device), translation: translationOf(host, device) };
+    functions.set(
+      device.bdf,
+      new PciFunction(device.bdf, device, config, clock, warn, (bus) => kind.create(bus, instance)),
+    );
+  }
+  return functions;
+}
