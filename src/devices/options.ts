@@ -27,8 +27,6 @@ export interface DeviceOption<T extends OptionValue | undefined> {
   readonly default: T;
   /** Takes what YAML or JavaScript has (text, number, bigint, boolean), and what it read itself. */
   read(value: unknown): Reading<NonNullable<T>>;
-  /** How a host file has a value; without it, as it is. */
-  write?(value: NonNullable<T>): string;
 }
 
 export type OptionSchema<Values extends DeviceOptions = DeviceOptions> = {
@@ -62,12 +60,9 @@ export function wholeNumber<T extends number | undefined>(
 }
 
 /** 64 bits: an address, a mask. */
-export function bits64(facts: Common<bigint>): DeviceOption<bigint> {
-  return {
-    ...facts,
-    read: (value) => readUnsigned64(value, "a number of 64 bits", "0xffffffff"),
-    write: (value) => `0x${value.toString(16)}`,
-  };
+export function bits64<T extends bigint | undefined>(facts: Common<T>): DeviceOption<T> {
+  const read = (value: unknown) => readUnsigned64(value, "a number of 64 bits", "0xffffffff");
+  return { ...facts, read: read as DeviceOption<T>["read"] };
 }
 
 /** Bytes; in a file also as 64K, 16M, 2G, 1T. */

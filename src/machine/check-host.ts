@@ -91,9 +91,8 @@ function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> 
 }
 
 function* optionProblems(device: DeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {
-  if (device.options == null) return;
   const kind = "uuid" in device ? mediatedKind(device, kinds) : pciKind(device, kinds);
-  for (const { option, isUnknown, message } of readOptions(kind, device.options).problems) {
+  for (const { option, isUnknown, message } of readOptions(kind, device.options ?? {}).problems) {
     const at = [...path, "options"];
     if (option === undefined) yield { path: at, message };
     else if (isUnknown) yield { path: at, key: option, message };

@@ -1,3 +1,5 @@
+import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
+import type { OptionSchema, OptionValue } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { IOMMU_MODELS } from "../iommu/kinds.ts";
@@ -12,9 +14,12 @@ import type {
 /** Digits of config space in one line: 64 bytes. */
 const CONFIG_LINE = 128;
 
-/** The host as a host file: every field, with comments, and parseHost() makes the same description of it again. */
-export function toYaml(host: HostDescription): string {
-  return `${[...head(host), ...iommu(host), ...modules(host), ...groups(host)].join("\n")}\n`;
+/**
+ * The host as a host file: every field, with comments, and parseHost() makes the same description of it again.
+ * @param kinds of devices that it names
+ */
+export function toYaml(host: HostDescription, kinds: DeviceKinds = DEVICE_KINDS): string {
+  return `${[...head(host), ...iommu(host), ...modules(host), ...groups(host, kinds)].join("\n")}\n`;
 }
 
 function head(host: HostDescription): string[] {
@@ -96,17 +101,17 @@ function modules({ modules: { vfio, vfioIommuType1, iommufd } }: HostDescription
   ];
 }
 
-function groups(host: HostDescription): string[] {
+function groups(host: HostDescription, kinds: DeviceKinds): string[] {
   if (host.groups.length === 0) return ["", "groups: []"];
   return [
     "",
     "# IOMMU groups: id is the number in /dev/vfio. Reserved regions: first and last byte; direct, direct-relaxable, msi or reserved.",
     "groups:",
-    ...host.groups.flatMap((group, index) => [...(index === 0 ? [] : [""]), ...entry("  ", groupLines(group))]),
+    ...host.groups.flatMap((group, index) => [...(index === 0 ? [] : [""]), ...entry("  ", groupLines(group, kinds))]),
   ];
 }
 
-function groupLines(group: GroupDescription): string[] {
+function groupLines(group: GroupDescription, kinds: DeviceKinds): string[] {
   return [
     `id: ${group.id}`,
     `type: ${text(group.type)}`,
@@ -114,7 +119,7 @@ function groupLines(group: GroupDescription): string[] {
     ...(group.iommu === undefined ? [] : ["iommu:", ...ownIommuLines(group.iommu)]),
     ...regionLines(group.reservedRegions),
     ...(group.devices.length === 0 ? ["devices: []"] : ["devices:"]),
-    ...group.devices.flatMap((device) => entry("  ", deviceLines(device))),
+    ...group.devices.flatMap((device) => entry("  ", deviceLines(device, kinds))),
   ];
 }
 
@@ -146,11 +151,11 @@ function regionLines(regions: readonly ReservedRegion[]): string[] {
   ];
 }
 
-function deviceLines(device: DeviceDescription): string[] {
-  return device.bus === "pci" ? pciLines(device) : mdevLines(device);
+function deviceLines(device: DeviceDescription, kinds: DeviceKinds): string[] {
+  return device.bus === "pci" ? pciLines(device, kinds) : mdevLines(device, kinds);
 }
 
-function pciLines(device: PciDeviceDescription): string[] {
+function pciLines(device: PciDeviceDescription, kinds: DeviceKinds): string[] {
   return [
     `bdf: ${text(device.bdf)}`,
     ...nameLines(device.name),
@@ -159,7 +164,8 @@ function pciLines(device: PciDeviceDescription): string[] {
     `revision: 0x${hexDigits(device.revision, 2)}`,
     `subsystem_id: ${text(`${hexDigits(device.subsystemVendor, 4)}:${hexDigits(device.subsystemDevice, 4)}`)}`,
     driverLine(device.driver),
-    `model: ${device.model}`,
+    `model: ${text(device.model)}`,
+    ...optionLines(device.options, kinds.pciKind(device.model).options),
     `mmap: ${device.mmap}`,
     ...(device.bars.length === 0 ? ["bars: []"] : ["bars:"]),
     ...device.bars.map((bar) => `  - { index: ${bar.index}, size: 0x${bar.size.toString(16)}, type: ${bar.type} }`),
@@ -169,7 +175,7 @@ function pciLines(device: PciDeviceDescription): string[] {
   ];
 }
 
-function mdevLines(device: MdevDeviceDescription): string[] {
+function mdevLines(device: MdevDeviceDescription, kinds: DeviceKinds): string[] {
   return [
     `uuid: ${text(device.uuid)}`,
     ...nameLines(device.name),
@@ -177,8 +183,21 @@ function mdevLines(device: MdevDeviceDescription): string[] {
     `type: ${text(device.type)}`,
     `iommu_backed: ${device.iommuBacked}`,
     driverLine(device.driver),
-    `model: ${device.model}`,
+    `model: ${text(device.model)}`,
+    ...optionLines(device.options, kinds.mediatedKind(device.model).options),
   ];
+}
+
+function optionLines(options: DeviceDescription["options"] = {}, schema: OptionSchema = {}): string[] {
+  const said = Object.entries(options).filter((entry): entry is [string, OptionValue] => entry[1] !== undefined);
+  if (said.length === 0) return [];
+  const lines = said.flatMap(([name, value]) => [`  # ${schema[name]!.meaning}`, `  ${name}: ${optionText(value)}`]);
+  return ["options:", ...lines];
+}
+
+function optionText(value: OptionValue): string {
+  if (typeof value === "bigint") return hex(value);
+  return typeof value === "string" ? text(value) : String(value);
 }
 
 function nameLines(name: string): string[] {

@@ -14,10 +14,13 @@ function block(kind: "example" | "output", name: string): string {
   return new RegExp(`<!-- ${kind}: ${name} -->\n\`\`\`\\w*\n([^]*?)\`\`\``).exec(text)![1]!;
 }
 
-test.each(["typed", "registers", "raw"])("the %s example of docs/library.md prints what the page says", (name) => {
-  const file = join(scratch.path, `${name}.mjs`);
-  writeFileSync(file, block("example", name));
-  const run = finished(process.execPath, [file]);
-  expect(run.stderr).toBe("");
-  expect(run.stdout).toBe(block("output", name));
-});
+test.each(["typed", "registers", "raw", "device"])(
+  "the %s example of docs/library.md prints what the page says",
+  (name) => {
+    const file = join(scratch.path, `${name}.mjs`);
+    writeFileSync(file, block("example", name));
+    const run = finished(process.execPath, [file]);
+    expect(run.stderr).toBe("");
+    expect(run.stdout).toBe(block("output", name));
+  },
+);

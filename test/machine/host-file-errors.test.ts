@@ -134,7 +134,31 @@ describe("an error names file, line and field", () => {
       "id: 8086:10d3",
       "id: 8086:10d3\n        model: edo",
       15,
-      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev (did you mean edu?)',
+      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev, e1000e (did you mean edu?)',
+    ],
+    [
+      "id: 8086:10d3",
+      "id: 8086:10d3\n        model: edu\n        options: { dma_mask: wide }",
+      16,
+      'groups[0].devices[0].options.dma_mask: not a number of 64 bits: "wide" (write hex like 0xffffffff)',
+    ],
+    [
+      "id: 8086:10d3",
+      "id: 8086:10d3\n        model: edu\n        options: { dma_mast: 1 }",
+      16,
+      "groups[0].devices[0].options.dma_mast: no option of the model edu (did you mean dma_mask?)",
+    ],
+    [
+      "id: 8086:10d3",
+      "id: 8086:10d3\n        options: { size: 1 }",
+      15,
+      "groups[0].devices[0].options.size: the model e1000e has no options",
+    ],
+    [
+      "id: 8086:10d3",
+      "id: 8086:10d3\n        options: 7",
+      15,
+      "groups[0].devices[0].options: must be a mapping, not 7",
     ],
     [
       "id: 8086:10d3",

@@ -27,6 +27,9 @@ export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "devic
 export const D0 = 0;
 export const D3HOT = 3;
 
+/** MSI-X has up to 2048. */
+const ALL_VECTORS = 0x7ff;
+
 const NO_PASIDS = new NoTarget("nothing translates PASIDs for the device");
 const NO_DRIVER = new NoTarget("no driver has given the device memory to reach");
 
@@ -148,12 +151,20 @@ export class PciFunction implements DeviceBus {
     );
   }
 
+  /** A program may give a function fewer MSI vectors than it has, a power of two: then some of its vectors are one. */
+  get #vectorMask(): number {
+    if (this.#msi === undefined) return ALL_VECTORS;
+    const flags = this.config.read(this.#msi + pci.PCI_MSI_FLAGS, 2);
+    if (!(flags & pci.PCI_MSI_FLAGS_ENABLE)) return ALL_VECTORS;
+    return (1 << ((flags & pci.PCI_MSI_FLAGS_QSIZE) >> 4)) - 1;
+  }
+
   sendMessage(vector: number): void {
     if (!(this.#command & pci.PCI_COMMAND_MASTER)) {
       this.#onFault(`${this.name}: interrupt message ${vector} is lost: bus mastering is off (PCI_COMMAND bit 2)`);
       return;
     }
-    this.interrupts?.message(vector);
+    this.interrupts?.message(vector & this.#vectorMask);
   }
 
   setLine(asserted: boolean): void {

@@ -1,6 +1,7 @@
 import type { PasidRequest } from "../../../iommu/dma-target.ts";
 import type { TranslationAbilities } from "../../description.ts";
 import type { AccessWidth, DeviceBus, DeviceModel } from "../../device-model.ts";
+import { Interrupts } from "../../interrupts.ts";
 
 const IDENTIFICATION = 0x010000edn;
 const ALL_ONES = 2n ** 64n - 1n;
@@ -51,6 +52,7 @@ const WIDE_FROM = 0x80;
  */
 export class EduDevice implements DeviceModel {
   readonly #bus: DeviceBus;
+  readonly #interrupts: Interrupts;
   /** Address bits that its DMA engine drives. */
   readonly #dmaMask: bigint;
   readonly #buffer = new Uint8Array(Number(BUFFER_SIZE));
@@ -76,6 +78,7 @@ export class EduDevice implements DeviceModel {
 
   constructor(bus: DeviceBus, dmaMask = ALL_ONES, abilities?: TranslationAbilities) {
     this.#bus = bus;
+    this.#interrupts = new Interrupts(bus);
     this.#dmaMask = dmaMask;
     this.#isExtended = abilities !== undefined;
     this.#canWait = abilities?.pri ?? false;
@@ -137,6 +140,7 @@ export class EduDevice implements DeviceModel {
     this.#factorial = 0n;
     this.#status = 0n;
     this.#irqStatus = 0n;
+    this.#interrupts.reset();
     this.#source = 0n;
     this.#destination = 0n;
     this.#count = 0n;
@@ -209,13 +213,12 @@ export class EduDevice implements DeviceModel {
   #raise(bits: bigint): void {
     this.#irqStatus |= BigInt.asUintN(32, bits);
     if (this.#irqStatus === 0n) return;
-    if (this.#bus.messagesEnabled) this.#bus.sendMessage(0);
-    else this.#bus.setLine(true);
+    this.#interrupts.raise();
   }
 
   #acknowledge(bits: bigint): void {
     this.#irqStatus &= ~BigInt.asUintN(32, bits);
-    if (this.#irqStatus === 0n && !this.#bus.messagesEnabled) this.#bus.setLine(false);
+    if (this.#irqStatus === 0n) this.#interrupts.lower();
   }
 
   #pasidRequest(): PasidRequest | undefined {

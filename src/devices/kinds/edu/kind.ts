@@ -23,7 +23,7 @@ export const edu: PciDeviceKind<{ readonly dma_mask: bigint }> = {
   translates: true,
   options: {
     // QEMU's default is 28 bits; the recorded machines have all 64
-    dma_mask: bits64({ meaning: "address bits that its DMA engine drives", default: 2n ** 64n - 1n }),
+    dma_mask: bits64({ meaning: "Address bits that its DMA engine drives.", default: 2n ** 64n - 1n }),
   },
   /** With PASIDs, ATS or PRI it is a PCI Express device that can be reset on its own. */
   config: ({ translation }) =>

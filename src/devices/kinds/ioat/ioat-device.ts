@@ -1,5 +1,6 @@
 import type { DeviceJob } from "../../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../../device-model.ts";
+import { Interrupts } from "../../interrupts.ts";
 import * as reg from "./registers.ts";
 import { IoatTransfer } from "./transfer.ts";
 
@@ -18,6 +19,7 @@ const COUNT_MODULUS = 0x10000;
  */
 export class IoatDevice implements DeviceModel, DeviceJob {
   readonly #bus: DeviceBus;
+  readonly #interrupts: Interrupts;
   readonly #bytes = new Uint8Array(reg.REGISTERS_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
   readonly #descriptor = new Uint8Array(reg.DESCRIPTOR_SIZE);
@@ -39,6 +41,7 @@ export class IoatDevice implements DeviceModel, DeviceJob {
 
   constructor(bus: DeviceBus) {
     this.#bus = bus;
+    this.#interrupts = new Interrupts(bus);
     this.#transfer = new IoatTransfer(bus);
     this.reset();
   }
@@ -104,6 +107,7 @@ export class IoatDevice implements DeviceModel, DeviceJob {
   }
 
   reset(): void {
+    this.#interrupts.reset();
     this.#bytes.fill(0);
     this.#bytes[reg.CHANCNT] = 1;
     this.#bytes[reg.XFERCAP] = reg.TRANSFER_CAPACITY;
@@ -251,7 +255,6 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     this.#armed = false;
     const control = this.#view.getUint16(reg.CHANCTRL, true);
     this.#view.setUint16(reg.CHANCTRL, control & ~reg.CHANCTRL_INT_REARM, true);
-    if (this.#bus.messagesEnabled) this.#bus.sendMessage(0);
-    else this.#bus.setLine(true);
+    this.#interrupts.raise();
   }
 }
