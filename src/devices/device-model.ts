@@ -54,7 +54,7 @@ export interface DeviceBus {
 }
 
 /**
- * What is behind a PCI function's base address registers. One file per model under models/; create-model.ts knows them all.
+ * What is behind a PCI function's base address registers. A kind of device makes it (kind.ts).
  * `region` is 0..5, or 6 for the expansion ROM.
  */
 export interface DeviceModel {
