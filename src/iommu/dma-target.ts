@@ -1,5 +1,3 @@
-import { KernelError } from "../kernel/errors.ts";
-
 /** An access of a device that did not reach memory. */
 export interface DmaFault {
   /** First byte that was not reached. */
@@ -73,20 +71,5 @@ export class NoTarget implements DeviceDma {
 
   withPasid(): DmaTarget {
     return this;
-  }
-}
-
-/**
- * Carries an access to held memory out. That memory is always there for a kernel; a transport can lose it (a process that ended, a file that was
- * cut), and then the access faults.
- * @returns the reason; undefined when all went well
- */
-export function unlessGone(access: () => void): string | undefined {
-  try {
-    access();
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    return error.reason;
   }
 }

@@ -1,4 +1,6 @@
+import { PAGE_SIZE } from "../../address/pages.ts";
 import type { Descriptor } from "../../uapi/intel-invalidation.ts";
+import { type AccessMap, addressIn, pieceOf, walkAccess } from "../dma-walk.ts";
 import { type Access, isRefused, type Refused, refuse } from "./access.ts";
 import type { DeviceContext } from "./device-context.ts";
 import { VictimChooser } from "./evicting-map.ts";
@@ -131,19 +133,12 @@ export class VtdUnit {
   /** A device reads. What it cannot reach is zeros. */
   read(source: number, pasid: number, address: bigint, into: Uint8Array, options: RequestOptions = {}) {
     const kind = options.execute ? "execute" : "read";
-    return this.#transfer(source, pasid, address, into.length, kind, options, (reached, from, to) => {
-      const piece = into.subarray(from, to);
-      if (reached?.target.read(reached.address, piece)) return true;
-      piece.fill(0);
-      return false;
-    });
+    return walkAccess(this.#request(source, pasid, kind, options), address, into, false);
   }
 
   /** A device writes. What it cannot reach is dropped. */
   write(source: number, pasid: number, address: bigint, bytes: Uint8Array, options: RequestOptions = {}) {
-    return this.#transfer(source, pasid, address, bytes.length, "write", options, (reached, from, to) => {
-      return reached?.target.write(reached.address, bytes.subarray(from, to)) ?? false;
-    });
+    return walkAccess(this.#request(source, pasid, "write", options), address, bytes, true);
   }
 
   /** A request that reaches no table of the device's: it is recorded as one that found nothing there. */
@@ -153,34 +148,26 @@ export class VtdUnit {
     return { address, reason, canAsk: false };
   }
 
-  /** Takes a transfer apart into pages. */
-  #transfer(
-    source: number,
-    pasid: number,
-    address: bigint,
-    length: number,
-    kind: Access["kind"],
-    options: RequestOptions,
-    each: (reached: Reached | undefined, from: number, to: number) => boolean,
-  ): RequestFault | undefined {
+  /** A device's requests of one kind: each page of a transfer is one, which is translated and, when it faults, recorded. */
+  #request(source: number, pasid: number, kind: Access["kind"], options: RequestOptions): AccessMap<RequestFault> {
     const access: Access = { kind, privileged: options.privileged ?? false };
-    let fault: RequestFault | undefined;
-    for (let done = 0; done < length; ) {
-      const at = BigInt.asUintN(64, address + BigInt(done));
-      const count = Math.min(length - done, 4096 - Number(at & 0xfffn));
-      const reached = this.#reach(source, pasid, at, access, options.ats ?? false);
-      const reason = isRefused(reached) ? reached.refused : undefined;
-      const arrived = each(isRefused(reached) ? undefined : reached, done, done + count);
-      if (!arrived) {
-        const why = reason ?? "secondPermission";
+    return {
+      meet: (page, within, bytes, done, write) => {
+        const at = addressIn(page, within);
+        const piece = pieceOf(bytes, done, PAGE_SIZE - within);
+        const reached = this.#reach(source, pasid, at, access, options.ats ?? false);
+        const refusal = isRefused(reached) ? reached.refused : undefined;
+        if (!isRefused(reached)) {
+          const { target, address } = reached;
+          if (write ? target.write(address, piece) : target.read(address, piece)) return piece.length;
+        }
+        const reason = refusal ?? "secondPermission";
         const pageRequests = this.#contexts.get(source)?.pageRequests ?? false;
-        this.faults.record(source, pasid, at, access, why, pageRequests);
-        fault ??= { address: at, reason: why, canAsk: pageRequests && (options.waits ?? false) && isRecoverable(why) };
-        if (fault.canAsk) return fault;
-      }
-      done += count;
-    }
-    return fault;
+        this.faults.record(source, pasid, at, access, reason, pageRequests);
+        const canAsk = pageRequests && (options.waits ?? false) && isRecoverable(reason);
+        return { bytes: piece.length, ends: canAsk, explain: (address) => ({ address, reason, canAsk }) };
+      },
+    };
   }
 
   #reach(source: number, pasid: number, address: bigint, access: Access, ats: boolean): Reached | Refused {

@@ -1,59 +1,43 @@
-import { addressToPage, PAGE_SIZE } from "../../address/pages.ts";
-import { type DmaFault, type DmaTarget, unlessGone } from "../../iommu/dma-target.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
+import type { DmaFault } from "../../iommu/dma-target.ts";
+import { MappedDma, type Met, moved, pieceOf, refused } from "../../iommu/dma-walk.ts";
 import { TCE_READ, TCE_WRITE } from "../../iommu/tce/tce-table.ts";
 import { hex } from "../../kernel/errors.ts";
 import type { TceContainer } from "./tce-container.ts";
 
 /** DMA of the devices in a container: through the TCEs of the window that an address lies in. */
-export class TceDma implements DmaTarget {
+export class TceDma extends MappedDma {
   readonly #container: TceContainer;
 
   constructor(container: TceContainer) {
+    super();
     this.#container = container;
   }
 
-  read(iova: bigint, into: Uint8Array): DmaFault | undefined {
-    return this.#access(iova, into, TCE_READ);
-  }
-
-  write(iova: bigint, from: Uint8Array): DmaFault | undefined {
-    return this.#access(iova, from, TCE_WRITE);
-  }
-
-  /** Goes through the bytes in pieces that lie in one IOMMU page. */
-  #access(iova: bigint, bytes: Uint8Array, permission: number): DmaFault | undefined {
-    let fault: DmaFault | undefined;
-    for (let done = 0; done < bytes.length; ) {
-      const at = iova + BigInt(done);
-      const page = addressToPage(at);
-      const within = Number(at & BigInt(PAGE_SIZE - 1));
-      const window = this.#container.windowAt(page);
-      const span = window?.span ?? 1;
-      const offset = (window ? ((page - window.startPage) % span) * PAGE_SIZE : 0) + within;
-      const piece = bytes.subarray(done, done + span * PAGE_SIZE - offset);
-      const reason = this.#reach(page, offset, piece, permission);
-      if (reason !== undefined) {
-        if (permission === TCE_READ) piece.fill(0);
-        fault ??= { iova: at, reason };
-      }
-      done += piece.length;
-    }
-    return fault;
-  }
-
-  /** Moves one piece; returns why not. */
-  #reach(page: number, offset: number, piece: Uint8Array, permission: number): string | undefined {
+  /** A piece lies in one IOMMU page; outside all windows, in one of 4 KiB. */
+  override meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<DmaFault> {
     const container = this.#container;
     const window = container.windowAt(page);
-    if (window === undefined) return `iova ${addressText(page)} lies in no window; ${container.windowsText}`;
+    if (window === undefined)
+      return refused(
+        Math.min(bytes.length - done, PAGE_SIZE - within),
+        () => `iova ${addressText(page)} lies in no window; ${container.windowsText}`,
+      );
+    const offset = ((page - window.startPage) % window.span) * PAGE_SIZE + within;
+    const piece = pieceOf(bytes, done, window.span * PAGE_SIZE - offset);
     const { table } = window;
-    if (!table.find(window.indexOf(page))) {
-      return `nothing is mapped at iova ${addressText(page)} in the window ${window.label}`;
-    }
-    if (!(table.permission & permission)) {
-      return `the mapping at iova ${addressText(page)} does not allow ${permission === TCE_READ ? "reading" : "writing"}`;
-    }
-    return unlessGone(() => this.#move(table.page, table.owner, offset, piece, permission === TCE_WRITE));
+    if (!table.find(window.indexOf(page)))
+      return refused(
+        piece.length,
+        () => `nothing is mapped at iova ${addressText(page)} in the window ${window.label}`,
+      );
+    if (!(table.permission & (write ? TCE_WRITE : TCE_READ)))
+      return refused(
+        piece.length,
+        () => `the mapping at iova ${addressText(page)} does not allow ${write ? "writing" : "reading"}`,
+      );
+    const { page: memoryPage, owner } = table;
+    return moved(piece, () => this.#move(memoryPage, owner, offset, piece, write));
   }
 
   #move(page: number, owner: number, offset: number, piece: Uint8Array, write: boolean): void {

@@ -1,23 +1,17 @@
-import { addressToPage, LAST_PAGE, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
-import { type DmaFault, type DmaTarget, unlessGone } from "../../iommu/dma-target.ts";
+import { addressToPage, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
+import type { DmaFault } from "../../iommu/dma-target.ts";
+import { MappedDma, type Met, moved, pieceOf, refused } from "../../iommu/dma-walk.ts";
 import { hex, hexRange } from "../../kernel/errors.ts";
 import type { Type1Domain, Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
 
 /** DMA of the devices in a type1 container: through its mappings to the pages that they hold. */
-export class Type1Dma implements DmaTarget {
+export class Type1Dma extends MappedDma {
   readonly #iommu: Type1Iommu;
 
   constructor(iommu: Type1Iommu) {
+    super();
     this.#iommu = iommu;
-  }
-
-  read(iova: bigint, into: Uint8Array): DmaFault | undefined {
-    return this.#walk(iova, into, MAP_READ);
-  }
-
-  write(iova: bigint, from: Uint8Array): DmaFault | undefined {
-    return this.#walk(iova, from, MAP_WRITE);
   }
 
   /**
@@ -31,54 +25,26 @@ export class Type1Dma implements DmaTarget {
     return mappings.vaddrPageOf(slot) + page - mappings.startOf(slot);
   }
 
-  /** Takes the mappings that an access meets one after the other; what lies between them faults, and reads as zeros. */
-  #walk(iova: bigint, bytes: Uint8Array, access: number): DmaFault | undefined {
+  override meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<DmaFault> {
     const { mappings } = this.#iommu;
-    let page = addressToPage(BigInt.asUintN(64, iova));
-    let within = Number(iova & 0xfffn);
-    let fault: DmaFault | undefined;
-    for (let done = 0; done < bytes.length; ) {
-      const left = bytes.length - done;
-      const slot = mappings.slotAt(page);
-      let count: number;
-      if (slot >= 0 && this.#allows(mappings.flagsOf(slot), access)) {
-        const offset = (page - mappings.startOf(slot)) * PAGE_SIZE + within;
-        count = Math.min(left, mappings.pagesOf(slot) * PAGE_SIZE - offset);
-        const piece = count === bytes.length ? bytes : bytes.subarray(done, done + count);
-        const reason = this.#move(slot, offset, piece, access);
-        if (reason !== undefined) {
-          fault ??= { iova: BigInt.asUintN(64, iova + BigInt(done)), reason };
-          if (access === MAP_READ) piece.fill(0);
-        }
-      } else {
-        count = Math.min(left, PAGE_SIZE - within);
-        fault ??= this.#fault(BigInt.asUintN(64, iova + BigInt(done)), access);
-        if (access === MAP_READ) bytes.fill(0, done, done + count);
-      }
-      done += count;
-      page += Math.floor((within + count) / PAGE_SIZE);
-      within = (within + count) % PAGE_SIZE;
-      // behind the last address is the first
-      if (page > LAST_PAGE) page -= LAST_PAGE + 1;
-    }
-    return fault;
-  }
-
-  /** Moves the bytes of one mapping; returns why not. */
-  #move(slot: number, offset: number, piece: Uint8Array, access: number): string | undefined {
-    const { mappings } = this.#iommu;
+    const access = write ? MAP_WRITE : MAP_READ;
+    const slot = mappings.slotAt(page);
+    if (slot < 0 || !this.#allows(mappings.flagsOf(slot), access))
+      return refused(Math.min(bytes.length - done, PAGE_SIZE - within), (at) => this.#explain(at, access));
+    const offset = (page - mappings.startOf(slot)) * PAGE_SIZE + within;
+    const piece = pieceOf(bytes, done, mappings.pagesOf(slot) * PAGE_SIZE - offset);
     const vaddr = mappings.vaddrPageOf(slot) * PAGE_SIZE;
     const space = mappings.spaceOf(slot);
     const pin = mappings.pinOf(slot);
-    return unlessGone(() => {
-      if (access === MAP_READ) space.readPinned(pin, vaddr, offset, piece);
-      else space.writePinned(pin, vaddr, offset, piece);
+    return moved(piece, () => {
+      if (write) space.writePinned(pin, vaddr, offset, piece);
+      else space.readPinned(pin, vaddr, offset, piece);
     });
   }
 
-  #fault(at: bigint, access: number): DmaFault {
+  #explain(at: bigint, access: number): string {
     const hit = this.#iommu.mappings.byIova.overlaps(addressToPage(at), 1);
-    return { iova: at, reason: hit ? this.#refusal(access) : this.#explainMiss(at) };
+    return hit ? this.#refusal(access) : this.#explainMiss(at);
   }
 
   #allows(flags: number, access: number): boolean {
