@@ -1,5 +1,5 @@
 /**
- * What a kind of device is made of, for kinds of one's own (`import ... from "uvfio/device"`): give it to `new Host(description, { models })`
+ * What a kind of device is made of, for kinds of one's own (the package has it as `uvfio/device`): give it to `new Host(description, { models })`
  * and to `loadHost(file, { models })`. docs/library.md has an example.
  */
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
