@@ -10,17 +10,20 @@ import { HostDescriptionError } from "./host-description-error.ts";
  * made of it. Throws HostDescriptionError with the place.
  */
 export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
-  for (const [group, { devices }] of host.groups.entries())
-    for (const [index, device] of devices.entries()) checkModel(device, `groups[${group}].devices[${index}]`, kinds);
+  const problems = host.groups.flatMap(({ devices }, group) =>
+    devices.flatMap((device, index) =>
+      problemsOf(device, kinds).map((problem) => `groups[${group}].devices[${index}].${problem}`),
+    ),
+  );
+  if (problems.length > 0) throw new HostDescriptionError(problems);
 }
 
-function checkModel(device: DeviceDescription, place: string, kinds: DeviceKinds): void {
+function problemsOf(device: DeviceDescription, kinds: DeviceKinds): readonly string[] {
   const { bus, model } = device;
   const models = bus === "pci" ? kinds.pciModels : kinds.mediatedModels;
-  if (!models.includes(model)) throw new HostDescriptionError(`${place}.model: ${notOneOf(model, models)}`);
+  if (!models.includes(model)) return [`model: ${notOneOf(model, models)}`];
   const kind: DeviceKind = bus === "pci" ? kinds.pciKind(model) : kinds.mediatedKind(model);
-  const [problem] = readOptions(kind, device.options ?? {}).problems;
-  if (!problem) return;
-  const option = problem.option === undefined ? "" : `.${problem.option}`;
-  throw new HostDescriptionError(`${place}.options${option}: ${problem.message}`);
+  return readOptions(kind, device.options ?? {}).problems.map(
+    ({ option, message }) => `options${option === undefined ? "" : `.${option}`}: ${message}`,
+  );
 }

@@ -181,6 +181,13 @@ describe("a description that a program makes", () => {
     expect(() => new Host(changed(bus, change))).toThrow(message);
   });
 
+  test("is told of all that is wrong", () => {
+    const host = changed("pci", { options: { a: 1, b: 2 } });
+    expect(() => new Host(host)).toThrow(
+      /\.a: the model generic has no options\n.*\.b: the model generic has no options$/,
+    );
+  });
+
   test("may name kinds that it gives", () => {
     expect(() => new Host(changed("pci", { model: "disk" }))).toThrow('"disk" is not one of');
     new Host(changed("pci", { model: "disk", options: { image: "a.raw" } }), { models });

@@ -1,5 +1,5 @@
-import { fullAddress } from "../../machine/find-device.ts";
 import { didYouMean, nearest } from "../../kernel/nearest.ts";
+import { fullAddress } from "../../machine/find-device.ts";
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
 import { REQUEST_NAMES, requestNamed } from "../../uapi/requests/dialects.ts";
 
