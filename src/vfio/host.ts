@@ -217,7 +217,7 @@ export class Host implements HostKernel {
       parameters.define("iommufd/allow_unsafe_interrupts", "bool", iommufd.allowUnsafeInterrupts, true);
     }
     const { enableUnsafeNoiommuMode } = this.description.modules.vfio;
-    if (enableUnsafeNoiommuMode !== undefined)
+    if (enableUnsafeNoiommuMode !== undefined && this.#context.release.has("noiommuGroups"))
       parameters.define(NOIOMMU_PARAMETER, "bool", enableUnsafeNoiommuMode, true);
   }
 
@@ -251,7 +251,9 @@ export class Host implements HostKernel {
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
       this.binding.add(name, device.driver ?? undefined);
-      if (device.driver !== null) this.#bound(name, device.driver);
+      // before no-IOMMU mode vfio-pci took no device without a group
+      const isTaken = kind !== "noiommu" || this.#context.release.has("noiommuGroups");
+      if (device.driver !== null && isTaken) this.#bound(name, device.driver);
     }
   }
 

@@ -24,6 +24,7 @@ export const virtioIommu: IommuKind = {
   ownKeys: [],
   canNest: false,
   tracksDirtyPages: "no",
+  needs: "virtioIommuDriver",
   driver: {
     writeImpliesRead: () => false,
     refusesDirectRegions: () => false,
