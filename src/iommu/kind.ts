@@ -95,6 +95,9 @@ export interface IommufdFacts {
   readonly nests: boolean;
   /** Whether it has virtual IOMMUs. */
   readonly virtualIommus: boolean;
+  /** As IommuUnit has them; absent where no release does so. */
+  refusesLastByte?(release: Release): boolean;
+  attachesOneDevice?(release: Release): boolean;
   /** IOMMU_HW_INFO_TYPE_*, and the structure of that type. */
   readonly infoType: number;
   info(unit: IommuUnit): Uint8Array;

@@ -35,7 +35,7 @@ export const virtioIommu: IommuKind = {
     faultsNeedPageRequests: false,
     hasPasidTables: false,
   },
-  iommufd: PLAIN_IOMMUFD,
+  iommufd: { ...PLAIN_IOMMUFD, attachesOneDevice: (release) => release.has("secondOfGroupRefused") },
   sysfs: {
     name: "virtio0",
     names: /^virtio\d+$/,
