@@ -16,7 +16,7 @@ import {
 } from "../uapi/vfio.ts";
 import { Container } from "./container.ts";
 import type { VfioDevice } from "./device.ts";
-import type { VfioGroup } from "./group.ts";
+import type { GroupHolder, VfioGroup } from "./group.ts";
 import { IommufdDescription } from "./iommufd.ts";
 import { UserStruct } from "./user-struct.ts";
 
@@ -32,11 +32,11 @@ export class GroupFile extends FileDescription {
   readonly #release: Release;
   #closed = false;
 
-  constructor(group: VfioGroup, release: Release) {
+  constructor(group: VfioGroup, release: Release, holder: GroupHolder) {
     super();
     this.#release = release;
     this.group = group;
-    group.isOpen = true;
+    group.holder = holder;
   }
 
   override get dialect(): RequestDialect {

@@ -156,9 +156,13 @@ export class Host implements HostKernel {
       fail("EPERM", `${group.label} has no IOMMU: its devices reach all memory, which takes CAP_SYS_RAWIO`);
     }
     if (group.hasOpenNodes) fail("EBUSY", `devices of ${group.label} are open through their own nodes`);
-    if (group.isOpen)
-      fail("EBUSY", `${group.label} is open already, itself or through a device file: one user at a time`);
-    return new GroupFile(group, this.#context.release);
+    if (group.holder) {
+      fail(
+        "EBUSY",
+        `${group.label} is open already, by ${group.describeHolder()}, itself or through a device file: one user at a time`,
+      );
+    }
+    return new GroupFile(group, this.#context.release, { name: task.name, pid: task.pid });
   }
 
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */

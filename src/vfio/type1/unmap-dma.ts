@@ -112,11 +112,20 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
   }
   if (!met || byIova.start > last) return 0;
   // v1: a range that begins inside a mapping takes nothing (vfio_iommu_type1.c:vfio_dma_do_unmap, the v1 comment)
-  if (!iommu.v2 && byIova.start < iovaPage) return 0;
+  if (!iommu.v2 && byIova.start < iovaPage) {
+    if (!iommu.partialUnmapSaid) iommu.context.warn(explainNothing(iommu, iovaPage, pages));
+    iommu.partialUnmapSaid = true;
+    return 0;
+  }
   if (invalidate) return invalidateVaddrs(iommu, last);
   // nobody is to be told, so that they go all at once
   if (all && iommu.mappings.external.size === 0) return iommu.removeAllMappings();
   return removeRange(iommu, task, iovaPage, last, bitmap);
+}
+
+function explainNothing(iommu: Type1Iommu, iovaPage: number, pages: number): string {
+  const bytes = pageRunBytes(iovaPage, pages);
+  return `VFIO_IOMMU_UNMAP_DMA of ${hexRange(bytes.start, bytes.last)} took nothing and returned 0 with size 0: it begins inside ${iommu.describeHere()}, which a container of version 1 unmaps as a whole and from its first byte on (version 2 says EINVAL)`;
 }
 
 /** seek() for a v2 request, which must cover the mappings that it meets as a whole. */
