@@ -83,7 +83,7 @@ export interface FilterOptions {
  * - execve, because the memory of a process is another one afterwards;
  * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to be waited for afterwards.
  *
- * read and write come first: programs make more of them than of all others together, and each instruction counts.
+ * write and read come first: programs make more of them than of all others together, and each instruction counts.
  */
 export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_ABIS): Buffer {
   const lines: Line[] = [load(ARCH)];
@@ -102,8 +102,8 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
     const number = abi.numbers[call];
     if (number !== undefined) lines.push(equal(number, target));
   };
-  jump("read", label("descriptor"));
   jump("write", label("write"));
+  jump("read", label("descriptor"));
   if (abi.name === "x64") lines.push(atLeast(X32_BIT, allow));
   jump("ioctl", label("ioctl"));
   jump("openat", label("openat"));
@@ -129,15 +129,16 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
     atLeast(WINDOW_FIRST, notify),
     otherwise,
   ];
-  lines.push(label("write"), load(low(0)), equal(OUTPUT, undefined, label("elsewhere")));
+  lines.push(label("write"), load(low(0)), atLeast(WINDOW_FIRST, label("window")), equal(OUTPUT, undefined, allow));
   if (!abi.halves) lines.push(load(high(2)), equal(0, undefined, allow));
   lines.push(load(low(2)), atLeast(VALUE_BYTES + 1, allow, notify));
-  lines.push(label("writev"), load(low(0)), equal(OUTPUT, notify, label("elsewhere")));
+  lines.push(label("writev"), load(low(0)), equal(OUTPUT, notify, label("known")));
   lines.push(
     label("descriptor"),
     load(low(0)),
-    label("elsewhere"),
+    label("known"),
     atLeast(WINDOW_FIRST, undefined, allow),
+    label("window"),
     atLeast(WINDOW_END, allow, notify),
   );
   lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify));
