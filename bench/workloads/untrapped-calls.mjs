@@ -56,6 +56,6 @@ seccomp, a few nanoseconds, beside the cheapest call there is.`,
   untrapped(
     "open",
     "open for reading and close",
-    "The filter looks at the flags; only opens for reading and writing are trapped.",
+    "The filter looks at the flags; only opens for writing are trapped.",
   ),
 ];
