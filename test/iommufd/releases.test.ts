@@ -34,6 +34,7 @@ function bound(kernel: string, model: string) {
 describe("a mapping that ends with the last byte of the address space", () => {
   test.each([
     ["amd-vi", "7.0", LAST_PAGE],
+    ["amd-vi", "7.1", "EINVAL"],
     ["amd-vi", "7.2", "EINVAL"],
     ["virtio-iommu", "7.2", LAST_PAGE],
   ])("%s, %s, in an iommufd: %s", (model, kernel, answer) => {

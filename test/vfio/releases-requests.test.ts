@@ -1,4 +1,6 @@
 import { describe, expect, test } from "vitest";
+import type { PciDeviceDescription } from "../../src/machine/host-description.ts";
+import { parseHost } from "../../src/machine/parse-host.ts";
 import { parseCapabilityChain } from "../../src/uapi/capability-chain.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_SET_IOMMU } from "../../src/uapi/vfio.ts";
 import {
@@ -16,6 +18,7 @@ import {
   VFIO_DEVICE_PCI_HOT_RESET,
   VfioDeviceIoeventfd,
 } from "../../src/uapi/vfio-pci.ts";
+import { VFIO_IOMMU_SPAPR_TCE_GET_INFO } from "../../src/uapi/vfio-spapr.ts";
 import { VFIO_IOMMU_DIRTY_PAGES, VfioIommuType1Info } from "../../src/uapi/vfio-type1.ts";
 import { readBundle } from "../recordings/bundle.ts";
 import { CONFIG } from "./pci/device-program.ts";
@@ -335,6 +338,51 @@ describe("mappings", () => {
     const info = VfioIommuType1Info.decode(program.info(program.container1));
     expect([info.flags, info.cap_offset !== 0]).toEqual([flags, hasChain]);
   });
+});
+
+test.each([
+  // [v1, v2, EEH] extensions, SET_IOMMU of v2, bytes of GET_INFO that are written
+  ["3.16", [1, 0, 0], "ENODEV", 16],
+  ["3.17", [1, 0, 1], "ENODEV", 16],
+  ["4.1", [1, 0, 1], "ENODEV", 16],
+  ["4.2", [1, 1, 1], 0, 32],
+] as const)("sPAPR, %s", (kernel, extensions, setV2, written) => {
+  const text = `name: power
+kernel: "${kernel}"
+iommu: { model: spapr-tce, platform: powernv8 }
+groups: [{ id: 1, devices: [{ bdf: 0000:00:04.0, id: "1234:11e8" }] }]
+`;
+  const program = new Program(parseHost(text, "power.yaml"));
+  const container = program.open("/dev/vfio/vfio");
+  expect([2, 7, 5].map((number) => program.ioctl(container, VFIO_CHECK_EXTENSION, number))).toEqual(extensions);
+  expect(program.setContainer(program.open("/dev/vfio/1"), container)).toBe(0);
+  expect(program.ioctl(container, VFIO_SET_IOMMU, 7)).toBe(setV2);
+  if (setV2 !== 0) expect(program.ioctl(container, VFIO_SET_IOMMU, 2)).toBe(0);
+  const bytes = new Uint8Array(64).fill(0xaa);
+  new Uint32Array(bytes.buffer)[0] = 64;
+  expect(program.ioctlBytes(container, VFIO_IOMMU_SPAPR_TCE_GET_INFO, bytes)).toBe(0);
+  expect(bytes.findIndex((byte, at) => at >= 16 && byte === 0xaa)).toBe(written);
+});
+
+test.each([
+  ["3.15", 4],
+  ["3.16", 2],
+])("MSI vectors of a device that has two, %s: %i", (kernel, count) => {
+  const config = Uint8Array.from({ length: 256 }, () => 0);
+  const view = new DataView(config.buffer);
+  view.setUint32(0, 0x11e8_1234, true);
+  view.setUint16(6, 0x10, true);
+  config[0x34] = 0x40;
+  // MSI, one bit of "multiple messages capable"
+  config.set([5, 0, 0x82, 0], 0x40);
+  const groups = [
+    { ...INTEL39.groups[0]!, devices: [{ ...(INTEL39.groups[0]!.devices[0] as PciDeviceDescription), config }] },
+  ];
+  const program = new Program({ ...INTEL39, kernel, groups });
+  const device = program.deviceFd(program.container(EDU.group, 1).group, EDU.name);
+  const bytes = VfioIrqInfo.encode({ argsz: VfioIrqInfo.size, index: 1 });
+  expect(program.ioctlBytes(device, VFIO_DEVICE_GET_IRQ_INFO, bytes)).toBe(0);
+  expect(VfioIrqInfo.decode(bytes).count).toBe(count);
 });
 
 test("a container of no-IOMMU groups came with 4.5", () => {
