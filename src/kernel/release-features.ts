@@ -127,6 +127,11 @@ export const FEATURES = {
     source:
       "a886d5a7e67b iommu/vt-d: Report real pgsize bitmap to iommu core; before, INTEL_IOMMU_PGSIZES (intel-iommu.c) for every unit",
   },
+  containerFdFirst: {
+    since: "6.1",
+    source:
+      "67671f153e6b vfio: Fold VFIO_GROUP_SET_CONTAINER into vfio_group_set_container(); in 5.15 negative numbers are EINVAL, and so is a group that is in a container, whatever the descriptor",
+  },
   containerFdErrno: {
     since: "6.2",
     source:

@@ -96,10 +96,13 @@ export class GroupFile extends FileDescription {
   #setContainer(task: Task, arg: Word): number {
     user.copyIn(task, arg, 4);
     const fd = user.view.getInt32(0, true);
+    if (!this.#release.has("containerFdFirst")) {
+      if (fd < 0) fail("EINVAL", `${fd} is no file descriptor`);
+      this.#refuseSecond();
+    }
     const file = task.files.get(fd);
     if (!file) fail("EBADF", `file descriptor ${fd} is not open`);
-    if (this.group.isInContainer)
-      fail("EINVAL", `${this.label} is in a container already (VFIO_GROUP_UNSET_CONTAINER comes first)`);
+    this.#refuseSecond();
     this.#refuseGone();
     if (file instanceof Container) {
       file.attach(task, this.group);
@@ -111,6 +114,11 @@ export class GroupFile extends FileDescription {
       fail(errno, `file descriptor ${fd} is no VFIO container but ${file.label}`);
     }
     return 0;
+  }
+
+  #refuseSecond(): void {
+    if (this.group.isInContainer)
+      fail("EINVAL", `${this.label} is in a container already (VFIO_GROUP_UNSET_CONTAINER comes first)`);
   }
 
   #unsetContainer(): number {
