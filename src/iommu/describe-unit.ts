@@ -25,6 +25,8 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
     mapsNoAccess: driver.mapsNoAccess,
     faultsNeedPageRequests: driver.faultsNeedPageRequests,
     hasPasidTables: driver.hasPasidTables,
+    refusesLastByte: iommufd.refusesLastByte?.(release) ?? false,
+    attachesOneDevice: iommufd.attachesOneDevice?.(release) ?? false,
     iommufd,
     ...(description.registers && { registers: description.registers }),
   };

@@ -1,5 +1,5 @@
 import type { Arch } from "../kernel/arch.ts";
-import type { Release } from "../kernel/releases.ts";
+import type { FeatureName, Release } from "../kernel/releases.ts";
 import type { IommuDescription, SpaprPlatform } from "./description.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { IommuUnit } from "./unit.ts";
@@ -41,6 +41,8 @@ export interface IommuKind {
   readonly canNest: boolean;
   /** Whether it may ask for `dirty_tracking`. */
   readonly tracksDirtyPages: "yes" | "when nesting" | "no";
+  /** What a kernel must have for it; absent where every release with VFIO does. */
+  readonly needs?: FeatureName;
   readonly driver: IommuDriverFacts;
   readonly iommufd: IommufdFacts;
   /** How it shows in /sys/class/iommu; absent for kinds that register nothing there. */
@@ -93,6 +95,9 @@ export interface IommufdFacts {
   readonly nests: boolean;
   /** Whether it has virtual IOMMUs. */
   readonly virtualIommus: boolean;
+  /** As IommuUnit has them; absent where no release does so. */
+  refusesLastByte?(release: Release): boolean;
+  attachesOneDevice?(release: Release): boolean;
   /** IOMMU_HW_INFO_TYPE_*, and the structure of that type. */
   readonly infoType: number;
   info(unit: IommuUnit): Uint8Array;

@@ -40,6 +40,10 @@ export interface IommuUnit {
   readonly faultsNeedPageRequests: boolean;
   /** It knows PASID tables, which the vSVA proposals bind guests' page tables in. */
   readonly hasPasidTables: boolean;
+  /** Its page tables refuse what iommufd asks of them for a mapping that ends with the last byte of 2^64: EINVAL. */
+  readonly refusesLastByte: boolean;
+  /** An iommufd attaches one device of a group at a time: another one's attach is EINVAL. */
+  readonly attachesOneDevice: boolean;
   /** What its driver has for iommufd. */
   readonly iommufd: IommufdFacts;
   /** Its registers, where a capture has them. */

@@ -131,8 +131,11 @@ export class CdevFile extends FileDescription {
     if (flags & ~(withToken ? VFIO_DEVICE_BIND_FLAG_TOKEN : 0))
       fail("EINVAL", `unknown flag bits 0x${flags.toString(16)}`);
     const group = this.#group;
-    if (group.isOpen) {
-      fail("EBUSY", `${group.label} is open; a device is reached through its group or through its own node, not both`);
+    if (group.holder) {
+      fail(
+        "EBUSY",
+        `${group.label} is open, by ${group.describeHolder()}; a device is reached through its group or through its own node, not both`,
+      );
     }
     if (this.#opened) fail("EINVAL", `${this.label} is bound already`);
     if (flags & VFIO_DEVICE_BIND_FLAG_TOKEN) this.#refuseToken(task, token);

@@ -5,6 +5,7 @@ import type { IommuKind } from "../iommu/kind.ts";
 import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
 import { hexRange } from "../kernel/errors.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
+import { refuseKernel } from "./kernel-fits.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type PciDeviceFile = Exclude<DeviceFile, { uuid: string }>;
@@ -12,7 +13,20 @@ type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
 
 /** What is wrong with a file although every value by itself is fine: values that contradict each other. */
 export function checkHost(file: HostFile, kinds: DeviceKinds): readonly Problem[] {
-  return [...namedHost(file), ...iommuProblems(file), ...groupProblems(file, kinds), ...parentProblems(file)];
+  return [
+    ...namedHost(file),
+    ...kernelProblems(file),
+    ...iommuProblems(file),
+    ...groupProblems(file, kinds),
+    ...parentProblems(file),
+  ];
+}
+
+function* kernelProblems({ kernel, iommu, vfio_container: container, groups }: HostFile): Generator<Problem> {
+  if (kernel == null) return;
+  const hasMediatedDevices = groups.some(({ devices }) => devices?.some((device) => "uuid" in device));
+  const message = refuseKernel({ kernel, model: iommu.model, container, hasMediatedDevices });
+  if (message !== undefined) yield { path: ["kernel"], message };
 }
 
 function* namedHost(file: HostFile): Generator<Problem> {

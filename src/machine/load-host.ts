@@ -1,10 +1,11 @@
 import type { DeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { didYouMean } from "../kernel/nearest.ts";
-import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
-import { API_PROFILES, type ApiProfile, type HostDescription } from "./host-description.ts";
+import { Release, refuseRelease, releaseFrom } from "../kernel/releases.ts";
+import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
+import { refuseKernel } from "./kernel-fits.ts";
 import { DEFAULT_HOST, HOSTS_TO_COME, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
 
 /** What a command line may change about a host. */
@@ -67,7 +68,19 @@ function override(host: HostDescription, { kernel, api }: HostOverrides): HostDe
     throw new HostDescriptionError(
       `--api: no such profile: "${api}"${didYouMean(api, API_PROFILES)} (there are: ${API_PROFILES.join(", ")})`,
     );
-  return { ...host, ...(kernel !== undefined && { kernel: releaseFrom(kernel)! }), ...(api !== undefined && { api }) };
+  if (kernel === undefined) return { ...host, ...(api !== undefined && { api }) };
+  const release = releaseFrom(kernel)!;
+  const { iommu, vfioContainer: container } = host;
+  const problem = refuseKernel({ kernel: release, model: iommu.model, container, hasMediatedDevices: false });
+  if (problem !== undefined) throw new HostDescriptionError(`--kernel: ${problem}`);
+  // ready-made hosts have some for who wants them: on an older kernel there are none
+  const groups = new Release(release).has("mediatedDevices") ? host.groups : host.groups.flatMap(withoutMediated);
+  return { ...host, kernel: release, groups, ...(api !== undefined && { api }) };
+}
+
+function withoutMediated(group: GroupDescription): GroupDescription[] {
+  const devices = group.devices.filter(({ bus }) => bus !== "mdev");
+  return devices.length === 0 && group.devices.length > 0 ? [] : [{ ...group, devices }];
 }
 
 function isApiProfile(name: string): name is ApiProfile {

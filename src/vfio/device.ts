@@ -1,6 +1,7 @@
 import type { IommuGroup } from "../iommu/group.ts";
 import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
+import type { Release } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 
 /** A device that a VFIO driver is bound to (struct vfio_device). */
@@ -20,7 +21,8 @@ export interface VfioDevice {
  * A PCI device's name may be followed by options: "0000:01:00.0 vf_token=UUID" (vfio_pci_core.c:vfio_pci_core_match). No
  * device here has virtual functions, so that any token is one too many.
  */
-export function matchesPciName(name: string, wanted: string): boolean {
+export function matchesPciName(name: string, wanted: string, release: Release): boolean {
+  if (!release.has("deviceNameOptions")) return wanted === name;
   if (!wanted.startsWith(name)) return false;
   const rest = wanted.slice(name.length);
   if (rest === "") return true;

@@ -16,7 +16,7 @@ import {
 } from "../uapi/vfio.ts";
 import { Container } from "./container.ts";
 import type { VfioDevice } from "./device.ts";
-import type { VfioGroup } from "./group.ts";
+import type { GroupHolder, VfioGroup } from "./group.ts";
 import { IommufdDescription } from "./iommufd.ts";
 import { UserStruct } from "./user-struct.ts";
 
@@ -32,11 +32,11 @@ export class GroupFile extends FileDescription {
   readonly #release: Release;
   #closed = false;
 
-  constructor(group: VfioGroup, release: Release) {
+  constructor(group: VfioGroup, release: Release, holder: GroupHolder) {
     super();
     this.#release = release;
     this.group = group;
-    group.isOpen = true;
+    group.holder = holder;
   }
 
   override get dialect(): RequestDialect {
@@ -96,10 +96,13 @@ export class GroupFile extends FileDescription {
   #setContainer(task: Task, arg: Word): number {
     user.copyIn(task, arg, 4);
     const fd = user.view.getInt32(0, true);
+    if (!this.#release.has("containerFdFirst")) {
+      if (fd < 0) fail("EINVAL", `${fd} is no file descriptor`);
+      this.#refuseSecond();
+    }
     const file = task.files.get(fd);
     if (!file) fail("EBADF", `file descriptor ${fd} is not open`);
-    if (this.group.isInContainer)
-      fail("EINVAL", `${this.label} is in a container already (VFIO_GROUP_UNSET_CONTAINER comes first)`);
+    this.#refuseSecond();
     this.#refuseGone();
     if (file instanceof Container) {
       file.attach(task, this.group);
@@ -111,6 +114,11 @@ export class GroupFile extends FileDescription {
       fail(errno, `file descriptor ${fd} is no VFIO container but ${file.label}`);
     }
     return 0;
+  }
+
+  #refuseSecond(): void {
+    if (this.group.isInContainer)
+      fail("EINVAL", `${this.label} is in a container already (VFIO_GROUP_UNSET_CONTAINER comes first)`);
   }
 
   #unsetContainer(): number {

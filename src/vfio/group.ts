@@ -25,6 +25,9 @@ export interface IommufdDevice {
   readonly ownNode: boolean;
 }
 
+/** Who opened a group. */
+export type GroupHolder = Pick<Task, "name" | "pid">;
+
 /** An IOMMU group with VFIO drivers bound to devices in it (struct vfio_group). */
 export class VfioGroup {
   readonly iommuGroup: IommuGroup;
@@ -36,8 +39,8 @@ export class VfioGroup {
   readonly mediated = new Map<string, MediatedAccess>();
   /** Device files open through this group. */
   openDevices = 0;
-  /** The group file is open, or a device file that was opened through it is: one user at a time. */
-  isOpen = false;
+  /** Who has the group file open, or a device file that was opened through it: one user at a time. */
+  holder: GroupHolder | undefined;
   /** Devices of it that an iommufd has, by name. */
   readonly inIommufd = new Map<string, IommufdDevice>();
   /** The last driver let go while the group file was open. */
@@ -78,6 +81,11 @@ export class VfioGroup {
   /** Whether it is in a container, or in an iommufd in its place (vfio_group_has_iommu). */
   get isInContainer(): boolean {
     return this.container !== undefined || this.iommufd !== undefined;
+  }
+
+  /** For messages: "process qemu-system-x86, pid 4711"; who opened it has perhaps given it to another process since. */
+  describeHolder(): string {
+    return this.holder ? `process ${this.holder.name}, pid ${this.holder.pid}` : "nobody";
   }
 
   /** Whether a device is open through its own node: then the group itself cannot be opened (cdev_device_open_cnt). */
@@ -165,6 +173,6 @@ export class VfioGroup {
   lastFileClosed(): void {
     this.leaveContainer();
     this.leaveIommufd();
-    this.isOpen = false;
+    this.holder = undefined;
   }
 }

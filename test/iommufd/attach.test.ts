@@ -202,6 +202,8 @@ describe("the limit of locked memory", () => {
     expect(own.mapIoas(iommufd, ioas, from, 6n * PAGE, { iova: 0n })).toBe(0n);
     expect(own.mapIoas(iommufd, ioas, from, 3n * PAGE, { iova: 0x10000n })).toBe("ENOMEM");
     expect(own.reason).toContain("RLIMIT_MEMLOCK is 0x8000 bytes");
+    expect(own.reason).toContain(`counted by ${mode}`);
+    expect(own.reason).toContain("IOMMU_OPTION_RLIMIT_MODE");
     expect(own.mapIoas(iommufd, ioas, from, 2n * PAGE, { iova: 0x10000n })).toBe(0x10000n);
     expect(own.task.memory.pinnedPages).toBe(8);
     expect(own.task.memory.lockedPages).toBe(mode === "process" ? 8 : 0);

@@ -91,6 +91,18 @@ test.each([
   expect(program.setContainer(group, 77)).toBe("EBADF");
 });
 
+test.each([
+  ["6.0", "EINVAL", "EINVAL"],
+  ["6.1", "EBADF", "EBADF"],
+])("a descriptor that is not open, %s: -1 is %s, and of a group in a container %s", (kernel, negative, second) => {
+  const program = new Program(host(kernel, "{ model: intel-vtd }", GROUP(1, DEVICE("0000:00:04.0"))));
+  const group = program.open("/dev/vfio/1");
+  expect(program.setContainer(group, -1)).toBe(negative);
+  expect(program.setContainer(group, 77)).toBe("EBADF");
+  expect(program.setContainer(group, program.open(CONTAINER))).toBe(0);
+  expect(program.setContainer(group, 77)).toBe(second);
+});
+
 describe("a mapping beyond the IOMMU's tables", () => {
   const map = (kernel: string, model: string, iova: bigint) => {
     const program = new Program(host(kernel, model, GROUP(1, DEVICE("0000:00:04.0"))));

@@ -7,6 +7,7 @@ type FindingKind =
   | "DMA to an IOVA never mapped"
   | "DMA against the mapping's permission"
   | "mapping left behind"
+  | "unmap that took nothing"
   | "device reset or closed while DMA may be running";
 
 /** Says each finding once, and counts them. */

@@ -148,7 +148,11 @@ export class Sanitizer implements Watcher {
       case "VFIO_IOMMU_UNMAP_DMA": {
         const flags = Number(fields.flags);
         const { size } = readFields(call);
-        if (flags & VFIO_DMA_UNMAP_FLAG_VADDR || size === 0n) return;
+        if (flags & VFIO_DMA_UNMAP_FLAG_VADDR) return;
+        if (size === 0n) {
+          this.#tookNothing(this.#space(file, 0n), fields.iova!);
+          return;
+        }
         const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
         this.#unmapped(this.#space(file, 0n), all ? 0n : fields.iova!, all ? LAST : fields.iova! + fields.size! - 1n);
         return;
@@ -187,6 +191,16 @@ export class Sanitizer implements Watcher {
 
   #unmapped(space: IovaSpace, first: bigint, last: bigint): void {
     for (const mapping of space.within(first, last)) space.remove(mapping, this.#cause());
+  }
+
+  /** A v1 container answers 0 to an unmap that begins inside a mapping, and leaves it. */
+  #tookNothing(space: IovaSpace, iova: bigint): void {
+    const mapping = space.at(iova);
+    if (!mapping || mapping.first === iova) return;
+    this.#found.report(
+      "unmap that took nothing",
+      `${this.#cause()} returned 0 with size 0: it begins inside ${rangeText(mapping)}, which stays mapped as a whole; it was mapped by ${mapping.madeBy}`,
+    );
   }
 
   /** A file's last reference is gone. Mappings of an iommufd go with it; those of a container went when its memory was let go of. */

@@ -55,6 +55,7 @@ export const amdVi: IommuKind = {
     hwptFlags: IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
     nests: false,
     virtualIommus: true,
+    refusesLastByte: (release) => release.has("lastByteRefused"),
     infoType: IOMMU_HW_INFO_TYPE_AMD,
     info: (unit) => IommuHwInfoAmd.encode({ efr: FEATURES | (unit.dirtyTracking ? DIRTY_FEATURES : 0n) }),
   },

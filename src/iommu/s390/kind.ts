@@ -22,6 +22,7 @@ export const s390: IommuKind = {
   ownKeys: [],
   canNest: false,
   tracksDirtyPages: "no",
+  needs: "s390Driver",
   driver: {
     writeImpliesRead: () => false,
     refusesDirectRegions: () => false,

@@ -31,6 +31,7 @@ export const smmuV3: IommuKind = {
   ownKeys: [],
   canNest: false,
   tracksDirtyPages: "no",
+  needs: "smmuV3Driver",
   driver: {
     // stage-1 tables have no write-only entries (recorded in dma_writeonly)
     writeImpliesRead: () => true,

@@ -40,6 +40,7 @@ export const tce: IommuKind = {
   ownKeys: ["platform", "dma32_window_start", "dma32_window_size", "max_dynamic_windows", "levels"],
   canNest: false,
   tracksDirtyPages: "no",
+  needs: "spaprContainer",
   driver: {
     writeImpliesRead: () => false,
     refusesDirectRegions: () => false,

@@ -24,6 +24,7 @@ export const virtioIommu: IommuKind = {
   ownKeys: [],
   canNest: false,
   tracksDirtyPages: "no",
+  needs: "virtioIommuDriver",
   driver: {
     writeImpliesRead: () => false,
     refusesDirectRegions: () => false,
@@ -34,7 +35,7 @@ export const virtioIommu: IommuKind = {
     faultsNeedPageRequests: false,
     hasPasidTables: false,
   },
-  iommufd: PLAIN_IOMMUFD,
+  iommufd: { ...PLAIN_IOMMUFD, attachesOneDevice: (release) => release.has("secondOfGroupRefused") },
   sysfs: {
     name: "virtio0",
     names: /^virtio\d+$/,

@@ -84,6 +84,7 @@ export const vtd: IommuKind = {
 export const vtdSecondStage: IommuKind = {
   ...vtd,
   model: "intel-vtd-ss",
+  needs: "vtdScalableMode",
   title: "Intel VT-d (second-stage tables)",
   means: (text) => /^intel-vtd\b/.test(text) && /scalable/i.test(text) && /second/i.test(text),
   canNest: false,
@@ -95,6 +96,7 @@ export const vtdSecondStage: IommuKind = {
 export const vtdScalable: IommuKind = {
   ...COMMON,
   model: "intel-vtd-sm",
+  needs: "vtdFirstStage",
   title: "Intel VT-d (first-stage tables)",
   means: (text) => /^intel-vtd\b/.test(text) && /scalable/i.test(text) && !/second/i.test(text),
   defaults: FIRST_STAGE_DEFAULTS,

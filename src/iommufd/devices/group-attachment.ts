@@ -59,6 +59,12 @@ export class GroupAttachment {
   attach(device: BoundDevice, pageTable: PageTable, pasid: number): void {
     const old = this.#attachments.get(pasid);
     if (old?.devices.has(device)) fail("EBUSY", `${device.label} is attached to ${old.pageTable.label} already`);
+    if (old && device.unit.attachesOneDevice) {
+      fail(
+        "EINVAL",
+        `another device of ${this.group.label} is attached, and behind ${device.unit.label} this kernel attaches one of a group; detach that first`,
+      );
+    }
     if (old && old.pageTable !== pageTable) {
       fail("EINVAL", `${this.group.label} is attached to ${old.pageTable.label}; all its devices share that`);
     }

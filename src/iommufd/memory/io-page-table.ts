@@ -121,7 +121,7 @@ export class IoPageTable {
     if (alignment !== this.alignment) this.#checkAlignment(alignment);
     try {
       this.#reserveOutside(domain);
-      for (const area of this.areas) refuseNoAccess(area, domain);
+      for (const area of this.areas) refuseArea(area, domain);
       if (this.domains.length === 0) this.#fill();
     } catch (error) {
       this.unreserve(domain);
@@ -220,10 +220,16 @@ export class IoPageTable {
 }
 
 /**
- * A VFIO program may map memory for neither reading nor writing (vfio_compat.c). Only a driver without page tables in memory takes that: those
- * cannot say it (generic_pt/iommu_pt.h, io-pgtable-arm.c).
+ * EINVAL for a mapping that a page table cannot have. A VFIO program may map memory for neither reading nor writing (vfio_compat.c); only a driver
+ * without page tables in memory takes that: those cannot say it (generic_pt/iommu_pt.h, io-pgtable-arm.c).
  */
-export function refuseNoAccess(area: Area, { unit, isParent }: Domain): void {
+export function refuseArea(area: Area, { unit, isParent }: Domain): void {
+  if (unit.refusesLastByte && area.last === ALL_ADDRESSES.last) {
+    fail(
+      "EINVAL",
+      `${area.label} ends with the last byte of the address space, which an iommufd cannot put into tables of ${unit.label}; leave out the last page`,
+    );
+  }
   // generic_pt/fmt/vtdss.h: PT_FEAT_VTDSS_FORCE_WRITEABLE, because of erratum 772415
   if (isParent && !area.writeable) {
     fail("EINVAL", `${area.label} is read-only, which a page table that others are nested on cannot have`);

@@ -1,7 +1,7 @@
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import { type Access, Area } from "./area.ts";
 import { chooseIova } from "./choose-iova.ts";
-import { type Domain, type IoPageTable, refuseNoAccess } from "./io-page-table.ts";
+import { type Domain, type IoPageTable, refuseArea } from "./io-page-table.ts";
 import type { MappedPages } from "./mapped-pages.ts";
 
 const END = 2n ** 64n;
@@ -87,7 +87,7 @@ function fillAll(areas: readonly Area[], domains: readonly Domain[]): void {
     for (const area of areas) {
       area.fill();
       filled.push(area);
-      for (const domain of domains) refuseNoAccess(area, domain);
+      for (const domain of domains) refuseArea(area, domain);
     }
   } catch (error) {
     for (const area of filled) area.unfill();

@@ -8,6 +8,10 @@ export type LockedByUser = Map<number, number>;
 /** none: no limit counts; user: the pages of all processes of a user count; process: as VFIO counts (enum iopt_pages account_mode). */
 export type AccountMode = "none" | "user" | "process";
 
+const COUNTED_BY_USER =
+  " (counted by user: the default of an iommufd, IOMMU_OPTION_RLIMIT_MODE 0; mode 1 counts by process, as VFIO does)";
+const COUNTED_BY_PROCESS = " (counted by process: as VFIO does, and an iommufd with IOMMU_OPTION_RLIMIT_MODE 1)";
+
 /** Whose limit pinned pages count against (the source_* fields of struct iopt_pages). */
 export class PinAccount {
   readonly mode: AccountMode;
@@ -46,11 +50,11 @@ export class PinAccount {
     const limit = Math.floor(this.#memlock / space.pageSize);
     if (this.mode === "user") {
       const held = this.#locked.get(this.#uid) ?? 0;
-      if (held + pages > limit) this.#refuse(held, pages, `user ${this.#uid} has`);
+      if (held + pages > limit) this.#refuse(held, pages, `all iommufds of user ${this.#uid} have`, COUNTED_BY_USER);
       this.#locked.set(this.#uid, held + pages);
     } else if (this.mode === "process") {
       const held = space.lockedPages + space.foreignLockedPages();
-      if (held + pages > limit) this.#refuse(held, pages, "the process has");
+      if (held + pages > limit) this.#refuse(held, pages, "the process has", COUNTED_BY_PROCESS);
       space.lockedPages += pages;
     }
     space.pinnedPages += pages;
@@ -63,11 +67,11 @@ export class PinAccount {
     space.pinnedPages -= pages;
   }
 
-  #refuse(held: number, pages: number, who: string): never {
+  #refuse(held: number, pages: number, who: string, how: string): never {
     const bytes = (count: number) => hex(count * this.#space.pageSize);
     fail(
       "ENOMEM",
-      `RLIMIT_MEMLOCK is ${hex(this.#memlock)} bytes, ${who} ${bytes(held)} locked, ${bytes(pages)} more are needed; raise the limit (ulimit -l) or give CAP_IPC_LOCK`,
+      `RLIMIT_MEMLOCK is ${hex(this.#memlock)} bytes, ${who} ${bytes(held)} locked, ${bytes(pages)} more are needed${how}; raise the limit (ulimit -l) or give CAP_IPC_LOCK`,
     );
   }
 }

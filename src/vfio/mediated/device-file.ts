@@ -55,7 +55,8 @@ export class MediatedDeviceFile extends FileDescription {
   }
 
   #request(task: Task, request: number, arg: Word): number {
-    if (request === VFIO_DEVICE_FEATURE) return refuseFeature(this.#device, task, arg);
+    if (request === VFIO_DEVICE_FEATURE && this.#device.context.release.has("deviceFeatureOfAll"))
+      return refuseFeature(this.#device, task, arg);
     const answer = commonRequest(this.#device, task, request, arg);
     if (answer !== undefined) return answer;
     fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);

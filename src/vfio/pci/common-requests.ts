@@ -30,7 +30,7 @@ export function commonRequest(device: OpenDevice, task: Task, request: number, a
     case VFIO_DEVICE_RESET:
       return reset(device);
     case VFIO_DEVICE_BIND_IOMMUFD:
-      return device.context.iommufd ? refuseBind(task, arg) : undefined;
+      return device.context.iommufd && device.context.release.has("deviceNodes") ? refuseBind(task, arg) : undefined;
   }
   return undefined;
 }

@@ -27,7 +27,7 @@ import { getHotResetInfo, type HotResetSurroundings, hotReset } from "./hot-rese
 import { ioeventfd } from "./ioeventfd.ts";
 import { MappedRegion } from "./mapped-region.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { isMappable, regionOffset, splitOffset } from "./region.ts";
+import { isMappable, msixTable, regionOffset, splitOffset } from "./region.ts";
 import { accessRegion } from "./region-access.ts";
 import { SharedRegions } from "./shared-regions.ts";
 
@@ -100,7 +100,7 @@ export class PciDeviceFile extends FileDescription {
       fail("EINVAL", `${target.name} has no region at offset ${hex(offset)}`);
     if (!shared) fail("EINVAL", "registers can only be mapped with MAP_SHARED");
     const { index, at } = place;
-    if (index >= VFIO_PCI_ROM_REGION_INDEX || !isMappable(target, index, context.pageSize)) {
+    if (index >= VFIO_PCI_ROM_REGION_INDEX || !isMappable(target, index, context)) {
       fail("EINVAL", `region ${index} of ${target.name} cannot be mapped (GET_REGION_INFO has no flag MMAP)`);
     }
     const size = Math.ceil(target.bar(index)!.size / context.pageSize) * context.pageSize;
@@ -108,6 +108,14 @@ export class PciDeviceFile extends FileDescription {
       fail(
         "EINVAL",
         `region ${index} of ${target.name} has ${hex(size)} bytes to map; ${hex(at)} plus ${hex(length)} is beyond`,
+      );
+    }
+    const table = msixTable(target);
+    if (context.release.has("msixTableMappable") || table?.bar !== index) return;
+    if (at + length > table.start && at < table.end) {
+      fail(
+        "EINVAL",
+        `region ${index} of ${target.name} has its MSI-X table at ${hex(table.start)}-${hex(table.end - 1)}, which kernels before 4.16 do not let be mapped; map around it`,
       );
     }
   }
@@ -141,18 +149,23 @@ export class PciDeviceFile extends FileDescription {
   }
 
   #request(device: OpenDevice, task: Task, request: number, arg: Word): number {
+    const { release } = device.context;
     switch (request) {
       case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
-        return getHotResetInfo(device, this.#around, task, arg);
+        if (release.has("hotReset")) return getHotResetInfo(device, this.#around, task, arg);
+        break;
       case VFIO_DEVICE_PCI_HOT_RESET:
-        return hotReset(device, this.#around, task, arg);
+        if (release.has("hotReset")) return hotReset(device, this.#around, task, arg);
+        break;
       case VFIO_DEVICE_IOEVENTFD:
-        return ioeventfd(device, task, arg);
+        if (release.has("ioeventfd")) return ioeventfd(device, task, arg);
+        break;
       case VFIO_DEVICE_FEATURE:
-        return deviceFeature(device, task, arg);
+        if (release.has("deviceFeature")) return deviceFeature(device, task, arg);
+        break;
     }
     const answer = commonRequest(device, task, request, arg);
     if (answer !== undefined) return answer;
-    fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);
+    fail("ENOTTY", `${this.label} knows no request ${hex(request)} (kernel ${release.name})`);
   }
 }

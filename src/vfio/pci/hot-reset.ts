@@ -70,6 +70,7 @@ export function hotReset(device: OpenDevice, around: HotResetSurroundings, task:
   if (user.u32(RESET.offsets.flags) !== 0) fail("EINVAL", "no flags are known");
   const count = user.u32(RESET.offsets.count);
   const own = ownNodeOf(device, around);
+  if (!device.context.release.has("hotResetCountFirst")) affectedBy(device);
   if (!own && count === 0)
     fail("EINVAL", "a device that was opened through a group is reset by naming all groups that are hit");
   if (own && count > 0) fail("EINVAL", "a device that was opened by its own node is reset without naming groups");

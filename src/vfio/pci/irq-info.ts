@@ -27,8 +27,7 @@ const user = new UserStruct(SIZE);
 export function getIrqInfo(device: OpenDevice, task: Task, arg: Word): number {
   user.copyInSized(task, arg, SIZE, "vfio_irq_info");
   const index = user.u32(AT.index);
-  if (index >= VFIO_PCI_NUM_IRQS)
-    fail("EINVAL", `a PCI device has interrupt indexes 0 to ${VFIO_PCI_NUM_IRQS - 1}, not ${index}`);
+  refuseIndex(device, index);
   if (index > VFIO_PCI_MSI_IRQ_INDEX && device.server === "mediated") {
     fail(
       "EINVAL",
@@ -42,6 +41,18 @@ export function getIrqInfo(device: OpenDevice, task: Task, arg: Word): number {
   user.setU32(AT.count, vectorCount(device, index));
   user.copyOut(task, arg, SIZE);
   return 0;
+}
+
+/** How many interrupt indexes vfio-pci of this release knows. */
+export function indexCount({ context }: OpenDevice): number {
+  if (context.release.has("requestInterrupt")) return VFIO_PCI_NUM_IRQS;
+  return context.release.has("errorInterrupt") ? VFIO_PCI_REQ_IRQ_INDEX : VFIO_PCI_ERR_IRQ_INDEX;
+}
+
+/** EINVAL for an interrupt index that there is not. */
+export function refuseIndex(device: OpenDevice, index: number): void {
+  const count = indexCount(device);
+  if (index >= count) fail("EINVAL", `a PCI device has interrupt indexes 0 to ${count - 1}, not ${index}`);
 }
 
 function moreFlags(device: OpenDevice, index: number): number {
@@ -58,7 +69,8 @@ export function vectorCount(device: OpenDevice, index: number): number {
       return config.interruptPin === 0 ? 0 : 1;
     case VFIO_PCI_MSI_IRQ_INDEX: {
       if (target.msi === undefined) return 0;
-      return 1 << ((target.readConfig(target.msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_QMASK) >> 1);
+      const capable = target.readConfig(target.msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_QMASK;
+      return 1 << (device.context.release.has("msiCountRight") ? capable >> 1 : capable);
     }
     case VFIO_PCI_MSIX_IRQ_INDEX: {
       if (target.msix === undefined) return 0;

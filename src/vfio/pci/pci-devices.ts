@@ -89,7 +89,7 @@ class VfioPciDevice implements VfioDevice {
   }
 
   matches(wanted: string): boolean {
-    return matchesPciName(this.name, wanted);
+    return matchesPciName(this.name, wanted, this.#context.release);
   }
 
   open(_task: Task, released: () => void): FileDescription {

@@ -83,9 +83,16 @@ function accessBar(
     fail("EINVAL", `${target.name} has no ${index === ROM_BAR ? "expansion ROM" : `BAR ${index}`}`);
   if (at >= bar.size)
     fail("EINVAL", `region ${index} of ${target.name} has ${hex(bar.size)} bytes; ${hex(at)} is beyond`);
+  const { release } = device.context;
+  if (at + count > bar.size && !release.has("clippedBarAccess")) {
+    fail(
+      "EINVAL",
+      `region ${index} of ${target.name} has ${hex(bar.size)} bytes; ${hex(at)} plus ${hex(count)} is beyond`,
+    );
+  }
   const length = Math.min(count, bar.size - at);
   // no 8-byte accesses to ROMs: some devices cannot take them
-  const widest = index === ROM_BAR || !device.context.release.has("qwordBarAccess") ? 4 : 8;
+  const widest = index === ROM_BAR || !release.has("qwordBarAccess") ? 4 : 8;
   const most = target.model.isMemory(index) ? MEMORY_PIECE : PIECE;
   const bytes = new Uint8Array(Math.min(length, most));
   device.pollShared();
@@ -112,8 +119,13 @@ function moveRegisters(
   widest: AccessWidth,
   write: boolean,
 ): void {
-  const { target, config } = device;
+  const { target, config, context } = device;
   const inMemory = target.bar(index)!.type !== "io";
+  if (inMemory && !config.memoryEnabled && !context.release.has("memoryEnableChecked")) {
+    // nobody answers: reads are all ones, writes are lost
+    if (!write) bytes.fill(0xff);
+    return;
+  }
   const table = msixTable(target);
   const hidden = table?.bar === index ? table : undefined;
   const isHidden = hidden !== undefined && start < hidden.end && start + bytes.length > hidden.start;

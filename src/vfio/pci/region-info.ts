@@ -2,12 +2,17 @@ import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
-import { encodeCapabilityChain } from "../../uapi/capability-chain.ts";
+import { type Capability, encodeCapabilityChain } from "../../uapi/capability-chain.ts";
+import { roundUp } from "../../uapi/layout.ts";
+import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
 import {
+  VfioRegionSparseMmapArea as AREA,
+  VfioRegionInfoCapSparseMmap as SPARSE,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_NUM_REGIONS,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
+  VFIO_REGION_INFO_CAP_SPARSE_MMAP,
   VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_MMAP,
   VFIO_REGION_INFO_FLAG_READ,
@@ -42,8 +47,9 @@ export function getRegionInfo(device: OpenDevice, task: Task, arg: Word): number
   user.setU32(AT.flags, flags);
   user.setU64(AT.size, BigInt(size));
   user.setU64(AT.offset, BigInt(regionOffset(index)));
-  // the table of MSI-X can be mapped along, and the capability says so; regions without capabilities leave cap_offset as it was
-  if (flags & VFIO_REGION_INFO_FLAG_MMAP && msixTable(device.target)?.bar === index) addCapability(device, task, arg);
+  // regions without capabilities leave cap_offset as it was
+  const capability = flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilityOf(device, index, size) : undefined;
+  if (capability) addCapability(device, task, arg, capability);
   user.copyOut(task, arg, SIZE);
   return 0;
 }
@@ -55,12 +61,35 @@ function factsOf(device: OpenDevice, index: number): RegionFacts {
   const bar = target.bar(index);
   if (bar === undefined) return { size: 0, flags: 0 };
   if (index === ROM_BAR) return { size: bar.size, flags: VFIO_REGION_INFO_FLAG_READ };
-  const mappable = isMappable(target, index, context.pageSize);
+  const mappable = isMappable(target, index, context);
   return { size: bar.size, flags: mappable ? readWrite | VFIO_REGION_INFO_FLAG_MMAP : readWrite };
 }
 
-function addCapability(device: OpenDevice, task: Task, arg: Word): void {
-  const chain = encodeCapabilityChain(SIZE, [MSIX_MAPPABLE], device.context.release.has("alignedCapabilities"));
+/** What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it (msix_sparse_mmap_cap). */
+function capabilityOf({ target, context }: OpenDevice, index: number, size: number): Capability | undefined {
+  const table = msixTable(target);
+  if (table?.bar !== index) return undefined;
+  if (context.release.has("msixTableMappable")) return MSIX_MAPPABLE;
+  if (!context.release.has("sparseMmapCapability")) return undefined;
+  const { pageSize } = context;
+  const before = table.start - (table.start % pageSize);
+  const behind = roundUp(table.end, pageSize);
+  const areas = [
+    ...(before > 0 ? [{ offset: 0n, size: BigInt(before) }] : []),
+    ...(behind < size ? [{ offset: BigInt(behind), size: BigInt(size - behind) }] : []),
+  ];
+  // a table that takes all pages leaves one empty area
+  const said = areas.length === 0 ? [{ offset: 0n, size: 0n }] : areas;
+  const bytes = SPARSE.encode({ nr_areas: said.length }, said.length * AREA.size);
+  const view = new DataView(bytes.buffer);
+  said.forEach((area, i) => {
+    AREA.write(view, SPARSE.size + i * AREA.size, area);
+  });
+  return { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, body: bytes.subarray(VfioInfoCapHeader.size) };
+}
+
+function addCapability(device: OpenDevice, task: Task, arg: Word, capability: Capability): void {
+  const chain = encodeCapabilityChain(SIZE, [capability], device.context.release.has("alignedCapabilities"));
   user.setU32(AT.flags, user.u32(AT.flags) | VFIO_REGION_INFO_FLAG_CAPS);
   if (user.u32(AT.argsz) < SIZE + chain.length) {
     user.setU32(AT.argsz, SIZE + chain.length);

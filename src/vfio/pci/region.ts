@@ -1,6 +1,7 @@
 import type { PciFunction } from "../../devices/pci/function.ts";
 import * as pci from "../../devices/pci/registers.ts";
 import type { Word } from "../../kernel/word.ts";
+import type { PciContext } from "./pci-context.ts";
 
 /** A region begins at its index shifted by this in the device's file (VFIO_PCI_OFFSET_SHIFT). */
 const REGION_SHIFT = 40;
@@ -36,12 +37,13 @@ export function msixTable(target: PciFunction): MsixTable | undefined {
 }
 
 /**
- * Whether a region can be mapped: memory regions, when the host's description lets them be mapped, those smaller than a page only when they have their page to themselves
- * (vfio_pci_probe_mmaps).
+ * Whether a region can be mapped: memory regions, when the host's description lets them be mapped, those smaller than a page only when they have
+ * their page to themselves (vfio_pci_probe_mmaps).
  */
-export function isMappable(target: PciFunction, index: number, pageSize: number): boolean {
+export function isMappable(target: PciFunction, index: number, { pageSize, release }: PciContext): boolean {
   const bar = target.bar(index);
   if (bar === undefined || index === pci.ROM_BAR || bar.type === "io" || !target.description.mmap) return false;
   if (bar.size >= pageSize) return true;
+  if (!release.has("smallBarsMappable")) return false;
   return target.readConfig(pci.PCI_BASE_ADDRESS_0 + index * 4, 4) % pageSize < 16;
 }

@@ -15,13 +15,12 @@ import {
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
-  VFIO_PCI_NUM_IRQS,
   VFIO_PCI_REQ_IRQ_INDEX,
   VfioIrqSet,
 } from "../../uapi/vfio-device.ts";
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
-import { vectorCount } from "./irq-info.ts";
+import { refuseIndex, vectorCount } from "./irq-info.ts";
 import { failBusy, type IrqRequest } from "./irq-request.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { setMessages } from "./set-messages.ts";
@@ -74,8 +73,7 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
   const start = user.u32(AT.start);
   const count = user.u32(AT.count);
   if (argsz < MINIMUM) fail("EINVAL", `argsz of struct vfio_irq_set is ${argsz}, at least ${MINIMUM} are needed`);
-  if (index >= VFIO_PCI_NUM_IRQS)
-    fail("EINVAL", `a PCI device has interrupt indexes 0 to ${VFIO_PCI_NUM_IRQS - 1}, not ${index}`);
+  refuseIndex(device, index);
   if (count >= U32_MAX - start) fail("EINVAL", `start ${start} plus count ${count} is beyond 32 bits`);
   const known = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)}`);

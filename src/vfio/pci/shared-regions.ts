@@ -40,7 +40,7 @@ export class SharedRegions {
     this.#memory = memory;
     const { target, context } = device;
     const all = Array.from({ length: VFIO_PCI_ROM_REGION_INDEX }, (_, index) => index);
-    this.#regions = all.filter((index) => isMappable(target, index, context.pageSize));
+    this.#regions = all.filter((index) => isMappable(target, index, context));
     this.#blocks = this.#regions.flatMap((region) => registerBlock(region, target.model.registers(region)));
     for (const region of this.#regions) {
       for (const { offset, bytes } of target.model.pages?.(region) ?? [])

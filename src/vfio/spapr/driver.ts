@@ -44,10 +44,11 @@ export class SpaprDriver implements IommuDriver {
   checkExtension(extension: Word): number {
     switch (extension) {
       case VFIO_SPAPR_TCE_IOMMU:
-      case VFIO_SPAPR_TCE_v2_IOMMU:
         return 1;
+      case VFIO_SPAPR_TCE_v2_IOMMU:
+        return this.#context.release.has("spaprV2") ? 1 : 0;
       case VFIO_EEH:
-        return this.#isPartition ? 0 : 1;
+        return this.#isPartition || !this.#context.release.has("eehExtension") ? 0 : 1;
       default:
         return 0;
     }
@@ -124,7 +125,8 @@ export class SpaprBackend implements IommuBackend {
       case spapr.VFIO_IOMMU_SPAPR_TCE_GET_INFO:
         return getInfo(container, task, arg);
       case spapr.VFIO_EEH_PE_OP:
-        return eehPeOp(container, task, arg);
+        if (container.context.release.has("eehExtension")) return eehPeOp(container, task, arg);
+        break;
     }
     return container.v2 ? this.#ioctlOfV2(task, request, arg) : this.#ioctlOfV1(task, request);
   }

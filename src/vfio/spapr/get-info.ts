@@ -28,6 +28,6 @@ export function getInfo(container: TceContainer, task: Task, arg: Word): number 
       ? { pgsizes: facts.pageSizes, max_dynamic_windows_supported: facts.maxDynamicWindows, levels: facts.levels }
       : { pgsizes: 0n, max_dynamic_windows_supported: 0, levels: 0 },
   });
-  user.copyOut(task, arg, user.u32(0) >= WITH_DDW ? WITH_DDW : MINIMUM);
+  user.copyOut(task, arg, user.u32(0) >= WITH_DDW && container.context.release.has("spaprV2") ? WITH_DDW : MINIMUM);
   return 0;
 }

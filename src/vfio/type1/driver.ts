@@ -143,8 +143,9 @@ function mediatedAccess(iommu: Type1Iommu): MediatedAccess {
 function checkExtension({ release }: ModelContext, extension: Word, iommu: Type1Iommu | undefined): number {
   switch (extension) {
     case VFIO_TYPE1_IOMMU:
-    case VFIO_TYPE1v2_IOMMU:
       return 1;
+    case VFIO_TYPE1v2_IOMMU:
+      return release.has("type1v2") ? 1 : 0;
     case VFIO_TYPE1_NESTING_IOMMU:
       return release.has("nestingType") ? 1 : 0;
     case VFIO_UNMAP_ALL:
@@ -152,6 +153,7 @@ function checkExtension({ release }: ModelContext, extension: Word, iommu: Type1
     case VFIO_UPDATE_VADDR:
       return release.has("updateVaddr") && iommu && iommu.emulatedGroups.length === 0 ? 1 : 0;
     case VFIO_DMA_CC_IOMMU:
+      if (!release.has("cacheCoherencyExtension")) return 0;
       return iommu?.domains.every(({ unit }) => unit.cacheCoherent) ? 1 : 0;
     default:
       return 0;

@@ -39,7 +39,8 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
 
   const chain = capabilityChain(iommu);
   const written = bytesWritten(iommu, argsz, chain.length > 0);
-  user.setU32(AT.flags, VFIO_IOMMU_INFO_PGSIZES | (chain.length > 0 ? VFIO_IOMMU_INFO_CAPS : 0));
+  const sizesFlag = iommu.context.release.has("pageSizesFlag") ? VFIO_IOMMU_INFO_PGSIZES : 0;
+  user.setU32(AT.flags, sizesFlag | (chain.length > 0 ? VFIO_IOMMU_INFO_CAPS : 0));
   if (chain.length > 0) {
     if (argsz < SIZE + chain.length) {
       user.setU32(AT.argsz, SIZE + chain.length);

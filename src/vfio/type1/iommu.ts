@@ -61,6 +61,8 @@ export class Type1Iommu {
   /** Capabilities of GET_INFO that a proposal adds; one that has the number of another takes its place. */
   proposedCapabilities: (() => readonly Capability[]) | undefined;
   vaddrInvalidCount = 0;
+  /** Somebody was told that an unmap inside a mapping takes nothing: once for each container. */
+  partialUnmapSaid = false;
   dirtyTracking = false;
   /** Groups that may have dirtied any page (num_non_pinned_groups). */
   nonPinnedGroups = 0;

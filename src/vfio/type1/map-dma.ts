@@ -63,7 +63,8 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const occupied = mappings.byIova.overlaps(iovaPage, pages);
   if (setVaddr) return giveVaddr(iommu, task, occupied, iovaPage, vaddrPage, pages);
   if (occupied) {
-    fail("EEXIST", `iova ${runText(iovaPage, pages)} overlaps ${iommu.describeHere()}; unmap that first`);
+    const errno = iommu.context.release.has("overlapErrno") ? "EEXIST" : "EBUSY";
+    fail(errno, `iova ${runText(iovaPage, pages)} overlaps ${iommu.describeHere()}; unmap that first`);
   }
   if (iommu.isFull) {
     fail(

@@ -10,6 +10,7 @@ import {
   VfioIommuType1DmaUnmap,
 } from "../../uapi/vfio-type1.ts";
 import { UserStruct } from "../user-struct.ts";
+import { cutAt } from "./cut-mappings.ts";
 import { type BitmapRequest, checkBitmap, writeBitmap } from "./dirty-pages.ts";
 import { pageText } from "./explain.ts";
 import type { Type1Iommu } from "./iommu.ts";
@@ -29,6 +30,7 @@ export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(task, arg, flags) : undefined;
 
   const pages = doUnmap(iommu, task, flags, bitmap);
+  if (!iommu.context.release.has("unmapSizeReported")) return 0;
   user.setU32(AT.size, pageLow(pages));
   user.setU32(AT.size + 4, pageHigh(pages));
   // a reply that cannot be written is an error although the mappings are gone
@@ -73,9 +75,12 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
   if (all) {
     if (iovaLow | iovaHigh | sizeLow | sizeHigh) fail("EINVAL", "with flag ALL iova and size must be 0");
   } else {
-    if ((sizeLow | sizeHigh) === 0) fail("EINVAL", "the size is 0 (to unmap everything use VFIO_DMA_UNMAP_FLAG_ALL)");
+    const isEmpty = (sizeLow | sizeHigh) === 0;
+    if (isEmpty && !iommu.context.release.has("unmapSizeReported")) return 0;
+    if (isEmpty) fail("EINVAL", "the size is 0 (to unmap everything use VFIO_DMA_UNMAP_FLAG_ALL)");
     if (sizeLow & mask) fail("EINVAL", `size ${hex(user.u64(AT.size))} is not a multiple of ${pageText(iommu)}`);
     if (wraps(iovaLow, iovaHigh, sizeLow, sizeHigh)) {
+      if (!iommu.context.release.has("unmapWrapChecked")) return 0;
       const reason = `iova ${hex(user.u64(AT.iova))} plus size ${hex(user.u64(AT.size))} runs past 2^64`;
       fail(iommu.overflowErrno ? "EOVERFLOW" : "EINVAL", reason);
     }
@@ -89,6 +94,13 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
     }
   }
   const last = iovaPage + pages - 1;
+  if (last === LAST_PAGE && !all && iommu.context.release.has("lastByteUnmapRefused")) {
+    fail(
+      "EINVAL",
+      "a range up to the last byte of the address space is refused from 4.15 to 4.20 (58fec830fc19 mends it)",
+    );
+  }
+  if (!iommu.context.release.has("mappingsKeptWhole")) cutAt(iommu, iovaPage, last);
   const met = iommu.v2 && !all ? seekUncut(iommu, iovaPage, last) : byIova.seek(iovaPage);
   if (last === LAST_PAGE && !all && !iommu.lastByteUsable) {
     if (met) {
@@ -100,11 +112,20 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
   }
   if (!met || byIova.start > last) return 0;
   // v1: a range that begins inside a mapping takes nothing (vfio_iommu_type1.c:vfio_dma_do_unmap, the v1 comment)
-  if (!iommu.v2 && byIova.start < iovaPage) return 0;
+  if (!iommu.v2 && byIova.start < iovaPage) {
+    if (!iommu.partialUnmapSaid) iommu.context.warn(explainNothing(iommu, iovaPage, pages));
+    iommu.partialUnmapSaid = true;
+    return 0;
+  }
   if (invalidate) return invalidateVaddrs(iommu, last);
   // nobody is to be told, so that they go all at once
   if (all && iommu.mappings.external.size === 0) return iommu.removeAllMappings();
   return removeRange(iommu, task, iovaPage, last, bitmap);
+}
+
+function explainNothing(iommu: Type1Iommu, iovaPage: number, pages: number): string {
+  const bytes = pageRunBytes(iovaPage, pages);
+  return `VFIO_IOMMU_UNMAP_DMA of ${hexRange(bytes.start, bytes.last)} took nothing and returned 0 with size 0: it begins inside ${iommu.describeHere()}, which a container of version 1 unmaps as a whole and from its first byte on (version 2 says EINVAL)`;
 }
 
 /** seek() for a v2 request, which must cover the mappings that it meets as a whole. */

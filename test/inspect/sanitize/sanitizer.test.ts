@@ -8,7 +8,7 @@ import { Program } from "../../vfio/program.ts";
 const UNMAP_ALL = 2;
 
 /** What the sanitizer says while `run` runs, and what it counts. */
-function sanitized(run: (program: Program, container: number) => void) {
+function sanitized(run: (program: Program, container: number) => void, type = 3) {
   const lines: string[] = [];
   const sanitizer = new Sanitizer((line) => lines.push(line));
   const host = new Host(lab, { watch: sanitizer.model });
@@ -16,7 +16,7 @@ function sanitized(run: (program: Program, container: number) => void) {
     throw new Error(message);
   });
   const program = new Program(host, { name: "prog" });
-  const { container } = program.container(3);
+  const { container } = program.container(3, type);
   run(program, Number(container));
   program.task.exit();
   sanitizer.end();
@@ -72,6 +72,19 @@ describe("the sanitizer", () => {
       /^sanitizer: memory unmapped while mapped for DMA: .* noticed at call \d+ of prog\[\d+\] \(VFIO_IOMMU_GET_INFO/,
     );
     expect(lines).toHaveLength(2);
+  });
+
+  test("says of an unmap inside a mapping of a v1 container that it took nothing, and of one of nothing does not", () => {
+    const { lines } = sanitized((program, container) => {
+      program.map(container, 0x10000n, program.memory(0x4000), 0x4000n);
+      expect(program.unmap(container, 0x12000n, 0x1000n)).toBe(0n);
+      expect(program.unmap(container, 0x90000n, 0x1000n)).toBe(0n);
+      expect(program.unmap(container, 0x10000n, 0x1000n)).toBe(0x4000n);
+    }, 1);
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toMatch(
+      /^sanitizer: unmap that took nothing: call \d+ of prog\[\d+\] \(VFIO_IOMMU_UNMAP_DMA, iova 0x12000-0x12fff\) .* inside iova 0x10000-0x13fff/,
+    );
   });
 
   test("sees it at the unmap even behind many other mappings", () => {

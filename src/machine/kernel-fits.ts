@@ -1,0 +1,26 @@
+import { kindOf } from "../iommu/kinds.ts";
+import { type FeatureName, firstWith, Release } from "../kernel/releases.ts";
+
+/** What of a host depends on its kernel's release. */
+export interface KernelNeeds {
+  /** `major.minor` */
+  readonly kernel: string;
+  readonly model: string;
+  /** What answers on /dev/vfio/vfio, where the host says so. */
+  readonly container: string | null | undefined;
+  readonly hasMediatedDevices: boolean;
+}
+
+/** Why a kernel of that release cannot have such a host; undefined when it can. Releases that have less answer as they did. */
+export function refuseKernel({ kernel, model, container, hasMediatedDevices }: KernelNeeds): string | undefined {
+  const release = new Release(kernel);
+  const lacks = (feature: FeatureName | undefined, what: string) =>
+    feature === undefined || release.has(feature)
+      ? undefined
+      : `${kernel} has no ${what}: that came with ${firstWith(feature)}`;
+  return (
+    lacks(kindOf(model).needs, `driver for ${model}`) ??
+    (container === "iommufd" ? lacks("iommufd", "iommufd, which vfio_container asks for") : undefined) ??
+    (hasMediatedDevices ? lacks("mediatedDevices", "mediated devices") : undefined)
+  );
+}
