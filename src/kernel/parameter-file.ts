@@ -1,4 +1,3 @@
-import { fail } from "./errors.ts";
 import { FileDescription } from "./file-description.ts";
 import type { ModuleParameters } from "./module-parameters.ts";
 import type { Task } from "./task.ts";
@@ -50,9 +49,5 @@ export class ParameterFile extends FileDescription {
     this.#parameters.write(this.#name, text);
     this.#changed();
     return bytes.length;
-  }
-
-  override ioctl(): never {
-    fail("ENOTTY", `${this.label} knows no requests`);
   }
 }
