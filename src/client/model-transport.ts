@@ -53,6 +53,10 @@ export class ModelTransport implements Transport {
     this.scratch = this.makeScratch();
   }
 
+  get littleEndian(): boolean {
+    return this.task.memory.littleEndian;
+  }
+
   open(path: string, flags: number): number {
     return named(`open ${path}`, () => {
       const file = this.kernel.open(this.task, path, flags);

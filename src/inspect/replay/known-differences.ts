@@ -23,9 +23,10 @@ interface Rule {
 export class KnownDifferences {
   readonly #rules: readonly Rule[];
 
-  constructor(host: HostDescription) {
+  /** @param littleEndian the byte order of the recorded structures */
+  constructor(host: HostDescription, littleEndian: boolean) {
     const rules: Rule[] = [];
-    if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule());
+    if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule(littleEndian));
     if (host.arch === "arm64") rules.push(partialCopyRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
     this.#rules = rules;
@@ -41,7 +42,7 @@ export class KnownDifferences {
 }
 
 /** Before 6.18 a mapping up to 2^64-1 corrupts the kernel's tree: what is found afterwards depends on the tree's shape. */
-function lastByteRule(): Rule {
+function lastByteRule(littleEndian: boolean): Rule {
   let seen = false;
   return {
     reason:
@@ -50,7 +51,7 @@ function lastByteRule(): Rule {
       if (!seen && isBytesIoctl(operation) && operation.req === "VFIO_IOMMU_MAP_DMA" && operation.ret === 0) {
         const bytes = fromHex(operation.in);
         if (bytes.length < VfioIommuType1DmaMap.size) return seen;
-        const map = VfioIommuType1DmaMap.decode(bytes);
+        const map = VfioIommuType1DmaMap.decode(bytes, littleEndian);
         seen = map.iova + map.size === 2n ** 64n;
       }
       return seen;

@@ -17,8 +17,9 @@ export class ReplayProcess {
   readonly #program: ReplayedProgram;
   readonly #handlers: Handlers;
 
-  constructor(host: Host) {
-    const program = new ReplayedProgram(host);
+  /** @param littleEndian how the recorded program's processor stores numbers */
+  constructor(host: Host, littleEndian: boolean) {
+    const program = new ReplayedProgram(host, littleEndian);
     this.#program = program;
     this.#handlers = {
       ...fileOperations(program),

@@ -30,6 +30,8 @@ const user = new UserStruct(HEAD + VfioIommuType1DirtyBitmapGet.size);
 /** The bitmap is copied out in pieces, so that a large one needs no large buffer. */
 const piece = new Uint32Array(PIECE_WORDS);
 const pieceBytes = new Uint8Array(piece.buffer);
+/** The same for callers whose words are big-endian. */
+const swapped = Buffer.alloc(piece.byteLength);
 const word = new UserStruct(8);
 
 /** VFIO_IOMMU_DIRTY_PAGES. Checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_dirty_pages. */
@@ -156,6 +158,7 @@ export function writeBitmap(iommu: Type1Iommu, task: Task, request: BitmapReques
     kept = word.u64(0);
   }
   const words = bitmap.words64(shift) * 2;
+  const { littleEndian } = task.memory;
   for (let at = 0; at < words; at += PIECE_WORDS) {
     const count = Math.min(PIECE_WORDS, words - at);
     const whole = shift === 0 ? bitmap.wholePiece(at / PIECE_WORDS) : undefined;
@@ -164,8 +167,16 @@ export function writeBitmap(iommu: Type1Iommu, task: Task, request: BitmapReques
       piece[0]! |= Number(kept & 0xffffffffn);
       piece[1]! |= Number(kept >> 32n);
     }
-    const bytes = whole === undefined ? pieceBytes : new Uint8Array(whole.buffer);
+    const ownWords = whole === undefined ? pieceBytes : new Uint8Array(whole.buffer);
+    const bytes = littleEndian ? ownWords : bigEndianWords(whole ?? piece, count);
     task.memory.copyOut(wordFromBigInt(target + BigInt(at) * 4n), bytes, count * 4);
   }
   if (shift > 0) bitmap.keepSpare(shift, kept);
+}
+
+/** The first `count` 32-bit words of `from`, an even number, as 64-bit words of a big-endian processor. */
+function bigEndianWords(from: Uint32Array, count: number): Uint8Array {
+  swapped.set(new Uint8Array(from.buffer, 0, count * 4));
+  swapped.subarray(0, count * 4).swap64();
+  return swapped;
 }
