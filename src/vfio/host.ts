@@ -40,6 +40,7 @@ import { PciDevices } from "./pci/pci-devices.ts";
 import { Requesters } from "./requesters.ts";
 import { SpaprDriver } from "./spapr/driver.ts";
 import { Type1Driver } from "./type1/driver.ts";
+import { ZpciSlots } from "./zpci-slots.ts";
 
 const CONTAINER_NODE = "/dev/vfio/vfio";
 const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
@@ -73,6 +74,8 @@ export class Host implements HostKernel {
   readonly tree: FileTree;
   readonly parameters = new ModuleParameters();
   readonly binding: DriverBinding;
+  /** Empty on machines other than s390. */
+  readonly slots: ZpciSlots;
   readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
   fileChanged?: (path: string, text: string) => void;
@@ -130,6 +133,7 @@ export class Host implements HostKernel {
       unbound: (device, driver) => this.#unbound(device, driver),
     });
     for (const group of description.groups) this.#addGroup(group);
+    this.slots = new ZpciSlots(description, this.binding);
     if (description.iommufd && this.#context.release.has("iommufd")) {
       this.#iommufd = iommufd?.({
         context: this.#context,

@@ -10,7 +10,14 @@ import { ReplayedProgram } from "./program.ts";
 
 const nothing = (): undefined => undefined;
 /** What a recording says of its machine and of itself. */
-const INFORMATION = { host: nothing, kmsg: nothing, console: nothing, "kernel-crash": nothing, end: nothing };
+const INFORMATION = {
+  host: nothing,
+  kmsg: nothing,
+  console: nothing,
+  note: nothing,
+  "kernel-crash": nothing,
+  end: nothing,
+};
 
 /** A program that makes recorded calls against the model: its memory, its descriptors by name, its rights. */
 export class ReplayProcess {

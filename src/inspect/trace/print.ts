@@ -1,6 +1,6 @@
 import { dialectNamed, requestNamed } from "../../uapi/requests/dialects.ts";
 import type { RequestRow } from "../../uapi/requests/request-row.ts";
-import { isBytesIoctl, type Operation, type OperationOf } from "../replay/operation.ts";
+import { isBytesIoctl, MESSAGES, type Operation, type OperationOf } from "../replay/operation.ts";
 import { fromHex } from "../replay/outcome.ts";
 import { cut } from "../replay/shown.ts";
 import { changedFields, decodeArgument, fieldsText, nameIn } from "./decode.ts";
@@ -53,7 +53,7 @@ const SHOWN_BYTES = 16;
 /** Whether the program made a call here (or the like: wrote a register, was told something). */
 export function isCall(operation: Operation): boolean {
   if (operation.op === "mmap") return operation.kind === "fd";
-  return !SURROUNDINGS.has(operation.op) && operation.op !== "kmsg" && operation.op !== "console";
+  return !SURROUNDINGS.has(operation.op) && !MESSAGES.has(operation.op);
 }
 
 /** The longest line of a trace, in characters. */
@@ -111,7 +111,7 @@ export class TracePrinter {
 
   #passes(operation: Operation, { fds, requests, failed, memory }: TraceFilter): boolean {
     const name = callName(operation).toLowerCase();
-    const isMessage = operation.op === "kmsg" || operation.op === "console";
+    const isMessage = MESSAGES.has(operation.op);
     const filtered = fds !== undefined || requests !== undefined || failed === true;
     if (!isCall(operation)) return filtered ? false : isMessage || memory === true;
     if (failed && !operation.errno && operation.ret !== -1) return false;
@@ -164,6 +164,8 @@ export class TracePrinter {
       case "kmsg":
       case "console":
         return (o.lines ?? []).map((line) => dim(`-- ${line}`)).join("\n");
+      case "note":
+        return dim(`-- ${o.text ?? ""}`);
       case "store":
         return dim(`memory ${placeText(o)} holds ${bytesText(o.in)}, ${o.in.length / 2} bytes`);
       case "dump":

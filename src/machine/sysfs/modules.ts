@@ -12,7 +12,13 @@ export function addModules(tree: TreeBuilder, host: HostDescription): void {
         enable_unsafe_noiommu_mode: flag(vfio.enableUnsafeNoiommuMode),
       }),
   });
-  addModule(tree, "vfio_pci", {});
+  // vfio_pci.c: module_param; those that are visible on every architecture
+  addModule(tree, "vfio_pci", {
+    disable_denylist: "N",
+    disable_idle_d3: "N",
+    enable_sriov: "N",
+    nointxmask: "N",
+  });
   addModule(tree, "vfio_pci_core", {});
   // With iommufd's container neither of the two is built (recorded on intel39-k72c: no dma_entry_limit).
   if (host.vfioContainer === "type1")

@@ -137,7 +137,7 @@ function checkGroups(
 
 /** The functions that share the reset: all on the bus. ENODEV on a root bus, above which nothing can reset it. */
 function affectedBy({ target, topology }: OpenDevice): PciFunction[] {
-  if (!topology.hasBridgeAbove(target.name)) {
+  if (!topology.hasResetAbove(target.name)) {
     fail("ENODEV", `${target.name} is on a root bus: no bridge above can reset it`);
   }
   return topology.sameBus(target.name);

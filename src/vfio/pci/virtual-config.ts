@@ -35,6 +35,8 @@ export class VirtualConfig {
     this.#effects = effects;
     this.#map = mapConfig(target.config);
     this.#view = viewOf(this.#map.virtual);
+    // kernels for s390 have no INTx (CONFIG_VFIO_PCI_INTX)
+    if (target.description.zpci) this.#map.virtual[pci.PCI_INTERRUPT_PIN] = 0;
   }
 
   get size(): number {
