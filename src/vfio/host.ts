@@ -107,6 +107,7 @@ export class Host implements HostKernel {
     const warnings = new Set<string>();
     this.#context = {
       release: new Release(description.kernel),
+      arch: description.arch,
       pageSize: description.pageSize,
       clock: this.deviceWork,
       kinds,

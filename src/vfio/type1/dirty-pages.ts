@@ -86,7 +86,7 @@ function getBitmap(iommu: Type1Iommu, task: Task, arg: Word): number {
   } else if (BigInt.asUintN(64, end) < iova) {
     fail("EINVAL", `iova ${hex(iova)} plus size ${hex(size)} runs up to or past 2^64`);
   }
-  checkBitmap(bitmap, size);
+  checkBitmap(iommu, bitmap, size);
   const unit = BigInt(iommu.pageBytes);
   if (bitmap.pgsize !== unit) fail("EINVAL", `the bitmap's page size ${hex(bitmap.pgsize)} is not ${pageText(iommu)}`);
   if (iova % unit) fail("EINVAL", `iova ${hex(iova)} is not a multiple of ${pageText(iommu)}`);
@@ -123,11 +123,12 @@ function markPinned(iommu: Type1Iommu, slot: number, start: number): void {
 
 /**
  * Refuses a bitmap that cannot be written or does not fit `size` bytes of IOVA (access_ok, verify_bitmap_size).
- * The page size is compared later; here it only scales.
+ * The page size is compared later; here it only scales. On s390 all addresses are user memory (asm-generic/access_ok.h: TASK_SIZE_MAX, user space has
+ * an address space to itself).
  */
-export function checkBitmap(bitmap: BitmapRequest, size: bigint): void {
+export function checkBitmap({ context }: Type1Iommu, bitmap: BitmapRequest, size: bigint): void {
   const end = bitmap.data + bitmap.size;
-  if (end >= 2n ** 63n) {
+  if (end >= 2n ** 63n && context.arch !== "s390x") {
     fail("EINVAL", `the bitmap at ${hex(bitmap.data)} with size ${hex(bitmap.size)} is not in user memory`);
   }
   const pages = bitmap.pgsize === 0n ? 0n : size / (bitmap.pgsize & -bitmap.pgsize);

@@ -27,7 +27,7 @@ export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const flags = user.u32(AT.flags);
   const known = iommu.knownUnmapFlags;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)} (known: ${hex(known)})`);
-  const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(task, arg, flags) : undefined;
+  const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(iommu, task, arg, flags) : undefined;
 
   const pages = doUnmap(iommu, task, flags, bitmap);
   if (!iommu.context.release.has("unmapSizeReported")) return 0;
@@ -37,7 +37,7 @@ export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   return 0;
 }
 
-function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest {
+function readBitmapRequest(iommu: Type1Iommu, task: Task, arg: Word, flags: number): BitmapRequest {
   if (flags & (VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR)) {
     fail("EINVAL", "flag GET_DIRTY_BITMAP goes neither with ALL nor with VADDR");
   }
@@ -50,7 +50,7 @@ function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest 
   }
   user.copyInTail(task, arg, SIZE, VfioBitmap.size);
   const request = VfioBitmap.read(user.view, SIZE);
-  checkBitmap(request, user.u64(AT.size));
+  checkBitmap(iommu, request, user.u64(AT.size));
   return request;
 }
 
