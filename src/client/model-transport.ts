@@ -26,7 +26,7 @@ import { TreeLookup } from "./tree-lookup.ts";
 const RW = PROT_READ | PROT_WRITE;
 
 export interface ModelTransportOptions {
-  /** Makes the process that calls; root with pages of 4096 bytes when left out. */
+  /** Makes the process that calls; root with pages of 4096 bytes and the byte order of the host when left out. */
   readonly makeTask?: () => ModelTask;
   /** How the host's architecture encodes requests. */
   readonly encoding?: IoctlEncoding;
@@ -46,7 +46,8 @@ export class ModelTransport implements Transport {
   private lookup: { tree: FileTree; names: TreeLookup } | undefined;
 
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
-    const { makeTask = () => new ModelTask(), encoding = "plain" } = options;
+    const { littleEndian = true } = kernel;
+    const { makeTask = () => new ModelTask({ littleEndian }), encoding = "plain" } = options;
     this.kernel = kernel;
     this.task = makeTask();
     this.encoding = encoding;

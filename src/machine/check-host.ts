@@ -89,6 +89,7 @@ function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> 
     if (group.iommu?.dirty_tracking && cannotTrack)
       yield { path: [...path, "iommu", "dirty_tracking"], message: cannotTrack };
     yield* regionProblems(group, path);
+    yield* zpciProblems(file, group, path);
     for (const [position, device] of (group.devices ?? []).entries()) {
       const key = "uuid" in device ? "uuid" : "bdf";
       const name = deviceName(device);
@@ -115,6 +116,14 @@ function* optionProblems(device: DeviceFile, path: FieldPath, kinds: DeviceKinds
     else if (isUnknown) yield { path: at, key: option, message };
     else yield { path: [...at, option], message };
   }
+}
+
+/** What only functions of s390 have. */
+function* zpciProblems({ arch, iommu }: HostFile, { devices }: GroupFile, path: FieldPath): Generator<Problem> {
+  const isZpci = (arch ?? kindOf(iommu.model).usualArch) === "s390x";
+  for (const [position, device] of (devices ?? []).entries())
+    if (!isZpci && !("uuid" in device) && device.zpci)
+      yield { path: [...path, "devices", position, "zpci"], message: "only functions of arch s390x have this" };
 }
 
 function* pciProblems(device: PciDeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {

@@ -4,6 +4,7 @@ import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
+import { isLittleEndian } from "../kernel/arch.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
@@ -148,6 +149,10 @@ export class Host implements HostKernel {
   /** How this host's architecture encodes request numbers. */
   get ioctlEncoding(): IoctlEncoding {
     return this.description.arch === "ppc64le" ? "powerpc" : "plain";
+  }
+
+  get littleEndian(): boolean {
+    return isLittleEndian(this.description.arch);
   }
 
   plainRequest(request: number): number {
