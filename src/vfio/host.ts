@@ -22,6 +22,7 @@ import {
   type GroupDescription,
   type HostDescription,
 } from "../machine/host-description.ts";
+import { VFIO_PCI_PARAMETERS } from "../machine/sysfs/modules.ts";
 import { sysfsTree } from "../machine/sysfs-tree.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
 import type { IommuDriver } from "./backend.ts";
@@ -238,6 +239,7 @@ export class Host implements HostKernel {
   #defineParameters(): void {
     const { vfioIommuType1, iommufd } = this.description.modules;
     const { parameters } = this;
+    for (const name of VFIO_PCI_PARAMETERS) parameters.define(`vfio_pci/${name}`, "bool", false, false);
     // vfio_iommu_type1.c: module_param_named(..., S_IRUGO | S_IWUSR) for all of them; not built where iommufd is the container
     if (this.description.vfioContainer !== "iommufd") {
       if (this.#context.release.has("dmaEntryLimit")) {

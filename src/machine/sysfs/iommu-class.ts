@@ -26,7 +26,7 @@ function addUnit(tree: TreeBuilder, name: string, unit: SysfsUnit, host: HostDes
   const at = `/sys/devices/virtual/iommu/${name}`;
   tree.link(`/sys/class/iommu/${name}`, at);
   tree.link(`${at}/subsystem`, "/sys/class/iommu");
-  tree.file(`${at}/uevent`, "", READ_WRITE);
+  if (unit.ofFunction) tree.file(`${at}/uevent`, "", READ_WRITE);
   tree.directory(`${at}/devices`);
   for (const [path, text] of unit.attributes(host.iommu)) tree.line(`${at}/${path}`, text);
 }
