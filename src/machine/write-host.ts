@@ -1,3 +1,4 @@
+import type { ZpciDescription } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { OptionSchema, OptionValue } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
@@ -9,7 +10,6 @@ import type {
   HostDescription,
   MdevDeviceDescription,
   PciDeviceDescription,
-  ZpciDescription,
 } from "./host-description.ts";
 
 /** Digits of config space in one line: 64 bytes. */

@@ -1,6 +1,7 @@
+import type { PciBar } from "../../devices/description.ts";
 import { kindOf } from "../../iommu/kinds.ts";
 import { DEFAULT_MODULES, defaultRegions, pciDevice } from "../describe.ts";
-import type { GroupDescription, HostDescription, PciBar } from "../host-description.ts";
+import type { GroupDescription, HostDescription } from "../host-description.ts";
 import { zpciFunction } from "../zpci.ts";
 import { zpciConfig } from "../zpci-configs.ts";
 
