@@ -74,14 +74,17 @@ function rowOf({ req, dialect }: OperationOf<"ioctl">): RequestRow | undefined {
 /** Prints operations the way strace does. One object for one trace: names and numbers of descriptors come from earlier lines. */
 export class TracePrinter {
   readonly #style: Style;
+  readonly #littleEndian: boolean;
   readonly #threads: boolean;
   /** Numbers of descriptors by name, as calls on them had them. */
   readonly #numbers = new Map<string, number>();
   /** What names stand for, as far as it says more than the name. */
   readonly #paths = new Map<string, string>();
 
-  constructor(style: Style, operations: readonly Operation[]) {
+  /** @param littleEndian the byte order of the recorded structures */
+  constructor(style: Style, operations: readonly Operation[], littleEndian = true) {
     this.#style = style;
+    this.#littleEndian = littleEndian;
     this.#threads = new Set(operations.flatMap(({ tid }) => (tid === undefined ? [] : [tid]))).size > 1;
   }
 
@@ -188,11 +191,11 @@ export class TracePrinter {
         return `, ${o.buf}`;
     }
     const relocs = (o.relocs ?? []).map((each) => (each.fd === undefined ? each : { ...each, fd: this.#fd(each.fd) }));
-    const before = decodeArgument(row, fromHex(o.in), relocs);
+    const before = decodeArgument(row, fromHex(o.in), relocs, this.#littleEndian);
     if (!before) return `, ${bytesText(o.in)}`;
     if (row!.argument === "string") return `, "${before.name}"`;
     if (row!.argument === "fd") return `, [${before.fd}]`;
-    const after = o.errno ? undefined : decodeArgument(row, fromHex(o.out ?? o.in), relocs);
+    const after = o.errno ? undefined : decodeArgument(row, fromHex(o.out ?? o.in), relocs, this.#littleEndian);
     const changed = changedFields(before, after);
     return `, ${fieldsText(before)}${Object.keys(changed).length > 0 ? ` => ${fieldsText(changed)}` : ""}`;
   }
