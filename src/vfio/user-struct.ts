@@ -15,10 +15,11 @@ export class UserStruct {
   /** In the byte order of whose structure was copied in last. */
   readonly view: StructView;
   readonly #words: Int32Array;
+  #littleEndian = LITTLE_ENDIAN;
   /** Whether the words are the caller's numbers. */
   #asWords = true;
   /** Where the low half of a 64-bit field lies in it, in bytes; the high half lies in the other four. */
-  #low = 0;
+  #low = LITTLE_ENDIAN ? 0 : 4;
 
   constructor(size: number) {
     this.bytes = new Uint8Array(size);
@@ -29,11 +30,16 @@ export class UserStruct {
   /** Copies the first `size` bytes of the caller's structure to the start of the buffer. EFAULT. */
   copyIn(task: Task, arg: Word, size: number): void {
     const { memory } = task;
-    const { littleEndian } = memory;
+    if (memory.littleEndian !== this.#littleEndian) this.#turn(memory.littleEndian);
+    memory.copyIn(arg, this.bytes, size, this.#words);
+  }
+
+  /** From now on a structure of that byte order is in the buffer. Rare: callers of one machine have one order. */
+  #turn(littleEndian: boolean): void {
+    this.#littleEndian = littleEndian;
     this.view.littleEndian = littleEndian;
     this.#asWords = littleEndian === LITTLE_ENDIAN;
     this.#low = littleEndian ? 0 : 4;
-    memory.copyIn(arg, this.bytes, size, this.#words);
   }
 
   /** copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes. */
