@@ -44,6 +44,15 @@ describe.each([true, false])("iommufd answers in the caller's byte order, little
     program.task.memory.copyOut(list, uapi.IommuIovaRange.encode(range, 0, littleEndian), uapi.IommuIovaRange.size);
     const request = { ioas_id: 1, num_iovas: 1, allowed_iovas: BigInt(list) };
     expect(ask(uapi.IOMMU_IOAS_ALLOW_IOVAS, uapi.IommuIoasAllowIovas, request).result).toBe(0);
+    const map = {
+      ioas_id: 1,
+      flags: uapi.IOMMU_IOAS_MAP_READABLE,
+      user_va: BigInt(program.memory(VADDR_BYTES)),
+      length: BigInt(VADDR_BYTES),
+    };
+    const { result, iova } = ask(uapi.IOMMU_IOAS_MAP, uapi.IommuIoasMap, map);
+    expect(result).toBe(0);
+    expect(iova >= range.start && iova <= range.last, `chosen ${iova.toString(16)}`).toBe(true);
     const answer = ask(uapi.IOMMU_IOAS_IOVA_RANGES, uapi.IommuIoasIovaRanges, request);
     expect(answer).toMatchObject({ result: 0, num_iovas: 1 });
     const bytes = new Uint8Array(uapi.IommuIovaRange.size);
