@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import type { Operation } from "../inspect/replay/operation.ts";
-import { missingEnd, readOperations } from "../inspect/replay/recording.ts";
+import { isLittleEndianRecording, missingEnd, readOperations } from "../inspect/replay/recording.ts";
 import { COLOURED, PLAIN, type TraceFilter, TracePrinter } from "../inspect/trace/print.ts";
 import { summarize, summaryLines } from "../inspect/trace/summary.ts";
 import { isPrintable, printable } from "../kernel/printable.ts";
@@ -31,7 +31,11 @@ export async function traceCommand(file: string, options: TraceOptions): Promise
     ...(options.failed && { failed: true }),
     ...(options.memory && { memory: true }),
   };
-  const printer = new TracePrinter(hasColours(1) && !options.json ? COLOURED : PLAIN, operations);
+  const printer = new TracePrinter(
+    hasColours(1) && !options.json ? COLOURED : PLAIN,
+    operations,
+    isLittleEndianRecording(file, operations),
+  );
   const shown: { operation: Operation; line: string }[] = [];
   for (const operation of operations) {
     const line = printer.line(harmless(operation), filter);

@@ -1,4 +1,3 @@
-import { viewOf } from "../uapi/layout.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_SET_IOMMU } from "../uapi/vfio.ts";
 import {
   VFIO_DMA_MAP_FLAG_READ,
@@ -73,13 +72,16 @@ export class Container {
 
   /** Page sizes, valid IOVA ranges and what else the kernel tells, in as many calls as it takes. */
   getInfo(): IommuInfo {
-    return parseIommuInfo(readInfo((argsz) => this.rawInfo(argsz), VfioIommuType1Info.size));
+    return parseIommuInfo(
+      readInfo((argsz) => this.rawInfo(argsz), VfioIommuType1Info.size, this.transport.littleEndian),
+      this.transport.littleEndian,
+    );
   }
 
   /** One VFIO_IOMMU_GET_INFO with room for `argsz` bytes: the bytes that came back. */
   rawInfo(argsz: number): Uint8Array {
-    const info = new Uint8Array(argsz);
-    VfioIommuType1Info.write(viewOf(info), 0, { argsz });
+    const { size } = VfioIommuType1Info;
+    const info = VfioIommuType1Info.encode({ argsz }, argsz - size, this.transport.littleEndian);
     this.transport.ioctl(this.fd, VFIO_IOMMU_GET_INFO, info, "VFIO_IOMMU_GET_INFO");
     return info;
   }
@@ -91,7 +93,11 @@ export class Container {
     const size = request.size ?? (memory === undefined ? undefined : BigInt(memory.bytes.length));
     if (vaddr === undefined || size === undefined) throw new TypeError("map() needs memory, or vaddr and size");
     const flags = (read ? VFIO_DMA_MAP_FLAG_READ : 0) | (write ? VFIO_DMA_MAP_FLAG_WRITE : 0);
-    const argument = VfioIommuType1DmaMap.encode({ argsz: VfioIommuType1DmaMap.size, flags, vaddr, iova, size });
+    const argument = VfioIommuType1DmaMap.encode(
+      { argsz: VfioIommuType1DmaMap.size, flags, vaddr, iova, size },
+      0,
+      this.transport.littleEndian,
+    );
     this.transport.ioctl(this.fd, VFIO_IOMMU_MAP_DMA, argument, "VFIO_IOMMU_MAP_DMA");
   }
 
@@ -120,17 +126,18 @@ export class Container {
    */
   dirtyBitmap(range: { iova: bigint; size: bigint; pageSize?: bigint }): DirtyBitmap {
     const { iova, size, pageSize = this.smallestPage() } = range;
+    const { littleEndian } = this.transport;
     const length = DirtyBitmap.bytesFor(size, pageSize);
     const memory = this.transport.allocate(length);
     try {
       const data = memory.address;
-      const get = VfioIommuType1DirtyBitmapGet.encode({
-        iova,
-        size,
-        bitmap: { pgsize: pageSize, size: BigInt(length), data },
-      });
+      const get = VfioIommuType1DirtyBitmapGet.encode(
+        { iova, size, bitmap: { pgsize: pageSize, size: BigInt(length), data } },
+        0,
+        littleEndian,
+      );
       this.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, get);
-      return new DirtyBitmap(iova, size, pageSize, memory.bytes.slice(0, length));
+      return new DirtyBitmap(iova, size, pageSize, memory.bytes.slice(0, length), littleEndian);
     } finally {
       memory.free();
     }
@@ -143,14 +150,19 @@ export class Container {
   }
 
   private unmapWith(range: { iova: bigint; size: bigint; flags: number }): bigint {
-    const argument = VfioIommuType1DmaUnmap.encode({ argsz: VfioIommuType1DmaUnmap.size, ...range });
+    const { littleEndian } = this.transport;
+    const argument = VfioIommuType1DmaUnmap.encode({ argsz: VfioIommuType1DmaUnmap.size, ...range }, 0, littleEndian);
     this.transport.ioctl(this.fd, VFIO_IOMMU_UNMAP_DMA, argument, "VFIO_IOMMU_UNMAP_DMA");
-    return VfioIommuType1DmaUnmap.decode(argument).size;
+    return VfioIommuType1DmaUnmap.decode(argument, littleEndian).size;
   }
 
   private dirtyPages(flags: number, data: Uint8Array = new Uint8Array(0)): void {
     const { size } = VfioIommuType1DirtyBitmap;
-    const argument = VfioIommuType1DirtyBitmap.encode({ argsz: size + data.length, flags }, data.length);
+    const argument = VfioIommuType1DirtyBitmap.encode(
+      { argsz: size + data.length, flags },
+      data.length,
+      this.transport.littleEndian,
+    );
     argument.set(data, size);
     this.transport.ioctl(this.fd, VFIO_IOMMU_DIRTY_PAGES, argument, "VFIO_IOMMU_DIRTY_PAGES");
   }

@@ -1,6 +1,5 @@
 import { type Word, wordFromBigInt } from "../kernel/word.ts";
 import { type Capability, parseCapabilityChain } from "../uapi/capability-chain.ts";
-import { viewOf } from "../uapi/layout.ts";
 import {
   VFIO_DEVICE_FLAGS_CAPS,
   VFIO_DEVICE_GET_INFO,
@@ -62,36 +61,46 @@ export class Device {
   }
 
   info(): DeviceInfo {
-    const raw = readInfo((argsz) => {
-      const info = new Uint8Array(argsz);
-      VfioDeviceInfo.write(viewOf(info), 0, { argsz });
-      this.transport.ioctl(this.fd, VFIO_DEVICE_GET_INFO, info, "VFIO_DEVICE_GET_INFO");
-      return info;
-    }, VfioDeviceInfo.size);
-    const { flags, num_regions, num_irqs, cap_offset } = VfioDeviceInfo.decode(raw);
+    const { littleEndian } = this.transport;
+    const raw = readInfo(
+      (argsz) => {
+        const info = VfioDeviceInfo.encode({ argsz }, argsz - VfioDeviceInfo.size, littleEndian);
+        this.transport.ioctl(this.fd, VFIO_DEVICE_GET_INFO, info, "VFIO_DEVICE_GET_INFO");
+        return info;
+      },
+      VfioDeviceInfo.size,
+      littleEndian,
+    );
+    const { flags, num_regions, num_irqs, cap_offset } = VfioDeviceInfo.decode(raw, littleEndian);
     const first = (flags & VFIO_DEVICE_FLAGS_CAPS) === 0 ? 0 : cap_offset;
-    const capabilities = parseCapabilityChain(raw, first, VfioDeviceInfo.size);
+    const capabilities = parseCapabilityChain(raw, first, VfioDeviceInfo.size, littleEndian);
     return { flags, numRegions: num_regions, numIrqs: num_irqs, capabilities };
   }
 
   /** @param index VFIO_PCI_*_REGION_INDEX */
   regionInfo(index: number): RegionInfo {
-    const raw = readInfo((argsz) => {
-      const info = new Uint8Array(argsz);
-      VfioRegionInfo.write(viewOf(info), 0, { argsz, index });
-      this.transport.ioctl(this.fd, VFIO_DEVICE_GET_REGION_INFO, info, "VFIO_DEVICE_GET_REGION_INFO");
-      return info;
-    }, VfioRegionInfo.size);
-    const { flags, size, offset, cap_offset } = VfioRegionInfo.decode(raw);
+    const { littleEndian } = this.transport;
+    const raw = readInfo(
+      (argsz) => {
+        const info = VfioRegionInfo.encode({ argsz, index }, argsz - VfioRegionInfo.size, littleEndian);
+        this.transport.ioctl(this.fd, VFIO_DEVICE_GET_REGION_INFO, info, "VFIO_DEVICE_GET_REGION_INFO");
+        return info;
+      },
+      VfioRegionInfo.size,
+      littleEndian,
+    );
+    const { flags, size, offset, cap_offset } = VfioRegionInfo.decode(raw, littleEndian);
     const first = (flags & VFIO_REGION_INFO_FLAG_CAPS) === 0 ? 0 : cap_offset;
-    return { index, flags, size, offset, capabilities: parseCapabilityChain(raw, first, VfioRegionInfo.size) };
+    const capabilities = parseCapabilityChain(raw, first, VfioRegionInfo.size, littleEndian);
+    return { index, flags, size, offset, capabilities };
   }
 
   /** @param index VFIO_PCI_*_IRQ_INDEX */
   irqInfo(index: number): IrqInfo {
-    const info = VfioIrqInfo.encode({ argsz: VfioIrqInfo.size, index });
+    const { littleEndian } = this.transport;
+    const info = VfioIrqInfo.encode({ argsz: VfioIrqInfo.size, index }, 0, littleEndian);
     this.transport.ioctl(this.fd, VFIO_DEVICE_GET_IRQ_INFO, info, "VFIO_DEVICE_GET_IRQ_INFO");
-    const { flags, count } = VfioIrqInfo.decode(info);
+    const { flags, count } = VfioIrqInfo.decode(info, littleEndian);
     return { index, flags, count };
   }
 

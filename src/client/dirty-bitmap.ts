@@ -1,4 +1,6 @@
 const BITS = 8;
+/** In a big-endian word of 64 bits the first byte is the last. */
+const LAST_OF_WORD = 7;
 
 /** Which pages of a range were written: the answer to VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP. */
 export class DirtyBitmap {
@@ -7,14 +9,17 @@ export class DirtyBitmap {
   readonly size: bigint;
   /** Bytes that one bit stands for. */
   readonly pageSize: bigint;
-  /** The bitmap as the kernel wrote it: bit n of the little-endian whole is page n of the range. */
+  /** The bitmap as the kernel wrote it: bit n % 64 of the 64-bit word n / 64 is page n of the range. */
   readonly bytes: Uint8Array;
+  /** The byte order of those words. */
+  readonly littleEndian: boolean;
 
-  constructor(iova: bigint, size: bigint, pageSize: bigint, bytes: Uint8Array) {
+  constructor(iova: bigint, size: bigint, pageSize: bigint, bytes: Uint8Array, littleEndian = true) {
     this.iova = iova;
     this.size = size;
     this.pageSize = pageSize;
     this.bytes = bytes;
+    this.littleEndian = littleEndian;
   }
 
   /** Bytes of a bitmap for a range: whole 64-bit words, as the kernel wants it. */
@@ -26,18 +31,23 @@ export class DirtyBitmap {
   /** Whether the page with this address is dirty. */
   isDirty(iova: bigint): boolean {
     const page = Number((iova - this.iova) / this.pageSize);
-    return ((this.bytes[Math.floor(page / BITS)] ?? 0) & (1 << (page % BITS))) !== 0;
+    return (this.byte(Math.floor(page / BITS)) & (1 << (page % BITS))) !== 0;
   }
 
   /** Addresses of the dirty pages, ascending. */
   *dirtyPages(): Generator<bigint> {
     const pages = Number((this.size + this.pageSize - 1n) / this.pageSize);
     for (let byte = 0; byte * BITS < pages; byte++) {
-      if (this.bytes[byte] === 0) continue;
+      if (this.byte(byte) === 0) continue;
       for (let page = byte * BITS; page < Math.min(pages, (byte + 1) * BITS); page++) {
         const iova = this.iova + BigInt(page) * this.pageSize;
         if (this.isDirty(iova)) yield iova;
       }
     }
+  }
+
+  /** Pages 8 * index and up. */
+  private byte(index: number): number {
+    return this.bytes[this.littleEndian ? index : index ^ LAST_OF_WORD] ?? 0;
   }
 }

@@ -47,9 +47,10 @@ export class Group {
   }
 
   status(): GroupStatus {
-    const status = VfioGroupStatus.encode({ argsz: VfioGroupStatus.size });
+    const { littleEndian } = this.transport;
+    const status = VfioGroupStatus.encode({ argsz: VfioGroupStatus.size }, 0, littleEndian);
     this.transport.ioctl(this.fd, VFIO_GROUP_GET_STATUS, status, "VFIO_GROUP_GET_STATUS");
-    const { flags } = VfioGroupStatus.decode(status);
+    const { flags } = VfioGroupStatus.decode(status, littleEndian);
     return {
       viable: (flags & VFIO_GROUP_FLAGS_VIABLE) !== 0,
       containerSet: (flags & VFIO_GROUP_FLAGS_CONTAINER_SET) !== 0,
@@ -58,7 +59,7 @@ export class Group {
   }
 
   setContainer(container: Container): void {
-    const argument = ContainerFd.encode({ fd: container.fd });
+    const argument = ContainerFd.encode({ fd: container.fd }, 0, this.transport.littleEndian);
     this.transport.ioctl(this.fd, VFIO_GROUP_SET_CONTAINER, argument, "VFIO_GROUP_SET_CONTAINER");
   }
 

@@ -1,5 +1,5 @@
 import { type ParsedCapability, parseCapabilityChain } from "../uapi/capability-chain.ts";
-import { viewOf } from "../uapi/layout.ts";
+import { StructView } from "../uapi/struct-view.ts";
 import {
   VFIO_IOMMU_INFO_CAPS,
   VFIO_IOMMU_INFO_PGSIZES,
@@ -47,13 +47,15 @@ export interface IommuInfo {
 
 /**
  * Reads the answer to VFIO_IOMMU_GET_INFO. Capabilities count only as far as argsz and the bytes go.
+ * @param littleEndian the byte order of the kernel that answered
  * @throws CapabilityChainError, RangeError for an answer that no kernel would give
  */
-export function parseIommuInfo(raw: Uint8Array): IommuInfo {
-  const { argsz, flags, iova_pgsizes, cap_offset } = VfioIommuType1Info.decode(raw);
+export function parseIommuInfo(raw: Uint8Array, littleEndian = true): IommuInfo {
+  const view = new StructView(raw, littleEndian);
+  const { argsz, flags, iova_pgsizes, cap_offset } = VfioIommuType1Info.read(view, 0);
   const told = raw.subarray(0, Math.min(argsz, raw.length));
   const first = (flags & VFIO_IOMMU_INFO_CAPS) === 0 ? 0 : cap_offset;
-  const capabilities = parseCapabilityChain(told, first, VfioIommuType1Info.size);
+  const capabilities = parseCapabilityChain(told, first, VfioIommuType1Info.size, littleEndian);
   const find = (id: number) => capabilities.find((capability) => capability.id === id);
   const ranges = find(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);
   const migration = find(VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION);
@@ -61,20 +63,19 @@ export function parseIommuInfo(raw: Uint8Array): IommuInfo {
   return {
     flags,
     ...((flags & VFIO_IOMMU_INFO_PGSIZES) !== 0 && { pageSizes: iova_pgsizes }),
-    ...(ranges && { ranges: parseRanges(raw, ranges) }),
-    ...(migration && { migration: parseMigration(raw, migration) }),
-    ...(dmaAvail && { dmaAvail: VfioIommuType1InfoDmaAvail.read(viewOf(raw), dmaAvail.offset).avail }),
+    ...(ranges && { ranges: parseRanges(view, raw.length, ranges) }),
+    ...(migration && { migration: parseMigration(view, migration) }),
+    ...(dmaAvail && { dmaAvail: VfioIommuType1InfoDmaAvail.read(view, dmaAvail.offset).avail }),
     capabilities,
     raw,
   };
 }
 
 /** The ranges of capability 1. */
-function parseRanges(raw: Uint8Array, { offset }: ParsedCapability): IovaRange[] {
-  const view = viewOf(raw);
+function parseRanges(view: StructView, length: number, { offset }: ParsedCapability): IovaRange[] {
   const { nr_iovas } = VfioIommuType1InfoCapIovaRange.read(view, offset);
   const first = offset + VfioIommuType1InfoCapIovaRange.size;
-  const room = Math.floor((raw.length - first) / VfioIovaRange.size);
+  const room = Math.floor((length - first) / VfioIovaRange.size);
   if (nr_iovas > room)
     throw new RangeError(`the capability announces ${nr_iovas} IOVA ranges, but there is room for ${room}`);
   return Array.from({ length: nr_iovas }, (_, i) => {
@@ -84,7 +85,7 @@ function parseRanges(raw: Uint8Array, { offset }: ParsedCapability): IovaRange[]
 }
 
 /** Capability 2. */
-function parseMigration(raw: Uint8Array, { offset }: ParsedCapability): MigrationInfo {
-  const { flags, pgsize_bitmap, max_dirty_bitmap_size } = VfioIommuType1InfoCapMigration.read(viewOf(raw), offset);
+function parseMigration(view: StructView, { offset }: ParsedCapability): MigrationInfo {
+  const { flags, pgsize_bitmap, max_dirty_bitmap_size } = VfioIommuType1InfoCapMigration.read(view, offset);
   return { flags, pageSizes: pgsize_bitmap, maxDirtyBitmapSize: max_dirty_bitmap_size };
 }

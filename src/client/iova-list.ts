@@ -20,26 +20,26 @@ import type { Transport } from "./transport.ts";
 export function iovaList(transport: Transport, devices: readonly string[], write: (line: string) => void): void {
   addDevices(transport, devices, (device, container) => {
     write(`---- Adding device: ${deviceName(device)} ----`);
-    if (container) writeInfo(container, write);
+    if (container) writeInfo(container, transport.littleEndian, write);
   });
 }
 
-function writeInfo(container: Container, write: (line: string) => void): void {
+function writeInfo(container: Container, littleEndian: boolean, write: (line: string) => void): void {
   const size = VfioIommuType1Info.size;
   write(`Initial info struct size: ${hex(size)}`);
-  const { argsz: needed } = VfioIommuType1Info.decode(container.rawInfo(size));
+  const { argsz: needed } = VfioIommuType1Info.decode(container.rawInfo(size), littleEndian);
   if (needed <= size) {
     write("No caps");
     return;
   }
   write(`Requested info struct size: ${hex(needed)}`);
   const raw = container.rawInfo(needed);
-  const { argsz, flags, cap_offset } = VfioIommuType1Info.decode(raw);
+  const { argsz, flags, cap_offset } = VfioIommuType1Info.decode(raw, littleEndian);
   write(`New info struct size: ${hex(argsz)}`);
   write(`argsz: ${hex(argsz)}, flags: ${hex(flags)}, cap_offset: ${hex(cap_offset)}`);
   for (const line of hexDump(raw)) write(line);
   if ((flags & VFIO_IOMMU_INFO_CAPS) === 0) return;
-  const info = parseIommuInfo(raw);
+  const info = parseIommuInfo(raw, littleEndian);
   for (const capability of info.capabilities) {
     const { id, version, next } = capability;
     write(`[cap id: ${id}, version: ${version}, next: ${hex(next)}]`);

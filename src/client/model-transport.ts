@@ -26,7 +26,7 @@ import { TreeLookup } from "./tree-lookup.ts";
 const RW = PROT_READ | PROT_WRITE;
 
 export interface ModelTransportOptions {
-  /** Makes the process that calls; root with pages of 4096 bytes when left out. */
+  /** Makes the process that calls; root with pages of 4096 bytes and the byte order of the host when left out. */
   readonly makeTask?: () => ModelTask;
   /** How the host's architecture encodes requests. */
   readonly encoding?: IoctlEncoding;
@@ -46,11 +46,16 @@ export class ModelTransport implements Transport {
   private lookup: { tree: FileTree; names: TreeLookup } | undefined;
 
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
-    const { makeTask = () => new ModelTask(), encoding = "plain" } = options;
+    const { littleEndian = true } = kernel;
+    const { makeTask = () => new ModelTask({ littleEndian }), encoding = "plain" } = options;
     this.kernel = kernel;
     this.task = makeTask();
     this.encoding = encoding;
     this.scratch = this.makeScratch();
+  }
+
+  get littleEndian(): boolean {
+    return this.task.memory.littleEndian;
   }
 
   open(path: string, flags: number): number {

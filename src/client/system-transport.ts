@@ -1,4 +1,5 @@
 import { existsSync, readlinkSync } from "node:fs";
+import { endianness } from "node:os";
 import koffi from "koffi";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
@@ -46,6 +47,7 @@ function loadCalls() {
 
 /** Real system calls, for the kernel that this process runs on or whatever answers in its place (`uvfio run`). */
 export class SystemTransport implements Transport {
+  readonly littleEndian = endianness() === "LE";
   private readonly calls = loadCalls();
   private readonly pageSize = Number(this.calls.sysconf(SC_PAGESIZE));
   private readonly encoding: IoctlEncoding = POWERPC_LIKE.includes(process.arch) ? "powerpc" : "plain";

@@ -75,6 +75,9 @@ export function checkAccess({ length }: Pick<Mapping, "length">, offset: number,
  * this process (model-transport.ts). Every call throws SystemCallError when it fails.
  */
 export interface Transport {
+  /** The byte order of the structures in ioctl(): the processor's that the kernel runs on. */
+  readonly littleEndian: boolean;
+
   /** @param flags O_*, as open() takes them */
   open(path: string, flags: number): number;
 

@@ -43,3 +43,50 @@ export interface TranslationAbilities {
 export function isBridge({ class: deviceClass }: Pick<PciIdentity, "class">): boolean {
   return deviceClass >>> 8 === 0x0604;
 }
+
+/** A PCI function of s390 as its firmware describes it (CLP instructions; Documentation/arch/s390/pci.rst). */
+export interface ZpciDescription {
+  /** FID: 32 bits. Default: the UID. */
+  readonly functionId: number;
+  /** First and last IOVA that it can use. Default: its group's aperture. */
+  readonly startDma: bigint;
+  readonly endDma: bigint;
+  /** 32 bits; bit 31 is set while the function is enabled. */
+  readonly functionHandle: number;
+  /** UID, 16 bits: the PCI domain that Linux gives it. Default: the domain of its address. */
+  readonly uid: number;
+  /** Physical channel, 16 bits. Default 0. */
+  readonly pchid: number;
+  /** Virtual function number, 16 bits. Default 0. */
+  readonly vfn: number;
+  /** Function type, 8 bits. Default 0. */
+  readonly pft: number;
+  readonly port: number;
+  /** Bytes of a measurement block. Default 0. */
+  readonly fmbLength: number;
+  /** Internal path: four segments of 8 bits, the first one highest. Default 0. */
+  readonly pfip: number;
+  /** 64 bytes of EBCDIC; absent where firmware has none. */
+  readonly utilString?: Uint8Array;
+  readonly group: ZpciGroup;
+  /** The lines of its `resource` file, where a recording has them. */
+  readonly resource?: readonly string[];
+}
+
+/** The function group of firmware, which has nothing to do with IOMMU groups. */
+export interface ZpciGroup {
+  /** 8 bits. Default 0xff. */
+  readonly id: number;
+  /** DMA address space mask. */
+  readonly dasm: bigint;
+  /** Where interrupts are written to. */
+  readonly msiAddress: bigint;
+  /** Measurement interval, milliseconds. */
+  readonly mui: number;
+  /** The most interrupts of one function. */
+  readonly noi: number;
+  /** The longest block of one store, bytes; without and with interpretation. */
+  readonly maxstbl: number;
+  readonly imaxstbl: number;
+  readonly version: number;
+}

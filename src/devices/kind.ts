@@ -56,6 +56,8 @@ export interface DeviceInstance<Values extends DeviceOptions = DeviceOptions> {
 export interface PciInstance<Values extends DeviceOptions = DeviceOptions> extends DeviceInstance<Values> {
   /** What it does of translation; absent for a device that has nothing of it. */
   readonly translation?: TranslationAbilities | undefined;
+  /** What it says that it is, for kinds of several devices. */
+  readonly ids?: Pick<PciIdentity, "vendor" | "device">;
 }
 
 /** The same for mediated devices, which show themselves as a PCI function. */

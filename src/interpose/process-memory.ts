@@ -31,6 +31,8 @@ const oneByte = new Uint8Array(1);
  */
 export class ProcessMemory extends AddressSpace {
   override readonly pageSize = PAGE_SIZE;
+  /** Programs of this machine, whatever the host's arch is: there are x86-64 and arm64. */
+  override readonly littleEndian = true;
   /** A thread that lives in this memory: the one that makes the call in hand. */
   caller: number;
   readonly #pid: number;

@@ -12,8 +12,8 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
   const unit: IommuUnit = {
     label: `${kind.title}, ${bitsOfLast(description.apertureLast)} address bits`,
     driver: kind.model,
-    apertureStart: description.apertureStart,
-    apertureLast: description.apertureLast,
+    apertureStart: kind.geometry?.start ?? description.apertureStart,
+    apertureLast: kind.geometry?.last ?? description.apertureLast,
     pageSizes: driver.claimedPageSizes?.(release) ?? description.pageSizes,
     cacheCoherent: description.cacheCoherent,
     isolatedMsi: description.interruptRemapping,

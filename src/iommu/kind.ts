@@ -35,6 +35,11 @@ export interface IommuKind {
   /** Further texts that mean it in a recording's host.json: "intel-vtd scalable mode, first-stage". */
   means?(text: string): boolean;
   readonly defaults: IommuDefaults;
+  /**
+   * What its tables translate, for kinds whose devices reach less: an aperture in a description is then the devices' range, and what lies outside of
+   * it is reserved. Absent where the aperture is all that there is.
+   */
+  readonly geometry?: Aperture;
   /** Keys of `iommu` in a host file that only this kind has. */
   readonly ownKeys: readonly string[];
   /** Whether a host file may ask for `nesting`. */
@@ -63,7 +68,7 @@ export interface IommuDefaults {
   /** The regions of a group that lists none. */
   reservedRegions(arch: Arch): readonly KnownRegion[];
   /** Content of a group's `type` file. */
-  readonly groupType: "DMA" | "unknown";
+  readonly groupType: "DMA" | "DMA-FQ" | "unknown";
   /** What answers on /dev/vfio/vfio. */
   readonly container: "type1" | "spapr";
 }
@@ -116,6 +121,8 @@ export const PLAIN_IOMMUFD: IommufdFacts = {
 export interface SysfsUnit {
   /** Name of the first one. */
   readonly name: string;
+  /** The name of a function's own unit, where each function has one. */
+  ofFunction?(functionId: number): string;
   /** All names that the driver gives. */
   readonly names: RegExp;
   /** Attributes below its folder: path and text of a line. */

@@ -2,6 +2,7 @@ import { fail } from "../kernel/errors.ts";
 import type { Task } from "../kernel/task.ts";
 import { type Word, wordAdd } from "../kernel/word.ts";
 import type { Layout } from "../uapi/layout.ts";
+import { StructView } from "../uapi/struct-view.ts";
 
 /** No structure is larger (main.c: union ucmd_buffer). */
 const LARGEST = 64;
@@ -15,7 +16,8 @@ const tail = new Uint8Array(PIECE);
  */
 export class Command {
   readonly bytes = new Uint8Array(LARGEST);
-  readonly view = new DataView(this.bytes.buffer);
+  /** In the byte order of the caller. */
+  readonly view = new StructView(this.bytes, true);
   #task!: Task;
   #arg!: Word;
   #userSize = 0;
@@ -37,8 +39,9 @@ export class Command {
   fetch(task: Task, arg: Word, known: number, minimum: number, name: string): void {
     this.#task = task;
     this.#arg = arg;
+    this.view.littleEndian = task.memory.littleEndian;
     task.memory.copyIn(arg, this.bytes, 4);
-    const size = this.view.getUint32(0, true);
+    const size = this.view.u32(0);
     this.#userSize = size;
     if (size < minimum) fail("EINVAL", `size of struct ${name} is ${size}, at least ${minimum} are needed`);
     if (size > known) this.#refuseTail(known, size, name);

@@ -8,6 +8,9 @@ export abstract class AddressSpace {
   /** Bytes of a page: the host kernel's PAGE_SIZE. */
   abstract readonly pageSize: number;
 
+  /** How the processor of this process stores numbers: the byte order of its structures. False on s390x. */
+  abstract readonly littleEndian: boolean;
+
   /** Pages that the model charged to RLIMIT_MEMLOCK here (VmLck). */
   lockedPages = 0;
 

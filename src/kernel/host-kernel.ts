@@ -40,6 +40,12 @@ export interface HostKernel {
   /** What devices do by themselves. Absent: nothing that takes time. */
   readonly deviceWork?: DeviceWork;
 
+  /**
+   * The byte order of the machine's own programs, for transports that make up processes of it; little-endian when left out. A process that comes from
+   * elsewhere has its own (AddressSpace.littleEndian).
+   */
+  readonly littleEndian?: boolean;
+
   /** The nodes that exist now. */
   deviceNodes(): readonly DeviceNode[];
 

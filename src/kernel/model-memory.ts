@@ -41,6 +41,7 @@ export interface MmapOptions {
  */
 export class ModelMemory extends AddressSpace {
   override readonly pageSize: number;
+  override readonly littleEndian: boolean;
   /** Pages that the program itself locked (mlock). */
   foreignLocked = 0;
 
@@ -49,10 +50,11 @@ export class ModelMemory extends AddressSpace {
   private readonly structures = new StructureWindow();
   private searchFrom: number;
 
-  constructor(pageSize = 4096) {
+  constructor(pageSize = 4096, littleEndian = true) {
     super();
     if (pageSize < 4096 || !Number.isInteger(Math.log2(pageSize))) fail("EINVAL", `no page has ${pageSize} bytes`);
     this.pageSize = pageSize;
+    this.littleEndian = littleEndian;
     this.areas = new AreaList();
     this.searchFrom = MMAP_BASE / pageSize;
   }
@@ -125,7 +127,7 @@ export class ModelMemory extends AddressSpace {
 
   /** The memory of a child: private memory as it is now, shared memory shared. Pins and locked pages stay with the parent. */
   fork(): ModelMemory {
-    const child = new ModelMemory(this.pageSize);
+    const child = new ModelMemory(this.pageSize, this.littleEndian);
     const copies = new Map<MemoryObject, MemoryObject>();
     for (const { start, end, object, first, protection, shared } of this.areas) {
       const copy = shared ? object : (copies.get(object) ?? object.clone());

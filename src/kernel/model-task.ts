@@ -22,6 +22,8 @@ export interface ModelTaskOptions {
   readonly files?: ModelFileTable;
   /** Bytes of a page, for a memory of its own. */
   readonly pageSize?: number;
+  /** The byte order of its processor, for a memory of its own: true when left out (isLittleEndian() of a host's arch). */
+  readonly littleEndian?: boolean;
   /** 0 when left out. */
   readonly euid?: number;
   /** Root's when left out and euid is 0, else none. */
@@ -49,7 +51,7 @@ export class ModelTask implements Task {
     this.pid = pid;
     this.tid = pid;
     this.name = name;
-    this.memory = options.memory ?? new ModelMemory(options.pageSize);
+    this.memory = options.memory ?? new ModelMemory(options.pageSize, options.littleEndian);
     this.files = options.files ?? new ModelFileTable();
     this.euid = euid;
     this.capabilities = new Set(options.capabilities ?? (euid === 0 ? ROOT_CAPABILITIES : []));

@@ -157,6 +157,23 @@ export const FEATURES = {
     source:
       "a881b496941f vfio: align capability structures; the info structures got explicit padding in the same cycle",
   },
+  deviceClass: {
+    since: "6.1",
+    source: "3c28a76124b2 vfio: Add struct device to vfio_device: vfio-dev/vfioN, also without iommufd",
+  },
+  zpciCapabilities: {
+    since: "5.10",
+    source: "e6b817d4b821 vfio-pci/zdev: Add zPCI capabilities to VFIO_DEVICE_GET_INFO",
+  },
+  zpciFunctionHandle: {
+    since: "6.0",
+    source: "faf3bfcb8950 vfio-pci/zdev: add function handle to clp base capability; version 2 of the group with it",
+  },
+  zpciMmap: {
+    since: "6.15",
+    source:
+      "aa9f168d55dc s390/pci: Support mmap() of PCI resources except for ISM devices (not on 6.12, on 7.2: recorded)",
+  },
   alignedCapabilities: { since: "6.6", source: "a881b496941f vfio: align capability structures" },
   directRegionsRefused: {
     since: "6.6",

@@ -3,6 +3,7 @@ import type { DeviceKinds } from "../devices/kinds.ts";
 import { readOptions } from "../devices/options.ts";
 import type { IommuKind } from "../iommu/kind.ts";
 import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
+import { isLittleEndian } from "../kernel/arch.ts";
 import { hexRange } from "../kernel/errors.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import { refuseKernel } from "./kernel-fits.ts";
@@ -33,7 +34,7 @@ function* namedHost(file: HostFile): Generator<Problem> {
   if (file.name == null && file.machine == null) yield { path: ["name"], message: "missing", missing: true };
 }
 
-function* iommuProblems({ iommu, vfio_container, iommufd }: HostFile): Generator<Problem> {
+function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile): Generator<Problem> {
   const start = iommu.aperture_start ?? 0n;
   if (iommu.aperture_end != null && start > iommu.aperture_end)
     yield {
@@ -56,6 +57,8 @@ function* iommuProblems({ iommu, vfio_container, iommufd }: HostFile): Generator
       path: ["vfio_container"],
       message: `spapr needs an ${names(({ defaults }) => defaults.container === "spapr")} IOMMU, not ${iommu.model}`,
     };
+  if (api != null && api !== "mainline" && !isLittleEndian(arch ?? kind.usualArch))
+    yield { path: ["api"], message: `${api} was proposed for little-endian machines; an s390x host speaks mainline` };
   if (vfio_container === "iommufd" && iommufd === false)
     yield { path: ["iommufd"], message: "vfio_container is iommufd, so iommufd cannot be false" };
 }
@@ -86,6 +89,7 @@ function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> 
     if (group.iommu?.dirty_tracking && cannotTrack)
       yield { path: [...path, "iommu", "dirty_tracking"], message: cannotTrack };
     yield* regionProblems(group, path);
+    yield* zpciProblems(file, group, path);
     for (const [position, device] of (group.devices ?? []).entries()) {
       const key = "uuid" in device ? "uuid" : "bdf";
       const name = deviceName(device);
@@ -112,6 +116,14 @@ function* optionProblems(device: DeviceFile, path: FieldPath, kinds: DeviceKinds
     else if (isUnknown) yield { path: at, key: option, message };
     else yield { path: [...at, option], message };
   }
+}
+
+/** What only functions of s390 have. */
+function* zpciProblems({ arch, iommu }: HostFile, { devices }: GroupFile, path: FieldPath): Generator<Problem> {
+  const isZpci = (arch ?? kindOf(iommu.model).usualArch) === "s390x";
+  for (const [position, device] of (devices ?? []).entries())
+    if (!isZpci && !("uuid" in device) && device.zpci)
+      yield { path: [...path, "devices", position, "zpci"], message: "only functions of arch s390x have this" };
 }
 
 function* pciProblems(device: PciDeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {

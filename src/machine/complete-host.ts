@@ -1,11 +1,20 @@
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
-import { kindOf, regionsOf } from "../iommu/kinds.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import { defaultSpapr } from "../iommu/tce/kind.ts";
-import { mdevDevice, mergeRegions, pciDevice, VFIO_GROUP_NAME } from "./describe.ts";
+import {
+  defaultRegions,
+  mdevDevice,
+  mergeRegions,
+  type PciDeviceFacts,
+  pciDevice,
+  VFIO_GROUP_NAME,
+} from "./describe.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, ModuleParameters } from "./host-description.ts";
-import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
+import type { DeviceFile, GroupFile, HostFile, PciFile } from "./host-schema.ts";
+import { barsOfResources, rangeBetween, zpciFunction } from "./zpci.ts";
+import { zpciConfig } from "./zpci-configs.ts";
 
 /** The normal form of a file that has been checked: everything that it leaves open is filled in. */
 export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS): HostDescription {
@@ -128,21 +137,37 @@ function completeGroup(
   kinds: DeviceKinds,
 ): GroupDescription {
   const kind = kindOf(host.iommu.model);
-  const devices = (file.devices ?? []).map((device) => completeDevice(device, recorded, kinds));
+  const regions = file.reserved_regions?.map(completeRegion);
+  const iommu = groupIommu(file, regions, host.iommu);
+  const around = { arch: host.arch, iommu: iommu ?? host.iommu };
+  const devices = (file.devices ?? []).map((device) => completeDevice(device, around, recorded, kinds));
   const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
   // A group that VFIO made itself: no IOMMU stands behind it.
   const madeByVfio =
     !kind.translates || (devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked));
-  const regions = file.reserved_regions?.map(completeRegion);
   const name = file.name ?? (madeByVfio ? VFIO_GROUP_NAME : undefined);
   return {
     id: file.id,
     type: file.type ?? (madeByVfio ? "unknown" : kind.defaults.groupType),
     ...(name !== undefined && { name }),
-    ...(file.iommu != null && { iommu: ownIommu(file.iommu, host.iommu) }),
-    reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : regionsOf(kind.model, host.arch)), ofDevices),
+    ...(iommu && { iommu }),
+    reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : defaultRegions(around.iommu, host.arch)), ofDevices),
     devices,
   };
+}
+
+/** The IOMMU of a group that has one of its own. A recording's regions tell what devices' ranges are, where such ranges are shown as regions. */
+function groupIommu(
+  file: GroupFile,
+  regions: readonly ReservedRegion[] | undefined,
+  host: IommuDescription,
+): IommuDescription | undefined {
+  if (file.iommu != null) return ownIommu(file.iommu, host);
+  const { geometry } = kindOf(host.model);
+  if (!geometry || !regions) return undefined;
+  const { start, last } = rangeBetween(regions, geometry);
+  if (start > last || (start === host.apertureStart && last === host.apertureLast)) return undefined;
+  return { ...host, apertureStart: start, apertureLast: last };
 }
 
 /** A group's own IOMMU: the host's, but for what is said. */
@@ -167,7 +192,12 @@ function completeRegion(file: {
   return { start: file.start, last: file.end, type: file.type };
 }
 
-function completeDevice(file: DeviceFile, recorded: boolean, kinds: DeviceKinds): DeviceDescription {
+function completeDevice(
+  file: DeviceFile,
+  around: Pick<HostDescription, "arch" | "iommu">,
+  recorded: boolean,
+  kinds: DeviceKinds,
+): DeviceDescription {
   const name = file.name ?? undefined;
   const driver = file.driver === "" ? null : (file.driver ?? undefined);
   const said = { name, driver, model: file.model ?? undefined, options: file.options ?? undefined };
@@ -175,8 +205,10 @@ function completeDevice(file: DeviceFile, recorded: boolean, kinds: DeviceKinds)
     const { uuid, parent, type } = file;
     return mdevDevice({ ...said, uuid, parent, type, iommuBacked: file.iommu_backed ?? undefined }, kinds);
   }
+  const zpci = around.arch === "s390x" ? zpciFacts(file, around.iommu) : undefined;
   const facts = {
     ...said,
+    zpci: zpci?.zpci,
     bdf: file.bdf,
     ...file.id,
     class: file.class ?? undefined,
@@ -185,10 +217,20 @@ function completeDevice(file: DeviceFile, recorded: boolean, kinds: DeviceKinds)
     subsystemDevice: file.subsystem_id?.device,
     // the recorded kernels let every memory BAR be mapped
     mmap: file.mmap ?? (recorded ? true : undefined),
-    config: file.config ?? undefined,
-    bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : undefined,
+    config: file.config ?? zpci?.config,
+    bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : zpci?.bars,
     translation: { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false },
     reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
   };
   return pciDevice(facts, kinds);
+}
+
+/** What a function of s390 has beyond others: what firmware says of it, and what a guest sees of QEMU's devices. */
+function zpciFacts(file: PciFile, dma: IommuDescription): Pick<PciDeviceFacts, "zpci" | "config" | "bars"> {
+  const resource = file.resource ?? undefined;
+  return {
+    zpci: { ...zpciFunction(file.bdf, dma, file.zpci ?? undefined), ...(resource && { resource }) },
+    config: zpciConfig(file.id),
+    bars: resource && barsOfResources(resource),
+  };
 }

@@ -1,14 +1,18 @@
 import { isBridge } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import { type DeviceOptions, readOptions } from "../devices/options.ts";
+import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
+import { kindOf, regionsOf } from "../iommu/kinds.ts";
 import { X86_MSI_WINDOW } from "../iommu/known-regions.ts";
+import type { Arch } from "../kernel/arch.ts";
 import type {
   GroupDescription,
   MdevDeviceDescription,
   ModuleParameters,
   PciDeviceDescription,
 } from "./host-description.ts";
+import { zpciBars } from "./zpci.ts";
 
 /** What must be said of a PCI device; the rest has defaults. `undefined` counts as not said. */
 export type PciDeviceFacts = Pick<PciDeviceDescription, "bdf" | "vendor" | "device"> & {
@@ -20,13 +24,18 @@ interface GivenOptions {
   readonly options?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What functions of s390 are that say no model. */
+const ZPCI_MODEL = "zpci";
+
 /** Fills in what `facts` leave open: from its config space, else from its kind and ids, else the defaults of host-description.ts. */
 export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KINDS): PciDeviceDescription {
   const { config, vendor, device } = facts;
-  const kind = facts.model === undefined ? kinds.kindOfIds(vendor, device) : kinds.pciKind(facts.model);
+  const model = facts.model ?? (facts.zpci && ZPCI_MODEL);
+  const kind = model === undefined ? kinds.kindOfIds(vendor, device) : kinds.pciKind(model);
   const known = kinds.knownDevice(kind, vendor, device);
   const word = (offset: number) => (config ? config[offset]! | (config[offset + 1]! << 8) : undefined);
   const configClass = config ? config[9]! | (config[10]! << 8) | (config[11]! << 16) : undefined;
+  const bars = facts.bars ?? known?.bars ?? [];
   const deviceClass = facts.class ?? configClass ?? known?.class ?? 0xff0000;
   return {
     bus: "pci",
@@ -43,9 +52,10 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     ...completeOptions(kind, facts.options),
     mmap: facts.mmap ?? kind.mmap,
     ...(config && { config }),
-    bars: facts.bars ?? known?.bars ?? [],
+    bars: facts.zpci ? zpciBars(bars) : bars,
     ...(facts.translation && Object.values(facts.translation).includes(true) && { translation: facts.translation }),
     reservedRegions: facts.reservedRegions ?? [],
+    ...(facts.zpci && { zpci: facts.zpci }),
   };
 }
 
@@ -109,4 +119,18 @@ export function mergeRegions(...lists: readonly (readonly ReservedRegion[])[]): 
 
 function sameRegion(a: ReservedRegion, b: ReservedRegion): boolean {
   return a.start === b.start && a.last === b.last && a.type === b.type;
+}
+
+/** The regions of a group that lists none: those of its kind of IOMMU, and what its devices cannot reach where that is shown as regions. */
+export function defaultRegions(
+  { model, apertureStart, apertureLast }: IommuDescription,
+  arch: Arch,
+): readonly ReservedRegion[] {
+  const { geometry } = kindOf(model);
+  const outside: ReservedRegion[] = [];
+  if (geometry && apertureStart > geometry.start)
+    outside.push({ start: geometry.start, last: apertureStart - 1n, type: "reserved" });
+  if (geometry && apertureLast < geometry.last)
+    outside.push({ start: apertureLast + 1n, last: geometry.last, type: "reserved" });
+  return mergeRegions(regionsOf(model, arch), outside);
 }

@@ -1,4 +1,4 @@
-import type { PciBar, PciIdentity, TranslationAbilities } from "../devices/description.ts";
+import type { PciBar, PciIdentity, TranslationAbilities, ZpciDescription } from "../devices/description.ts";
 import type { DeviceOptions } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion, ReservedRegionType } from "../iommu/group.ts";
@@ -121,6 +121,8 @@ export interface PciDeviceDescription extends PciIdentity {
   readonly translation?: TranslationAbilities;
   /** Regions that this device adds to its group's, sorted by start. Default none. */
   readonly reservedRegions: readonly ReservedRegion[];
+  /** What firmware says of it on an s390 machine: there on arch s390x, and only there. */
+  readonly zpci?: ZpciDescription;
 }
 
 /** A mediated device: a software-made share of a parent device (drivers/vfio/mdev). */

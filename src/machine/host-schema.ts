@@ -14,6 +14,7 @@ import {
   byteSize,
   checked,
   fileName,
+  hexBytes,
   hexNumber,
   numberBetween,
   oneOf,
@@ -97,6 +98,7 @@ const moduleOptions = checked((value) => {
 /** What a file says, field by field, before defaults. Names are the file's. */
 export type HostFile = z.infer<ReturnType<typeof hostSchema>>;
 export type GroupFile = HostFile["groups"][number];
+export type PciFile = Exclude<DeviceFile, { uuid: string }>;
 export type DeviceFile = NonNullable<GroupFile["devices"]>[number];
 
 /**
@@ -154,6 +156,39 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
 
   const bar = mapping({ index: numberBetween(0, 6), size: powerOfTwo, type: oneOf(PCI_BAR_TYPES) });
 
+  // What firmware of an s390 machine says of a function. The numbers of its group stand apart in a recording.
+  const zpciGroup = {
+    dasm: address.nullish(),
+    msi_addr: address.nullish(),
+    mui: numberBetween(0, 0xffff).nullish(),
+    noi: numberBetween(0, 0xffff).nullish(),
+    maxstbl: numberBetween(0, 0xffff).nullish(),
+    imaxstbl: numberBetween(0, 0xffff).nullish(),
+    pci_version: numberBetween(0, 0xff).nullish(),
+  };
+  const fmb = { fmb_length: numberBetween(0, 0xffff).nullish() };
+  const pfip = { pfip: hexNumber(8).nullish() };
+  const zpci = mapping({
+    function_id: hexNumber(8).nullish(),
+    function_handle: hexNumber(8).nullish(),
+    uid: hexNumber(4).nullish(),
+    pchid: hexNumber(4).nullish(),
+    vfn: hexNumber(4).nullish(),
+    pft: hexNumber(2).nullish(),
+    pfgid: hexNumber(2).nullish(),
+    port: numberBetween(0, 0xff).nullish(),
+    util_string_hex: hexBytes(64).nullish(),
+    ...fmb,
+    ...pfip,
+    ...zpciGroup,
+    // Recorded: what VFIO told of it.
+    device_info_caps: mapping({
+      base: mapping(fmb).nullish(),
+      group: mapping(zpciGroup).nullish(),
+      pfip: mapping(pfip).nullish(),
+    }).nullish(),
+  });
+
   const pciDevice = mapping({
     bdf,
     id: idPair,
@@ -172,6 +207,9 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     pri: boolean.nullish(),
     reserved_regions: reservedRegions,
     config: configSpace.nullish(),
+    zpci: zpci.nullish(),
+    // Recorded: the lines of its file in sysfs.
+    resource: z.array(text).nullish(),
   });
 
   const mdevDevice = mapping({

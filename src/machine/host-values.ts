@@ -56,6 +56,15 @@ export function hexNumber(digits: number) {
   });
 }
 
+/** At most so many bytes, two hex digits each. */
+export function hexBytes(most: number) {
+  return checked((value) => {
+    if (typeof value !== "string" || !/^([0-9a-f]{2})*$/i.test(value) || value.length > 2 * most)
+      return { problem: `not at most ${most} bytes in hex: ${shown(value)}` };
+    return { value: Uint8Array.from(Buffer.from(value, "hex")) };
+  });
+}
+
 export const boolean = checked(readBoolean);
 
 export const text = checked(readText);

@@ -1,12 +1,13 @@
 import type { DeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
+import { isLittleEndian } from "../kernel/arch.ts";
 import { didYouMean } from "../kernel/nearest.ts";
 import { Release, refuseRelease, releaseFrom } from "../kernel/releases.ts";
 import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
 import { refuseKernel } from "./kernel-fits.ts";
-import { DEFAULT_HOST, HOSTS_TO_COME, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
+import { DEFAULT_HOST, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
 
 /** What a command line may change about a host. */
 export interface HostOverrides {
@@ -51,7 +52,6 @@ function attempt(path: string): string {
 function notReadable(path: string, error: InputFileError): HostDescriptionError {
   const names = READY_MADE_HOSTS.map((host) => host.name);
   const hint = `ready-made hosts: ${names.join(", ")}; or give a YAML file (or a recording's host.json)`;
-  if (HOSTS_TO_COME.includes(path)) return new HostDescriptionError(`host "${path}" is not available yet; ${hint}`);
   if (error.code === "ENOENT" || error.code === "ENOTDIR") {
     const meant = didYouMean(path, names);
     return new HostDescriptionError(
@@ -67,6 +67,10 @@ function override(host: HostDescription, { kernel, api }: HostOverrides): HostDe
   if (api !== undefined && !isApiProfile(api))
     throw new HostDescriptionError(
       `--api: no such profile: "${api}"${didYouMean(api, API_PROFILES)} (there are: ${API_PROFILES.join(", ")})`,
+    );
+  if (api !== undefined && api !== "mainline" && !isLittleEndian(host.arch))
+    throw new HostDescriptionError(
+      `--api: ${api} was proposed for little-endian machines; ${host.name} is ${host.arch}`,
     );
   if (kernel === undefined) return { ...host, ...(api !== undefined && { api }) };
   const release = releaseFrom(kernel)!;

@@ -5,6 +5,8 @@ import { deviceInstance } from "./device-instance.ts";
 import { allDevices } from "./find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "./host-description.ts";
 
+const CONVENTIONAL_SIZE = 256;
+
 /** Where firmware puts BARs that no recording places: each kind in a range of its own, upwards. */
 const FIRST_ADDRESS = { memory: 0xc000_0000n, memory64: 0x40_0000_0000n, io: 0x1000n } as const;
 
@@ -14,7 +16,8 @@ export function configSpace(
   device: PciDeviceDescription,
   kinds: DeviceKinds = DEVICE_KINDS,
 ): Uint8Array {
-  if (device.config) return device.config;
+  // what firmware of s390 lets through has no extended part
+  if (device.config) return device.zpci ? device.config.subarray(0, CONVENTIONAL_SIZE) : device.config;
   const kind = kinds.pciKind(device.model);
   // what devices have only because their host speaks a proposal is not seen here
   const layout = kind.config({ ...deviceInstance(kind, device), translation: device.translation });

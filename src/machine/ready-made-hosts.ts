@@ -6,6 +6,7 @@ import { lab } from "./hosts/lab.ts";
 import { labNesting } from "./hosts/lab-nesting.ts";
 import { power9, power9With4k } from "./hosts/power9.ts";
 import { pseries, pseriesWith4k } from "./hosts/pseries.ts";
+import { s390 } from "./hosts/s390.ts";
 import { virtio } from "./hosts/virtio.ts";
 
 /** The host that is meant when none is named. */
@@ -21,12 +22,10 @@ export const READY_MADE_HOSTS: readonly HostDescription[] = [
   power9With4k,
   pseries,
   pseriesWith4k,
+  s390,
   lab,
   labNesting,
 ];
-
-/** Names that are promised and come with the s390 backend. */
-export const HOSTS_TO_COME: readonly string[] = ["s390"];
 
 export function readyMadeHost(name: string): HostDescription | undefined {
   return READY_MADE_HOSTS.find((host) => host.name === name);

@@ -1,3 +1,4 @@
+import type { ZpciDescription } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { OptionSchema, OptionValue } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
@@ -172,6 +173,35 @@ function pciLines(device: PciDeviceDescription, kinds: DeviceKinds): string[] {
     ...Object.entries(device.translation ?? {}).flatMap(([ability, has]) => (has ? [`${ability}: true`] : [])),
     ...(device.reservedRegions.length === 0 ? [] : regionLines(device.reservedRegions)),
     ...(device.config ? configLines(device.config) : []),
+    ...(device.zpci ? zpciLines(device.zpci) : []),
+    ...(device.zpci?.resource ? ["resource:", ...device.zpci.resource.map((line) => `  - ${text(line)}`)] : []),
+  ];
+}
+
+/** What firmware of s390 says of a function. Its range is the group's. */
+function zpciLines(zpci: ZpciDescription): string[] {
+  const { group } = zpci;
+  return [
+    "# What firmware says of the function (CLP).",
+    "zpci:",
+    `  function_id: 0x${hexDigits(zpci.functionId, 8)}`,
+    `  function_handle: 0x${hexDigits(zpci.functionHandle, 8)}`,
+    `  uid: 0x${hexDigits(zpci.uid, 4)}`,
+    `  pchid: 0x${hexDigits(zpci.pchid, 4)}`,
+    `  vfn: 0x${hexDigits(zpci.vfn, 4)}`,
+    `  pft: 0x${hexDigits(zpci.pft, 2)}`,
+    `  pfgid: 0x${hexDigits(group.id, 2)}`,
+    `  port: ${zpci.port}`,
+    `  pfip: 0x${hexDigits(zpci.pfip, 8)}`,
+    ...(zpci.utilString ? [`  util_string_hex: "${Buffer.from(zpci.utilString).toString("hex")}"`] : []),
+    `  fmb_length: ${zpci.fmbLength}`,
+    `  dasm: ${hex(group.dasm)}`,
+    `  msi_addr: ${hex(group.msiAddress)}`,
+    `  mui: ${group.mui}`,
+    `  noi: ${group.noi}`,
+    `  maxstbl: ${group.maxstbl}`,
+    `  imaxstbl: ${group.imaxstbl}`,
+    `  pci_version: ${group.version}`,
   ];
 }
 

@@ -1,4 +1,5 @@
-import { roundUp, viewOf } from "./layout.ts";
+import { roundUp } from "./layout.ts";
+import { StructView } from "./struct-view.ts";
 import { VfioInfoCapHeader } from "./vfio.ts";
 
 /**
@@ -38,14 +39,20 @@ const ALIGNMENT = VfioInfoCapHeader.align;
  * The bytes of a chain that begins `base` bytes behind the start of the info structure (its cap_offset).
  * @param padTo8 whether each capability is padded to 8 bytes, as kernels do since 6.6. Before, the 12 bytes of DMA_AVAIL
  *   left the next one misaligned.
+ * @param littleEndian the caller's byte order
  */
-export function encodeCapabilityChain(base: number, capabilities: readonly Capability[], padTo8: boolean): Uint8Array {
+export function encodeCapabilityChain(
+  base: number,
+  capabilities: readonly Capability[],
+  padTo8: boolean,
+  littleEndian = true,
+): Uint8Array {
   const sizes = capabilities.map(({ body }) => {
     const size = HEADER + body.length;
     return padTo8 ? roundUp(size, 8) : size;
   });
   const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
-  const view = viewOf(bytes);
+  const view = new StructView(bytes, littleEndian);
   let at = 0;
   capabilities.forEach(({ id, version, body }, i) => {
     const end = at + sizes[i]!;
@@ -62,10 +69,16 @@ export function encodeCapabilityChain(base: number, capabilities: readonly Capab
  * say how long it is, so its body reaches to the next header above it, or to the end.
  * @param first the structure's cap_offset; 0 means that there is no chain
  * @param fixedSize bytes of the info structure itself, where no capability can lie
+ * @param littleEndian the kernel's byte order
  * @throws CapabilityChainError for a header that is outside, misaligned, or visited before
  */
-export function parseCapabilityChain(info: Uint8Array, first: number, fixedSize: number): ParsedCapability[] {
-  const view = viewOf(info);
+export function parseCapabilityChain(
+  info: Uint8Array,
+  first: number,
+  fixedSize: number,
+  littleEndian = true,
+): ParsedCapability[] {
+  const view = new StructView(info, littleEndian);
   const found: { offset: number; id: number; version: number; next: number }[] = [];
   const visited = new Set<number>();
   for (let offset = first; offset !== 0; ) {

@@ -1,8 +1,9 @@
 /**
  * A small language for the structures that cross the system-call boundary: name the fields in order, get the offsets,
  * the size and a codec out. The rules are those of the System V ABI for LP64: a field is aligned to its own size, the
- * structure to its widest field. Everything this project models is little-endian.
+ * structure to its widest field. Numbers are in the byte order of the caller (StructView).
  */
+import { StructView } from "./struct-view.ts";
 
 /** One scalar, or an array of scalars, or a nested structure. */
 export interface FieldType<T> {
@@ -13,8 +14,8 @@ export interface FieldType<T> {
   readonly spelling: string;
   /** The earlier field whose place this one shares (a member of an anonymous union). */
   readonly over?: string;
-  read(view: DataView, at: number): T;
-  write(view: DataView, at: number, value: T): void;
+  read(view: StructView, at: number): T;
+  write(view: StructView, at: number, value: T): void;
 }
 
 type Fields = Record<string, FieldType<unknown>>;
@@ -27,32 +28,32 @@ export const u8: FieldType<number> = {
   size: 1,
   align: 1,
   spelling: "__u8",
-  read: (view, at) => view.getUint8(at),
-  write: (view, at, value) => view.setUint8(at, value),
+  read: (view, at) => view.u8(at),
+  write: (view, at, value) => view.setU8(at, value),
 };
 
 export const u16: FieldType<number> = {
   size: 2,
   align: 2,
   spelling: "__u16",
-  read: (view, at) => view.getUint16(at, true),
-  write: (view, at, value) => view.setUint16(at, value, true),
+  read: (view, at) => view.u16(at),
+  write: (view, at, value) => view.setU16(at, value),
 };
 
 export const u32: FieldType<number> = {
   size: 4,
   align: 4,
   spelling: "__u32",
-  read: (view, at) => view.getUint32(at, true),
-  write: (view, at, value) => view.setUint32(at, value, true),
+  read: (view, at) => view.u32(at),
+  write: (view, at, value) => view.setU32(at, value),
 };
 
 export const s32: FieldType<number> = {
   size: 4,
   align: 4,
   spelling: "__s32",
-  read: (view, at) => view.getInt32(at, true),
-  write: (view, at, value) => view.setInt32(at, value, true),
+  read: (view, at) => view.s32(at),
+  write: (view, at, value) => view.setS32(at, value),
 };
 
 /** 64 bits: a bigint, because an address can have all of them. Hot paths read the two halves instead. */
@@ -60,8 +61,8 @@ export const u64: FieldType<bigint> = {
   size: 8,
   align: 8,
   spelling: "__u64",
-  read: (view, at) => view.getBigUint64(at, true),
-  write: (view, at, value) => view.setBigUint64(at, value, true),
+  read: (view, at) => view.u64(at),
+  write: (view, at, value) => view.setU64(at, value),
 };
 
 /** u64 as headers spell it where a 32-bit x86 would align it to 4 only. The same on LP64. */
@@ -145,7 +146,7 @@ export class Layout<F extends Fields> implements FieldType<Decoded<F>> {
     return this.offsets[field] + this.fields[field]!.size;
   }
 
-  read(view: DataView, at: number): Decoded<F> {
+  read(view: StructView, at: number): Decoded<F> {
     const out: Record<string, unknown> = {};
     for (const field of Object.keys(this.fields)) {
       out[field] = this.fields[field]!.read(view, at + this.offsets[field]!);
@@ -153,21 +154,21 @@ export class Layout<F extends Fields> implements FieldType<Decoded<F>> {
     return out as Decoded<F>;
   }
 
-  write(view: DataView, at: number, value: Partially<F>): void {
+  write(view: StructView, at: number, value: Partially<F>): void {
     for (const [field, item] of Object.entries(value)) {
       if (item !== undefined) this.fields[field]!.write(view, at + this.offsets[field]!, item);
     }
   }
 
   /** Reads the structure from the start of `bytes`; throws a RangeError when they are too few. */
-  decode(bytes: Uint8Array): Decoded<F> {
-    return this.read(viewOf(bytes), 0);
+  decode(bytes: Uint8Array, littleEndian = true): Decoded<F> {
+    return this.read(new StructView(bytes, littleEndian), 0);
   }
 
   /** The structure's bytes with `extra` zero bytes behind it for a flexible array member. */
-  encode(value: Partially<F>, extra = 0): Uint8Array {
+  encode(value: Partially<F>, extra = 0, littleEndian = true): Uint8Array {
     const bytes = new Uint8Array(this.size + extra);
-    this.write(viewOf(bytes), 0, value);
+    this.write(new StructView(bytes, littleEndian), 0, value);
     return bytes;
   }
 }
@@ -181,7 +182,7 @@ export function union<F extends Fields>(name: string, fields: F): Layout<F> {
   return new Layout(name, fields, "union");
 }
 
-/** A DataView over exactly the bytes of `bytes`. */
+/** A DataView over exactly the bytes of `bytes`: for what is little-endian on every machine. Structures of callers have a StructView. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -44,6 +44,17 @@ export class DriverBinding {
     return this.#devices.get(device)?.driver;
   }
 
+  overrideOf(device: string): string | undefined {
+    return this.#devices.get(device)?.override;
+  }
+
+  /** The device went and comes back: without a driver, and with none that it is meant for. */
+  renew(device: string): void {
+    const bound = this.#find(device);
+    if (bound.driver !== undefined) this.unbind(bound.driver, device);
+    bound.override = undefined;
+  }
+
   /** /sys/bus/pci/devices/DEVICE/driver_override */
   override(device: string, driver: string): void {
     this.#find(device).override = driver === "" ? undefined : driver;

@@ -95,7 +95,7 @@ export class GroupFile extends FileDescription {
 
   #setContainer(task: Task, arg: Word): number {
     user.copyIn(task, arg, 4);
-    const fd = user.view.getInt32(0, true);
+    const fd = user.view.s32(0);
     if (!this.#release.has("containerFdFirst")) {
       if (fd < 0) fail("EINVAL", `${fd} is no file descriptor`);
       this.#refuseSecond();

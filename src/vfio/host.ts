@@ -4,6 +4,7 @@ import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
+import { isLittleEndian } from "../kernel/arch.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
@@ -21,6 +22,7 @@ import {
   type GroupDescription,
   type HostDescription,
 } from "../machine/host-description.ts";
+import { VFIO_PCI_PARAMETERS } from "../machine/sysfs/modules.ts";
 import { sysfsTree } from "../machine/sysfs-tree.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
 import type { IommuDriver } from "./backend.ts";
@@ -40,6 +42,7 @@ import { PciDevices } from "./pci/pci-devices.ts";
 import { Requesters } from "./requesters.ts";
 import { SpaprDriver } from "./spapr/driver.ts";
 import { Type1Driver } from "./type1/driver.ts";
+import { ZpciSlots } from "./zpci-slots.ts";
 
 const CONTAINER_NODE = "/dev/vfio/vfio";
 const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
@@ -73,6 +76,8 @@ export class Host implements HostKernel {
   readonly tree: FileTree;
   readonly parameters = new ModuleParameters();
   readonly binding: DriverBinding;
+  /** Empty on machines other than s390. */
+  readonly slots: ZpciSlots;
   readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
   fileChanged?: (path: string, text: string) => void;
@@ -104,6 +109,7 @@ export class Host implements HostKernel {
     const warnings = new Set<string>();
     this.#context = {
       release: new Release(description.kernel),
+      arch: description.arch,
       pageSize: description.pageSize,
       clock: this.deviceWork,
       kinds,
@@ -130,6 +136,7 @@ export class Host implements HostKernel {
       unbound: (device, driver) => this.#unbound(device, driver),
     });
     for (const group of description.groups) this.#addGroup(group);
+    this.slots = new ZpciSlots(description, this.binding);
     if (description.iommufd && this.#context.release.has("iommufd")) {
       this.#iommufd = iommufd?.({
         context: this.#context,
@@ -143,6 +150,10 @@ export class Host implements HostKernel {
   /** How this host's architecture encodes request numbers. */
   get ioctlEncoding(): IoctlEncoding {
     return this.description.arch === "ppc64le" ? "powerpc" : "plain";
+  }
+
+  get littleEndian(): boolean {
+    return isLittleEndian(this.description.arch);
   }
 
   plainRequest(request: number): number {
@@ -228,6 +239,7 @@ export class Host implements HostKernel {
   #defineParameters(): void {
     const { vfioIommuType1, iommufd } = this.description.modules;
     const { parameters } = this;
+    for (const name of VFIO_PCI_PARAMETERS) parameters.define(`vfio_pci/${name}`, "bool", false, false);
     // vfio_iommu_type1.c: module_param_named(..., S_IRUGO | S_IWUSR) for all of them; not built where iommufd is the container
     if (this.description.vfioContainer !== "iommufd") {
       if (this.#context.release.has("dmaEntryLimit")) {

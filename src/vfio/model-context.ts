@@ -1,11 +1,13 @@
 import type { DeviceClock } from "../devices/device-clock.ts";
 import type { DeviceKinds } from "../devices/kinds.ts";
+import type { Arch } from "../kernel/arch.ts";
 import type { Release } from "../kernel/releases.ts";
 import type { ModelWatch } from "./model-watch.ts";
 
 /** What the parts of a booted host share. */
 export interface ModelContext {
   readonly release: Release;
+  readonly arch: Arch;
   /** The host kernel's PAGE_SIZE in bytes. */
   readonly pageSize: number;
   /** The time of its devices. */

@@ -1,8 +1,9 @@
 import { fail } from "../kernel/errors.ts";
 import type { Task } from "../kernel/task.ts";
 import { type Word, wordAdd } from "../kernel/word.ts";
+import { StructView } from "../uapi/struct-view.ts";
 
-/** A typed array shows numbers as the processor has them, and is read faster than through a DataView. */
+/** A typed array shows numbers as this machine's processor has them, and is read faster than through a DataView. */
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /**
@@ -11,18 +12,34 @@ const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
  */
 export class UserStruct {
   readonly bytes: Uint8Array;
-  readonly view: DataView;
+  /** In the byte order of whose structure was copied in last. */
+  readonly view: StructView;
   readonly #words: Int32Array;
+  #littleEndian = LITTLE_ENDIAN;
+  /** Whether the words are the caller's numbers. */
+  #asWords = true;
+  /** Where the low half of a 64-bit field lies in it, in bytes; the high half lies in the other four. */
+  #low = LITTLE_ENDIAN ? 0 : 4;
 
   constructor(size: number) {
     this.bytes = new Uint8Array(size);
-    this.view = new DataView(this.bytes.buffer);
+    this.view = new StructView(this.bytes, LITTLE_ENDIAN);
     this.#words = new Int32Array(this.bytes.buffer, 0, size >>> 2);
   }
 
   /** Copies the first `size` bytes of the caller's structure to the start of the buffer. EFAULT. */
   copyIn(task: Task, arg: Word, size: number): void {
-    task.memory.copyIn(arg, this.bytes, size, this.#words);
+    const { memory } = task;
+    if (memory.littleEndian !== this.#littleEndian) this.#turn(memory.littleEndian);
+    memory.copyIn(arg, this.bytes, size, this.#words);
+  }
+
+  /** From now on a structure of that byte order is in the buffer. Rare: callers of one machine have one order. */
+  #turn(littleEndian: boolean): void {
+    this.#littleEndian = littleEndian;
+    this.view.littleEndian = littleEndian;
+    this.#asWords = littleEndian === LITTLE_ENDIAN;
+    this.#low = littleEndian ? 0 : 4;
   }
 
   /** copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes. */
@@ -44,19 +61,35 @@ export class UserStruct {
 
   /** @param at a multiple of 4, as every such field lies */
   u32(at: number): number {
-    return LITTLE_ENDIAN ? this.#words[at >>> 2]! >>> 0 : this.view.getUint32(at, true);
+    return this.#asWords ? this.#words[at >>> 2]! >>> 0 : this.view.u32(at);
   }
 
   setU32(at: number, value: number): void {
-    if (LITTLE_ENDIAN) this.#words[at >>> 2] = value;
-    else this.view.setUint32(at, value, true);
+    if (this.#asWords) this.#words[at >>> 2] = value;
+    else this.view.setU32(at, value);
+  }
+
+  /** The lower 32 bits of a 64-bit field. */
+  low(at: number): number {
+    return this.u32(at + this.#low);
+  }
+
+  /** The upper 32 bits. */
+  high(at: number): number {
+    return this.u32(at + 4 - this.#low);
+  }
+
+  /** Fills a 64-bit field from its two halves. */
+  setHalves(at: number, low: number, high: number): void {
+    this.setU32(at + this.#low, low);
+    this.setU32(at + 4 - this.#low, high);
   }
 
   u64(at: number): bigint {
-    return this.view.getBigUint64(at, true);
+    return this.view.u64(at);
   }
 
   setU64(at: number, value: bigint): void {
-    this.view.setBigUint64(at, value, true);
+    this.view.setU64(at, value);
   }
 }

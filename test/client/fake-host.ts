@@ -5,6 +5,7 @@ import type { DeviceNode, HostKernel } from "../../src/kernel/host-kernel.ts";
 import type { Task } from "../../src/kernel/task.ts";
 import type { Word } from "../../src/kernel/word.ts";
 import { viewOf } from "../../src/uapi/layout.ts";
+import { StructView } from "../../src/uapi/struct-view.ts";
 import * as vfio from "../../src/uapi/vfio.ts";
 import * as device from "../../src/uapi/vfio-device.ts";
 import * as type1 from "../../src/uapi/vfio-type1.ts";
@@ -125,7 +126,7 @@ class FakeContainer extends FakeFile {
         const bytes = load(task, arg, type1.VfioIommuType1DmaUnmap.size);
         const unmap = type1.VfioIommuType1DmaUnmap.decode(bytes);
         this.host.unmapped.push(unmap);
-        type1.VfioIommuType1DmaUnmap.write(viewOf(bytes), 0, { size: 0x3000n });
+        type1.VfioIommuType1DmaUnmap.write(new StructView(bytes, true), 0, { size: 0x3000n });
         store(task, arg, bytes);
         return 0;
       }
@@ -139,7 +140,7 @@ class FakeContainer extends FakeFile {
   private getInfo(task: Task, arg: Word): number {
     const { argsz } = type1.VfioIommuType1Info.decode(load(task, arg, type1.VfioIommuType1Info.size));
     const answer = this.infoFor(this.groups).slice();
-    if (argsz < answer.length) type1.VfioIommuType1Info.write(viewOf(answer), 0, { cap_offset: 0 });
+    if (argsz < answer.length) type1.VfioIommuType1Info.write(new StructView(answer, true), 0, { cap_offset: 0 });
     store(task, arg, answer.subarray(0, argsz < answer.length ? type1.VfioIommuType1Info.size : answer.length));
     return 0;
   }

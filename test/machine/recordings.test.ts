@@ -25,6 +25,8 @@ const FACTS: Record<string, readonly unknown[]> = {
   "powernv9-6.12-64k": ["spapr-tce", 0x7fff_ffffn, 0x4021_1000n, false, true, "spapr", false],
   "pseries-6.12-64k": ["spapr-tce", 0x3fff_ffffn, 0x121_1000n, false, true, "spapr", false],
   "pseries-noddw-6.12-64k": ["spapr-tce", 0x3fff_ffffn, 0x1000n, false, true, "spapr", false],
+  s390x: ["s390", 0x1_7fff_ffffn, 0x1000n, false, true, "type1", false],
+  "s390x-mixed": ["s390", 0x1_3fff_ffffn, 0x1000n, false, true, "type1", false],
   smmuv3: ["arm-smmu-v3", BITS_48, SIZES, false, true, "type1", false],
   virtio: ["virtio-iommu", BITS_39, 0xffff_ffff_ffff_f000n, false, false, "type1", false],
   "virtio-safe": ["virtio-iommu", BITS_39, 0xffff_ffff_ffff_f000n, false, false, "type1", false],
@@ -53,6 +55,7 @@ describe("a recording's host.json is a host", () => {
     };
     expect(facts("intel39")).toEqual(["6.12", "x86_64", 4096]);
     expect(facts("intel39-k72c")).toEqual(["7.2", "x86_64", 4096]);
+    expect(facts("s390x")).toEqual(["6.12", "s390x", 4096]);
     expect(facts("smmuv3")).toEqual(["6.12", "arm64", 4096]);
     expect(facts("powernv9-6.12-64k")).toEqual(["6.12", "ppc64le", 65536]);
   });

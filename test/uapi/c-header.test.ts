@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { Layout } from "../../src/uapi/layout.ts";
+import * as zdev from "../../src/uapi/vfio-zdev.ts";
 import { IOMMUFD_CONSTANTS, IOMMUFD_LAYOUTS } from "./iommufd-header.ts";
 import { type AnyLayout, CONSTANTS, LAYOUTS, structOf } from "./vfio-header.ts";
 
@@ -80,6 +82,14 @@ const HEADERS: readonly Header[] = [
     newer: NEWER_THAN_6_2,
     gone: /^$/,
     least: { numbers: 15, fields: 40, sizes: 9 },
+  },
+  {
+    file: process.env.UVFIO_VFIO_ZDEV_H ?? "linux/vfio_zdev.h",
+    layouts: Object.values(zdev).filter((value): value is AnyLayout => value instanceof Layout),
+    constants: new Map([["VFIO_DEVICE_INFO_ZPCI_FLAG_REFRESH", zdev.VFIO_DEVICE_INFO_ZPCI_FLAG_REFRESH]]),
+    newer: [],
+    gone: /^$/,
+    least: { numbers: 1, fields: 20, sizes: 4 },
   },
 ];
 

@@ -13,8 +13,8 @@ import {
   u32,
   u64,
   union,
-  viewOf,
 } from "../../src/uapi/layout.ts";
+import { StructView } from "../../src/uapi/struct-view.ts";
 
 /** A field type with a generator of its values. */
 interface Sample {
@@ -95,7 +95,7 @@ describe("the layout language", () => {
         const names = Object.keys(layout.fields);
         const name = names[pick % names.length]!;
         const bytes = new Uint8Array(layout.size).fill(0xa5);
-        layout.write(viewOf(bytes), 0, { [name]: value[name] });
+        layout.write(new StructView(bytes, true), 0, { [name]: value[name] });
         bytes.fill(0xa5, layout.offsets[name], layout.endOf(name));
         expect(bytes.every((byte) => byte === 0xa5)).toBe(true);
       }),

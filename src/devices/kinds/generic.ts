@@ -33,7 +33,7 @@ export class GenericDevice implements DeviceModel {
     for (const region of this.#regions.values()) region.reset();
   }
 
-  isMemory(): boolean {
+  isMemory(_region: number): boolean {
     return true;
   }
 

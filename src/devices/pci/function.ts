@@ -1,5 +1,5 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
-import type { PciBar, PciIdentity } from "../description.ts";
+import type { PciBar, PciIdentity, ZpciDescription } from "../description.ts";
 import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
@@ -21,6 +21,8 @@ export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "devic
   readonly mmap: boolean;
   /** Its config space, when recorded. */
   readonly config?: Uint8Array;
+  /** Present on s390. */
+  readonly zpci?: ZpciDescription;
 }
 
 /** Power states of a function, as the low bits of its PM control register have them. */

@@ -39,14 +39,17 @@ export class PciTopology {
       .sort((a, b) => parseAddress(a.name).devfn - parseAddress(b.name).devfn);
   }
 
-  /** Whether there is a bridge above the function's bus that can reset it. Bus 0 of a segment is its root. */
-  hasBridgeAbove(name: string): boolean {
-    return parseAddress(name).bus !== 0;
+  /**
+   * Whether there is something above the function's bus that can reset it: a bridge (bus 0 of a segment is its root), or on s390 the slot, which each
+   * function has to itself (drivers/pci/hotplug/s390_pci_hpc.c:reset_slot).
+   */
+  hasResetAbove(name: string): boolean {
+    return parseAddress(name).bus !== 0 || this.#functions.get(name)?.description.zpci !== undefined;
   }
 
   /** Whether the function can be reset without touching others (drivers/pci/pci.c: pci_reset_fn_methods). */
   canResetAlone(target: PciFunction): boolean {
     if (hasDeviceFlr(target)) return true;
-    return this.hasBridgeAbove(target.name) && this.sameBus(target.name).length === 1;
+    return this.hasResetAbove(target.name) && this.sameBus(target.name).length === 1;
   }
 }

@@ -43,8 +43,13 @@ export function writeMasks(config: Uint8Array): WriteMasks {
 }
 
 function capabilityMask({ write, clear }: WriteMasks, config: Uint8Array, id: number, at: number): void {
-  const set16 = (mask: Uint8Array, offset: number, bits: number) => viewOf(mask).setUint16(at + offset, bits, true);
-  const set32 = (offset: number, bits: number) => viewOf(write).setUint32(at + offset, bits, true);
+  // a capability can begin where the shown part of config space ends: its last registers are not there then
+  const set16 = (mask: Uint8Array, offset: number, bits: number) => {
+    if (at + offset + 2 <= mask.length) viewOf(mask).setUint16(at + offset, bits, true);
+  };
+  const set32 = (offset: number, bits: number) => {
+    if (at + offset + 4 <= write.length) viewOf(write).setUint32(at + offset, bits, true);
+  };
   const readOnly = (size: number) => write.fill(0, at, Math.min(at + size, pci.PCI_CFG_SPACE_SIZE));
   switch (id) {
     case pci.PCI_CAP_ID_PM:

@@ -1,5 +1,5 @@
 import { hexRange } from "../../kernel/errors.ts";
-import { viewOf } from "../../uapi/layout.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import type { ModelCall, Watcher } from "../watch/watcher.ts";
 import type { FaultSpec } from "./fault-spec.ts";
 import { InjectedError } from "./injected.ts";
@@ -86,9 +86,9 @@ function touchedRange(call: ModelCall): Touched | undefined {
   } catch {
     return undefined;
   }
-  const view = viewOf(bytes);
-  const first = view.getBigUint64(layout.offsets[range.iova]!, true);
-  const length = view.getBigUint64(layout.offsets[range.length]!, true);
+  const view = new StructView(bytes, call.task!.memory.littleEndian);
+  const first = view.u64(layout.offsets[range.iova]!);
+  const length = view.u64(layout.offsets[range.length]!);
   return length === 0n ? undefined : { first, last: first + length - 1n };
 }
 

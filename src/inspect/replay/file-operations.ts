@@ -27,6 +27,7 @@ export function fileOperations(program: ReplayedProgram) {
     param: (o) => outcomeOfVoid(() => live.write(o.path, String(o.value))),
     exists: (o) => outcomeOf(() => (live.exists(o.path) ? 0 : fail("ENOENT", `no ${o.path}`))),
     readfile: (o) => readText(live, o),
+    listdir: (o) => listDirectory(live, o),
   } satisfies Partial<Handlers>;
 }
 
@@ -118,6 +119,16 @@ function readText(live: LiveFiles, o: OperationOf<"readfile">): Answer {
   const outcome = outcomeOf(() => {
     text = live.read(o.path);
     return text.length;
+  });
+  // what was recorded is a C string
+  return { ...outcome, text: text.replace(/\0.*$/s, "") };
+}
+
+/** The sorted names in a directory. */
+function listDirectory(live: LiveFiles, o: OperationOf<"listdir">): Answer {
+  let text = "";
+  const outcome = outcomeOfVoid(() => {
+    text = live.list(o.path).join(" ");
   });
   return { ...outcome, text };
 }

@@ -2,7 +2,7 @@ import { fail } from "../../kernel/errors.ts";
 import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, plainRequest } from "../../uapi/ioctl.ts";
-import { roundUp, viewOf } from "../../uapi/layout.ts";
+import { roundUp } from "../../uapi/layout.ts";
 import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
@@ -77,7 +77,7 @@ function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): An
     fail("EINVAL", `a descriptor at ${o.out_fd} lies behind the structure's ${result.length} bytes`);
   const name = o.ret_is_fd;
   const opened = name !== undefined && outcome.errno === null;
-  if (opened) program.nameFd(name, o.out_fd === undefined ? outcome.ret : viewOf(result).getInt32(o.out_fd, true));
+  if (opened) program.nameFd(name, o.out_fd === undefined ? outcome.ret : program.view(result).s32(o.out_fd));
   if (opened && o.out_fd !== undefined) result.fill(0, o.out_fd, o.out_fd + 4);
   const over = o.edge ? "" : overrun(program, address + input.length);
   return { ...outcome, ret: opened ? 0 : outcome.ret, bytes: toHex(result), ...(over && { over }) };
@@ -95,8 +95,8 @@ function relocate(
   const value = BigInt(number);
   const field = input.subarray(off, off + w);
   const bytes = new Uint8Array(8);
-  viewOf(bytes).setBigUint64(0, BigInt.asUintN(64, value), true);
-  field.set(bytes.subarray(0, w));
+  program.view(bytes).setU64(0, BigInt.asUintN(64, value));
+  field.set(program.littleEndian ? bytes.subarray(0, w) : bytes.subarray(8 - w));
   return toHex(field);
 }
 
@@ -112,7 +112,7 @@ function mapLoop(program: ReplayedProgram, o: OperationOf<"maploop">): Answer {
   const map = VfioIommuType1DmaMap;
   const vaddr = BigInt(program.buffer(o.vaddr).address);
   return loop(program, o, VFIO_IOMMU_MAP_DMA, (iova) =>
-    map.encode({ argsz: map.size, flags: o.flags, vaddr, iova, size: BigInt(o.size) }),
+    map.encode({ argsz: map.size, flags: o.flags, vaddr, iova, size: BigInt(o.size) }, 0, program.littleEndian),
   );
 }
 
@@ -120,7 +120,7 @@ function mapLoop(program: ReplayedProgram, o: OperationOf<"maploop">): Answer {
 function unmapLoop(program: ReplayedProgram, o: OperationOf<"unmaploop">): Answer {
   const unmap = VfioIommuType1DmaUnmap;
   return loop(program, o, VFIO_IOMMU_UNMAP_DMA, (iova) =>
-    unmap.encode({ argsz: unmap.size, iova, size: BigInt(o.size) }),
+    unmap.encode({ argsz: unmap.size, iova, size: BigInt(o.size) }, 0, program.littleEndian),
   );
 }
 

@@ -1,5 +1,8 @@
+import { findCapability } from "../../devices/pci/capabilities.ts";
+import { PCI_CAP_ID_MSI } from "../../devices/pci/registers.ts";
 import { Release } from "../../kernel/releases.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
+import { viewOf } from "../../uapi/layout.ts";
 import { VfioIommuType1DmaMap } from "../../uapi/vfio-type1.ts";
 import { isCorruption } from "../../vfio/spapr/defects.ts";
 import type { Difference } from "./compare.ts";
@@ -23,11 +26,13 @@ interface Rule {
 export class KnownDifferences {
   readonly #rules: readonly Rule[];
 
-  constructor(host: HostDescription) {
+  /** @param littleEndian the byte order of the recorded structures */
+  constructor(host: HostDescription, littleEndian: boolean) {
     const rules: Rule[] = [];
-    if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule());
+    if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule(littleEndian));
     if (host.arch === "arm64") rules.push(partialCopyRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
+    if (host.arch === "s390x") rules.push(unsetRomRule(), leftMessageAddressRule(host));
     this.#rules = rules;
   }
 
@@ -41,7 +46,7 @@ export class KnownDifferences {
 }
 
 /** Before 6.18 a mapping up to 2^64-1 corrupts the kernel's tree: what is found afterwards depends on the tree's shape. */
-function lastByteRule(): Rule {
+function lastByteRule(littleEndian: boolean): Rule {
   let seen = false;
   return {
     reason:
@@ -50,7 +55,7 @@ function lastByteRule(): Rule {
       if (!seen && isBytesIoctl(operation) && operation.req === "VFIO_IOMMU_MAP_DMA" && operation.ret === 0) {
         const bytes = fromHex(operation.in);
         if (bytes.length < VfioIommuType1DmaMap.size) return seen;
-        const map = VfioIommuType1DmaMap.decode(bytes);
+        const map = VfioIommuType1DmaMap.decode(bytes, littleEndian);
         seen = map.iova + map.size === 2n ** 64n;
       }
       return seen;
@@ -67,6 +72,48 @@ function partialCopyRule(): Rule {
     explains(operation) {
       if (operation.op === "ioctl") faulted = operation.errno === "EFAULT";
       return faulted && operation.op === "dump";
+    },
+  };
+}
+
+/** IORESOURCE_UNSET (include/linux/ioport.h), as the `resource` file prints it. */
+const UNSET = /^(0x0{16} 0x[0-9a-f]{16} 0x0{8})2(?=[0-9a-f]{7}$)/gm;
+
+/**
+ * On s390 expansion ROMs have no address. Once somebody has asked VFIO about one, the kernel has tried to give it one and marks it as unset from then
+ * on; recordings begin at some time in a machine's life.
+ */
+function unsetRomRule(): Rule {
+  return {
+    reason: "whether a program has asked about the expansion ROM before shows in the flags of its resource",
+    explains(operation, difference) {
+      if (operation.op !== "readfile" || !operation.path.endsWith("/resource") || !difference) return false;
+      const marked = (text: string) => text.replace(UNSET, "$10");
+      return marked(difference.recorded) === marked(difference.ours);
+    },
+  };
+}
+
+const MSI_ADDRESS = { start: 4, bytes: 8 };
+
+/** Where interrupts go stays in a function's MSI capability when they are switched off, and the next user sees it there. */
+function leftMessageAddressRule(host: HostDescription): Rule {
+  const addresses = new Set(
+    host.groups
+      .flatMap(({ devices }) => devices)
+      .flatMap((device) => (device.bus === "pci" && device.zpci ? [device.zpci.group.msiAddress] : [])),
+  );
+  return {
+    reason: "an MSI address that an earlier program's interrupts have left in config space; recordings begin later",
+    explains(operation, difference) {
+      if (operation.op !== "pread" || difference?.field !== "data") return false;
+      const [recorded, ours] = [fromHex(difference.recorded), fromHex(difference.ours)];
+      const at = recorded.length === 256 ? findCapability(recorded, PCI_CAP_ID_MSI) : undefined;
+      if (at === undefined || recorded.length !== ours.length) return false;
+      const start = at + MSI_ADDRESS.start;
+      const end = start + MSI_ADDRESS.bytes;
+      const isLeft = addresses.has(viewOf(recorded).getBigUint64(start, true));
+      return isLeft && recorded.every((byte, i) => byte === ours[i] || (i >= start && i < end));
     },
   };
 }

@@ -34,10 +34,18 @@ function fill(program: ReplayedProgram, o: OperationOf<"fill">): Answer {
 
 function readWord(program: ReplayedProgram, o: OperationOf<"r32" | "r64">, width: 4 | 8): Answer {
   const { device } = program.buffer(o.buf);
-  device?.file.adopt(device.offset + Number(o.off ?? 0), BigInt(o.value));
-  const word = viewOf(program.read(program.at(o), width));
-  const value = width === 4 ? BigInt(word.getUint32(0, true)) : word.getBigUint64(0, true);
+  device?.file.adopt(device.offset + Number(o.off ?? 0), registerValue(program, BigInt(o.value), width));
+  const word = program.view(program.read(program.at(o), width));
+  const value = width === 4 ? BigInt(word.u32(0)) : word.u64(0);
   return { ...DONE, value: `0x${value.toString(16)}` };
+}
+
+/** The value of a device's register, which is little-endian, from what the processor read. */
+function registerValue({ littleEndian }: ReplayedProgram, value: bigint, width: 4 | 8): bigint {
+  if (littleEndian) return value;
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, value << BigInt(8 * (8 - width)));
+  return viewOf(bytes).getBigUint64(0, true);
 }
 
 function writeWord(
@@ -46,8 +54,8 @@ function writeWord(
   width: 1 | 2 | 4 | 8,
 ): Answer {
   const bytes = new Uint8Array(8);
-  viewOf(bytes).setBigUint64(0, BigInt(o.value), true);
-  program.memory.copyOut(program.at(o), bytes, width);
+  program.view(bytes).setU64(0, BigInt(o.value));
+  program.memory.copyOut(program.at(o), program.littleEndian ? bytes : bytes.subarray(8 - width), width);
   return DONE;
 }
 
@@ -55,7 +63,7 @@ function poll(program: ReplayedProgram, o: OperationOf<"poll64">): Answer {
   const mask = BigInt(o.mask);
   const want = BigInt(o.want);
   for (let i = 0; i < POLLS; i++) {
-    const value = viewOf(program.read(program.at(o), 8)).getBigUint64(0, true);
+    const value = program.view(program.read(program.at(o), 8)).u64(0);
     if ((value & mask) === want) return { ...DONE, ok: true };
   }
   return { ...DONE, ok: false };

@@ -165,6 +165,7 @@ const SHAPES = {
   unmaploop: { fd: fdName, iova: word, count: upTo(CALLS_MAX), stride: word, size: word, done: optional(count) },
   mkfile: { path: text, size: upTo(FILL_MAX), byte: upTo(255) },
   readfile: { path: text, text: optional(text) },
+  listdir: { path: text, text: optional(text) },
   exists: { path: text },
   param: { path: text, value: scalar },
   setrlimit: { which: optional(text), value: limit },
@@ -185,6 +186,7 @@ const SHAPES = {
   },
   "child-begin": {},
   "child-end": {},
+  note: { text: optional(text) },
   kmsg: { lines: optional(listOf(text)) },
   console: { lines: optional(listOf(text)), text: optional(text) },
   end: {},
@@ -216,7 +218,7 @@ export function isBytesIoctl(operation: Operation): operation is BytesIoctl {
 }
 
 /** Lines that somebody wrote beside the calls: they end in no way. */
-const MESSAGES = new Set(["kmsg", "console"]);
+export const MESSAGES: ReadonlySet<string> = new Set(["kmsg", "console", "note"]);
 
 /** The shapes with COMMON in them, ready for checks. */
 const CHECKS: ReadonlyMap<string, Shape> = new Map(

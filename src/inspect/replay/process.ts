@@ -10,15 +10,23 @@ import { ReplayedProgram } from "./program.ts";
 
 const nothing = (): undefined => undefined;
 /** What a recording says of its machine and of itself. */
-const INFORMATION = { host: nothing, kmsg: nothing, console: nothing, "kernel-crash": nothing, end: nothing };
+const INFORMATION = {
+  host: nothing,
+  kmsg: nothing,
+  console: nothing,
+  note: nothing,
+  "kernel-crash": nothing,
+  end: nothing,
+};
 
 /** A program that makes recorded calls against the model: its memory, its descriptors by name, its rights. */
 export class ReplayProcess {
   readonly #program: ReplayedProgram;
   readonly #handlers: Handlers;
 
-  constructor(host: Host) {
-    const program = new ReplayedProgram(host);
+  /** @param littleEndian how the recorded program's processor stores numbers */
+  constructor(host: Host, littleEndian: boolean) {
+    const program = new ReplayedProgram(host, littleEndian);
     this.#program = program;
     this.#handlers = {
       ...fileOperations(program),

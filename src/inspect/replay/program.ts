@@ -4,6 +4,7 @@ import { type FileDescription, ForeignFile } from "../../kernel/file-description
 import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import type { ModelMemory } from "../../kernel/model-memory.ts";
 import { ModelTask } from "../../kernel/model-task.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import type { Host } from "../../vfio/host.ts";
 import { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import type { Answer } from "./answer.ts";
@@ -32,6 +33,7 @@ export const SCRATCH_SIZE = 65536;
 /** The program of a recording: its processes, and what it has by name. */
 export class ReplayedProgram {
   readonly host: Host;
+  readonly littleEndian: boolean;
   /** Two pages for structures: the second one can be taken away, for those that end where memory ends. */
   readonly scratch = SCRATCH_ADDRESS;
   /** The one that makes the calls: the program, a child that it forked, or another process of a trace. */
@@ -43,15 +45,21 @@ export class ReplayedProgram {
   /** The files behind named descriptors, for processes that got them without a call. */
   readonly #files = new Map<string, FileDescription>();
 
-  constructor(host: Host) {
+  /** @param littleEndian how the recorded program's processor stores numbers */
+  constructor(host: Host, littleEndian: boolean) {
     this.host = host;
+    this.littleEndian = littleEndian;
     this.#current = this.#begin();
     this.#processes.set(1, this.#current);
   }
 
   /** Descriptors 0, 1 and 2 were there in the recorded program, and two for what it wrote down. They are not VFIO's. */
   #begin(): Process {
-    const task = new ModelTask({ name: "replay", pageSize: this.host.description.pageSize });
+    const task = new ModelTask({
+      name: "replay",
+      pageSize: this.host.description.pageSize,
+      littleEndian: this.littleEndian,
+    });
     const fd = task.files.install(new ForeignFile(), false);
     for (const standard of [0, 1, 2]) task.files.dup2(fd, standard);
     task.files.dup(fd);
@@ -170,6 +178,11 @@ export class ReplayedProgram {
     const bytes = new Uint8Array(length);
     this.memory.copyIn(address, bytes, length);
     return bytes;
+  }
+
+  /** What the program's processor makes of bytes in its memory. */
+  view(bytes: Uint8Array): StructView {
+    return new StructView(bytes, this.littleEndian);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
+import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { InputFileError, inputName, readInput, STDIN } from "../../machine/input-file.ts";
 import { checkOperation, type Operation } from "./operation.ts";
@@ -92,6 +92,16 @@ function tracedHost(lines: Iterable<string>): Pick<Recording, "hostPath" | "over
     return { hostPath: machine, overrides: { ...(kernel && { kernel }), ...(api && { api }) } };
   }
   return undefined;
+}
+
+/** The byte order of a recording's structures, as the host.json beside it says; a trace of `uvfio run` is of a program of this machine. */
+export function isLittleEndianRecording(path: string, operations: readonly Operation[]): boolean {
+  if (path === STDIN || operations[0]?.op === "host") return true;
+  try {
+    return JSON.parse(readFileSync(join(dirname(path), "host.json"), "utf8")).byte_order !== "big";
+  } catch {
+    return true;
+  }
 }
 
 /** Reads the operations of a recording. Throws RecordingError with the line for what is no recording. */

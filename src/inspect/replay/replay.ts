@@ -1,4 +1,5 @@
 import { Host } from "../../iommufd/host.ts";
+import { isLittleEndian } from "../../kernel/arch.ts";
 import { KernelError } from "../../kernel/errors.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import type { Answer } from "./answer.ts";
@@ -42,8 +43,9 @@ export function replay(
   const host = new Host(description, { onWarning: (message) => warnings.push(message) });
   // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows when
   host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
-  const process = new ReplayProcess(host);
-  const knownDifferences = new KnownDifferences(description);
+  const littleEndian = isRecordedLittleEndian(description, operations);
+  const process = new ReplayProcess(host, littleEndian);
+  const knownDifferences = new KnownDifferences(description, littleEndian);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();
   let calls = 0;
@@ -61,6 +63,12 @@ export function replay(
   let explained = 0;
   for (const count of known.values()) explained += count;
   return { calls, equal: calls - different.length - explained, different, known };
+}
+
+/** A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have those of their machine. */
+function isRecordedLittleEndian({ arch }: HostDescription, operations: readonly Operation[]): boolean {
+  const first = operations[0];
+  return (first?.op === "host" && first.machine !== undefined) || isLittleEndian(arch);
 }
 
 function answerOf(process: ReplayProcess, operation: Operation, place: string): Answer | undefined {

@@ -1,5 +1,4 @@
 import { hex, hexRange } from "../../kernel/errors.ts";
-import { viewOf } from "../../uapi/layout.ts";
 import type { ModelCall } from "../watch/watcher.ts";
 
 export type IoctlCall = Extract<ModelCall, { op: "ioctl" }>;
@@ -29,7 +28,7 @@ export function readFields(call: IoctlCall): Fields {
   } catch {
     return {};
   }
-  const entries = Object.entries(layout.read(viewOf(bytes), 0)).flatMap(([field, value]) =>
+  const entries = Object.entries(layout.decode(bytes, call.task!.memory.littleEndian)).flatMap(([field, value]) =>
     typeof value === "number" || typeof value === "bigint" ? [[field, BigInt(value)] as const] : [],
   );
   return Object.fromEntries(entries);

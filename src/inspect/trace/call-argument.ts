@@ -1,6 +1,7 @@
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { RequestRow } from "../../uapi/requests/request-row.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 
 /** Of structures with a length of their own, at most this much is recorded. Bytes. */
 const STRUCT_MAX = 16384;
@@ -33,7 +34,7 @@ export function readArgument(task: Task, arg: Word, row: RequestRow | undefined)
   }
   const size = row.struct!.layout.size;
   const head = readBytes(task, arg, 4).bytes;
-  const said = head.length === 4 ? new DataView(head.buffer).getUint32(0, true) : 0;
+  const said = head.length === 4 ? new StructView(head, task.memory.littleEndian).u32(0) : 0;
   return orValue(readBytes(task, arg, Math.min(Math.max(said, size), STRUCT_MAX)));
 }
 

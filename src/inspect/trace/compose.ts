@@ -1,6 +1,7 @@
 import { hex } from "../../kernel/errors.ts";
 import type { Word } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../../uapi/ioctl.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import { isInjected } from "../fault/injected.ts";
 import type { Operation } from "../replay/operation.ts";
 import { toHex } from "../replay/outcome.ts";
@@ -141,22 +142,23 @@ export class Composer {
     if (argument.kind === "int") return { ...head, arg: "int", val: wordText(call.arg), ...about };
     if (argument.kind !== "bytes") return { ...head, arg: argument.kind, ...about };
     const input = argument.bytes.slice();
+    const { littleEndian } = task!.memory;
     const output = readBytes(task!, call.arg, input.length).bytes;
     const out = output.length === input.length ? output : input.slice();
     const known = {
       place: (address: number) => this.#spaces.of(task!.memory).find(address),
       file: (fd: number) => inHand.looked.get(fd),
     };
-    const relocs = row ? findRelocations(row, input, known) : [];
+    const relocs = row ? findRelocations(row, input, new StructView(input, littleEndian), known) : [];
     for (const { off, w } of relocs) {
       const same = Buffer.compare(input.subarray(off, off + w), out.subarray(off, off + w)) === 0;
       input.fill(0, off, off + w);
       if (same) out.fill(0, off, off + w);
     }
-    const before = decodeArgument(row, input, relocs);
-    const changed = changedFields(before, decodeArgument(row, out, relocs));
+    const before = decodeArgument(row, input, relocs, littleEndian);
+    const changed = changedFields(before, decodeArgument(row, out, relocs, littleEndian));
     const outFd = result.installed && row?.outFd !== undefined ? row.struct!.layout.offsets[row.outFd]! : undefined;
-    const number = outFd === undefined ? result.ret : new DataView(out.buffer).getInt32(outFd, true);
+    const number = outFd === undefined ? result.ret : new StructView(out, littleEndian).s32(outFd);
     if (outFd !== undefined) out.fill(0, outFd, outFd + 4);
     const opened =
       result.installed && number > 0 ? { ret_is_fd: this.#names.ofOpened(result.installed), ret: 0 } : undefined;

@@ -1,8 +1,8 @@
 import { hex } from "../../kernel/errors.ts";
 import { printable } from "../../kernel/printable.ts";
 import { parseCapabilityChain } from "../../uapi/capability-chain.ts";
-import { viewOf } from "../../uapi/layout.ts";
 import type { Behind, FieldNames, RequestRow, StructRow } from "../../uapi/requests/request-row.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import type { Relocation } from "../replay/operation.ts";
 import { cut } from "../replay/shown.ts";
 
@@ -15,8 +15,13 @@ export type DecodedValue =
   | { readonly [field: string]: DecodedValue };
 export type DecodedFields = Readonly<Record<string, DecodedValue>>;
 
-/** Names of addresses and descriptors by where in the argument they stand. */
-type Targets = ReadonlyMap<number, string>;
+/** What is known of an argument beside its bytes. */
+interface Known {
+  /** Names of addresses and descriptors by where in the argument they stand. */
+  readonly targets: ReadonlyMap<number, string>;
+  /** The byte order of the program. */
+  readonly littleEndian: boolean;
+}
 
 /** Of a list that a program makes as long as it likes, so many are shown. */
 const LIST_SHOWN = 64;
@@ -26,20 +31,22 @@ const NAME_SHOWN = 256;
  * The fields of a request's structure with names for flags and values; undefined when nothing is known of it.
  * @param bytes of the argument, relocated fields zero
  * @param relocs what stands in those
+ * @param littleEndian the byte order of the program
  */
 export function decodeArgument(
   row: RequestRow | undefined,
   bytes: Uint8Array,
   relocs: readonly Relocation[] = [],
+  littleEndian = true,
 ): DecodedFields | undefined {
   const targets = new Map(relocs.map((reloc) => [reloc.off, relocText(reloc)]));
   switch (row?.argument) {
     case "fd":
-      return { fd: targets.get(0) ?? (bytes.length >= 4 ? viewOf(bytes).getInt32(0, true) : "?") };
+      return { fd: targets.get(0) ?? (bytes.length >= 4 ? new StructView(bytes, littleEndian).s32(0) : "?") };
     case "string":
       return { name: nameIn(bytes) };
     case "struct":
-      return decodeStruct(row.struct!, bytes, 0, targets);
+      return decodeStruct(row.struct!, bytes, 0, { targets, littleEndian });
     default:
       return undefined;
   }
@@ -59,9 +66,9 @@ function relocText({ buf, add = 0, fd, closed }: Relocation): string {
 }
 
 /** The fields of a structure that lies at `at`; those that the bytes do not reach are left out. */
-function decodeStruct(struct: StructRow, bytes: Uint8Array, at: number, targets: Targets): DecodedFields {
+function decodeStruct(struct: StructRow, bytes: Uint8Array, at: number, about: Known): DecodedFields {
   const { layout, names = {} } = struct;
-  const { value, view } = readPadded(struct, bytes, at);
+  const { value, view } = readPadded(struct, bytes, at, about);
   const inner = struct.inner?.(value) ?? {};
   const hidden = new Set(struct.hidden?.(value));
   const out: Record<string, DecodedValue> = {};
@@ -71,23 +78,27 @@ function decodeStruct(struct: StructRow, bytes: Uint8Array, at: number, targets:
     if (size === 0 || at + offset + size > bytes.length) continue;
     if (hidden.has(field) || /^(__)?(reserved|resv|pad)/.test(field)) continue;
     const known = inner[field];
-    const target = targets.get(at + offset);
+    const target = about.targets.get(at + offset);
     if (target !== undefined) out[field] = target;
-    else if (known) out[field] = decodeStruct(known, bytes.subarray(0, at + offset + size), at + offset, targets);
+    else if (known) out[field] = decodeStruct(known, bytes.subarray(0, at + offset + size), at + offset, about);
     else out[field] = fieldValue(field, layout.fields[field].read(view, offset), names[field]);
   }
   const behind = struct.behind?.(value);
-  const shown =
-    behind && at + layout.size <= bytes.length ? decodeBehind(behind, struct, bytes, at, targets) : undefined;
+  const shown = behind && at + layout.size <= bytes.length ? decodeBehind(behind, struct, bytes, at, about) : undefined;
   if (shown !== undefined) out[behind!.field] = shown;
   return out;
 }
 
 /** A structure's fields, with zeros for the bytes that are not there. */
-function readPadded({ layout }: StructRow, bytes: Uint8Array, at: number): { value: object; view: DataView } {
+function readPadded(
+  { layout }: StructRow,
+  bytes: Uint8Array,
+  at: number,
+  { littleEndian }: Known,
+): { value: object; view: StructView } {
   const padded = new Uint8Array(layout.size);
   padded.set(bytes.subarray(at, at + layout.size));
-  const view = viewOf(padded);
+  const view = new StructView(padded, littleEndian);
   return { value: layout.read(view, 0), view };
 }
 
@@ -96,32 +107,33 @@ function decodeBehind(
   { layout }: StructRow,
   bytes: Uint8Array,
   at: number,
-  targets: Targets,
+  about: Known,
 ): DecodedValue | undefined {
   const start = at + layout.size;
   const room = bytes.length - start;
   switch (behind.kind) {
     case "struct":
-      return room < 4 ? undefined : structValue(behind.struct, bytes, start, targets);
+      return room < 4 ? undefined : structValue(behind.struct, bytes, start, about);
     case "list":
       return list(behind.count, behind.struct.layout.size, room, (offset) =>
-        structValue(behind.struct, bytes, start + offset, targets),
+        structValue(behind.struct, bytes, start + offset, about),
       );
     case "fds": {
-      const view = viewOf(bytes);
-      const fd = (offset: number) => targets.get(start + offset) ?? view.getInt32(start + offset, true);
+      const view = new StructView(bytes, about.littleEndian);
+      const fd = (offset: number) => about.targets.get(start + offset) ?? view.s32(start + offset);
       return behind.count === 0 ? undefined : list(behind.count, 4, room, fd);
     }
     case "bytes":
       return room === 0 ? undefined : list(behind.count, 1, room, (offset) => bytes[start + offset]!);
     case "capabilities":
-      return decodeCapabilities(behind, layout.size, bytes, targets);
+      return decodeCapabilities(behind, layout.size, bytes, about);
   }
 }
 
-function structValue(struct: StructRow, bytes: Uint8Array, at: number, targets: Targets): DecodedValue {
-  if (struct.text && at + struct.layout.size <= bytes.length) return struct.text(readPadded(struct, bytes, at).value);
-  return decodeStruct(struct, bytes, at, targets);
+function structValue(struct: StructRow, bytes: Uint8Array, at: number, about: Known): DecodedValue {
+  if (struct.text && at + struct.layout.size <= bytes.length)
+    return struct.text(readPadded(struct, bytes, at, about).value);
+  return decodeStruct(struct, bytes, at, about);
 }
 
 /** Things of `size` bytes side by side, as many as there is room for. */
@@ -135,15 +147,15 @@ function decodeCapabilities(
   { first, known }: Extract<Behind, { kind: "capabilities" }>,
   fixedSize: number,
   bytes: Uint8Array,
-  targets: Targets,
+  about: Known,
 ): DecodedValue | undefined {
   if (first === 0) return undefined;
   try {
-    return parseCapabilityChain(bytes, first, fixedSize).map(({ id, offset, body }) => {
+    return parseCapabilityChain(bytes, first, fixedSize, about.littleEndian).map(({ id, offset, body }) => {
       const row = known.find((capability) => capability.id === id);
       if (!row) return { cap: id, bytes: cut(Buffer.from(body).toString("hex"), 2 * LIST_SHOWN) };
       const end = body.byteOffset - bytes.byteOffset + body.length;
-      const { header: _header, ...fields } = decodeStruct(row.struct, bytes.subarray(0, end), offset, targets);
+      const { header: _header, ...fields } = decodeStruct(row.struct, bytes.subarray(0, end), offset, about);
       return { cap: row.name, ...fields };
     });
   } catch {

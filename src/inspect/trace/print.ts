@@ -1,6 +1,6 @@
 import { dialectNamed, requestNamed } from "../../uapi/requests/dialects.ts";
 import type { RequestRow } from "../../uapi/requests/request-row.ts";
-import { isBytesIoctl, type Operation, type OperationOf } from "../replay/operation.ts";
+import { isBytesIoctl, MESSAGES, type Operation, type OperationOf } from "../replay/operation.ts";
 import { fromHex } from "../replay/outcome.ts";
 import { cut } from "../replay/shown.ts";
 import { changedFields, decodeArgument, fieldsText, nameIn } from "./decode.ts";
@@ -53,7 +53,7 @@ const SHOWN_BYTES = 16;
 /** Whether the program made a call here (or the like: wrote a register, was told something). */
 export function isCall(operation: Operation): boolean {
   if (operation.op === "mmap") return operation.kind === "fd";
-  return !SURROUNDINGS.has(operation.op) && operation.op !== "kmsg" && operation.op !== "console";
+  return !SURROUNDINGS.has(operation.op) && !MESSAGES.has(operation.op);
 }
 
 /** The longest line of a trace, in characters. */
@@ -74,14 +74,17 @@ function rowOf({ req, dialect }: OperationOf<"ioctl">): RequestRow | undefined {
 /** Prints operations the way strace does. One object for one trace: names and numbers of descriptors come from earlier lines. */
 export class TracePrinter {
   readonly #style: Style;
+  readonly #littleEndian: boolean;
   readonly #threads: boolean;
   /** Numbers of descriptors by name, as calls on them had them. */
   readonly #numbers = new Map<string, number>();
   /** What names stand for, as far as it says more than the name. */
   readonly #paths = new Map<string, string>();
 
-  constructor(style: Style, operations: readonly Operation[]) {
+  /** @param littleEndian the byte order of the recorded structures */
+  constructor(style: Style, operations: readonly Operation[], littleEndian = true) {
     this.#style = style;
+    this.#littleEndian = littleEndian;
     this.#threads = new Set(operations.flatMap(({ tid }) => (tid === undefined ? [] : [tid]))).size > 1;
   }
 
@@ -111,7 +114,7 @@ export class TracePrinter {
 
   #passes(operation: Operation, { fds, requests, failed, memory }: TraceFilter): boolean {
     const name = callName(operation).toLowerCase();
-    const isMessage = operation.op === "kmsg" || operation.op === "console";
+    const isMessage = MESSAGES.has(operation.op);
     const filtered = fds !== undefined || requests !== undefined || failed === true;
     if (!isCall(operation)) return filtered ? false : isMessage || memory === true;
     if (failed && !operation.errno && operation.ret !== -1) return false;
@@ -164,6 +167,8 @@ export class TracePrinter {
       case "kmsg":
       case "console":
         return (o.lines ?? []).map((line) => dim(`-- ${line}`)).join("\n");
+      case "note":
+        return dim(`-- ${o.text ?? ""}`);
       case "store":
         return dim(`memory ${placeText(o)} holds ${bytesText(o.in)}, ${o.in.length / 2} bytes`);
       case "dump":
@@ -186,11 +191,11 @@ export class TracePrinter {
         return `, ${o.buf}`;
     }
     const relocs = (o.relocs ?? []).map((each) => (each.fd === undefined ? each : { ...each, fd: this.#fd(each.fd) }));
-    const before = decodeArgument(row, fromHex(o.in), relocs);
+    const before = decodeArgument(row, fromHex(o.in), relocs, this.#littleEndian);
     if (!before) return `, ${bytesText(o.in)}`;
     if (row!.argument === "string") return `, "${before.name}"`;
     if (row!.argument === "fd") return `, [${before.fd}]`;
-    const after = o.errno ? undefined : decodeArgument(row, fromHex(o.out ?? o.in), relocs);
+    const after = o.errno ? undefined : decodeArgument(row, fromHex(o.out ?? o.in), relocs, this.#littleEndian);
     const changed = changedFields(before, after);
     return `, ${fieldsText(before)}${Object.keys(changed).length > 0 ? ` => ${fieldsText(changed)}` : ""}`;
   }

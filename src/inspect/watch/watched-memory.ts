@@ -6,6 +6,7 @@ import type { Pin, Watcher } from "./watcher.ts";
 /** The memory of a process as the model sees it while somebody watches. What the model counts there is counted here. */
 export class WatchedMemory extends AddressSpace {
   override readonly pageSize: number;
+  override readonly littleEndian: boolean;
   readonly inner: AddressSpace;
   readonly #watchers: readonly Watcher[];
   readonly #pins = new Map<number, Pin>();
@@ -14,6 +15,7 @@ export class WatchedMemory extends AddressSpace {
     super();
     this.inner = inner;
     this.pageSize = inner.pageSize;
+    this.littleEndian = inner.littleEndian;
     this.#watchers = watchers;
   }
 

@@ -2,6 +2,7 @@ import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import { roundUp } from "../../uapi/layout.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
 import {
   VfioIommuType1InfoDmaAvail as AvailCapability,
@@ -24,7 +25,6 @@ const ALL_SIZES = 2n ** 64n - 1n;
 const AVAILABLE = 0xffff_ffff;
 
 const user = new UserStruct(Info.size);
-const next = new UserStruct(4);
 
 /**
  * VFIO_IOMMU_GET_INFO. Unlike type1, argsz always becomes what is needed, and as much of the chain as fits is written although cap_offset is 0
@@ -57,8 +57,9 @@ function writeChain(table: IoPageTable, task: Task, arg: Word, argsz: number): n
     const room = Math.max(0, argsz - total);
     const size = roundUp(write(table, task, wordAdd(arg, total), room), 8);
     if (before !== undefined && argsz >= total) {
-      next.setU32(0, total);
-      next.copyOut(task, wordAdd(arg, before + VfioInfoCapHeader.offsets.next), 4);
+      const next = new Uint8Array(4);
+      new StructView(next, task.memory.littleEndian).setU32(0, total);
+      task.memory.copyOut(wordAdd(arg, before + VfioInfoCapHeader.offsets.next), next, next.length);
     }
     before = total;
     total += size;
@@ -68,7 +69,7 @@ function writeChain(table: IoPageTable, task: Task, arg: Word, argsz: number): n
 
 function writeAvailable(_table: IoPageTable, task: Task, at: Word, room: number): number {
   const header = { id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version: 1, next: 0 };
-  const bytes = AvailCapability.encode({ header, avail: AVAILABLE });
+  const bytes = AvailCapability.encode({ header, avail: AVAILABLE }, 0, task.memory.littleEndian);
   if (room >= bytes.length) task.memory.copyOut(at, bytes, bytes.length);
   return bytes.length;
 }
@@ -79,11 +80,12 @@ function writeRanges(table: IoPageTable, task: Task, at: Word, room: number): nu
   for (const [i, { start, last }] of ranges.entries()) {
     const offset = RangeCapability.size + i * VfioIovaRange.size;
     if (room < offset + VfioIovaRange.size) continue;
-    task.memory.copyOut(wordAdd(at, offset), VfioIovaRange.encode({ start, end: last }), VfioIovaRange.size);
+    const range = VfioIovaRange.encode({ start, end: last }, 0, task.memory.littleEndian);
+    task.memory.copyOut(wordAdd(at, offset), range, range.length);
   }
   const size = RangeCapability.size + ranges.length * VfioIovaRange.size;
   const header = { id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version: 1, next: 0 };
-  const head = RangeCapability.encode({ header, nr_iovas: ranges.length });
+  const head = RangeCapability.encode({ header, nr_iovas: ranges.length }, 0, task.memory.littleEndian);
   if (room >= size) task.memory.copyOut(at, head, head.length);
   return size;
 }

@@ -53,7 +53,8 @@ export class FaultQueueFile extends FileDescription {
     for (let request = queue.next; request && done < count; request = queue.next) {
       const cookie = queue.freeCookie;
       try {
-        task.memory.copyOut(wordAdd(address, done), message(request, cookie), IommuHwptPgfault.size);
+        const bytes = message(request, cookie, task.memory.littleEndian);
+        task.memory.copyOut(wordAdd(address, done), bytes, bytes.length);
       } catch (error) {
         return partOr(done, error);
       }
@@ -70,7 +71,7 @@ export class FaultQueueFile extends FileDescription {
     for (let done = 0; done < count; done += bytes.length) {
       try {
         task.memory.copyIn(wordAdd(address, done), bytes, bytes.length);
-        const { cookie, code } = IommuHwptPageResponse.decode(bytes);
+        const { cookie, code } = IommuHwptPageResponse.decode(bytes, task.memory.littleEndian);
         this.#queue.respond(cookie, code);
       } catch (error) {
         return partOr(done, error);
@@ -97,9 +98,13 @@ function partOr(done: number, error: unknown): number {
 }
 
 /** eventq.c:iommufd_compose_fault_message */
-function message({ deviceId, pasid, group, permissions, address }: PageRequest, cookie: number): Uint8Array {
+function message(
+  { deviceId, pasid, group, permissions, address }: PageRequest,
+  cookie: number,
+  littleEndian: boolean,
+): Uint8Array {
   const withPasid = pasid === undefined ? 0 : IOMMU_PGFAULT_FLAGS_PASID_VALID | RESPONSE_NEEDS_PASID;
-  return IommuHwptPgfault.encode({
+  const fields = {
     flags: withPasid | IOMMU_PGFAULT_FLAGS_LAST_PAGE,
     dev_id: deviceId,
     pasid: pasid ?? 0,
@@ -108,5 +113,6 @@ function message({ deviceId, pasid, group, permissions, address }: PageRequest, 
     addr: address,
     length: 0,
     cookie,
-  });
+  };
+  return IommuHwptPgfault.encode(fields, 0, littleEndian);
 }

@@ -33,7 +33,7 @@ export function iovaRanges(context: IommufdContext, command: Command): number {
   const { memory } = command.task;
   for (const [i, range] of ranges.slice(0, request.num_iovas).entries()) {
     const address = wordFromBigInt(request.allowed_iovas + BigInt(i * IommuIovaRange.size));
-    memory.copyOut(address, IommuIovaRange.encode(range), IommuIovaRange.size);
+    memory.copyOut(address, IommuIovaRange.encode(range, 0, memory.littleEndian), IommuIovaRange.size);
   }
   IommuIoasIovaRanges.write(command.view, 0, { num_iovas: ranges.length, out_iova_alignment: table.alignment });
   command.respond(IommuIoasIovaRanges);

@@ -20,9 +20,13 @@ export class UserBitmap {
   #piece: Piece | undefined;
   #pieceIndex = -1;
 
+  /** Where a byte of the bitmap lies in its word: in a big-endian one the first is the last. */
+  readonly #swap: number;
+
   /** @param address of the byte that bit 0 is in */
   constructor(task: Task, address: bigint) {
     this.#task = task;
+    this.#swap = task.memory.littleEndian ? 0 : 7;
     this.#address = address <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(address) : undefined;
   }
 
@@ -31,7 +35,8 @@ export class UserBitmap {
     for (let bit = first; bit < first + count; bit++) {
       const at = (this.#address ?? 0) + Math.floor(bit / 8);
       const piece = this.#pieceOf(Math.floor(at / PIECE));
-      const byte = at % PIECE;
+      // the bitmap consists of 64-bit words, in a page (iova_bitmap_set: bitmap_set)
+      const byte = (at % PIECE) ^ this.#swap;
       piece.bytes[byte]! |= 1 << (bit % 8);
       if (byte < piece.first) piece.first = byte;
       if (byte > piece.last) piece.last = byte;

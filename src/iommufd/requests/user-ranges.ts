@@ -41,6 +41,7 @@ function* load(task: Task, address: bigint, count: number): Generator<void, Read
   let error: KernelError | undefined;
   while (at < count && error === undefined) {
     const copied = copyRanges(task, address + BigInt(at * IommuIovaRange.size), piece, Math.min(PIECE, count - at));
+    if (!task.memory.littleEndian) Buffer.from(piece.buffer, 0, copied.count * IommuIovaRange.size).swap64();
     if (2 * (at + copied.count) > starts.length) {
       const room = 2 * Math.min(count, Math.max(2 * at, PIECE));
       starts = grown(starts, room);

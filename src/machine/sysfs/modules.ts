@@ -1,6 +1,9 @@
 import { Release } from "../../kernel/releases.ts";
 import { DEFAULT_PASID_QUOTA, type HostDescription } from "../host-description.ts";
-import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
+import { READ_ONLY, READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
+
+/** Parameters of vfio-pci (vfio_pci.c) that change nothing here: their values show, and stay. */
+export const VFIO_PCI_PARAMETERS = ["disable_denylist", "disable_idle_d3", "enable_sriov", "nointxmask"] as const;
 
 /** /sys/module: the modules that make up VFIO on this host, and their parameters. */
 export function addModules(tree: TreeBuilder, host: HostDescription): void {
@@ -12,7 +15,7 @@ export function addModules(tree: TreeBuilder, host: HostDescription): void {
         enable_unsafe_noiommu_mode: flag(vfio.enableUnsafeNoiommuMode),
       }),
   });
-  addModule(tree, "vfio_pci", {});
+  addModule(tree, "vfio_pci", Object.fromEntries(VFIO_PCI_PARAMETERS.map((name) => [name, flag(false)])), READ_ONLY);
   addModule(tree, "vfio_pci_core", {});
   // With iommufd's container neither of the two is built (recorded on intel39-k72c: no dma_entry_limit).
   if (host.vfioContainer === "type1")
@@ -32,12 +35,16 @@ export function isVfioModule(name: string): boolean {
   return /^(vfio|mdev$|iommufd$)/.test(name);
 }
 
-function addModule(tree: TreeBuilder, name: string, parameters: Readonly<Record<string, string>>): void {
+function addModule(
+  tree: TreeBuilder,
+  name: string,
+  parameters: Readonly<Record<string, string>>,
+  mode = READ_WRITE,
+): void {
   const at = `/sys/module/${name}`;
   tree.directory(at);
   tree.line(`${at}/initstate`, "live");
-  for (const [parameter, value] of Object.entries(parameters))
-    tree.line(`${at}/parameters/${parameter}`, value, READ_WRITE);
+  for (const [parameter, value] of Object.entries(parameters)) tree.line(`${at}/parameters/${parameter}`, value, mode);
 }
 
 /** param_get_bool(). */

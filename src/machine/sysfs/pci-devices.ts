@@ -6,6 +6,7 @@ import type { HostDescription, PciDeviceDescription } from "../host-description.
 import { configSpace, placedBars } from "../pci-config.ts";
 import { devicePath } from "./device-path.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
+import { addZpciFiles, addZpciSlot, zpciResources } from "./zpci.ts";
 
 /** /sys/devices/pci* and /sys/bus/pci: the devices and the drivers that have them. */
 export function addPciDevices(tree: TreeBuilder, host: HostDescription, kinds: DeviceKinds): void {
@@ -62,15 +63,18 @@ function addDevice(
   tree.line(`${at}/class`, hex(device.class, 6));
   tree.line(`${at}/revision`, hex(device.revision, 2));
   tree.file(`${at}/config`, config, READ_WRITE);
-  tree.file(`${at}/resource`, resources(host, device));
+  tree.file(`${at}/resource`, device.zpci ? zpciResources(host, device, config) : resources(host, device));
   tree.line(`${at}/irq`, String(interruptLine(config)));
-  // No node: these hosts have one memory.
-  tree.line(`${at}/numa_node`, "-1", READ_WRITE);
+  // No node: these hosts have one memory. On s390 there are none at all.
+  if (!device.zpci) tree.line(`${at}/numa_node`, "-1", READ_WRITE);
   // How often it was enabled: vfio-pci does that when the device is opened, host drivers when they are bound.
   tree.line(`${at}/enable`, device.driver !== null && !hasVfioDriver(device) ? "1" : "0", READ_WRITE);
   tree.line(`${at}/driver_override`, hasVfioDriver(device) ? device.driver! : "(null)", READ_WRITE);
   tree.line(`${at}/modalias`, modalias(device));
   tree.file(`${at}/uevent`, uevent(device), READ_WRITE);
+  if (!device.zpci) return;
+  addZpciFiles(tree, device, config, at);
+  addZpciSlot(tree, device.zpci, device.bdf);
 }
 
 /** 0xff means not connected; Linux has no interrupt 0 for devices either. */

@@ -1,7 +1,7 @@
 import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
 
 /** Permission bits as sysfs uses them. */
-const READ_ONLY = 0o444;
+export const READ_ONLY = 0o444;
 export const READ_WRITE = 0o644;
 export const WRITE_ONLY = 0o200;
 

@@ -1,3 +1,4 @@
+import { Release } from "../../kernel/releases.ts";
 import {
   groupNodePath,
   hasDeviceNodes,
@@ -20,6 +21,9 @@ export function addVfioDevices(tree: TreeBuilder, host: HostDescription): void {
     const name = node.slice("vfio/".length);
     addNode(tree, { at: `/sys/devices/virtual/vfio/${name}`, class: "vfio", node, major: VFIO_GROUP_MAJOR, minor });
   }
+  if (new Release(host.kernel).has("deviceClass"))
+    for (const { device, index } of vfioDevices(host))
+      tree.directory(`${devicePath(host, device)}/vfio-dev/vfio${index}`);
   if (!hasDeviceNodes(host)) return;
   tree.directory("/dev/vfio/devices");
   for (const { device, index } of vfioDevices(host)) {

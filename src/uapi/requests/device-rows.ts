@@ -4,6 +4,7 @@ import * as device from "../vfio-device.ts";
 import { VFIO_DEVICE_GET_GFX_DMABUF, VFIO_DEVICE_QUERY_GFX_PLANE, VfioDeviceGfxPlaneInfo } from "../vfio-gfx.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, VfioPrecopyInfo } from "../vfio-migration.ts";
 import * as pci from "../vfio-pci.ts";
+import * as zdev from "../vfio-zdev.ts";
 import { FEATURE_ROW } from "./feature-row.ts";
 import {
   type CapabilityRow,
@@ -55,6 +56,32 @@ const REGION_CAPABILITIES: readonly CapabilityRow[] = [
 ];
 
 const DEVICE_CAPABILITIES: readonly CapabilityRow[] = [
+  {
+    id: device.VFIO_DEVICE_INFO_CAP_ZPCI_BASE,
+    name: "ZPCI_BASE",
+    struct: { layout: zdev.VfioDeviceInfoCapZpciBase },
+  },
+  {
+    id: device.VFIO_DEVICE_INFO_CAP_ZPCI_GROUP,
+    name: "ZPCI_GROUP",
+    struct: { layout: zdev.VfioDeviceInfoCapZpciGroup },
+  },
+  {
+    id: device.VFIO_DEVICE_INFO_CAP_ZPCI_UTIL,
+    name: "ZPCI_UTIL",
+    struct: {
+      layout: zdev.VfioDeviceInfoCapZpciUtil,
+      behind: ({ size }) => ({ field: "util_str", kind: "bytes", count: size }),
+    },
+  },
+  {
+    id: device.VFIO_DEVICE_INFO_CAP_ZPCI_PFIP,
+    name: "ZPCI_PFIP",
+    struct: {
+      layout: zdev.VfioDeviceInfoCapZpciPfip,
+      behind: ({ size }) => ({ field: "pfip", kind: "bytes", count: size }),
+    },
+  },
   {
     id: device.VFIO_DEVICE_INFO_CAP_PCI_ATOMIC_COMP,
     name: "PCI_ATOMIC_COMP",

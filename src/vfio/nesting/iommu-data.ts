@@ -5,6 +5,7 @@ import type { Word } from "../../kernel/word.ts";
 import { IommuCacheInvalidateInfoV59, IommuGpasidBindDataV59 } from "../../uapi/iommu-v59.ts";
 import * as uapi from "../../uapi/iommu-v510.ts";
 import { type Layout, viewOf } from "../../uapi/layout.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import type { CacheRequest } from "./cache-request.ts";
 import { copyBytes } from "./user-bytes.ts";
 
@@ -125,7 +126,7 @@ function pasidOf(pasid: bigint): number {
 function readCacheV59(task: Task, inner: Inner) {
   const layout = IommuCacheInvalidateInfoV59;
   const bytes = copyWhole(task, inner, layout);
-  const addr_info = uapi.IommuInvAddrInfo.read(viewOf(bytes), layout.offsets.addr_info);
+  const addr_info = uapi.IommuInvAddrInfo.read(new StructView(bytes, true), layout.offsets.addr_info);
   return { ...layout.decode(bytes), addr_info };
 }
 
@@ -143,7 +144,7 @@ function readCacheV510(task: Task, inner: Inner) {
         : 0);
   if (info.argsz < needed)
     fail("EINVAL", `argsz of struct iommu_cache_invalidate_info is ${info.argsz}, this granularity needs ${needed}`);
-  const view = viewOf(bytes);
+  const view = new StructView(bytes, true);
   return {
     ...info,
     pasid_info: uapi.IommuInvPasidInfo.read(view, offsets.granu),

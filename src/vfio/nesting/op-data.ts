@@ -1,5 +1,5 @@
 import { fail } from "../../kernel/errors.ts";
-import { type Layout, viewOf } from "../../uapi/layout.ts";
+import type { Layout } from "../../uapi/layout.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 import { modelForBinding, modelInForce } from "./op-support.ts";
 
@@ -18,7 +18,7 @@ export class OpData {
       fail("EINVAL", `argsz leaves ${this.#bytes.length} bytes for struct ${layout.name}, ${layout.size} are needed`);
     }
     this.#used = layout.size;
-    return layout.read(viewOf(this.#bytes), 0);
+    return layout.decode(this.#bytes);
   }
 
   /**

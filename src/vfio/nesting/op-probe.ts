@@ -1,7 +1,7 @@
 import { PASID_BITS } from "../../iommu/vtd/pasid-entry.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
-import { viewOf } from "../../uapi/layout.ts";
 import * as rfc from "../../uapi/rfc-2017.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import { TABLE_FLAGS, TABLE_WIDTHS } from "./guest-table.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 import { ALL_CACHES, KNOWN_HINTS, MAX_DESCRIPTORS, modelInForce, opsOf, TAKEN_DESCRIPTORS } from "./op-support.ts";
@@ -64,7 +64,7 @@ function intelModel(ops: number): Uint8Array {
     },
     vendor.size,
   );
-  vendor.write(viewOf(bytes), Model.size, {
+  vendor.write(new StructView(bytes, true), Model.size, {
     page_table_flags: TABLE_FLAGS,
     descriptors: TAKEN_DESCRIPTORS,
     max_descriptors: MAX_DESCRIPTORS,

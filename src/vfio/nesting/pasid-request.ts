@@ -3,6 +3,7 @@ import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import { viewOf } from "../../uapi/layout.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import { VFIO_IOMMU_PASID_ALLOC, VFIO_IOMMU_PASID_FREE, VfioIommuType1PasidRequestV1 } from "../../uapi/vsva-v1.ts";
 import { VfioIommuType1PasidRequest } from "../../uapi/vsva-v7.ts";
 import type { ModelContext } from "../model-context.ts";
@@ -38,7 +39,7 @@ export function pasidRequestV1(container: NestingContainer, context: ModelContex
   const { min, max } = layout.decode(padded(bytes));
   const pasid = allocate(container, context, task, min, max);
   const reply = padded(bytes);
-  layout.write(viewOf(reply), 0, { result: pasid });
+  layout.write(new StructView(reply, true), 0, { result: pasid });
   try {
     task.memory.copyOut(arg, reply, reply.length);
   } catch (error) {

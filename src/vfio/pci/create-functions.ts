@@ -13,7 +13,7 @@ export function createFunctions(host: HostDescription, context: ModelContext): R
     if (device.bus !== "pci") continue;
     const config = configSpace(host, device, kinds);
     const kind = kinds.pciKind(device.model);
-    const instance = { ...deviceInstance(kind, device), translation: translationOf(host, device) };
+    const instance = { ...deviceInstance(kind, device), translation: translationOf(host, device), ids: device };
     functions.set(
       device.bdf,
       new PciFunction(device.bdf, device, config, clock, warn, (bus) => kind.create(bus, instance)),

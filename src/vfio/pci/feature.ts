@@ -107,7 +107,7 @@ function enterLowPower(device: OpenDevice, flags: number, room: number): number 
 function enterWithWakeup(device: OpenDevice, task: Task, arg: Word, flags: number, room: number): number {
   if (!check(flags, room, VFIO_DEVICE_FEATURE_SET, WAKEUP.size)) return 0;
   task.memory.copyIn(wordAdd(arg, MINIMUM), user.bytes, WAKEUP.size);
-  const fd = user.view.getInt32(WAKEUP.offsets.wakeup_eventfd, true);
+  const fd = user.view.s32(WAKEUP.offsets.wakeup_eventfd);
   if (fd < 0) fail("EINVAL", `${fd} is no descriptor of an eventfd`);
   const wakeup = eventOf(task, fd);
   try {

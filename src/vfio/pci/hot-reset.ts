@@ -3,6 +3,7 @@ import { parseAddress } from "../../devices/pci/topology.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import {
   VFIO_PCI_DEVID_NOT_OWNED,
   VFIO_PCI_DEVID_OWNED,
@@ -51,7 +52,7 @@ export function getHotResetInfo(device: OpenDevice, around: HotResetSurroundings
   }
   if (ids) user.setU32(INFO.offsets.flags, idFlags(ids));
   const list = new Uint8Array(affected.length * ENTRY.size);
-  const view = new DataView(list.buffer);
+  const view = new StructView(list, task.memory.littleEndian);
   affected.forEach(({ name }, i) => {
     const id = ids ? ids[i]! >>> 0 : around.groupOf(name);
     ENTRY.write(view, i * ENTRY.size, { group_id: id, ...parseAddress(name) });
@@ -136,7 +137,7 @@ function checkGroups(
 
 /** The functions that share the reset: all on the bus. ENODEV on a root bus, above which nothing can reset it. */
 function affectedBy({ target, topology }: OpenDevice): PciFunction[] {
-  if (!topology.hasBridgeAbove(target.name)) {
+  if (!topology.hasResetAbove(target.name)) {
     fail("ENODEV", `${target.name} is on a root bus: no bridge above can reset it`);
   }
   return topology.sameBus(target.name);
@@ -145,10 +146,10 @@ function affectedBy({ target, topology }: OpenDevice): PciFunction[] {
 function readGroups(task: Task, arg: Word, count: number): Set<number> {
   const bytes = new Uint8Array(count * 4);
   task.memory.copyIn(wordAdd(arg, HEADER), bytes, bytes.length);
-  const view = new DataView(bytes.buffer);
+  const view = new StructView(bytes, task.memory.littleEndian);
   const groups = new Set<number>();
   for (let i = 0; i < count; i++) {
-    const fd = view.getInt32(i * 4, true);
+    const fd = view.s32(i * 4);
     const file = task.files.get(fd);
     if (!file) fail("EBADF", `file descriptor ${fd} is not open; a group's was wanted`);
     if (!(file instanceof GroupFile)) fail("EINVAL", `file descriptor ${fd} is no group but ${file.label}`);

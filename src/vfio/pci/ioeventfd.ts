@@ -59,7 +59,7 @@ export function ioeventfd(device: OpenDevice, task: Task, arg: Word): number {
   const flags = user.u32(AT.flags);
   if (flags & ~VFIO_DEVICE_IOEVENTFD_SIZE_MASK) fail("EINVAL", `unknown flag bits in ${hex(flags)}`);
   if (flags !== 1 && flags !== 2 && flags !== 4 && flags !== 8) fail("EINVAL", "exactly one width must be given");
-  const fd = user.view.getInt32(AT.fd, true);
+  const fd = user.view.s32(AT.fd);
   if (fd < -1) fail("EINVAL", `${fd} is no descriptor; -1 takes an eventfd back`);
   const offset = user.u64(AT.offset);
   const data = user.u64(AT.data);

@@ -4,6 +4,7 @@ import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import { type Capability, encodeCapabilityChain } from "../../uapi/capability-chain.ts";
 import { roundUp } from "../../uapi/layout.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
 import {
   VfioRegionSparseMmapArea as AREA,
@@ -48,7 +49,8 @@ export function getRegionInfo(device: OpenDevice, task: Task, arg: Word): number
   user.setU64(AT.size, BigInt(size));
   user.setU64(AT.offset, BigInt(regionOffset(index)));
   // regions without capabilities leave cap_offset as it was
-  const capability = flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilityOf(device, index, size) : undefined;
+  const capability =
+    flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilityOf(device, index, size, task.memory.littleEndian) : undefined;
   if (capability) addCapability(device, task, arg, capability);
   user.copyOut(task, arg, SIZE);
   return 0;
@@ -66,7 +68,12 @@ function factsOf(device: OpenDevice, index: number): RegionFacts {
 }
 
 /** What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it (msix_sparse_mmap_cap). */
-function capabilityOf({ target, context }: OpenDevice, index: number, size: number): Capability | undefined {
+function capabilityOf(
+  { target, context }: OpenDevice,
+  index: number,
+  size: number,
+  littleEndian: boolean,
+): Capability | undefined {
   const table = msixTable(target);
   if (table?.bar !== index) return undefined;
   if (context.release.has("msixTableMappable")) return MSIX_MAPPABLE;
@@ -80,8 +87,8 @@ function capabilityOf({ target, context }: OpenDevice, index: number, size: numb
   ];
   // a table that takes all pages leaves one empty area
   const said = areas.length === 0 ? [{ offset: 0n, size: 0n }] : areas;
-  const bytes = SPARSE.encode({ nr_areas: said.length }, said.length * AREA.size);
-  const view = new DataView(bytes.buffer);
+  const bytes = SPARSE.encode({ nr_areas: said.length }, said.length * AREA.size, littleEndian);
+  const view = new StructView(bytes, littleEndian);
   said.forEach((area, i) => {
     AREA.write(view, SPARSE.size + i * AREA.size, area);
   });
@@ -89,7 +96,12 @@ function capabilityOf({ target, context }: OpenDevice, index: number, size: numb
 }
 
 function addCapability(device: OpenDevice, task: Task, arg: Word, capability: Capability): void {
-  const chain = encodeCapabilityChain(SIZE, [capability], device.context.release.has("alignedCapabilities"));
+  const chain = encodeCapabilityChain(
+    SIZE,
+    [capability],
+    device.context.release.has("alignedCapabilities"),
+    task.memory.littleEndian,
+  );
   user.setU32(AT.flags, user.u32(AT.flags) | VFIO_REGION_INFO_FLAG_CAPS);
   if (user.u32(AT.argsz) < SIZE + chain.length) {
     user.setU32(AT.argsz, SIZE + chain.length);

@@ -42,6 +42,7 @@ export function msixTable(target: PciFunction): MsixTable | undefined {
  */
 export function isMappable(target: PciFunction, index: number, { pageSize, release }: PciContext): boolean {
   const bar = target.bar(index);
+  if (target.description.zpci && !release.has("zpciMmap")) return false;
   if (bar === undefined || index === pci.ROM_BAR || bar.type === "io" || !target.description.mmap) return false;
   if (bar.size >= pageSize) return true;
   if (!release.has("smallBarsMappable")) return false;

@@ -2,6 +2,7 @@ import { fail, hex } from "../../kernel/errors.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import {
   VFIO_IRQ_SET_ACTION_MASK,
   VFIO_IRQ_SET_ACTION_TRIGGER,
@@ -90,7 +91,7 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
   if (argsz - MINIMUM < bytes) fail("EINVAL", `argsz ${argsz} leaves no room for ${bytes} bytes of data`);
   const data = new Uint8Array(bytes);
   if (bytes > 0) task.memory.copyIn(wordAdd(arg, MINIMUM), data, bytes);
-  const view = new DataView(data.buffer);
+  const view = new StructView(data, task.memory.littleEndian);
   // the kernel looks at the first element even when there is none; the count is checked later
   return {
     task,
@@ -100,7 +101,7 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
     start,
     count,
     isSet: (i) => (data[i] ?? 0) !== 0,
-    fd: (i) => view.getInt32(i * 4, true),
+    fd: (i) => view.s32(i * 4),
   };
 }
 

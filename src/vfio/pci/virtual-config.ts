@@ -35,6 +35,8 @@ export class VirtualConfig {
     this.#effects = effects;
     this.#map = mapConfig(target.config);
     this.#view = viewOf(this.#map.virtual);
+    // kernels for s390 have no INTx (CONFIG_VFIO_PCI_INTX)
+    if (target.description.zpci) this.#map.virtual[pci.PCI_INTERRUPT_PIN] = 0;
   }
 
   get size(): number {
@@ -53,7 +55,10 @@ export class VirtualConfig {
 
   /** Whether memory regions answer: switched on by the user, and the device is awake (__vfio_pci_memory_enabled). */
   get memoryEnabled(): boolean {
-    return this.#target.powerState < D3HOT && (this.command & pci.PCI_COMMAND_MEMORY) !== 0;
+    if (this.#target.powerState >= D3HOT) return false;
+    // a virtual function of s390 cannot be switched off (arch/s390/pci: pdev->no_command_memory)
+    const isVirtual = (this.#target.description.zpci?.vfn ?? 0) !== 0;
+    return isVirtual || (this.command & pci.PCI_COMMAND_MEMORY) !== 0;
   }
 
   /** Which byte belongs to a capability or the header; the others are the device's private ones. */

@@ -28,16 +28,16 @@ export function mapDma(container: TceContainer, task: Task, arg: Word): number {
   const flags = user.u32(AT.flags);
   if (flags & ~ACCESS) fail("EINVAL", `unknown flag bits ${hex((flags & ~ACCESS) >>> 0)} (known: ${hex(ACCESS)})`);
   buildDefaultWindow(container, task);
-  const vaddrLow = user.u32(AT.vaddr);
-  const iovaLow = user.u32(AT.iova);
-  const sizeLow = user.u32(AT.size);
-  const iovaPage = pageFromHalves(iovaLow, user.u32(AT.iova + 4));
+  const vaddrLow = user.low(AT.vaddr);
+  const iovaLow = user.low(AT.iova);
+  const sizeLow = user.low(AT.size);
+  const iovaPage = pageFromHalves(iovaLow, user.high(AT.iova));
   const window = container.windowAt(iovaPage);
   if (window === undefined) {
     fail("ENXIO", `iova ${hex(user.u64(AT.iova))} lies in no window; ${container.windowsText}`);
   }
-  const pages = pageFromHalves(sizeLow, user.u32(AT.size + 4));
-  const vaddrPage = pageFromHalves(vaddrLow, user.u32(AT.vaddr + 4));
+  const pages = pageFromHalves(sizeLow, user.high(AT.size));
+  const vaddrPage = pageFromHalves(vaddrLow, user.high(AT.vaddr));
   if (!isMultiple(window, sizeLow, pages) || !isMultiple(window, vaddrLow, vaddrPage)) {
     fail(
       "EINVAL",

@@ -22,8 +22,8 @@ export function tceRemove(container: TceContainer, task: Task, arg: Word): numbe
   user.copyInSized(task, arg, SIZE, "vfio_iommu_spapr_tce_remove");
   const flags = user.u32(AT.flags);
   if (flags !== 0) fail("EINVAL", `flags are ${hex(flags)}, must be 0`);
-  const low = user.u32(AT.start_addr);
-  const high = user.u32(AT.start_addr + 4);
+  const low = user.low(AT.start_addr);
+  const high = user.high(AT.start_addr);
   if (container.defaultPending && low === 0 && high === 0) {
     container.defaultPending = false;
     return 0;

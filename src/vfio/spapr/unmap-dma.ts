@@ -26,14 +26,14 @@ export function unmapDma(container: TceContainer, task: Task, arg: Word): number
   const flags = user.u32(AT.flags);
   if (flags !== 0) fail("EINVAL", `flags are ${hex(flags)}, must be 0`);
   buildDefaultWindow(container, task);
-  const iovaLow = user.u32(AT.iova);
-  const sizeLow = user.u32(AT.size);
-  const iovaPage = pageFromHalves(iovaLow, user.u32(AT.iova + 4));
+  const iovaLow = user.low(AT.iova);
+  const sizeLow = user.low(AT.size);
+  const iovaPage = pageFromHalves(iovaLow, user.high(AT.iova));
   const window = container.windowAt(iovaPage);
   if (window === undefined) {
     fail("ENXIO", `iova ${hex(user.u64(AT.iova))} lies in no window; ${container.windowsText}`);
   }
-  const pages = pageFromHalves(sizeLow, user.u32(AT.size + 4));
+  const pages = pageFromHalves(sizeLow, user.high(AT.size));
   if (!isMultiple(window, sizeLow, pages)) {
     fail(
       "EINVAL",

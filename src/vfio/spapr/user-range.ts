@@ -29,15 +29,15 @@ export function readRange(container: TceContainer, task: Task, arg: Word): UserR
   const vaddr = user.u64(AT.vaddr);
   const size = user.u64(AT.size);
   const { pageSize } = container.context;
-  if ((user.u32(AT.vaddr) | user.u32(AT.size)) & (pageSize - 1)) {
+  if ((user.low(AT.vaddr) | user.low(AT.size)) & (pageSize - 1)) {
     fail(
       "EINVAL",
       `vaddr ${hex(vaddr)} and size ${hex(size)} must be multiples of the host kernel's page, ${hex(pageSize)}${pageSize > PAGE_SIZE ? " (a host with page_size: 4096 takes smaller ones)" : ""}`,
     );
   }
   return {
-    startPage: pageFromHalves(user.u32(AT.vaddr), user.u32(AT.vaddr + 4)),
-    pages: pageFromHalves(user.u32(AT.size), user.u32(AT.size + 4)),
+    startPage: pageFromHalves(user.low(AT.vaddr), user.high(AT.vaddr)),
+    pages: pageFromHalves(user.low(AT.size), user.high(AT.size)),
     wraps: vaddr + size >= 2n ** 64n,
     label: `memory at ${hex(vaddr)} of ${hex(size)} bytes`,
   };

@@ -30,6 +30,8 @@ const user = new UserStruct(HEAD + VfioIommuType1DirtyBitmapGet.size);
 /** The bitmap is copied out in pieces, so that a large one needs no large buffer. */
 const piece = new Uint32Array(PIECE_WORDS);
 const pieceBytes = new Uint8Array(piece.buffer);
+/** The same for callers whose words are big-endian. */
+const swapped = Buffer.alloc(piece.byteLength);
 const word = new UserStruct(8);
 
 /** VFIO_IOMMU_DIRTY_PAGES. Checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_dirty_pages. */
@@ -84,7 +86,7 @@ function getBitmap(iommu: Type1Iommu, task: Task, arg: Word): number {
   } else if (BigInt.asUintN(64, end) < iova) {
     fail("EINVAL", `iova ${hex(iova)} plus size ${hex(size)} runs up to or past 2^64`);
   }
-  checkBitmap(bitmap, size);
+  checkBitmap(iommu, bitmap, size);
   const unit = BigInt(iommu.pageBytes);
   if (bitmap.pgsize !== unit) fail("EINVAL", `the bitmap's page size ${hex(bitmap.pgsize)} is not ${pageText(iommu)}`);
   if (iova % unit) fail("EINVAL", `iova ${hex(iova)} is not a multiple of ${pageText(iommu)}`);
@@ -121,11 +123,12 @@ function markPinned(iommu: Type1Iommu, slot: number, start: number): void {
 
 /**
  * Refuses a bitmap that cannot be written or does not fit `size` bytes of IOVA (access_ok, verify_bitmap_size).
- * The page size is compared later; here it only scales.
+ * The page size is compared later; here it only scales. On s390 all addresses are user memory (asm-generic/access_ok.h: TASK_SIZE_MAX, user space has
+ * an address space to itself).
  */
-export function checkBitmap(bitmap: BitmapRequest, size: bigint): void {
+export function checkBitmap({ context }: Type1Iommu, bitmap: BitmapRequest, size: bigint): void {
   const end = bitmap.data + bitmap.size;
-  if (end >= 2n ** 63n) {
+  if (end >= 2n ** 63n && context.arch !== "s390x") {
     fail("EINVAL", `the bitmap at ${hex(bitmap.data)} with size ${hex(bitmap.size)} is not in user memory`);
   }
   const pages = bitmap.pgsize === 0n ? 0n : size / (bitmap.pgsize & -bitmap.pgsize);
@@ -156,6 +159,7 @@ export function writeBitmap(iommu: Type1Iommu, task: Task, request: BitmapReques
     kept = word.u64(0);
   }
   const words = bitmap.words64(shift) * 2;
+  const { littleEndian } = task.memory;
   for (let at = 0; at < words; at += PIECE_WORDS) {
     const count = Math.min(PIECE_WORDS, words - at);
     const whole = shift === 0 ? bitmap.wholePiece(at / PIECE_WORDS) : undefined;
@@ -164,8 +168,16 @@ export function writeBitmap(iommu: Type1Iommu, task: Task, request: BitmapReques
       piece[0]! |= Number(kept & 0xffffffffn);
       piece[1]! |= Number(kept >> 32n);
     }
-    const bytes = whole === undefined ? pieceBytes : new Uint8Array(whole.buffer);
+    const ownWords = whole === undefined ? pieceBytes : new Uint8Array(whole.buffer);
+    const bytes = littleEndian ? ownWords : bigEndianWords(whole ?? piece, count);
     task.memory.copyOut(wordFromBigInt(target + BigInt(at) * 4n), bytes, count * 4);
   }
   if (shift > 0) bitmap.keepSpare(shift, kept);
+}
+
+/** The first `count` 32-bit words of `from`, an even number, as 64-bit words of a big-endian processor. */
+function bigEndianWords(from: Uint32Array, count: number): Uint8Array {
+  swapped.set(new Uint8Array(from.buffer, 0, count * 4));
+  swapped.subarray(0, count * 4).swap64();
+  return swapped;
 }

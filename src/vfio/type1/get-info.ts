@@ -2,6 +2,7 @@ import type { IovaRangeList } from "../../address/iova-ranges.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import { type Capability, encodeCapabilityChain } from "../../uapi/capability-chain.ts";
+import { StructView } from "../../uapi/struct-view.ts";
 import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
 import {
   VFIO_IOMMU_INFO_CAPS,
@@ -37,7 +38,7 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
   user.setU32(AT.cap_offset, 0);
   user.setU32(AT.pad, 0);
 
-  const chain = capabilityChain(iommu);
+  const chain = capabilityChain(iommu, task.memory.littleEndian);
   const written = bytesWritten(iommu, argsz, chain.length > 0);
   const sizesFlag = iommu.context.release.has("pageSizesFlag") ? VFIO_IOMMU_INFO_PGSIZES : 0;
   user.setU32(AT.flags, sizesFlag | (chain.length > 0 ? VFIO_IOMMU_INFO_CAPS : 0));
@@ -67,6 +68,7 @@ function bytesWritten(iommu: Type1Iommu, argsz: number, hasChain: boolean): numb
 /** The chain as it was encoded last, and what is in it. */
 interface EncodedChain {
   readonly bytes: Uint8Array;
+  readonly littleEndian: boolean;
   readonly pageBytes: number;
   readonly available: number;
   readonly validRanges: IovaRangeList;
@@ -74,53 +76,59 @@ interface EncodedChain {
 
 const encodedChains = new WeakMap<Type1Iommu, EncodedChain>();
 
-function capabilityChain(iommu: Type1Iommu): Uint8Array {
+function capabilityChain(iommu: Type1Iommu, littleEndian: boolean): Uint8Array {
   // what a proposal tells changes with more than the kept chain is compared by: with the container's members, for one
-  if (iommu.proposedCapabilities) return encodeChain(iommu);
+  if (iommu.proposedCapabilities) return encodeChain(iommu, littleEndian);
   const { pageBytes, available, validRanges } = iommu;
   const last = encodedChains.get(iommu);
-  if (last?.pageBytes === pageBytes && last.available === available && last.validRanges === validRanges)
-    return last.bytes;
-  const bytes = encodeChain(iommu);
-  encodedChains.set(iommu, { bytes, pageBytes, available, validRanges });
+  const isSame =
+    last?.littleEndian === littleEndian &&
+    last.pageBytes === pageBytes &&
+    last.available === available &&
+    last.validRanges === validRanges;
+  if (isSame) return last.bytes;
+  const bytes = encodeChain(iommu, littleEndian);
+  encodedChains.set(iommu, { bytes, littleEndian, pageBytes, available, validRanges });
   return bytes;
 }
 
-function encodeChain(iommu: Type1Iommu): Uint8Array {
-  return encodeCapabilityChain(SIZE, capabilities(iommu), iommu.context.release.has("alignedCapabilities"));
+function encodeChain(iommu: Type1Iommu, littleEndian: boolean): Uint8Array {
+  const padTo8 = iommu.context.release.has("alignedCapabilities");
+  return encodeCapabilityChain(SIZE, capabilities(iommu, littleEndian), padTo8, littleEndian);
 }
 
 /** In the order in which the kernel adds them. */
-function capabilities(iommu: Type1Iommu): Capability[] {
+function capabilities(iommu: Type1Iommu, littleEndian: boolean): Capability[] {
   const { release } = iommu.context;
   const list: Capability[] = [];
   if (release.has("migrationCapability")) {
     list.push(
       capability(
         VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
-        VfioIommuType1InfoCapMigration.encode({
-          pgsize_bitmap: BigInt(iommu.pageBytes),
-          max_dirty_bitmap_size: BigInt(DIRTY_BITMAP_SIZE_MAX),
-        }),
+        VfioIommuType1InfoCapMigration.encode(
+          { pgsize_bitmap: BigInt(iommu.pageBytes), max_dirty_bitmap_size: BigInt(DIRTY_BITMAP_SIZE_MAX) },
+          0,
+          littleEndian,
+        ),
       ),
     );
   }
   if (release.has("dmaAvailCapability")) {
-    const body = VfioIommuType1InfoDmaAvail.encode({ avail: iommu.available });
+    const body = VfioIommuType1InfoDmaAvail.encode({ avail: iommu.available }, 0, littleEndian);
     list.push(capability(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, body));
   }
   if (release.has("iovaRangeCapability") && !iommu.validRanges.isEmpty) {
-    list.push(capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, encodeRanges(iommu)));
+    list.push(capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, encodeRanges(iommu, littleEndian)));
   }
   const proposed = iommu.proposedCapabilities?.() ?? [];
   return [...list.filter(({ id }) => !proposed.some((other) => other.id === id)), ...proposed];
 }
 
-function encodeRanges(iommu: Type1Iommu): Uint8Array {
+function encodeRanges(iommu: Type1Iommu, littleEndian: boolean): Uint8Array {
   const { ranges } = iommu.validRanges;
   const layout = VfioIommuType1InfoCapIovaRange;
-  const bytes = layout.encode({ nr_iovas: ranges.length }, ranges.length * VfioIovaRange.size);
-  const view = new DataView(bytes.buffer);
+  const bytes = layout.encode({ nr_iovas: ranges.length }, ranges.length * VfioIovaRange.size, littleEndian);
+  const view = new StructView(bytes, littleEndian);
   ranges.forEach(({ start, last }, i) => {
     VfioIovaRange.write(view, layout.size + i * VfioIovaRange.size, { start, end: last });
   });

@@ -27,12 +27,12 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const known = iommu.knownMapFlags;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)} (known: ${hex(known)})`);
 
-  const vaddrLow = user.u32(AT.vaddr);
-  const vaddrHigh = user.u32(AT.vaddr + 4);
-  const iovaLow = user.u32(AT.iova);
-  const iovaHigh = user.u32(AT.iova + 4);
-  const sizeLow = user.u32(AT.size);
-  const sizeHigh = user.u32(AT.size + 4);
+  const vaddrLow = user.low(AT.vaddr);
+  const vaddrHigh = user.high(AT.vaddr);
+  const iovaLow = user.low(AT.iova);
+  const iovaHigh = user.high(AT.iova);
+  const sizeLow = user.low(AT.size);
+  const sizeHigh = user.high(AT.size);
   const isEmpty = sizeLow === 0 && sizeHigh === 0;
   const wrapsAround =
     !isEmpty && (wraps(iovaLow, iovaHigh, sizeLow, sizeHigh) || wraps(vaddrLow, vaddrHigh, sizeLow, sizeHigh));

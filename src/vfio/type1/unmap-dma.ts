@@ -27,18 +27,17 @@ export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const flags = user.u32(AT.flags);
   const known = iommu.knownUnmapFlags;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)} (known: ${hex(known)})`);
-  const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(task, arg, flags) : undefined;
+  const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(iommu, task, arg, flags) : undefined;
 
   const pages = doUnmap(iommu, task, flags, bitmap);
   if (!iommu.context.release.has("unmapSizeReported")) return 0;
-  user.setU32(AT.size, pageLow(pages));
-  user.setU32(AT.size + 4, pageHigh(pages));
+  user.setHalves(AT.size, pageLow(pages), pageHigh(pages));
   // a reply that cannot be written is an error although the mappings are gone
   user.copyOut(task, arg, SIZE);
   return 0;
 }
 
-function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest {
+function readBitmapRequest(iommu: Type1Iommu, task: Task, arg: Word, flags: number): BitmapRequest {
   if (flags & (VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR)) {
     fail("EINVAL", "flag GET_DIRTY_BITMAP goes neither with ALL nor with VADDR");
   }
@@ -51,7 +50,7 @@ function readBitmapRequest(task: Task, arg: Word, flags: number): BitmapRequest 
   }
   user.copyInTail(task, arg, SIZE, VfioBitmap.size);
   const request = VfioBitmap.read(user.view, SIZE);
-  checkBitmap(request, user.u64(AT.size));
+  checkBitmap(iommu, request, user.u64(AT.size));
   return request;
 }
 
@@ -63,10 +62,10 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
   if (invalidate && iommu.emulatedGroups.length > 0) {
     fail("EBUSY", "a mediated device in the container may be using the vaddrs; detach it before they are taken away");
   }
-  const iovaLow = user.u32(AT.iova);
-  const iovaHigh = user.u32(AT.iova + 4);
-  const sizeLow = user.u32(AT.size);
-  const sizeHigh = user.u32(AT.size + 4);
+  const iovaLow = user.low(AT.iova);
+  const iovaHigh = user.high(AT.iova);
+  const sizeLow = user.low(AT.size);
+  const sizeHigh = user.high(AT.size);
   const mask = iommu.pageBytes - 1;
   if (iovaLow & mask) fail("EINVAL", `iova ${hex(user.u64(AT.iova))} is not a multiple of ${pageText(iommu)}`);
 

@@ -7,7 +7,9 @@ import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { summarize, summaryLines } from "../../../src/inspect/trace/summary.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
 import { Host } from "../../../src/iommufd/host.ts";
+import { isLittleEndian } from "../../../src/kernel/arch.ts";
 import { lab } from "../../../src/machine/hosts/lab.ts";
+import { readBundle } from "../../recordings/bundle.ts";
 import { Program } from "../../vfio/program.ts";
 
 const EDU = { group: 3, name: "0000:03:00.0", bar: 0 };
@@ -151,5 +153,19 @@ describe("a trace", () => {
     expect(limited.map(({ op }) => op)).toContain("dropcap");
     expect(limited.find(({ op }) => op === "setrlimit")).toMatchObject({ value: 0x1000 });
     expect(replay(lab, limited).different).toEqual([]);
+  });
+});
+
+describe("a recording of a big-endian machine", () => {
+  const { host, scenarios } = readBundle("s390x");
+  const linesOf = (name: string) => {
+    const operations = scenarios.find((scenario) => scenario.name === name)!.operations();
+    const printer = new TracePrinter(PLAIN, operations, isLittleEndian(host.arch));
+    return operations.flatMap((operation) => printer.line(operation) ?? []);
+  };
+
+  test("prints fields in its byte order", () => {
+    expect(linesOf("map_aperture_v2").join("\n")).toContain("{argsz=32, flags=READ|WRITE, vaddr=m, iova=0x");
+    expect(linesOf("d_info_C").join("\n")).toMatch(/caps=\[ZPCI_BASE \{start_dma=0x100000000, end_dma=0x17fffffff, /);
   });
 });

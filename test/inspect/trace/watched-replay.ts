@@ -4,6 +4,7 @@ import { parseOperations } from "../../../src/inspect/replay/recording.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
 import { Host } from "../../../src/iommufd/host.ts";
+import { isLittleEndian } from "../../../src/kernel/arch.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 
 /** Makes recorded calls against a host that is traced; returns the trace as it would be read from its file. */
@@ -17,7 +18,7 @@ export function traceOf(description: HostDescription, operations: readonly Opera
   const host = new Host(description, { watch: recorder.model });
   const broken: string[] = [];
   watchKernel(host, [recorder], (message) => broken.push(message));
-  const program = new ReplayProcess(host);
+  const program = new ReplayProcess(host, isLittleEndian(description.arch));
   for (const operation of operations) program.run(operation);
   program.exit();
   recorder.end();

@@ -1,7 +1,7 @@
 import type { VtdUnit } from "../../../src/iommu/vtd/unit.ts";
 import type { Descriptor } from "../../../src/uapi/intel-invalidation.ts";
-import { viewOf } from "../../../src/uapi/layout.ts";
 import * as rfc from "../../../src/uapi/rfc-2017.ts";
+import { StructView } from "../../../src/uapi/struct-view.ts";
 import type { Container } from "../../../src/vfio/container.ts";
 import type { NestingBackend } from "../../../src/vfio/nesting/nesting-backend.ts";
 import type { NestingContainer } from "../../../src/vfio/nesting/nesting-container.ts";
@@ -82,7 +82,7 @@ export function probe(program: NestingProgram, container: Result, room: number):
 
 /** An answer of PROBE taken apart by its own offsets and sizes. */
 export function decodeAnswer(bytes: Uint8Array) {
-  const view = viewOf(bytes);
+  const view = new StructView(bytes, true);
   const head = rfc.VfioIommuOpProbe.decode(bytes);
   const models = [];
   let at = head.model_offset;

@@ -38,6 +38,7 @@ function containerOfFour() {
   const struct = task.memory.mmap({ length: 65536, protection: PROT_READ | PROT_WRITE });
   const context = {
     release: new Release("6.12"),
+    arch: "ppc64le" as const,
     pageSize: 65536,
     clock: new DeviceClock(),
     kinds: DEVICE_KINDS,
