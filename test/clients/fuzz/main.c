@@ -200,7 +200,10 @@ static void run(uint64_t seed, double seconds, uint32_t clients)
 	for (int i = 0; i < 2 * users; i++)
 		close(SOCKET_FD + i);
 	close(results[1]);
-	if (read(results[0], waits, sizeof waits) != sizeof waits)
+	ssize_t got;
+	while ((got = read(results[0], waits, sizeof waits)) < 0 && errno == EINTR)
+		;
+	if (got != sizeof waits)
 		violation("the watchdog did not come back");
 	while (wait(0) > 0 || errno == EINTR)
 		;
