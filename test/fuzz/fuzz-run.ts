@@ -30,8 +30,8 @@ export interface FuzzRun {
   readonly signalMs: number[];
   /** Resident memory of uvfio over the run, in KiB. */
   readonly residentKib: number[];
-  /** Descriptors of uvfio when all random callers had gone, less those from before. */
-  readonly descriptorsLeft: number;
+  /** Descriptors that uvfio had when all random callers had gone and not before, by what they are. */
+  readonly descriptorsLeft: string[];
   /** Mounts, files and processes that were not there before. */
   readonly leftBehind: string[];
 }
@@ -67,8 +67,8 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
   const residentKib: number[] = [];
   let sent: bigint | undefined;
   let figures: Figures | undefined;
-  let before = 0;
-  let descriptorsLeft = 0;
+  let before: string[] = [];
+  let descriptorsLeft: string[] = [];
   let timers: NodeJS.Timeout[] = [];
   for await (const line of createInterface(child.stdout)) {
     if (line === "ready") {
@@ -100,15 +100,29 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
 }
 
 /** uvfio notices last closes a little later; what is still there after some time stays. */
-async function closed(child: ChildProcessWithoutNullStreams, before: number): Promise<number> {
+async function closed(child: ChildProcessWithoutNullStreams, before: string[]): Promise<string[]> {
   const deadline = Date.now() + CLOSING_MS;
-  while (descriptors(child.pid!) > before && Date.now() < deadline)
+  for (;;) {
+    const rest = [...before];
+    const left = descriptors(child.pid!).filter((name) => {
+      const at = rest.indexOf(name);
+      if (at >= 0) rest.splice(at, 1);
+      return at < 0;
+    });
+    if (left.length === 0 || Date.now() > deadline) return left;
     await new Promise((resolve) => setTimeout(resolve, 50));
-  return descriptors(child.pid!) - before;
+  }
 }
 
-function descriptors(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length;
+function descriptors(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).flatMap((fd) => {
+    try {
+      return readlinkSync(join(folder, fd)).replace(/\d+/g, "N");
+    } catch {
+      return [];
+    }
+  });
 }
 
 function resident(pid: number): number {

@@ -51,7 +51,7 @@ function check(run: FuzzRun): void {
   expect(run.status).toBe(0);
   expect(run.figures.violations).toBe(0);
   expect(run.leftBehind).toEqual([]);
-  expect(run.descriptorsLeft).toBeLessThanOrEqual(0);
+  expect(run.descriptorsLeft).toEqual([]);
   expect(run.figures.rounds).toBeGreaterThan(10);
   expect(run.figures.waitedMostUs / 1000).toBeLessThan(LONGEST_WAIT_MS);
   expect(percentile(run.signalMs, 1)).toBeLessThan(LONGEST_WAIT_MS);
@@ -96,7 +96,7 @@ describe.skipIf(!hasCompiler)("random calls of many processes (needs gcc)", () =
       const run = await fuzz(folder("killed"), program, ["-m", "lab"], ["killed", SEED, KILLED]);
       report("killed", run);
       check(run);
-      expect(run.figures.killed).toBe(Number(KILLED));
+      expect(run.figures.killed).toBeGreaterThanOrEqual(Number(KILLED));
     },
     LIMIT_MS * 4,
   );

@@ -149,7 +149,7 @@ static void run(uint64_t seed, double seconds, uint32_t clients)
 	uint64_t ends_ns[WORKERS], killed = 0, end = now_ns() + (uint64_t)(seconds * 1e9), made = 0;
 	int results[2];
 	struct waits waits[2] = { { 0 } };
-	struct sigaction hearing = { .sa_handler = hear };
+	struct sigaction hearing = { .sa_handler = hear, .sa_flags = SA_RESTART };
 	struct rlimit many = { 4096, 4096 };
 	sigaction(SIGUSR2, &hearing, 0);
 	setrlimit(RLIMIT_NOFILE, &many);
