@@ -50,6 +50,8 @@ export function compileFuzz(folder: string): string {
 const SIGNAL_EVERY_MS = 10;
 const SAMPLE_EVERY_MS = 100;
 const CLOSING_MS = 10_000;
+/** A run that says nothing for so long is stuck: signals are answered all the time. */
+const SILENCE_MS = 90_000;
 
 /** Runs the fuzzer under `uvfio run`, with signals all the time, and looks at what it leaves behind. */
 export async function fuzz(folder: string, binary: string, options: string[], args: string[]): Promise<FuzzRun> {
@@ -62,6 +64,11 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
   child.stderr.on("data", (bytes) => {
     said += bytes;
   });
+  let stuck = "";
+  const giveUp = setTimeout(() => {
+    stuck = `; it was stuck:\n${processesOf(binary).map(stateOf).join("")}`;
+    child.kill("SIGKILL");
+  }, SILENCE_MS);
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const signalMs: number[] = [];
   const residentKib: number[] = [];
@@ -71,6 +78,7 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
   let descriptorsLeft: string[] = [];
   let timers: NodeJS.Timeout[] = [];
   for await (const line of createInterface(child.stdout)) {
+    giveUp.refresh();
     if (line === "ready") {
       before = descriptors(child.pid!);
       timers = [
@@ -92,8 +100,9 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
     } else if (line !== "normal 0") said += `${line}\n`;
   }
   const status = await ended;
+  clearTimeout(giveUp);
   for (const timer of timers) clearInterval(timer);
-  if (!figures) throw new Error(`the fuzzer did not come to its end (status ${status}): ${said}`);
+  if (!figures) throw new Error(`the fuzzer did not come to its end (status ${status}): ${said}${stuck}`);
   const leftBehind = [...readdirSync(temporary), ...processesOf(binary)];
   if (readFileSync("/proc/self/mounts", "utf8") !== mounts) leftBehind.push("mounts");
   return { figures, status, said, signalMs, residentKib, descriptorsLeft, leftBehind };
@@ -138,6 +147,23 @@ function processesOf(binary: string): string[] {
       return false;
     }
   });
+}
+
+/** What a process does: its threads, and where they wait. */
+function stateOf(pid: string): string {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => {
+      const read = (name: string) => {
+        try {
+          return readFileSync(`/proc/${pid}/task/${thread}/${name}`, "utf8").trim();
+        } catch {
+          return "?";
+        }
+      };
+      const status = read("status").match(/^(State|PPid|TracerPid|SigPnd):.*/gm);
+      return `${pid}/${thread} ${status?.join(" ")} ${read("wchan")} ${read("syscall")}\n`;
+    })
+    .join("");
 }
 
 /** The value below which that part of all values lies. */
