@@ -50,6 +50,8 @@ export function compileFuzz(folder: string): string {
 const SIGNAL_EVERY_MS = 10;
 const SAMPLE_EVERY_MS = 100;
 const CLOSING_MS = 10_000;
+/** To the one process that watches doorbells, from the first mapped BAR with one until the run ends. */
+const TRACER = "socket:[N]";
 /** A run that says nothing for so long is stuck: signals are answered all the time. */
 const SILENCE_MS = 90_000;
 
@@ -80,7 +82,7 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
   for await (const line of createInterface(child.stdout)) {
     giveUp.refresh();
     if (line === "ready") {
-      before = descriptors(child.pid!);
+      before = [...descriptors(child.pid!), TRACER];
       timers = [
         setInterval(() => residentKib.push(resident(child.pid!)), SAMPLE_EVERY_MS),
         setInterval(() => {
