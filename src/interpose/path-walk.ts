@@ -161,8 +161,12 @@ class Way {
     const isOthers = lastStat.uid !== ids.fsuid && lastStat.uid !== parent.uid;
     const isTrap = (parent.mode & STICKY_AND_FOR_ALL) === STICKY_AND_FOR_ALL && isOthers;
     const isRefused = isOneTooMany || isLast || isTrap;
-    const found = isRefused ? undefined : linkAside(looks, ids.pid, `link ${this.#links}`, link);
-    closeBrief(link);
+    let found: ReturnType<typeof linkAside>;
+    try {
+      found = isRefused ? undefined : linkAside(looks, ids.pid, `link ${this.#links}`, link);
+    } finally {
+      closeBrief(link);
+    }
     if (found === undefined || (found.flags & ST_NOSYMFOLLOW) !== 0) return false;
     const isProc = found.type === PROC_SUPER_MAGIC;
     if (isProc && !parent.isProcRoot) return this.#magic(name);

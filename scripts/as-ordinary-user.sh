@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs tests as an ordinary user, from a copy of the sources that this user can read and write: what root may do, most users of uvfio may not.
+# Usage: scripts/as-ordinary-user.sh [TEST...]      (test/interpose and test/cli when none is given; UVFIO_TEST_USER is another user's number)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+user=${UVFIO_TEST_USER:-65534}
+tests=("$@")
+[ $# -gt 0 ] || tests=(test/interpose test/cli)
+if [ "$(id -u)" -ne 0 ]; then exec npx vitest run "${tests[@]}"; fi
+
+# not below a home directory, which others may not enter
+copy=$(mktemp -d /tmp/uvfio-ordinary-XXXXXX)
+trap 'rm -rf "$copy"' EXIT
+tar --exclude=./node_modules --exclude=./dist --exclude=./.git -cf - . | tar -C "$copy" -xf -
+cp -r node_modules "$copy/node_modules"
+mkdir "$copy/tmp"
+chown -R "$user:$user" "$copy"
+cd "$copy"
+setpriv --reuid "$user" --regid "$user" --clear-groups \
+  env HOME="$copy/tmp" TMPDIR="$copy/tmp" npx vitest run "${tests[@]}"

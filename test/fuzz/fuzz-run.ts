@@ -1,0 +1,175 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { finished, ROOT, UVFIO } from "../cli/uvfio.ts";
+
+/** The figures of test/clients/fuzz/main.c. */
+export interface Figures {
+  readonly users: number;
+  readonly calls: number;
+  readonly processes: number;
+  readonly execs: number;
+  readonly latePages: number;
+  readonly looks: number;
+  readonly killed: number;
+  readonly violations: number;
+  readonly rounds: number;
+  readonly waited999Us: number;
+  readonly waitedMostUs: number;
+  readonly plain999Us: number;
+  readonly plainMostUs: number;
+}
+
+export interface FuzzRun {
+  readonly figures: Figures;
+  readonly status: number | null;
+  /** All of stderr, and what the client said that was no figure. */
+  readonly said: string;
+  /** From the signal to uvfio until the program has it. */
+  readonly signalMs: number[];
+  /** Resident memory of uvfio over the run, in KiB. */
+  readonly residentKib: number[];
+  /** Descriptors that uvfio had when all random callers had gone and not before, by what they are. */
+  readonly descriptorsLeft: string[];
+  /** Mounts, files and processes that were not there before. */
+  readonly leftBehind: string[];
+}
+
+/** Compiles test/clients/fuzz. */
+export function compileFuzz(folder: string): string {
+  const binary = join(folder, "fuzz");
+  const sources = join(ROOT, "test/clients/fuzz");
+  const files = readdirSync(sources).filter((name) => name.endsWith(".c"));
+  const flags = ["-D_GNU_SOURCE", "-O1", "-Wall", "-Werror", "-Wno-unused-result"];
+  const built = finished("gcc", [...flags, "-o", binary, ...files.map((name) => join(sources, name)), "-lpthread"]);
+  if (built.status !== 0) throw new Error(built.stderr);
+  return binary;
+}
+
+const SIGNAL_EVERY_MS = 10;
+const SAMPLE_EVERY_MS = 100;
+const CLOSING_MS = 10_000;
+/** To the one process that watches doorbells, from the first mapped BAR with one until the run ends. */
+const TRACER = "socket:[N]";
+/** A run that says nothing for so long is stuck: signals are answered all the time. */
+const SILENCE_MS = 90_000;
+
+/** Runs the fuzzer under `uvfio run`, with signals all the time, and looks at what it leaves behind. */
+export async function fuzz(folder: string, binary: string, options: string[], args: string[]): Promise<FuzzRun> {
+  const temporary = join(folder, "tmp");
+  mkdirSync(temporary, { recursive: true });
+  const mounts = readFileSync("/proc/self/mounts", "utf8");
+  const command = [UVFIO, "run", "-q", ...options, "--", binary, ...args];
+  const child = spawn(process.execPath, command, { env: { ...process.env, TMPDIR: temporary } });
+  let said = "";
+  child.stderr.on("data", (bytes) => {
+    said += bytes;
+  });
+  let stuck = "";
+  const giveUp = setTimeout(() => {
+    stuck = `; it was stuck:\n${processesOf(binary).map(stateOf).join("")}`;
+    child.kill("SIGKILL");
+  }, SILENCE_MS);
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  const signalMs: number[] = [];
+  const residentKib: number[] = [];
+  let sent: bigint | undefined;
+  let figures: Figures | undefined;
+  let before: string[] = [];
+  let descriptorsLeft: string[] = [];
+  let timers: NodeJS.Timeout[] = [];
+  for await (const line of createInterface(child.stdout)) {
+    giveUp.refresh();
+    if (line === "ready") {
+      before = [...descriptors(child.pid!), TRACER];
+      timers = [
+        setInterval(() => residentKib.push(resident(child.pid!)), SAMPLE_EVERY_MS),
+        setInterval(() => {
+          if (sent !== undefined) return;
+          sent = process.hrtime.bigint();
+          child.kill("SIGUSR2");
+        }, SIGNAL_EVERY_MS),
+      ];
+    } else if (line.startsWith("heard ")) {
+      if (sent !== undefined) signalMs.push(Number(BigInt(line.slice(6)) - sent) / 1e6);
+      sent = undefined;
+    } else if (line.startsWith("{")) {
+      figures = JSON.parse(line) as Figures;
+      for (const timer of timers) clearInterval(timer);
+      descriptorsLeft = await closed(child, before);
+      child.stdin.end("\n");
+    } else if (line !== "normal 0") said += `${line}\n`;
+  }
+  const status = await ended;
+  clearTimeout(giveUp);
+  for (const timer of timers) clearInterval(timer);
+  if (!figures) throw new Error(`the fuzzer did not come to its end (status ${status}): ${said}${stuck}`);
+  const leftBehind = [...readdirSync(temporary), ...processesOf(binary)];
+  if (readFileSync("/proc/self/mounts", "utf8") !== mounts) leftBehind.push("mounts");
+  return { figures, status, said, signalMs, residentKib, descriptorsLeft, leftBehind };
+}
+
+/** uvfio notices last closes a little later; what is still there after some time stays. */
+async function closed(child: ChildProcessWithoutNullStreams, before: string[]): Promise<string[]> {
+  const deadline = Date.now() + CLOSING_MS;
+  for (;;) {
+    const rest = [...before];
+    const left = descriptors(child.pid!).filter((name) => {
+      const at = rest.indexOf(name);
+      if (at >= 0) rest.splice(at, 1);
+      return at < 0;
+    });
+    if (left.length === 0 || Date.now() > deadline) return left;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function descriptors(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).flatMap((fd) => {
+    try {
+      return readlinkSync(join(folder, fd)).replace(/\d+/g, "N");
+    } catch {
+      return [];
+    }
+  });
+}
+
+function resident(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+}
+
+function processesOf(binary: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/exe`) === binary;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** What a process does: its threads, and where they wait. */
+function stateOf(pid: string): string {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => {
+      const read = (name: string) => {
+        try {
+          return readFileSync(`/proc/${pid}/task/${thread}/${name}`, "utf8").trim();
+        } catch {
+          return "?";
+        }
+      };
+      const status = read("status").match(/^(State|PPid|TracerPid|SigPnd):.*/gm);
+      return `${pid}/${thread} ${status?.join(" ")} ${read("wchan")} ${read("syscall")}\n`;
+    })
+    .join("");
+}
+
+/** The value below which that part of all values lies. */
+export function percentile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
+}
