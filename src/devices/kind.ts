@@ -56,6 +56,8 @@ export interface DeviceInstance<Values extends DeviceOptions = DeviceOptions> {
 export interface PciInstance<Values extends DeviceOptions = DeviceOptions> extends DeviceInstance<Values> {
   /** What it does of translation; absent for a device that has nothing of it. */
   readonly translation?: TranslationAbilities | undefined;
+  /** The image behind its expansion ROM, where it has one and its kind has none of its own. */
+  readonly rom?: Uint8Array | undefined;
 }
 
 /** The same for mediated devices, which show themselves as a PCI function. */

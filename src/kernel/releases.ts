@@ -33,6 +33,16 @@ const FEATURES = {
   },
   dmaEntryLimit: { since: "5.1", source: "492855939bdb vfio/type1: Limit DMA mappings per container" },
   iovaRangeCapability: { since: "5.4", source: "a717072007e8 vfio/type1: Add IOVA range capability support" },
+  vfTokens: {
+    since: "5.7",
+    source:
+      "cc20d7999000 vfio/pci: Introduce VF token; 43eeeecc8ed5 vfio: Introduce VFIO_DEVICE_FEATURE ioctl and first user",
+  },
+  vgaRegion: { since: "3.9", source: "84237a826b26 vfio-pci: Add support for VGA region access" },
+  coherentDevicesOnly: {
+    since: "5.19",
+    source: "e8ae0e140c05 vfio: Require that devices support DMA cache coherence",
+  },
   validIovaEnforced: {
     since: "5.4",
     source: "9b77e5c79840 vfio/type1: check dma map request is within a valid iova range",

@@ -4,6 +4,8 @@ import { readOptions } from "../devices/options.ts";
 import type { IommuKind } from "../iommu/kind.ts";
 import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
 import { hexRange } from "../kernel/errors.ts";
+import { devicePlaces, functionProblems } from "./check-functions.ts";
+import { pciFactProblems } from "./check-pci-facts.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
@@ -12,7 +14,13 @@ type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
 
 /** What is wrong with a file although every value by itself is fine: values that contradict each other. */
 export function checkHost(file: HostFile, kinds: DeviceKinds): readonly Problem[] {
-  return [...namedHost(file), ...iommuProblems(file), ...groupProblems(file, kinds), ...parentProblems(file)];
+  return [
+    ...namedHost(file),
+    ...iommuProblems(file),
+    ...groupProblems(file, kinds),
+    ...parentProblems(file),
+    ...functionProblems(file),
+  ];
 }
 
 function* namedHost(file: HostFile): Generator<Problem> {
@@ -80,13 +88,37 @@ function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> 
       if (place !== undefined) yield { path: [...devicePath, key], message: `${name} is ${place} already` };
       placeOf.set(name, `groups[${index}].devices[${position}]`);
       yield* optionProblems(device, devicePath, kinds);
-      if (!("uuid" in device)) yield* pciProblems(device, devicePath, kinds);
-      else if (!device.iommu_backed && group.devices!.length > 1)
+      if (!("uuid" in device)) {
+        yield* pciProblems(device, devicePath, kinds);
+        yield* pciFactProblems(device, devicePath);
+      } else if (!device.iommu_backed && group.devices!.length > 1)
         yield {
           path: [...devicePath, key],
           message: `${name} has no IOMMU backing, so it must be alone in its group (or say iommu_backed: true)`,
         };
     }
+  }
+  yield* aloneProblems(file, placeOf, kinds);
+}
+
+/** Devices in no group: as those in one, and they are PCI devices. */
+function* aloneProblems(file: HostFile, placeOf: Map<string, string>, kinds: DeviceKinds): Generator<Problem> {
+  for (const [position, device] of (file.devices ?? []).entries()) {
+    const path = ["devices", position];
+    const name = deviceName(device);
+    const place = placeOf.get(name);
+    if ("uuid" in device) {
+      yield {
+        path: [...path, "uuid"],
+        message: `${name} is a mediated device: VFIO makes a group for it, so it is in one`,
+      };
+      continue;
+    }
+    if (place !== undefined) yield { path: [...path, "bdf"], message: `${name} is ${place} already` };
+    placeOf.set(name, `devices[${position}]`);
+    yield* optionProblems(device, path, kinds);
+    yield* pciProblems(device, path, kinds);
+    yield* pciFactProblems(device, path);
   }
 }
 
@@ -171,9 +203,7 @@ function* regionProblems(group: GroupFile, path: FieldPath): Generator<Problem> 
 }
 
 function* parentProblems(file: HostFile): Generator<Problem> {
-  const places = file.groups.flatMap((group, index) =>
-    (group.devices ?? []).map((device, position) => ({ device, path: ["groups", index, "devices", position] })),
-  );
+  const places = devicePlaces(file);
   const pci = new Set(places.flatMap(({ device }) => ("uuid" in device ? [] : [device.bdf])));
   for (const { device, path } of places)
     if ("uuid" in device && !pci.has(device.parent))

@@ -1,11 +1,15 @@
+import type { PciBar } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { kindOf, regionsOf } from "../iommu/kinds.ts";
 import { defaultSpapr } from "../iommu/tce/kind.ts";
-import { mdevDevice, mergeRegions, pciDevice, VFIO_GROUP_NAME } from "./describe.ts";
+import { mdevDevice, mergeRegions, pciDevice } from "./describe.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, ModuleParameters } from "./host-description.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
+import { withoutRefusedDrivers } from "./refused-driver.ts";
+import { withVirtualFunctions } from "./virtual-functions.ts";
+import { groupsWithoutIommu, VFIO_GROUP_NAME } from "./without-iommu.ts";
 
 /** The normal form of a file that has been checked: everything that it leaves open is filled in. */
 export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS): HostDescription {
@@ -15,7 +19,10 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   const vfioContainer = file.vfio_container ?? kind.defaults.container;
   const iommufd = file.iommufd ?? vfioContainer === "iommufd";
   const iommu = completeIommu(file, { arch, pageSize });
-  return {
+  const recorded = file.machine != null;
+  const groups = file.groups.map((group) => completeGroup(group, { iommu, arch }, recorded, kinds));
+  const alone = (file.devices ?? []).map((device) => completeDevice(device, recorded, kinds));
+  const host: HostDescription = {
     name: file.name ?? file.machine ?? "",
     description: file.description ?? "",
     kernel: file.kernel ?? "6.12",
@@ -26,8 +33,9 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
     iommufd,
     iommu,
     modules: completeModules(file, iommufd),
-    groups: file.groups.map((group) => completeGroup(group, { iommu, arch }, file.machine != null, kinds)),
+    groups: withVirtualFunctions(groupsWithoutIommu(groups, alone)),
   };
+  return withoutRefusedDrivers(host);
 }
 
 function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pageSize">): IommuDescription {
@@ -94,9 +102,8 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
       ? undefined
       : (vfio?.enable_unsafe_noiommu_mode ??
         flag("vfio", vfio?.options, "enable_unsafe_noiommu_mode") ??
-        // Groups without an IOMMU are only there with it on. The kernels with iommufd were recorded with the parameter,
-        // distributions' kernels without (g_noiommu_absent).
-        (!kindOf(file.iommu.model).translates ? true : iommufd ? false : undefined));
+        // The kernels with iommufd were recorded with the parameter, distributions' kernels without (g_noiommu_absent).
+        (iommufd ? false : undefined));
   const limit = type1?.options?.get("dma_entry_limit");
   return {
     vfio: noiommu === undefined ? {} : { enableUnsafeNoiommuMode: noiommu },
@@ -107,6 +114,7 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
       disableHugepages:
         type1?.disable_hugepages ?? flag("vfio_iommu_type1", type1?.options, "disable_hugepages") ?? false,
     },
+    ...completeVfioPci(file.modules?.vfio_pci, flag),
     iommufd: {
       allowUnsafeInterrupts:
         iommufdModule?.allow_unsafe_interrupts ??
@@ -114,6 +122,17 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
         false,
     },
   };
+}
+
+type VfioPciFile = NonNullable<HostFile["modules"]>["vfio_pci"];
+
+function completeVfioPci(
+  file: VfioPciFile,
+  flag: (module: string, options: ReadonlyMap<string, string> | null | undefined, name: string) => boolean | undefined,
+): Pick<ModuleParameters, "vfioPci"> {
+  const disableVga = file?.disable_vga ?? flag("vfio_pci", file?.options, "disable_vga");
+  if (file?.vga == null && disableVga === undefined) return {};
+  return { vfioPci: { ...(file?.vga != null && { vga: file.vga }), ...(disableVga !== undefined && { disableVga }) } };
 }
 
 /** kstrtobool(); a parameter without a value is set. */
@@ -131,14 +150,16 @@ function completeGroup(
   const devices = (file.devices ?? []).map((device) => completeDevice(device, recorded, kinds));
   const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
   // A group that VFIO made itself: no IOMMU stands behind it.
-  const madeByVfio =
-    !kind.translates || (devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked));
+  const isEmulated = devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked);
+  const noIommu = !isEmulated && (!kind.translates || file.name === VFIO_GROUP_NAME);
+  const madeByVfio = noIommu || isEmulated;
   const regions = file.reserved_regions?.map(completeRegion);
   const name = file.name ?? (madeByVfio ? VFIO_GROUP_NAME : undefined);
   return {
     id: file.id,
     type: file.type ?? (madeByVfio ? "unknown" : kind.defaults.groupType),
     ...(name !== undefined && { name }),
+    ...(noIommu && { noIommu }),
     ...(file.iommu != null && { iommu: ownIommu(file.iommu, host.iommu) }),
     reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : regionsOf(kind.model, host.arch)), ofDevices),
     devices,
@@ -186,9 +207,29 @@ function completeDevice(file: DeviceFile, recorded: boolean, kinds: DeviceKinds)
     // the recorded kernels let every memory BAR be mapped
     mmap: file.mmap ?? (recorded ? true : undefined),
     config: file.config ?? undefined,
-    bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : undefined,
+    bars: file.bars ? file.bars.map(completeBar).sort((a, b) => a.index - b.index) : undefined,
+    pcie: file.pcie ?? undefined,
+    physfn: file.physfn ?? undefined,
+    sriovTotalVfs: file.sriov_totalvfs ?? undefined,
+    irq: file.irq ?? undefined,
+    irqSharedWith: file.irq_shared_with ?? undefined,
+    intxMasking: falseOnly(file.intx_masking),
+    cacheCoherent: falseOnly(file.cache_coherent),
+    rom: file.rom ?? undefined,
+    secondaryBus: file.secondary_bus ?? undefined,
+    numaNode: file.numa_node ?? undefined,
     translation: { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false },
     reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
   };
   return pciDevice(facts, kinds);
+}
+
+type BarFile = NonNullable<Exclude<DeviceFile, { uuid: string }>["bars"]>[number];
+
+function completeBar({ index, size, type, claimed_by: claimedBy }: BarFile): PciBar {
+  return { index, size, type, ...(claimedBy != null && { claimedBy }) };
+}
+
+function falseOnly(value: boolean | null | undefined): false | undefined {
+  return value === false ? false : undefined;
 }

@@ -13,8 +13,8 @@ export function addIommuClass(tree: TreeBuilder, host: HostDescription): void {
   tree.link(`/sys/class/iommu/${unit.name}`, at);
   tree.link(`${at}/subsystem`, "/sys/class/iommu");
   tree.directory(`${at}/devices`);
-  for (const { device } of allDevices(host)) {
-    if (device.bus !== "pci") continue;
+  for (const { device, group } of allDevices(host)) {
+    if (device.bus !== "pci" || group.noIommu) continue;
     tree.link(`${at}/devices/${device.bdf}`, devicePath(host, device));
     tree.link(`${devicePath(host, device)}/iommu`, at);
   }

@@ -1,6 +1,6 @@
 import { Release } from "../../kernel/releases.ts";
 import { DEFAULT_PASID_QUOTA, type HostDescription } from "../host-description.ts";
-import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
+import { READ_ONLY, READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 
 /** /sys/module: the modules that make up VFIO on this host, and their parameters. */
 export function addModules(tree: TreeBuilder, host: HostDescription): void {
@@ -10,7 +10,7 @@ export function addModules(tree: TreeBuilder, host: HostDescription): void {
       enable_unsafe_noiommu_mode: flag(vfio.enableUnsafeNoiommuMode),
     }),
   });
-  addModule(tree, "vfio_pci", {});
+  addModule(tree, "vfio_pci", vfioPciParameters(host), READ_ONLY);
   addModule(tree, "vfio_pci_core", {});
   // With iommufd's container neither of the two is built (recorded on intel39-k72c: no dma_entry_limit).
   if (host.vfioContainer === "type1")
@@ -30,12 +30,31 @@ export function isVfioModule(name: string): boolean {
   return /^(vfio|mdev$|iommufd$)/.test(name);
 }
 
-function addModule(tree: TreeBuilder, name: string, parameters: Readonly<Record<string, string>>): void {
+/** drivers/vfio/pci/vfio_pci.c. They are as they were when the module was loaded. */
+function vfioPciParameters(host: HostDescription): Readonly<Record<string, string>> {
+  const { vfioPci } = host.modules;
+  const release = new Release(host.kernel);
+  const makesFunctions = host.groups.some((group) =>
+    group.devices.some((device) => device.bus === "pci" && device.physfn !== undefined),
+  );
+  return {
+    ...((vfioPci?.vga ?? host.arch === "x86_64") && { disable_vga: flag(vfioPci?.disableVga ?? false) }),
+    nointxmask: flag(false),
+    disable_idle_d3: flag(false),
+    ...(release.has("vfTokens") && { enable_sriov: flag(makesFunctions) }),
+  };
+}
+
+function addModule(
+  tree: TreeBuilder,
+  name: string,
+  parameters: Readonly<Record<string, string>>,
+  mode = READ_WRITE,
+): void {
   const at = `/sys/module/${name}`;
   tree.directory(at);
   tree.line(`${at}/initstate`, "live");
-  for (const [parameter, value] of Object.entries(parameters))
-    tree.line(`${at}/parameters/${parameter}`, value, READ_WRITE);
+  for (const [parameter, value] of Object.entries(parameters)) tree.line(`${at}/parameters/${parameter}`, value, mode);
 }
 
 /** param_get_bool(). */
