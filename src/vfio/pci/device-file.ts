@@ -27,7 +27,7 @@ import { getHotResetInfo, type HotResetSurroundings, hotReset } from "./hot-rese
 import { ioeventfd } from "./ioeventfd.ts";
 import { MappedRegion } from "./mapped-region.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { isMappable, regionOffset, splitOffset } from "./region.ts";
+import { isMappable, refuseClaimed, regionOffset, splitOffset } from "./region.ts";
 import { accessRegion } from "./region-access.ts";
 import { SharedRegions } from "./shared-regions.ts";
 
@@ -110,6 +110,7 @@ export class PciDeviceFile extends FileDescription {
         `region ${index} of ${target.name} has ${hex(size)} bytes to map; ${hex(at)} plus ${hex(length)} is beyond`,
       );
     }
+    refuseClaimed(target, index);
   }
 
   override mappedObject({ offset }: MmapRequest): MappedObject {
@@ -149,6 +150,7 @@ export class PciDeviceFile extends FileDescription {
       case VFIO_DEVICE_IOEVENTFD:
         return ioeventfd(device, task, arg);
       case VFIO_DEVICE_FEATURE:
+        if (!device.context.release.has("vfTokens")) break;
         return deviceFeature(device, task, arg);
     }
     const answer = commonRequest(device, task, request, arg);

@@ -1,5 +1,6 @@
 import type { PciFunction } from "../../devices/pci/function.ts";
 import * as pci from "../../devices/pci/registers.ts";
+import { fail } from "../../kernel/errors.ts";
 import type { Word } from "../../kernel/word.ts";
 
 /** A region begins at its index shifted by this in the device's file (VFIO_PCI_OFFSET_SHIFT). */
@@ -44,4 +45,17 @@ export function isMappable(target: PciFunction, index: number, pageSize: number)
   if (bar === undefined || index === pci.ROM_BAR || bar.type === "io" || !target.description.mmap) return false;
   if (bar.size >= pageSize) return true;
   return target.readConfig(pci.PCI_BASE_ADDRESS_0 + index * 4, 4) % pageSize < 16;
+}
+
+/**
+ * A BAR whose addresses another has reserved can be looked at in config space and GET_REGION_INFO only: EBUSY
+ * (vfio_pci_rdwr.c:vfio_pci_core_setup_barmap, pci_request_selected_regions).
+ */
+export function refuseClaimed(target: PciFunction, index: number): void {
+  const claimedBy = target.bar(index)?.claimedBy;
+  if (claimedBy === undefined) return;
+  fail(
+    "EBUSY",
+    `BAR ${index} of ${target.name} belongs to ${claimedBy} (/proc/iomem shows who has it): unload it, or keep it off with video=efifb:off, initcall_blacklist=sysfb_init or the like`,
+  );
 }
