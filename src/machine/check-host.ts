@@ -137,7 +137,9 @@ function* pciProblems(device: PciDeviceFile, path: FieldPath, kinds: DeviceKinds
   if (config) {
     const vendor = config[0]! | (config[1]! << 8);
     const deviceId = config[2]! | (config[3]! << 8);
-    if (vendor !== id.vendor || deviceId !== id.device)
+    // a virtual function's has none (Single Root I/O Virtualization specification, 3.4.1.1)
+    const isAbsent = vendor === 0xffff && deviceId === 0xffff;
+    if (!isAbsent && (vendor !== id.vendor || deviceId !== id.device))
       yield {
         path: [...path, "config"],
         message: `begins with the ids ${hex4(vendor)}:${hex4(deviceId)}, not ${hex4(id.vendor)}:${hex4(id.device)}`,

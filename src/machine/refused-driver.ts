@@ -3,7 +3,7 @@ import { hasVfioDriver } from "./device-nodes.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { isNoIommuModeOn, noGroupReason } from "./without-iommu.ts";
 
-type Kernel = Pick<HostDescription, "kernel" | "modules">;
+type Kernel = Pick<HostDescription, "kernel" | "modules" | "iommu">;
 
 /**
  * Why a VFIO driver's probe of a device fails with EINVAL, for the person who binds it; undefined when it does not.

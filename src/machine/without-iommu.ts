@@ -1,3 +1,4 @@
+import { kindOf } from "../iommu/kinds.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
 
 /** The name that VFIO gives to groups of its own making: no-IOMMU and unbacked mdev ones (drivers/vfio/group.c: vfio_noiommu_group_alloc). */
@@ -40,10 +41,13 @@ export function isNoIommuModeOn({ modules }: Pick<HostDescription, "modules">): 
 }
 
 /** Why a device cannot have a VFIO driver, in words for who wants it; the bind is EINVAL (group.c:vfio_group_find_or_alloc). */
-export function noGroupReason({ modules }: Pick<HostDescription, "modules">): string {
+export function noGroupReason({ modules, iommu }: Pick<HostDescription, "modules" | "iommu">): string {
   const cure =
     modules.vfio.enableUnsafeNoiommuMode === undefined
       ? "this kernel is built without no-IOMMU mode"
       : "or, without any protection, set vfio.enable_unsafe_noiommu_mode=1";
-  return `no IOMMU group: switch the IOMMU on in the firmware and the kernel (intel_iommu=on; AMD and Arm: firmware); ${cure}`;
+  const why = kindOf(iommu.model).translates
+    ? "the host's IOMMU is not behind it"
+    : "switch the IOMMU on in the firmware and the kernel (intel_iommu=on; AMD and Arm: firmware)";
+  return `no IOMMU group: ${why}; ${cure}`;
 }

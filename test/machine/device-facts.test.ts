@@ -262,3 +262,12 @@ test.each([
   expect(text.split("\n")).toHaveLength(1);
   expect(text).toMatch(/^facts\.yaml:\d+: /);
 });
+
+test("a virtual function's recorded config space has no ids", () => {
+  const config = `${"ff".repeat(4)}${"00".repeat(252)}`;
+  const host = file([
+    'bdf: "0000:03:00.0", id: "1234:1"',
+    `bdf: "0000:03:00.1", id: "1234:2", physfn: 0000:03:00.0, config: "${config}"`,
+  ]);
+  expect(pci(host, "0000:03:00.1")).toMatchObject({ vendor: 0x1234, device: 2 });
+});
