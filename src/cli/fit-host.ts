@@ -10,6 +10,7 @@ import { Release, releaseWarning } from "../kernel/releases.ts";
 import { hasVfioDriver } from "../machine/device-nodes.ts";
 import { allDevices, deviceName, type FoundDevice, findDevice } from "../machine/find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
+import { vmdControllerOf } from "../machine/vmd.ts";
 import { VFIO_TYPE1v2_IOMMU } from "../uapi/vfio.ts";
 import { isHostDriver } from "../vfio/driver-binding.ts";
 import { UsageError } from "./errors.ts";
@@ -61,7 +62,11 @@ function usableAlone(description: HostDescription, devices: readonly FoundDevice
 }
 
 function chooseDevices(description: HostDescription, names: readonly string[]): readonly FoundDevice[] {
-  if (names.length > 0) return [...new Set(names.map((name) => findDevice(description, name)))];
+  if (names.length > 0) {
+    const chosen = [...new Set(names.map((name) => findDevice(description, name)))];
+    for (const found of chosen) refuseUngivable(description, found);
+    return chosen;
+  }
   const all = allDevices(description);
   const bound = all.filter(({ device }) => hasVfioDriver(device));
   if (bound.length === 0) {
@@ -73,6 +78,17 @@ function chooseDevices(description: HostDescription, names: readonly string[]): 
   return bound;
 }
 
+/** What VFIO cannot give to a guest by itself. */
+function refuseUngivable(description: HostDescription, { device, group }: FoundDevice): void {
+  const controller = vmdControllerOf(description, device);
+  if (controller)
+    throw new UsageError(
+      `--device ${deviceName(device)}: it is behind the VMD controller ${controller.bdf}, and is there only while the driver vmd has that; give the controller with all that is behind it (--device ${controller.bdf}), or switch VMD off in the firmware`,
+    );
+  if (group.noIommu && kindOf(description.iommu.model).translates)
+    throw new UsageError(`--device ${deviceName(device)}: it is in no IOMMU group, so VFIO cannot give it to a guest`);
+}
+
 /** The host with the drivers and parameters that the guest needs. */
 function prepare(
   description: HostDescription,
@@ -81,9 +97,16 @@ function prepare(
   conditions: string[],
 ): HostDescription {
   const groups = new Set(devices.map(({ group }) => group));
+  /** By VMD controller: what goes away with its driver. */
+  const behind = new Map<string, string[]>();
   const bind = (device: DeviceDescription, group: GroupDescription): DeviceDescription => {
     const wanted = devices.some((found) => found.device === device);
     if (wanted ? hasVfioDriver(device) : !isHostDriver(device.driver ?? undefined)) return device;
+    const controller = vmdControllerOf(description, device);
+    if (!wanted && controller) {
+      behind.set(controller.bdf, [...(behind.get(controller.bdf) ?? []), deviceName(device)]);
+      return { ...device, driver: null };
+    }
     const now = device.driver === null ? "has no driver" : `is bound to ${device.driver}`;
     const bridge = device.bus === "pci" && isBridge(device);
     const what = bridge ? "unbind it" : "bind it to vfio-pci";
@@ -95,6 +118,10 @@ function prepare(
   const bound = description.groups.map((group) =>
     groups.has(group) ? { ...group, devices: group.devices.map((device) => bind(device, group)) } : group,
   );
+  for (const [controller, names] of behind)
+    notes.push(
+      `${names.join(", ")}: behind the VMD controller ${controller}, they go to the guest with it; nothing is to be done with them`,
+    );
   const release = new Release(description.kernel);
   const newer = releaseWarning(description.kernel);
   if (newer !== undefined) notes.push(newer);

@@ -2,13 +2,25 @@ import { loadHost } from "../machine/load-host.ts";
 import { READY_MADE_HOSTS } from "../machine/ready-made-hosts.ts";
 import { toYaml } from "../machine/write-host.ts";
 import { toJson } from "../machine/write-host-json.ts";
+import { UsageError } from "./errors.ts";
+import { hostTable } from "./host-table.ts";
 import { print, printLine } from "./output.ts";
 
-/** `uvfio hosts`: the ready-made hosts, a line each; with a name, that host as a file that -m takes. */
-export async function hostsCommand(name: string | undefined, { json = false }: { json?: boolean }): Promise<number> {
+export interface HostsOptions {
+  readonly json?: boolean;
+  readonly yaml?: boolean;
+}
+
+/** `uvfio hosts`: the ready-made hosts, a line each; with a name, that host's devices at a glance, or the host as a file that -m takes. */
+export async function hostsCommand(
+  name: string | undefined,
+  { json = false, yaml = false }: HostsOptions,
+): Promise<number> {
+  if (json && yaml) throw new UsageError("--json and --yaml: one of them");
+  if (yaml && name === undefined) throw new UsageError("--yaml prints one host: name it (uvfio hosts lists them)");
   if (name !== undefined) {
     const host = await loadHost(name);
-    print(json ? `${toJson(host)}\n` : toYaml(host));
+    print(json ? `${toJson(host)}\n` : yaml ? toYaml(host) : hostTable(host));
     return 0;
   }
   const list = READY_MADE_HOSTS.map(({ name, description }) => ({ name, description }));

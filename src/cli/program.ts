@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
 import type { CaptureOptions } from "./capture-command.ts";
 import type { FitOptions } from "./fit-command.ts";
+import type { HostsOptions } from "./hosts-command.ts";
 import { complain, complainRaw, print } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { SelftestsOptions } from "./selftests-command.ts";
@@ -132,10 +133,11 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
 
   program
     .command("hosts")
-    .description("list the ready-made hosts, or print one as a host file")
-    .argument("[name]", "a ready-made host, or a host file to check and print in full; - is stdin")
+    .description("list the ready-made hosts, or the devices of one; with --yaml print it as a host file")
+    .argument("[name]", "a ready-made host, or a host file to check; - is stdin")
+    .option("--yaml", "the host as a complete host file")
     .option("--json", "the list, or the host, as JSON")
-    .action((name: string | undefined, options: { json?: boolean }) =>
+    .action((name: string | undefined, options: HostsOptions) =>
       finish(import("./hosts-command.ts").then((module) => module.hostsCommand(name, options))),
     );
 

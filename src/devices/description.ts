@@ -9,7 +9,12 @@ export interface PciBar {
   /** Bytes, a power of two. */
   readonly size: number;
   readonly type: (typeof PCI_BAR_TYPES)[number];
+  /** Who else has its addresses reserved, e.g. simpledrm: then VFIO cannot have them (pci_request_selected_regions). */
+  readonly claimedBy?: string;
 }
+
+/** none: the BAR is there and nothing behind it; shadow: firmware's copy at 0xc0000, no BAR of its own; or the image. */
+export type RomContent = "none" | "shadow" | Uint8Array;
 
 /** A BAR with its place. */
 export interface PlacedBar extends PciBar {

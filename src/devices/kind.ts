@@ -58,6 +58,8 @@ export interface PciInstance<Values extends DeviceOptions = DeviceOptions> exten
   readonly translation?: TranslationAbilities | undefined;
   /** What it says that it is, for kinds of several devices. */
   readonly ids?: Pick<PciIdentity, "vendor" | "device">;
+  /** The image behind its expansion ROM, where it has one and its kind has none of its own. */
+  readonly rom?: Uint8Array | undefined;
 }
 
 /** The same for mediated devices, which show themselves as a PCI function. */

@@ -28,6 +28,12 @@ function openFiles(pid: string): Limit | undefined {
   }
 }
 
+/** How large a file may become that this process or its children write; a longer one is a signal that ends them (SIGXFSZ). */
+export function fileSizeLimit(): number {
+  const text = /^Max file size\s+(\S+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return text === undefined || text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text);
+}
+
 /** Whether this process may mount: CAP_SYS_ADMIN in its effective set. */
 export function mayMount(): boolean {
   const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(fs.readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";

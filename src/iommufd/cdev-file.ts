@@ -138,7 +138,7 @@ export class CdevFile extends FileDescription {
       );
     }
     if (this.#opened) fail("EINVAL", `${this.label} is bound already`);
-    if (flags & VFIO_DEVICE_BIND_FLAG_TOKEN) this.#refuseToken(task, token);
+    if (withToken) this.#device.checkToken(flags & VFIO_DEVICE_BIND_FLAG_TOKEN ? readToken(task, token) : undefined);
     const context = contextOf(task, fd);
     if (this.#device.isOpen) fail("EINVAL", `${this.label} is open through another file`);
     const binding = bindDevice(context, this.#device.name, group);
@@ -158,12 +158,6 @@ export class CdevFile extends FileDescription {
     });
     if (this.#memory) this.#opened.attachMemory(this.#memory);
     return 0;
-  }
-
-  /** No device here has virtual functions, so that any token is one too many (vfio_pci_core.c:vfio_pci_validate_vf_token). */
-  #refuseToken(task: Task, address: bigint): never {
-    task.memory.copyIn(wordFromBigInt(address), new Uint8Array(UUID_BYTES), UUID_BYTES);
-    fail("EINVAL", `${this.#device.name} has no virtual functions and takes no token`);
   }
 
   /** device_cdev.c:vfio_df_ioctl_attach_pt */
@@ -209,6 +203,12 @@ export class CdevFile extends FileDescription {
     user.copyInTail(task, arg, minimum, offset + 4 - minimum);
     return user.u32(offset);
   }
+}
+
+function readToken(task: Task, address: bigint): Uint8Array {
+  const uuid = new Uint8Array(UUID_BYTES);
+  task.memory.copyIn(wordFromBigInt(address), uuid, UUID_BYTES);
+  return uuid;
 }
 
 /** main.c:iommufd_ctx_from_fd */

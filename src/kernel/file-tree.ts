@@ -21,6 +21,8 @@ export interface Graft {
 
 export interface FileContent {
   readonly content: string | Uint8Array;
+  /** Bytes of the file, where it is larger than its content: zeros follow, which take no room. */
+  readonly size?: number;
   /** Permission bits; 0o444 for what only reports, 0o644 for what can be written. */
   readonly mode: number;
 }

@@ -84,6 +84,12 @@ export const FEATURES = {
   },
   msixTableMappable: { since: "4.16", source: "a32295c612c5 vfio-pci: Allow mapping MSIX BAR" },
   ioeventfd: { since: "4.17", source: "30656177c408 vfio/pci: Add ioeventfd support" },
+  deviceDenylist: { since: "5.9", source: "vfio/pci: Add device denylist (vfio_pci.c: disable_denylist)" },
+  coherentDevicesOnly: {
+    since: "5.19",
+    source: "e8ae0e140c05 vfio: Require that devices support DMA cache coherence",
+  },
+  vfTokens: { since: "5.7", source: "cc20d7999000 vfio/pci: Introduce VF token" },
   deviceFeature: { since: "5.7", source: "vfio: Introduce VFIO_DEVICE_FEATURE ioctl and first user" },
   memoryEnableChecked: {
     since: "5.8",

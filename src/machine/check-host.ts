@@ -5,6 +5,8 @@ import type { IommuKind } from "../iommu/kind.ts";
 import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { hexRange } from "../kernel/errors.ts";
+import { devicePlaces, functionProblems } from "./check-functions.ts";
+import { pciFactProblems } from "./check-pci-facts.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import { refuseKernel } from "./kernel-fits.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
@@ -20,6 +22,7 @@ export function checkHost(file: HostFile, kinds: DeviceKinds): readonly Problem[
     ...iommuProblems(file),
     ...groupProblems(file, kinds),
     ...parentProblems(file),
+    ...functionProblems(file),
   ];
 }
 
@@ -98,13 +101,37 @@ function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> 
       if (place !== undefined) yield { path: [...devicePath, key], message: `${name} is ${place} already` };
       placeOf.set(name, `groups[${index}].devices[${position}]`);
       yield* optionProblems(device, devicePath, kinds);
-      if (!("uuid" in device)) yield* pciProblems(device, devicePath, kinds);
-      else if (!device.iommu_backed && group.devices!.length > 1)
+      if (!("uuid" in device)) {
+        yield* pciProblems(device, devicePath, kinds);
+        yield* pciFactProblems(device, devicePath);
+      } else if (!device.iommu_backed && group.devices!.length > 1)
         yield {
           path: [...devicePath, key],
           message: `${name} has no IOMMU backing, so it must be alone in its group (or say iommu_backed: true)`,
         };
     }
+  }
+  yield* aloneProblems(file, placeOf, kinds);
+}
+
+/** Devices in no group: as those in one, and they are PCI devices. */
+function* aloneProblems(file: HostFile, placeOf: Map<string, string>, kinds: DeviceKinds): Generator<Problem> {
+  for (const [position, device] of (file.devices ?? []).entries()) {
+    const path = ["devices", position];
+    const name = deviceName(device);
+    const place = placeOf.get(name);
+    if ("uuid" in device) {
+      yield {
+        path: [...path, "uuid"],
+        message: `${name} is a mediated device: VFIO makes a group for it, so it is in one`,
+      };
+      continue;
+    }
+    if (place !== undefined) yield { path: [...path, "bdf"], message: `${name} is ${place} already` };
+    placeOf.set(name, `devices[${position}]`);
+    yield* optionProblems(device, path, kinds);
+    yield* pciProblems(device, path, kinds);
+    yield* pciFactProblems(device, path);
   }
 }
 
@@ -131,7 +158,9 @@ function* pciProblems(device: PciDeviceFile, path: FieldPath, kinds: DeviceKinds
   if (config) {
     const vendor = config[0]! | (config[1]! << 8);
     const deviceId = config[2]! | (config[3]! << 8);
-    if (vendor !== id.vendor || deviceId !== id.device)
+    // a virtual function's has none (Single Root I/O Virtualization specification, 3.4.1.1)
+    const isAbsent = vendor === 0xffff && deviceId === 0xffff;
+    if (!isAbsent && (vendor !== id.vendor || deviceId !== id.device))
       yield {
         path: [...path, "config"],
         message: `begins with the ids ${hex4(vendor)}:${hex4(deviceId)}, not ${hex4(id.vendor)}:${hex4(id.device)}`,
@@ -197,9 +226,7 @@ function* regionProblems(group: GroupFile, path: FieldPath): Generator<Problem> 
 }
 
 function* parentProblems(file: HostFile): Generator<Problem> {
-  const places = file.groups.flatMap((group, index) =>
-    (group.devices ?? []).map((device, position) => ({ device, path: ["groups", index, "devices", position] })),
-  );
+  const places = devicePlaces(file);
   const pci = new Set(places.flatMap(({ device }) => ("uuid" in device ? [] : [device.bdf])));
   for (const { device, path } of places)
     if ("uuid" in device && !pci.has(device.parent))

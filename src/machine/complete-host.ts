@@ -1,18 +1,15 @@
+import type { PciBar } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { kindOf } from "../iommu/kinds.ts";
 import { defaultSpapr } from "../iommu/tce/kind.ts";
-import {
-  defaultRegions,
-  mdevDevice,
-  mergeRegions,
-  type PciDeviceFacts,
-  pciDevice,
-  VFIO_GROUP_NAME,
-} from "./describe.ts";
+import { defaultRegions, mdevDevice, mergeRegions, type PciDeviceFacts, pciDevice } from "./describe.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, ModuleParameters } from "./host-description.ts";
 import type { DeviceFile, GroupFile, HostFile, PciFile } from "./host-schema.ts";
+import { withoutRefusedDrivers } from "./refused-driver.ts";
+import { withVirtualFunctions } from "./virtual-functions.ts";
+import { groupsWithoutIommu, VFIO_GROUP_NAME } from "./without-iommu.ts";
 import { barsOfResources, rangeBetween, zpciFunction } from "./zpci.ts";
 import { zpciConfig } from "./zpci-configs.ts";
 
@@ -24,7 +21,10 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   const vfioContainer = file.vfio_container ?? kind.defaults.container;
   const iommufd = file.iommufd ?? vfioContainer === "iommufd";
   const iommu = completeIommu(file, { arch, pageSize });
-  return {
+  const recorded = file.machine != null;
+  const groups = file.groups.map((group) => completeGroup(group, { iommu, arch }, recorded, kinds));
+  const alone = (file.devices ?? []).map((device) => completeDevice(device, { arch, iommu }, recorded, kinds));
+  const host: HostDescription = {
     name: file.name ?? file.machine ?? "",
     description: file.description ?? "",
     kernel: file.kernel ?? "6.12",
@@ -35,8 +35,9 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
     iommufd,
     iommu,
     modules: completeModules(file, iommufd),
-    groups: file.groups.map((group) => completeGroup(group, { iommu, arch }, file.machine != null, kinds)),
+    groups: withVirtualFunctions(groupsWithoutIommu(groups, alone)),
   };
+  return withoutRefusedDrivers(host);
 }
 
 function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pageSize">): IommuDescription {
@@ -103,9 +104,8 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
       ? undefined
       : (vfio?.enable_unsafe_noiommu_mode ??
         flag("vfio", vfio?.options, "enable_unsafe_noiommu_mode") ??
-        // Groups without an IOMMU are only there with it on. The kernels with iommufd were recorded with the parameter,
-        // distributions' kernels without (g_noiommu_absent).
-        (!kindOf(file.iommu.model).translates ? true : iommufd ? false : undefined));
+        // The kernels with iommufd were recorded with the parameter, distributions' kernels without (g_noiommu_absent).
+        (iommufd ? false : undefined));
   const limit = type1?.options?.get("dma_entry_limit");
   return {
     vfio: noiommu === undefined ? {} : { enableUnsafeNoiommuMode: noiommu },
@@ -116,6 +116,7 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
       disableHugepages:
         type1?.disable_hugepages ?? flag("vfio_iommu_type1", type1?.options, "disable_hugepages") ?? false,
     },
+    ...completeVfioPci(file.modules?.vfio_pci, flag),
     iommufd: {
       allowUnsafeInterrupts:
         iommufdModule?.allow_unsafe_interrupts ??
@@ -123,6 +124,17 @@ function completeModules(file: HostFile, iommufd: boolean): ModuleParameters {
         false,
     },
   };
+}
+
+type VfioPciFile = NonNullable<HostFile["modules"]>["vfio_pci"];
+
+function completeVfioPci(
+  file: VfioPciFile,
+  flag: (module: string, options: ReadonlyMap<string, string> | null | undefined, name: string) => boolean | undefined,
+): Pick<ModuleParameters, "vfioPci"> {
+  const disableVga = file?.disable_vga ?? flag("vfio_pci", file?.options, "disable_vga");
+  if (file?.vga == null && disableVga === undefined) return {};
+  return { vfioPci: { ...(file?.vga != null && { vga: file.vga }), ...(disableVga !== undefined && { disableVga }) } };
 }
 
 /** kstrtobool(); a parameter without a value is set. */
@@ -143,13 +155,15 @@ function completeGroup(
   const devices = (file.devices ?? []).map((device) => completeDevice(device, around, recorded, kinds));
   const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
   // A group that VFIO made itself: no IOMMU stands behind it.
-  const madeByVfio =
-    !kind.translates || (devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked));
+  const isEmulated = devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked);
+  const noIommu = !isEmulated && (!kind.translates || file.name === VFIO_GROUP_NAME);
+  const madeByVfio = noIommu || isEmulated;
   const name = file.name ?? (madeByVfio ? VFIO_GROUP_NAME : undefined);
   return {
     id: file.id,
     type: file.type ?? (madeByVfio ? "unknown" : kind.defaults.groupType),
     ...(name !== undefined && { name }),
+    ...(noIommu && { noIommu }),
     ...(iommu && { iommu }),
     reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : defaultRegions(around.iommu, host.arch)), ofDevices),
     devices,
@@ -218,7 +232,18 @@ function completeDevice(
     // the recorded kernels let every memory BAR be mapped
     mmap: file.mmap ?? (recorded ? true : undefined),
     config: file.config ?? zpci?.config,
-    bars: file.bars ? [...file.bars].sort((a, b) => a.index - b.index) : zpci?.bars,
+    bars: file.bars ? file.bars.map(completeBar).sort((a, b) => a.index - b.index) : zpci?.bars,
+    // config space that is known from the id tells it, though firmware of s390 shows no extended part
+    pcie: zpci?.config ? undefined : (file.pcie ?? undefined),
+    physfn: file.physfn ?? undefined,
+    sriovTotalVfs: file.sriov_totalvfs ?? undefined,
+    irq: file.irq ?? undefined,
+    irqSharedWith: file.irq_shared_with ?? undefined,
+    intxMasking: falseOnly(file.intx_masking),
+    cacheCoherent: falseOnly(file.cache_coherent),
+    rom: file.rom ?? undefined,
+    secondaryBus: file.secondary_bus ?? undefined,
+    numaNode: file.numa_node ?? undefined,
     translation: { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false },
     reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
   };
@@ -233,4 +258,14 @@ function zpciFacts(file: PciFile, dma: IommuDescription): Pick<PciDeviceFacts, "
     config: zpciConfig(file.id),
     bars: resource && barsOfResources(resource),
   };
+}
+
+type BarFile = NonNullable<Exclude<DeviceFile, { uuid: string }>["bars"]>[number];
+
+function completeBar({ index, size, type, claimed_by: claimedBy }: BarFile): PciBar {
+  return { index, size, type, ...(claimedBy != null && { claimedBy }) };
+}
+
+function falseOnly(value: boolean | null | undefined): false | undefined {
+  return value === false ? false : undefined;
 }

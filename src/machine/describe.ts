@@ -1,6 +1,7 @@
 import { isBridge } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import { type DeviceOptions, readOptions } from "../devices/options.ts";
+import { withRomBar } from "../devices/pci/rom-image.ts";
 import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { kindOf, regionsOf } from "../iommu/kinds.ts";
@@ -12,6 +13,7 @@ import type {
   ModuleParameters,
   PciDeviceDescription,
 } from "./host-description.ts";
+import { VFIO_GROUP_NAME } from "./without-iommu.ts";
 import { zpciBars } from "./zpci.ts";
 
 /** What must be said of a PCI device; the rest has defaults. `undefined` counts as not said. */
@@ -52,11 +54,31 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     ...completeOptions(kind, facts.options),
     mmap: facts.mmap ?? kind.mmap,
     ...(config && { config }),
-    bars: facts.zpci ? zpciBars(bars) : bars,
+    bars: facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom),
+    ...stated(facts),
     ...(facts.translation && Object.values(facts.translation).includes(true) && { translation: facts.translation }),
     reservedRegions: facts.reservedRegions ?? [],
     ...(facts.zpci && { zpci: facts.zpci }),
   };
+}
+
+/** What a description says only of devices that differ from the usual. */
+const SELDOM = [
+  "refusedDriver",
+  "pcie",
+  "physfn",
+  "sriovTotalVfs",
+  "irq",
+  "irqSharedWith",
+  "intxMasking",
+  "cacheCoherent",
+  "rom",
+  "secondaryBus",
+  "numaNode",
+] as const satisfies readonly (keyof PciDeviceDescription)[];
+
+function stated(facts: PciDeviceFacts): Partial<PciDeviceDescription> {
+  return Object.fromEntries(SELDOM.flatMap((key) => (facts[key] === undefined ? [] : [[key, facts[key]]])));
 }
 
 /** vfio-pci refuses bridges (vfio_pci_core.c: vfio_pci_core_register_device wants a normal header). */
@@ -89,9 +111,6 @@ export function mdevDevice(facts: MdevDeviceFacts, kinds: DeviceKinds = DEVICE_K
     ...completeOptions(kind, facts.options),
   };
 }
-
-/** The name that VFIO gives to groups of its own making: no-IOMMU and unbacked mdev ones (drivers/vfio/group.c: vfio_noiommu_group_alloc). */
-export const VFIO_GROUP_NAME = "vfio-noiommu";
 
 /** The group of one mediated device without IOMMU backing. */
 export function emulatedGroup(id: number, device: MdevDeviceDescription): GroupDescription {

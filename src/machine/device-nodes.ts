@@ -1,7 +1,6 @@
-import { kindOf } from "../iommu/kinds.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { allDevices, type FoundDevice } from "./find-device.ts";
-import type { DeviceDescription, HostDescription } from "./host-description.ts";
+import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
 
 /** The misc devices' major, and the minor that VFIO has for ever (include/linux/miscdevice.h: VFIO_MINOR). */
 const MISC_MAJOR = 10;
@@ -31,33 +30,40 @@ export interface VfioDevice extends FoundDevice {
   readonly index: number;
 }
 
+const known = new WeakMap<HostDescription, readonly VfioDevice[]>();
+
+/** The devices that VFIO has at boot, by their numbers. */
 export function vfioDevices(host: HostDescription): readonly VfioDevice[] {
-  return allDevices(host)
-    .filter(({ device }) => hasVfioDriver(device))
-    .map((found, index) => ({ ...found, index }));
+  let devices = known.get(host);
+  if (!devices) {
+    devices = allDevices(host)
+      .filter(({ device }) => hasVfioDriver(device))
+      .map((found, index) => ({ ...found, index }));
+    known.set(host, devices);
+  }
+  return devices;
 }
 
 /** The node of a group: no-IOMMU groups have names of their own (drivers/vfio/group.c: vfio_group_alloc). */
-export function groupNodePath(host: HostDescription, id: number): string {
-  return kindOf(host.iommu.model).translates ? `/dev/vfio/${id}` : `/dev/vfio/noiommu-${id}`;
+export function groupNodePath({ id, noIommu }: GroupDescription): string {
+  return noIommu ? `/dev/vfio/noiommu-${id}` : `/dev/vfio/${id}`;
 }
 
-/** Whether devices have nodes of their own: with iommufd, but not in no-IOMMU mode (drivers/vfio/vfio_main.c: vfio_device_add). */
-export function hasDeviceNodes(host: HostDescription): boolean {
-  return host.iommufd && kindOf(host.iommu.model).translates;
+/** The devices that have nodes of their own: with iommufd, but not in no-IOMMU mode (drivers/vfio/vfio_main.c: vfio_device_add). */
+export function devicesWithNodes(host: HostDescription): readonly VfioDevice[] {
+  return host.iommufd ? vfioDevices(host).filter(({ group }) => !group.noIommu) : [];
 }
 
 /** The nodes below /dev that the host has at boot, everything that has a VFIO driver being bound to it. */
 export function deviceNodes(host: HostDescription): readonly DeviceNode[] {
   const nodes: DeviceNode[] = [{ path: "/dev/vfio/vfio", major: MISC_MAJOR, minor: VFIO_MINOR, mode: 0o666 }];
   const groups = host.groups.filter((group) => group.devices.some(hasVfioDriver));
-  for (const [minor, { id }] of groups.entries())
-    nodes.push({ path: groupNodePath(host, id), major: VFIO_GROUP_MAJOR, minor, mode: 0o600 });
+  for (const [minor, group] of groups.entries())
+    nodes.push({ path: groupNodePath(group), major: VFIO_GROUP_MAJOR, minor, mode: 0o600 });
   if (!host.iommufd) return nodes;
   // iommufd's miscdevice asks for 0660 and belongs to root (drivers/iommu/iommufd/main.c).
   nodes.push({ path: "/dev/iommu", major: MISC_MAJOR, minor: IOMMU_MINOR, mode: 0o660 });
-  if (hasDeviceNodes(host))
-    for (const { index } of vfioDevices(host))
-      nodes.push({ path: `/dev/vfio/devices/vfio${index}`, major: VFIO_DEVICE_MAJOR, minor: index, mode: 0o600 });
+  for (const { index } of devicesWithNodes(host))
+    nodes.push({ path: `/dev/vfio/devices/vfio${index}`, major: VFIO_DEVICE_MAJOR, minor: index, mode: 0o600 });
   return nodes;
 }

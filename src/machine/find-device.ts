@@ -12,9 +12,16 @@ export function deviceName(device: DeviceDescription): string {
   return device.bus === "pci" ? device.bdf : device.uuid;
 }
 
-/** Every device of the host in the order of its description. */
+const known = new WeakMap<HostDescription, readonly FoundDevice[]>();
+
+/** Every device of the host in the order of its description. Asked again and again, so found once for each host. */
 export function allDevices(host: HostDescription): readonly FoundDevice[] {
-  return host.groups.flatMap((group) => group.devices.map((device) => ({ device, group })));
+  let all = known.get(host);
+  if (!all) {
+    all = host.groups.flatMap((group) => group.devices.map((device) => ({ device, group })));
+    known.set(host, all);
+  }
+  return all;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { PciBar, PciIdentity, TranslationAbilities, ZpciDescription } from "../devices/description.ts";
+import type { PciBar, PciIdentity, RomContent, TranslationAbilities, ZpciDescription } from "../devices/description.ts";
 import type { DeviceOptions } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion, ReservedRegionType } from "../iommu/group.ts";
@@ -58,10 +58,20 @@ export interface ModuleParameters {
     /** Maps one page at a time. Default false. */
     readonly disableHugepages: boolean;
   };
+  /** How vfio-pci is built and loaded. Absent: as distributions have it. */
+  readonly vfioPci?: VfioPciModule;
   readonly iommufd: {
     /** The same for /dev/iommu. Default false. */
     readonly allowUnsafeInterrupts: boolean;
   };
+}
+
+/** What of vfio-pci differs between kernels of one release (drivers/vfio/pci/Kconfig, vfio_pci.c). */
+export interface VfioPciModule {
+  /** CONFIG_VFIO_PCI_VGA. Default: on x86_64, where alone it can be. */
+  readonly vga?: boolean;
+  /** The parameter that switches VGA access off. Default false. */
+  readonly disableVga?: boolean;
 }
 
 /** An IOMMU group: what sysfs shows below /sys/kernel/iommu_groups/ID. */
@@ -74,6 +84,11 @@ export interface GroupDescription {
   readonly name?: string;
   /** The IOMMU that translates for this group, where it is another than the host's: a machine may have several of one kind. Default: the host's. */
   readonly iommu?: IommuDescription;
+  /**
+   * There is no IOMMU behind its device, so that the kernel has no group for it: it is there only while VFIO makes one up for a device
+   * that a VFIO driver has (no-IOMMU mode, drivers/vfio/group.c:vfio_noiommu_group_alloc). It has one device.
+   */
+  readonly noIommu?: true;
   /** Sorted by start, without overlaps; includes those of the group's devices. Default: the model's. */
   readonly reservedRegions: readonly ReservedRegion[];
   readonly devices: readonly DeviceDescription[];
@@ -117,6 +132,28 @@ export interface PciDeviceDescription extends PciIdentity {
   readonly mmap: boolean;
   /** Sorted by index. Default: by kind and ids, else none. */
   readonly bars: readonly PciBar[];
+  /** A VFIO driver that was to have it and whose probe fails (machine/refused-driver.ts); `driver` is null then. */
+  readonly refusedDriver?: string;
+  /** PCI Express, or conventional. Absent: by what it is (machine/express.ts). */
+  readonly pcie?: boolean;
+  /** Its physical function, when it is a virtual one (SR-IOV): a BDF of this host. */
+  readonly physfn?: string;
+  /** How many virtual functions it can have: there on physical functions. */
+  readonly sriovTotalVfs?: number;
+  /** Number of its INTx line as /sys shows it; 0 for none. Absent: what its config space says. */
+  readonly irq?: number;
+  /** Something beside PCI devices of this host that has a handler on its INTx line. */
+  readonly irqSharedWith?: string;
+  /** false: it has no working INTx disable bit, so that VFIO wants its line for itself (pci_intx_mask_supported). Default true. */
+  readonly intxMasking?: false;
+  /** false: its DMA is not coherent with the caches (IOMMU_CAP_CACHE_COHERENCY), beside VFIO_DMA_CC_IOMMU, which is the IOMMU's. Default true. */
+  readonly cacheCoherent?: false;
+  /** What is behind its expansion ROM BAR. Absent: an image of the smallest kind. */
+  readonly rom?: RomContent;
+  /** A bridge's bus below it. Absent: what its config space says, else as firmware numbers buses (machine/bridges.ts). */
+  readonly secondaryBus?: number;
+  /** Absent: -1, the machine has one memory. */
+  readonly numaNode?: number;
   /** What it can do with an IOMMU that nests: in its config space, and in registers of its model. Default: nothing. */
   readonly translation?: TranslationAbilities;
   /** Regions that this device adds to its group's, sorted by start. Default none. */

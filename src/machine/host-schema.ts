@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { PCI_BAR_TYPES } from "../devices/description.ts";
+import { PCI_BAR_TYPES, type RomContent } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
+import { romSize } from "../devices/pci/rom-image.ts";
 import { SPAPR_PLATFORMS } from "../iommu/description.ts";
 import { IOMMU_MODELS, kindFromText } from "../iommu/kinds.ts";
 import { ARCHES } from "../kernel/arch.ts";
@@ -81,6 +82,18 @@ const configSpace = checked((value) => {
   return { value: bytes };
 });
 
+/** What is behind the ROM BAR: a word, or the image in hex. */
+const rom = checked((value): { value: RomContent } | { problem: string } => {
+  if (value === "none" || value === "shadow") return { value };
+  const digits = String(value).replace(/\s+/g, "");
+  if (!/^([0-9a-f]{2})+$/i.test(digits))
+    return { problem: `not a ROM: ${shown(value)} (none, shadow, or the image in hex)` };
+  const bytes = Uint8Array.from(Buffer.from(digits, "hex"));
+  return romSize(bytes) > 0
+    ? { value: bytes }
+    : { problem: "no ROM image: it begins with 55 aa and names a PCIR structure" };
+});
+
 /** What a device's kind makes of it, check-host.ts asks. */
 const deviceOptions = checked((value) =>
   isObject(value) && !Array.isArray(value)
@@ -151,10 +164,20 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
       disable_hugepages: boolean.nullish(),
       options: moduleOptions.nullish(),
     }).nullish(),
+    vfio_pci: mapping({
+      vga: boolean.nullish(),
+      disable_vga: boolean.nullish(),
+      options: moduleOptions.nullish(),
+    }).nullish(),
     iommufd: mapping({ allow_unsafe_interrupts: boolean.nullish(), options: moduleOptions.nullish() }).nullish(),
   });
 
-  const bar = mapping({ index: numberBetween(0, 6), size: powerOfTwo, type: oneOf(PCI_BAR_TYPES) });
+  const bar = mapping({
+    index: numberBetween(0, 6),
+    size: powerOfTwo,
+    type: oneOf(PCI_BAR_TYPES),
+    claimed_by: text.nullish(),
+  });
 
   // What firmware of an s390 machine says of a function. The numbers of its group stand apart in a recording.
   const zpciGroup = {
@@ -205,6 +228,16 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     pasid: boolean.nullish(),
     ats: boolean.nullish(),
     pri: boolean.nullish(),
+    pcie: boolean.nullish(),
+    physfn: bdf.nullish(),
+    sriov_totalvfs: numberBetween(1, 0xffff).nullish(),
+    irq: numberBetween(0, UINT32).nullish(),
+    irq_shared_with: text.nullish(),
+    intx_masking: boolean.nullish(),
+    cache_coherent: boolean.nullish(),
+    rom: rom.nullish(),
+    secondary_bus: numberBetween(1, 0xff).nullish(),
+    numa_node: numberBetween(0, 1023).nullish(),
     reserved_regions: reservedRegions,
     config: configSpace.nullish(),
     zpci: zpci.nullish(),
@@ -269,6 +302,8 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     iommu,
     modules: modules.nullish(),
     groups: z.array(group),
+    // In no IOMMU group.
+    devices: z.array(device).nullish(),
     // Recorded: holds module parameters as well.
     kernel_command_line: text.nullish(),
   });

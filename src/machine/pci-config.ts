@@ -1,16 +1,14 @@
-import type { PciBar, PlacedBar } from "../devices/description.ts";
+import { isBridge, type PciBar, type PlacedBar } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import { barOffset, composeConfig } from "../devices/pci/compose-config.ts";
+import { adaptConfig } from "./adapt-config.ts";
 import { deviceInstance } from "./device-instance.ts";
-import { allDevices } from "./find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "./host-description.ts";
+import { placeBars, placedByHand } from "./place-bars.ts";
 
 const CONVENTIONAL_SIZE = 256;
 
-/** Where firmware puts BARs that no recording places: each kind in a range of its own, upwards. */
-const FIRST_ADDRESS = { memory: 0xc000_0000n, memory64: 0x40_0000_0000n, io: 0x1000n } as const;
-
-/** The device's config space as firmware leaves it: as recorded, or else what its kind has. */
+/** The device's config space as firmware leaves it: as recorded, or else what its kind has and its place makes of it. */
 export function configSpace(
   host: HostDescription,
   device: PciDeviceDescription,
@@ -21,33 +19,18 @@ export function configSpace(
   const kind = kinds.pciKind(device.model);
   // what devices have only because their host speaks a proposal is not seen here
   const layout = kind.config({ ...deviceInstance(kind, device), translation: device.translation });
-  return composeConfig(device, placeBars(host).get(device.bdf)!, layout);
+  const bars = placeBars(host).get(device.bdf)!;
+  // a virtual function's BARs are in its physical one, a shadow's address is no BAR's
+  const own = device.physfn === undefined ? bars.filter((bar) => !placedByHand(device, bar)) : [];
+  return adaptConfig(host, device, composeConfig(device, isBridge(device) ? [] : own, layout));
 }
 
 /** The BARs of a device that have a known size, with their places. */
 export function placedBars(host: HostDescription, device: PciDeviceDescription): readonly PlacedBar[] {
   const { config } = device;
-  if (!config) return placeBars(host).get(device.bdf)!;
-  return device.bars.map((bar) => ({ ...bar, address: addressIn(config, bar) }));
-}
-
-/** Places the BARs of all devices without recorded config space, in the order of the description, each at a multiple of its size. */
-function placeBars(host: HostDescription): ReadonlyMap<string, readonly PlacedBar[]> {
-  const next = { ...FIRST_ADDRESS } as Record<keyof typeof FIRST_ADDRESS, bigint>;
-  const placed = new Map<string, readonly PlacedBar[]>();
-  for (const { device } of allDevices(host)) {
-    if (device.bus !== "pci" || device.config) continue;
-    const bars = device.bars.map((bar) => {
-      const kind = bar.type === "rom" ? "memory" : bar.type;
-      const size = BigInt(bar.size);
-      const address = ((next[kind] + size - 1n) / size) * size;
-      // Bridges hand out whole pages, so no two BARs share one; io ports are fine-grained.
-      next[kind] = address + (kind === "io" || size > 0x1000n ? size : 0x1000n);
-      return { ...bar, address };
-    });
-    placed.set(device.bdf, bars);
-  }
-  return placed;
+  // a virtual function's config space has no BARs: its physical function has them
+  if (!config || device.physfn !== undefined) return placeBars(host).get(device.bdf)!;
+  return device.bars.map((bar) => ({ ...bar, address: placedByHand(device, bar) ?? addressIn(config, bar) }));
 }
 
 function addressIn(config: Uint8Array, bar: PciBar): bigint {

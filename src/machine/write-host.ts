@@ -1,4 +1,4 @@
-import type { ZpciDescription } from "../devices/description.ts";
+import type { PciBar, ZpciDescription } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { OptionSchema, OptionValue } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
@@ -9,8 +9,10 @@ import type {
   GroupDescription,
   HostDescription,
   MdevDeviceDescription,
+  ModuleParameters,
   PciDeviceDescription,
 } from "./host-description.ts";
+import { wantedDriver } from "./refused-driver.ts";
 
 /** Digits of config space in one line: 64 bytes. */
 const CONFIG_LINE = 128;
@@ -84,7 +86,17 @@ function iommu({ iommu: unit }: HostDescription): string[] {
   ];
 }
 
-function modules({ modules: { vfio, vfioIommuType1, iommufd } }: HostDescription): string[] {
+function vfioPciLines({ vfioPci }: ModuleParameters): string[] {
+  if (!vfioPci) return [];
+  return [
+    "  vfio_pci:",
+    ...(vfioPci.vga === undefined ? [] : ["    # CONFIG_VFIO_PCI_VGA", `    vga: ${vfioPci.vga}`]),
+    ...(vfioPci.disableVga === undefined ? [] : [`    disable_vga: ${vfioPci.disableVga}`]),
+  ];
+}
+
+function modules({ modules }: HostDescription): string[] {
+  const { vfio, vfioIommuType1, iommufd } = modules;
   return [
     "",
     "# Module parameters at boot.",
@@ -97,6 +109,7 @@ function modules({ modules: { vfio, vfioIommuType1, iommufd } }: HostDescription
     `    dma_entry_limit: ${vfioIommuType1.dmaEntryLimit}`,
     `    allow_unsafe_interrupts: ${vfioIommuType1.allowUnsafeInterrupts}`,
     `    disable_hugepages: ${vfioIommuType1.disableHugepages}`,
+    ...vfioPciLines(modules),
     "  iommufd:",
     `    allow_unsafe_interrupts: ${iommufd.allowUnsafeInterrupts}`,
   ];
@@ -164,15 +177,16 @@ function pciLines(device: PciDeviceDescription, kinds: DeviceKinds): string[] {
     `class: 0x${hexDigits(device.class, 6)}`,
     `revision: 0x${hexDigits(device.revision, 2)}`,
     `subsystem_id: ${text(`${hexDigits(device.subsystemVendor, 4)}:${hexDigits(device.subsystemDevice, 4)}`)}`,
-    driverLine(device.driver),
+    driverLine(wantedDriver(device)),
+    ...seldomLines(device),
     `model: ${text(device.model)}`,
     ...optionLines(device.options, kinds.pciKind(device.model).options),
     `mmap: ${device.mmap}`,
     ...(device.bars.length === 0 ? ["bars: []"] : ["bars:"]),
-    ...device.bars.map((bar) => `  - { index: ${bar.index}, size: 0x${bar.size.toString(16)}, type: ${bar.type} }`),
+    ...device.bars.map(barLine),
     ...Object.entries(device.translation ?? {}).flatMap(([ability, has]) => (has ? [`${ability}: true`] : [])),
     ...(device.reservedRegions.length === 0 ? [] : regionLines(device.reservedRegions)),
-    ...(device.config ? configLines(device.config) : []),
+    ...(device.config ? bytesLines("config", device.config) : []),
     ...(device.zpci ? zpciLines(device.zpci) : []),
     ...(device.zpci?.resource ? ["resource:", ...device.zpci.resource.map((line) => `  - ${text(line)}`)] : []),
   ];
@@ -202,6 +216,28 @@ function zpciLines(zpci: ZpciDescription): string[] {
     `  maxstbl: ${group.maxstbl}`,
     `  imaxstbl: ${group.imaxstbl}`,
     `  pci_version: ${group.version}`,
+  ];
+}
+
+function barLine({ index, size, type, claimedBy }: PciBar): string {
+  const claimed = claimedBy === undefined ? "" : `, claimed_by: ${JSON.stringify(claimedBy)}`;
+  return `  - { index: ${index}, size: 0x${size.toString(16)}, type: ${type}${claimed} }`;
+}
+
+/** What is said only where a device differs from the usual. */
+function seldomLines(device: PciDeviceDescription): string[] {
+  const { pcie, physfn, sriovTotalVfs, irq, irqSharedWith, secondaryBus, numaNode, rom } = device;
+  return [
+    ...(pcie === undefined ? [] : [`pcie: ${pcie}`]),
+    ...(physfn === undefined ? [] : ["# A virtual function of:", `physfn: ${text(physfn)}`]),
+    ...(sriovTotalVfs === undefined ? [] : [`sriov_totalvfs: ${sriovTotalVfs}`]),
+    ...(secondaryBus === undefined ? [] : [`secondary_bus: 0x${hexDigits(secondaryBus, 2)}`]),
+    ...(irq === undefined ? [] : [`irq: ${irq}`]),
+    ...(irqSharedWith === undefined ? [] : [`irq_shared_with: ${text(irqSharedWith)}`]),
+    ...(device.intxMasking === false ? ["intx_masking: false"] : []),
+    ...(device.cacheCoherent === false ? ["cache_coherent: false"] : []),
+    ...(numaNode === undefined ? [] : [`numa_node: ${numaNode}`]),
+    ...(rom === undefined ? [] : typeof rom === "string" ? [`rom: ${rom}`] : bytesLines("rom", rom)),
   ];
 }
 
@@ -240,10 +276,10 @@ function driverLine(driver: string | null): string {
 }
 
 /** The bytes in hex, folded; the end is often zeros, but they are part of it. */
-function configLines(config: Uint8Array): string[] {
-  const digits = Buffer.from(config).toString("hex");
+function bytesLines(key: string, bytes: Uint8Array): string[] {
+  const digits = Buffer.from(bytes).toString("hex");
   const lines = digits.match(new RegExp(`.{1,${CONFIG_LINE}}`, "g")) ?? [];
-  return ["config: |", ...lines.map((line) => `  ${line}`)];
+  return [`${key}: |`, ...lines.map((line) => `  ${line}`)];
 }
 
 /** An entry of a list. */

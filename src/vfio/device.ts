@@ -1,7 +1,5 @@
 import type { IommuGroup } from "../iommu/group.ts";
-import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import type { Release } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 
 /** A device that a VFIO driver is bound to (struct vfio_device). */
@@ -11,30 +9,13 @@ export interface VfioDevice {
   readonly iommuGroup: IommuGroup;
   /** Whether any file for it is open. */
   readonly isOpen: boolean;
-  /** Whether `name`, as a caller wrote it, means this device. Throws EINVAL for options that do not fit. */
+  /** Whether `name`, as a caller wrote it, means this device. Throws for options that do not fit: EINVAL, EACCES. */
   matches(name: string): boolean;
+  /**
+   * Whether it may be bound to an iommufd with this token, or with none (vfio_device_ops.match_token_uuid). EINVAL, EACCES.
+   * @param uuid 16 bytes
+   */
+  checkToken(uuid: Uint8Array | undefined): void;
   /** A new open file for it, which calls `released` when it is closed. The device may be open several times. */
   open(task: Task, released: () => void): FileDescription;
-}
-
-/**
- * A PCI device's name may be followed by options: "0000:01:00.0 vf_token=UUID" (vfio_pci_core.c:vfio_pci_core_match). No
- * device here has virtual functions, so that any token is one too many.
- */
-export function matchesPciName(name: string, wanted: string, release: Release): boolean {
-  if (!release.has("deviceNameOptions")) return wanted === name;
-  if (!wanted.startsWith(name)) return false;
-  const rest = wanted.slice(name.length);
-  if (rest === "") return true;
-  if (rest[0] !== " ") return false;
-  for (const option of rest.split(" ")) {
-    if (option === "") continue;
-    fail(
-      "EINVAL",
-      option.startsWith("vf_token=")
-        ? `${name} is no virtual function and has none: it takes no vf_token`
-        : `unknown option "${option}" behind the device name ${name}`,
-    );
-  }
-  return true;
 }

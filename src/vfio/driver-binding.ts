@@ -36,8 +36,8 @@ export class DriverBinding {
   }
 
   /** A device as the machine boots with it; a driver it has been given on purpose is its override, as driverctl leaves it. */
-  add(device: string, driver: string | undefined): void {
-    this.#devices.set(device, { driver, override: driver });
+  add(device: string, driver: string | undefined, override: string | undefined = driver): void {
+    this.#devices.set(device, { driver, override: override ?? driver });
   }
 
   driverOf(device: string): string | undefined {

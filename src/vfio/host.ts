@@ -15,15 +15,17 @@ import { Release, releaseWarning } from "../kernel/releases.ts";
 import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import { checkModels } from "../machine/check-models.ts";
 import { deviceNodes, isVfioDriver, vfioDevices } from "../machine/device-nodes.ts";
-import { deviceName } from "../machine/find-device.ts";
+import { deviceName, findGroup } from "../machine/find-device.ts";
 import {
   DEFAULT_PASID_QUOTA,
   type DeviceDescription,
   type GroupDescription,
   type HostDescription,
 } from "../machine/host-description.ts";
-import { VFIO_PCI_PARAMETERS } from "../machine/sysfs/modules.ts";
+import { probeRefusal, refusedDrivers } from "../machine/refused-driver.ts";
+import { vfioPciParameters } from "../machine/sysfs/modules.ts";
 import { sysfsTree } from "../machine/sysfs-tree.ts";
+import { vmdControllerOf } from "../machine/vmd.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
 import type { IommuDriver } from "./backend.ts";
 import { Container } from "./container.ts";
@@ -137,6 +139,7 @@ export class Host implements HostKernel {
     });
     for (const group of description.groups) this.#addGroup(group);
     this.slots = new ZpciSlots(description, this.binding);
+    for (const line of refusedDrivers(description)) this.#context.warn(line);
     if (description.iommufd && this.#context.release.has("iommufd")) {
       this.#iommufd = iommufd?.({
         context: this.#context,
@@ -239,7 +242,8 @@ export class Host implements HostKernel {
   #defineParameters(): void {
     const { vfioIommuType1, iommufd } = this.description.modules;
     const { parameters } = this;
-    for (const name of VFIO_PCI_PARAMETERS) parameters.define(`vfio_pci/${name}`, "bool", false, false);
+    for (const [name, value] of Object.entries(vfioPciParameters(this.description)))
+      parameters.define(`vfio_pci/${name}`, "bool", value === "Y", false);
     // vfio_iommu_type1.c: module_param_named(..., S_IRUGO | S_IWUSR) for all of them; not built where iommufd is the container
     if (this.description.vfioContainer !== "iommufd") {
       if (this.#context.release.has("dmaEntryLimit")) {
@@ -293,7 +297,7 @@ export class Host implements HostKernel {
   #addGroup(group: GroupDescription): void {
     const unit = unitOf(group.iommu ?? this.description.iommu, this.#context.release);
     const emulated = group.devices.some((device) => device.bus === "mdev" && !device.iommuBacked);
-    const kind = emulated ? "emulated" : unit ? "iommu" : "noiommu";
+    const kind = emulated ? "emulated" : unit && !group.noIommu ? "iommu" : "noiommu";
     this.#iommuGroups.set(group.id, {
       id: group.id,
       kind,
@@ -304,19 +308,29 @@ export class Host implements HostKernel {
     for (const device of group.devices) {
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
-      this.binding.add(name, device.driver ?? undefined);
+      this.binding.add(name, device.driver ?? undefined, device.bus === "pci" ? device.refusedDriver : undefined);
       // before no-IOMMU mode vfio-pci took no device without a group
       const isTaken = kind !== "noiommu" || this.#context.release.has("noiommuGroups");
       if (device.driver !== null && isTaken) this.#bound(name, device.driver);
     }
   }
 
-  /** A host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
+  /** A VFIO driver cannot take a device without a group; a host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
   #refuseBinding(device: string, driver: string): void {
-    const group = this.#groups.get(this.#descriptions.get(device)!.group);
+    const described = this.#descriptions.get(device)!;
+    const group = this.#groups.get(described.group);
+    if (isVfioDriver(driver)) {
+      const isOn = this.parameters.has(NOIOMMU_PARAMETER) && this.#parameter(NOIOMMU_PARAMETER) !== 0;
+      const refusal = probeRefusal(this.description, this.#groupDescription(described.group), described.device, isOn);
+      if (refusal !== undefined) fail("EINVAL", `${driver} cannot be bound to ${device}: ${refusal}`);
+    }
     if (isHostDriver(driver) && group?.isClaimed) {
       fail("EINVAL", `${driver} cannot have ${device}: ${group.label} belongs to user space`);
     }
+  }
+
+  #groupDescription(id: number): GroupDescription {
+    return findGroup(this.description, id)!;
   }
 
   #bound(name: string, driver: string): void {
@@ -344,11 +358,18 @@ export class Host implements HostKernel {
     this.#groups.delete(id);
   }
 
+  /** What is behind a VMD controller is there only while the driver vmd has that: it is not for anybody to unbind. */
+  #goesWithVmd(name: string): boolean {
+    const controller = vmdControllerOf(this.description, this.#descriptions.get(name)!.device);
+    return controller !== undefined && this.binding.driverOf(controller.bdf) === "vmd";
+  }
+
   readonly #ownership = {
     hostDriversIn: (group: IommuGroup): readonly string[] =>
       group.deviceNames.flatMap((name) => {
         const driver = this.binding.driverOf(name);
-        return isHostDriver(driver) ? [`${name} (${driver})`] : [];
+        if (!isHostDriver(driver) || this.#goesWithVmd(name)) return [];
+        return [`${name} (${driver})`];
       }),
   };
 }

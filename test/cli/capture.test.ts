@@ -39,7 +39,7 @@ describe("uvfio capture", () => {
     for (const [file, ...options] of [[yaml], [json, "--json"]] as const)
       expect(uvfio("capture", "--root", tree, "-o", file, ...options).status).toBe(0);
     expect(JSON.parse(readFileSync(json, "utf8")).groups.length).toBeGreaterThan(0);
-    expect(uvfio("hosts", json)).toEqual(uvfio("hosts", yaml));
+    expect(uvfio("hosts", "--yaml", json)).toEqual(uvfio("hosts", "--yaml", yaml));
   });
 
   test("writes a file with -o, and run takes it", () => {

@@ -242,7 +242,13 @@ test.each([
     ...group,
     devices: group.devices.map((device) =>
       device.bus === "pci" && device.bdf === EDU.name
-        ? { ...device, model: "generic" as const, mmap: true, bars: [{ index: 0, size: 256, type: "memory" as const }] }
+        ? {
+            ...device,
+            model: "generic" as const,
+            options: {},
+            mmap: true,
+            bars: [{ index: 0, size: 256, type: "memory" as const }],
+          }
         : device,
     ),
   }));

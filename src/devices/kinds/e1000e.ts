@@ -21,11 +21,12 @@ const WINDOW = 0x1_ffffn;
 
 /** Intel 82574L as QEMU's e1000e shows it to who does not drive it: registers with their reset values, the I/O window, the ROM. */
 export class E1000e extends GenericDevice {
-  constructor() {
+  /** @param rom another image than QEMU's */
+  constructor(rom: Uint8Array = ROM) {
     super(
       new Map([
         [REGISTER_BAR, REGISTERS],
-        [ROM_BAR, ROM],
+        [ROM_BAR, rom],
       ]),
     );
   }
@@ -83,7 +84,7 @@ export const e1000e: PciDeviceKind = {
     interruptPin: true,
     capabilities: [msi({ vectors: 1 }), powerManagement({ version: 2, resetsInD3: true })],
   }),
-  create: () => new E1000e(),
+  create: (_bus, { rom }) => new E1000e(rom),
 };
 
 function bytesOf(hex: string): Uint8Array {

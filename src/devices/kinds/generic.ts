@@ -2,6 +2,7 @@ import type { AccessWidth, DeviceModel } from "../device-model.ts";
 import type { PciDeviceKind } from "../kind.ts";
 import { MemoryRegion } from "../memory-region.ts";
 import { PLAIN_CONFIG } from "../pci/compose-config.ts";
+import { ROM_BAR } from "../pci/registers.ts";
 
 /** A device whose registers are plain memory. It does nothing of its own. */
 export class GenericDevice implements DeviceModel {
@@ -64,5 +65,5 @@ export const generic: PciDeviceKind = {
   mmap: true,
   translates: false,
   config: () => PLAIN_CONFIG,
-  create: () => new GenericDevice(),
+  create: (_bus, { rom }) => new GenericDevice(new Map(rom ? [[ROM_BAR, rom]] : [])),
 };

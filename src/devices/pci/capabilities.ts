@@ -51,3 +51,8 @@ export function extendedCapabilities(config: Uint8Array): CapabilityPlace[] {
 export function findCapability(config: Uint8Array, id: number): number | undefined {
   return capabilities(config).find((capability) => capability.id === id)?.offset;
 }
+
+/** The same in the extended space. */
+export function findExtended(config: Uint8Array, id: number): number | undefined {
+  return extendedCapabilities(config).find((capability) => capability.id === id)?.offset;
+}

@@ -1,5 +1,5 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
-import type { PciBar, PciIdentity, ZpciDescription } from "../description.ts";
+import type { PciBar, PciIdentity, RomContent, ZpciDescription } from "../description.ts";
 import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
@@ -15,7 +15,7 @@ export interface InterruptHandler {
 }
 
 /** What a function shows of itself beside its config space. */
-export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "device" | "subsystemVendor"> {
+export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "device" | "subsystemVendor" | "class"> {
   readonly bars: readonly PciBar[];
   /** Whether programs may map its BARs. */
   readonly mmap: boolean;
@@ -23,6 +23,15 @@ export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "devic
   readonly config?: Uint8Array;
   /** Present on s390. */
   readonly zpci?: ZpciDescription;
+  /** Of a virtual function: its physical one. */
+  readonly physfn?: string;
+  /** Number of its INTx line; 0 for none. */
+  readonly irq?: number;
+  /** Who else has a handler on that line. */
+  readonly irqSharedWith?: string;
+  /** false: INTx cannot be masked in the function itself. */
+  readonly intxMasking?: false;
+  readonly rom?: RomContent;
 }
 
 /** Power states of a function, as the low bits of its PM control register have them. */

@@ -76,6 +76,11 @@ export class CallList {
     return data;
   }
 
+  /** Bytes of the list as the launcher reads it. */
+  get size(): number {
+    return LIST_HEADER + (CALL_SIZE + 8) * this.#calls.length + this.#dataLength;
+  }
+
   /** The list as the launcher reads it. InterposerError when it is longer than the launcher's buffer. */
   encode(): Buffer {
     const results = LIST_HEADER + CALL_SIZE * this.#calls.length;

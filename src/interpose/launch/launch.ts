@@ -73,13 +73,14 @@ export class Launch {
     const mask = grafts.call(HOST_CALLS.umask, [0]);
     parts.addGrafts(grafts, this.#launcher.scratch);
     this.#send(grafts);
-    const files = new CallList();
-    parts.addFiles(files);
     // Not before the answers are read: who writes and does not read may wait for ever for who does the same.
-    this.#hearAll(namespaces);
-    this.#hearAll(grafts);
-    this.#send(files);
-    this.#hearAll(files);
+    let sent: readonly CallList[] = [namespaces, grafts];
+    for (const files of parts.files()) {
+      for (const list of sent) this.#hearAll(list);
+      this.#send(files);
+      sent = [files];
+    }
+    for (const list of sent) this.#hearAll(list);
     const last = new CallList();
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
     enterDirectory(last, cwd, parts.grafted);

@@ -5,7 +5,7 @@ import type { DeviceNode } from "../../kernel/host-kernel.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { AT_FDCWD, MNT_DETACH, MS_BIND, S_IFCHR } from "../linux.ts";
-import type { CallList } from "./call-list.ts";
+import { CallList } from "./call-list.ts";
 import { failed, makeFile, writeFile } from "./file-calls.ts";
 import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
 
@@ -17,6 +17,8 @@ import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
  */
 const NULL_DEVICE = (1 << 8) | 3;
 const DIRECTORY_MODE = 0o755;
+/** Bytes of calls that are enough for a list; the launcher takes 16 MiB, and one file has at most 4 KiB. */
+const LONG_LIST = 0x10_0000;
 
 /** How the tree and the nodes come to where the program will see them: calls for a process with mounts of its own and an umask of 0. */
 export class TreeCalls {
@@ -53,8 +55,9 @@ export class TreeCalls {
     for (const each of this.#grafts) graft(list, each, this.#owned.get(each.directory)!, scratch);
   }
 
-  /** What is new; behind the grafts. */
-  addFiles(list: CallList): void {
+  /** What is new; behind the grafts. In as many lists as it takes, each of which can be sent as it comes. */
+  *files(): Generator<CallList> {
+    let list = new CallList();
     const made = new Set<string>(["/"]);
     const makeDirectory = (directory: string) => {
       if (made.has(directory)) return;
@@ -67,10 +70,16 @@ export class TreeCalls {
     for (const [file, content] of this.#files) {
       makeDirectory(path.dirname(file));
       writeFile(list, file, content);
+      if (list.size < LONG_LIST) continue;
+      yield list;
+      list = new CallList();
     }
     for (const [at, target] of this.#tree.links) {
       makeDirectory(path.dirname(at));
       list.call(HOST_CALLS.symlinkat, [target, AT_FDCWD, at], (errno) => failed(at, errno));
+      if (list.size < LONG_LIST) continue;
+      yield list;
+      list = new CallList();
     }
     for (const node of this.#nodes) {
       makeDirectory(path.dirname(node.path));
@@ -80,6 +89,7 @@ export class TreeCalls {
       makeFile(list, node.path, mode);
     }
     coverFiles(list, this.#alone);
+    yield list;
   }
 }
 

@@ -38,7 +38,7 @@ export function capture({ root, name, configSpace }: CaptureOptions): Captured {
   const kernel = captureKernel(tree);
   const iommu = captureIommu(tree, kernel.arch);
   const { translates } = kindOf(iommu.model);
-  const groups = captureGroups(tree, iommu, configSpace);
+  const { groups, devices } = captureGroups(tree, iommu, configSpace);
   const file: HostFile = {
     name,
     description: `${translates ? iommu.model : "no IOMMU"}, captured${kernel.release === undefined ? "" : ` on ${printable(kernel.release)}`}`,
@@ -48,6 +48,7 @@ export function capture({ root, name, configSpace }: CaptureOptions): Captured {
     ...captureModules(tree, translates),
     iommu,
     groups,
+    ...(devices.length > 0 && { devices }),
   };
   const host = completeHost(file);
   const missing = [...(translates ? [] : [noIommu(tree, acpi)]), ...tree.missing];

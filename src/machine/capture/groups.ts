@@ -1,20 +1,23 @@
 import { hexRange } from "../../kernel/errors.ts";
 import { RESERVED_REGION_TYPES } from "../host-description.ts";
 import type { GroupFile, HostFile } from "../host-schema.ts";
-import { captureDevice } from "./devices.ts";
+import { captureDevice, type DeviceSurroundings } from "./devices.ts";
 import { unitFacts } from "./iommu.ts";
+import { IoMemory } from "./resources.ts";
 import type { SourceTree } from "./source-tree.ts";
 
 type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
 
 const GROUPS = "sys/kernel/iommu_groups";
+const DEVICES = "sys/bus/pci/devices";
 
 /** All IOMMU groups (Documentation/ABI/testing/sysfs-kernel-iommu_groups), by number. */
-export function captureGroups(tree: SourceTree, iommu: HostFile["iommu"], configSpace: boolean): GroupFile[] {
+export function captureGroups(tree: SourceTree, iommu: HostFile["iommu"], configSpace: boolean): CapturedGroups {
+  const io = new IoMemory(tree);
   const ids = (tree.list(GROUPS) ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
-  const groups = ids.sort((a, b) => a - b).map((id) => captureGroup(tree, id, iommu, configSpace));
+  const groups = ids.sort((a, b) => a - b).map((id) => captureGroup(tree, id, iommu, { configSpace, io }));
   const present = new Set(groups.flatMap((group) => (group.devices ?? []).flatMap((d) => ("bdf" in d ? [d.bdf] : []))));
-  return groups.map((group) => ({
+  const kept = groups.map((group) => ({
     ...group,
     devices: (group.devices ?? []).filter((device) => {
       if (!("uuid" in device) || present.has(device.parent)) return true;
@@ -22,14 +25,32 @@ export function captureGroups(tree: SourceTree, iommu: HostFile["iommu"], config
       return false;
     }),
   }));
+  return { groups: kept, devices: devicesAlone(tree, present, { configSpace, groupName: undefined, io }) };
 }
 
-function captureGroup(tree: SourceTree, id: number, iommu: HostFile["iommu"], configSpace: boolean): GroupFile {
+export interface CapturedGroups {
+  readonly groups: GroupFile[];
+  /** In no group. */
+  readonly devices: NonNullable<HostFile["devices"]>;
+}
+
+/** PCI devices that no IOMMU is behind. */
+function devicesAlone(tree: SourceTree, present: ReadonlySet<string>, around: DeviceSurroundings) {
+  const names = (tree.list(DEVICES) ?? []).filter((name) => !present.has(name));
+  return names.flatMap((name) => captureDevice(tree, `${DEVICES}/${name}`, name, around) ?? []);
+}
+
+function captureGroup(
+  tree: SourceTree,
+  id: number,
+  iommu: HostFile["iommu"],
+  around: Omit<DeviceSurroundings, "groupName">,
+): GroupFile {
   const at = `${GROUPS}/${id}`;
   const groupName = tree.text(`${at}/name`);
   const names = tree.list(`${at}/devices`) ?? [];
   const devices = names.flatMap((name) => {
-    const found = captureDevice(tree, `${at}/devices/${name}`, name, { configSpace, groupName });
+    const found = captureDevice(tree, `${at}/devices/${name}`, name, { ...around, groupName });
     if (!found) tree.miss(`group ${id}: ${name} is neither a PCI nor a mediated device (left out)`);
     return found ?? [];
   });

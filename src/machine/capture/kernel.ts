@@ -63,9 +63,17 @@ export function captureModules(
         allow_unsafe_interrupts: flag(tree, `${TYPE1}/parameters/allow_unsafe_interrupts`),
         disable_hugepages: flag(tree, `${TYPE1}/parameters/disable_hugepages`),
       },
+      ...vfioPci(tree),
       iommufd: { allow_unsafe_interrupts: flag(tree, "sys/module/iommufd/parameters/allow_unsafe_interrupts") },
     },
   };
+}
+
+/** The parameter is there where VGA access is built in (vfio_pci.c). */
+function vfioPci(tree: SourceTree): Pick<NonNullable<HostFile["modules"]>, "vfio_pci"> {
+  if (!tree.exists("sys/module/vfio_pci")) return {};
+  const disabled = flag(tree, "sys/module/vfio_pci/parameters/disable_vga");
+  return { vfio_pci: { vga: disabled !== undefined, ...(disabled && { disable_vga: true }) } };
 }
 
 /** param_get_bool(). */

@@ -8,6 +8,7 @@ import {
   readlinkSync,
   readSync,
   realpathSync,
+  statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
@@ -49,6 +50,11 @@ export class SourceTree {
 
   exists(path: string): boolean {
     return existsSync(join(this.root, path));
+  }
+
+  /** Bytes that a file says it has; undefined when it is not there. */
+  size(path: string): number | undefined {
+    return statSync(join(this.root, path), { throwIfNoEntry: false })?.size;
   }
 
   /** A file without the line end; undefined when it is not there or cannot be read. */

@@ -11,8 +11,8 @@ export function addIommuClass(tree: TreeBuilder, host: HostDescription): void {
   const { sysfs: unit } = kindOf(host.iommu.model);
   if (unit === undefined) return;
   const made = new Set<string>();
-  for (const { device } of allDevices(host)) {
-    if (device.bus !== "pci") continue;
+  for (const { device, group } of allDevices(host)) {
+    if (device.bus !== "pci" || group.noIommu) continue;
     const name = device.zpci && unit.ofFunction ? unit.ofFunction(device.zpci.functionId) : unit.name;
     const at = `/sys/devices/virtual/iommu/${name}`;
     if (!made.has(name)) addUnit(tree, name, unit, host);

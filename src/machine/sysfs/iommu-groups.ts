@@ -1,3 +1,4 @@
+import { hasVfioDriver } from "../device-nodes.ts";
 import { deviceName } from "../find-device.ts";
 import type { GroupDescription, HostDescription } from "../host-description.ts";
 import { devicePath } from "./device-path.ts";
@@ -7,6 +8,7 @@ import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 export function addIommuGroups(tree: TreeBuilder, host: HostDescription): void {
   tree.directory("/sys/kernel/iommu_groups");
   for (const group of host.groups) {
+    if (!isThere(group)) continue;
     const at = `/sys/kernel/iommu_groups/${group.id}`;
     tree.directory(`${at}/devices`);
     for (const device of group.devices) tree.link(`${at}/devices/${deviceName(device)}`, devicePath(host, device));
@@ -15,6 +17,11 @@ export function addIommuGroups(tree: TreeBuilder, host: HostDescription): void {
     // Empty for a group without any, as it is on a real host.
     tree.file(`${at}/reserved_regions`, reservedRegions(group));
   }
+}
+
+/** Whether the kernel has a group: without an IOMMU only while a VFIO driver has its device. */
+export function isThere(group: GroupDescription): boolean {
+  return !group.noIommu || group.devices.some(hasVfioDriver);
 }
 
 /** drivers/iommu/iommu.c: iommu_group_show_resv_regions. */

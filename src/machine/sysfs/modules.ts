@@ -2,9 +2,6 @@ import { Release } from "../../kernel/releases.ts";
 import { DEFAULT_PASID_QUOTA, type HostDescription } from "../host-description.ts";
 import { READ_ONLY, READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 
-/** Parameters of vfio-pci (vfio_pci.c) that change nothing here: their values show, and stay. */
-export const VFIO_PCI_PARAMETERS = ["disable_denylist", "disable_idle_d3", "enable_sriov", "nointxmask"] as const;
-
 /** /sys/module: the modules that make up VFIO on this host, and their parameters. */
 export function addModules(tree: TreeBuilder, host: HostDescription): void {
   const { vfio, vfioIommuType1, iommufd } = host.modules;
@@ -15,7 +12,7 @@ export function addModules(tree: TreeBuilder, host: HostDescription): void {
         enable_unsafe_noiommu_mode: flag(vfio.enableUnsafeNoiommuMode),
       }),
   });
-  addModule(tree, "vfio_pci", Object.fromEntries(VFIO_PCI_PARAMETERS.map((name) => [name, flag(false)])), READ_ONLY);
+  addModule(tree, "vfio_pci", vfioPciParameters(host), READ_ONLY);
   addModule(tree, "vfio_pci_core", {});
   // With iommufd's container neither of the two is built (recorded on intel39-k72c: no dma_entry_limit).
   if (host.vfioContainer === "type1")
@@ -33,6 +30,22 @@ export function addModules(tree: TreeBuilder, host: HostDescription): void {
 /** Names of real modules that must not show through. */
 export function isVfioModule(name: string): boolean {
   return /^(vfio|mdev$|iommufd$)/.test(name);
+}
+
+/** drivers/vfio/pci/vfio_pci.c. They are as they were when the module was loaded. By name, as /sys shows them. */
+export function vfioPciParameters(host: HostDescription): Readonly<Record<string, string>> {
+  const { vfioPci } = host.modules;
+  const release = new Release(host.kernel);
+  const makesFunctions = host.groups.some((group) =>
+    group.devices.some((device) => device.bus === "pci" && device.physfn !== undefined),
+  );
+  return {
+    ...((vfioPci?.vga ?? host.arch === "x86_64") && { disable_vga: flag(vfioPci?.disableVga ?? false) }),
+    nointxmask: flag(false),
+    ...(release.has("deviceDenylist") && { disable_denylist: flag(false) }),
+    disable_idle_d3: flag(false),
+    ...(release.has("vfTokens") && { enable_sriov: flag(makesFunctions) }),
+  };
 }
 
 function addModule(

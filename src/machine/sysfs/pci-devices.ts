@@ -1,10 +1,14 @@
 import { isBridge, type PciBar } from "../../devices/description.ts";
 import type { DeviceKinds } from "../../devices/kinds.ts";
-import { hasVfioDriver } from "../device-nodes.ts";
+import { hasVfioDriver, isVfioDriver } from "../device-nodes.ts";
 import { allDevices } from "../find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../host-description.ts";
 import { configSpace, placedBars } from "../pci-config.ts";
+import { wantedDriver } from "../refused-driver.ts";
+import { physicalFunctions } from "../virtual-functions.ts";
 import { devicePath } from "./device-path.ts";
+import { isThere } from "./iommu-groups.ts";
+import { addPciAttributes } from "./pci-attributes.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 import { addZpciFiles, addZpciSlot, zpciResources } from "./zpci.ts";
 
@@ -20,7 +24,7 @@ export function addPciDevices(tree: TreeBuilder, host: HostDescription, kinds: D
     if (device.bus !== "pci") continue;
     const at = devicePath(host, device);
     addDevice(tree, host, device, at, configSpace(host, device, kinds));
-    tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
+    if (isThere(group)) tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
     tree.link(`/sys/bus/pci/devices/${device.bdf}`, at);
     if (device.driver === null) continue;
     drivers.add(device.driver);
@@ -64,33 +68,53 @@ function addDevice(
   tree.line(`${at}/revision`, hex(device.revision, 2));
   tree.file(`${at}/config`, config, READ_WRITE);
   tree.file(`${at}/resource`, device.zpci ? zpciResources(host, device, config) : resources(host, device));
-  tree.line(`${at}/irq`, String(interruptLine(config)));
+  tree.line(`${at}/irq`, String(device.irq ?? interruptLine(config)));
   // No node: these hosts have one memory. On s390 there are none at all.
-  if (!device.zpci) tree.line(`${at}/numa_node`, "-1", READ_WRITE);
+  if (!device.zpci) tree.line(`${at}/numa_node`, String(device.numaNode ?? -1), READ_WRITE);
   // How often it was enabled: vfio-pci does that when the device is opened, host drivers when they are bound.
   tree.line(`${at}/enable`, device.driver !== null && !hasVfioDriver(device) ? "1" : "0", READ_WRITE);
-  tree.line(`${at}/driver_override`, hasVfioDriver(device) ? device.driver! : "(null)", READ_WRITE);
+  tree.line(`${at}/driver_override`, overrideOf(device) ?? "(null)", READ_WRITE);
   tree.line(`${at}/modalias`, modalias(device));
   tree.file(`${at}/uevent`, uevent(device), READ_WRITE);
-  if (!device.zpci) return;
-  addZpciFiles(tree, device, config, at);
-  addZpciSlot(tree, device.zpci, device.bdf);
+  if (device.zpci) {
+    addZpciFiles(tree, device, config, at);
+    addZpciSlot(tree, device.zpci, device.bdf);
+    return;
+  }
+  addPciAttributes(tree, host, device, config, isBridge(device) ? [] : placedBars(host, device));
+}
+
+/** A VFIO driver has been given the device on purpose, also where it cannot have it. */
+function overrideOf(device: PciDeviceDescription): string | undefined {
+  const wanted = wantedDriver(device);
+  return isVfioDriver(wanted) ? wanted! : undefined;
 }
 
 /** 0xff means not connected; Linux has no interrupt 0 for devices either. */
 function interruptLine(config: Uint8Array): number {
   const line = config[0x3c]!;
-  return line === 0xff ? 0 : line;
+  return line === 0xff || config[0x3d] === 0 ? 0 : line;
 }
 
-/** drivers/pci/pci-sysfs.c: resource_show prints start, end and IORESOURCE_* flags of the six BARs and the ROM. */
+/**
+ * drivers/pci/pci-sysfs.c: resource_show prints start, end and IORESOURCE_* flags of the six BARs, the ROM and the six BARs of virtual functions, and
+ * for bridges their four windows.
+ */
 function resources(host: HostDescription, device: PciDeviceDescription): string {
-  const lines: string[] = new Array(7).fill(resourceLine(0n, 0n, 0));
+  const lines: string[] = new Array(isBridge(device) ? 17 : 13).fill(resourceLine(0n, 0n, 0));
   if (!isBridge(device))
     // A ROM that firmware did not place has no resource.
     for (const bar of placedBars(host, device))
       if (bar.address !== 0n)
-        lines[bar.index] = resourceLine(bar.address, bar.address + BigInt(bar.size) - 1n, RESOURCE_FLAGS[bar.type]);
+        lines[bar.index] = resourceLine(bar.address, bar.address + BigInt(bar.size) - 1n, flagsOf(device, bar));
+  const physical = physicalFunctions(host).get(device.bdf);
+  const first = physical?.functions[0];
+  for (const bar of first ? placedBars(host, first) : [])
+    lines[FIRST_VF_RESOURCE + bar.index] = resourceLine(
+      bar.address,
+      bar.address + BigInt(bar.size * physical!.functions.length) - 1n,
+      flagsOf(first!, bar),
+    );
   return `${lines.join("\n")}\n`;
 }
 
@@ -105,6 +129,18 @@ const RESOURCE_FLAGS: Readonly<Record<PciBar["type"], number>> = {
   io: 0x40101,
   rom: 0x46200,
 };
+
+const FIRST_VF_RESOURCE = 7;
+const IORESOURCE_PREFETCH = 0x2008;
+const IORESOURCE_ROM_SHADOW = 2;
+
+/** The wide BARs of virtual functions are prefetchable; a ROM may be firmware's copy. */
+function flagsOf({ physfn, rom }: PciDeviceDescription, { type }: PciBar): number {
+  if (type === "rom" && rom === "shadow") return RESOURCE_FLAGS.rom | IORESOURCE_ROM_SHADOW;
+  return physfn !== undefined && type === "memory64"
+    ? RESOURCE_FLAGS.memory64 | IORESOURCE_PREFETCH
+    : RESOURCE_FLAGS[type];
+}
 
 function modalias(device: PciDeviceDescription): string {
   const id = (value: number) => upper(value, 8);

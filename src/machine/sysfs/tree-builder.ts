@@ -4,6 +4,7 @@ import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
 export const READ_ONLY = 0o444;
 export const READ_WRITE = 0o644;
 export const WRITE_ONLY = 0o200;
+export const OWNER_ONLY = 0o600;
 
 /** Collects a FileTree. Paths are absolute; a path that is given twice is a mistake here, not in a description. */
 export class TreeBuilder {
@@ -24,6 +25,12 @@ export class TreeBuilder {
   file(at: string, content: string | Uint8Array, mode = READ_ONLY): void {
     this.#refuseTwice(at);
     this.#files.set(at, { content, mode });
+  }
+
+  /** A file of `size` zero bytes that takes no room. */
+  sparse(at: string, size: number, mode: number): void {
+    this.#refuseTwice(at);
+    this.#files.set(at, { content: "", mode, size });
   }
 
   /** Something that a script writes to, and that cannot be read. */

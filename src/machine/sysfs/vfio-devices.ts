@@ -1,7 +1,7 @@
 import { Release } from "../../kernel/releases.ts";
 import {
+  devicesWithNodes,
   groupNodePath,
-  hasDeviceNodes,
   hasVfioDriver,
   VFIO_DEVICE_MAJOR,
   VFIO_GROUP_MAJOR,
@@ -16,17 +16,18 @@ export function addVfioDevices(tree: TreeBuilder, host: HostDescription): void {
   // The nodes themselves are deviceNodes(); opening their directories is EISDIR (recorded in g_open_bad).
   tree.directory("/dev/vfio");
   const groups = host.groups.filter((group) => group.devices.some(hasVfioDriver));
-  for (const [minor, { id }] of groups.entries()) {
-    const node = groupNodePath(host, id).slice("/dev/".length);
+  for (const [minor, group] of groups.entries()) {
+    const node = groupNodePath(group).slice("/dev/".length);
     const name = node.slice("vfio/".length);
     addNode(tree, { at: `/sys/devices/virtual/vfio/${name}`, class: "vfio", node, major: VFIO_GROUP_MAJOR, minor });
   }
   if (new Release(host.kernel).has("deviceClass"))
     for (const { device, index } of vfioDevices(host))
       tree.directory(`${devicePath(host, device)}/vfio-dev/vfio${index}`);
-  if (!hasDeviceNodes(host)) return;
+  const withNodes = devicesWithNodes(host);
+  if (withNodes.length === 0) return;
   tree.directory("/dev/vfio/devices");
-  for (const { device, index } of vfioDevices(host)) {
+  for (const { device, index } of withNodes) {
     const at = `${devicePath(host, device)}/vfio-dev/vfio${index}`;
     const node = `vfio/devices/vfio${index}`;
     addNode(tree, { at, class: "vfio-dev", node, major: VFIO_DEVICE_MAJOR, minor: index });

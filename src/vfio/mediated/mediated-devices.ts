@@ -1,5 +1,6 @@
 import { PciTopology } from "../../devices/pci/topology.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
+import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { HostDescription, MdevDeviceDescription } from "../../machine/host-description.ts";
@@ -67,6 +68,11 @@ class MediatedDevice implements VfioDevice {
 
   matches(wanted: string): boolean {
     return wanted === this.name;
+  }
+
+  /** device_cdev.c:vfio_df_check_token: drivers of mediated devices know no tokens. */
+  checkToken(uuid: Uint8Array | undefined): void {
+    if (uuid) fail("EINVAL", `${this.name} is a mediated device: it takes no token`);
   }
 
   open(_task: Task, released: () => void): FileDescription {

@@ -1,7 +1,10 @@
+import { generic } from "../../devices/kinds/generic.ts";
 import { PciFunction } from "../../devices/pci/function.ts";
+import { ROM_BAR } from "../../devices/pci/registers.ts";
+import { romBytes } from "../../devices/pci/rom-image.ts";
 import { deviceInstance, translationOf } from "../../machine/device-instance.ts";
 import { allDevices } from "../../machine/find-device.ts";
-import type { HostDescription } from "../../machine/host-description.ts";
+import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { configSpace } from "../../machine/pci-config.ts";
 import type { ModelContext } from "../model-context.ts";
 
@@ -13,11 +16,22 @@ export function createFunctions(host: HostDescription, context: ModelContext): R
     if (device.bus !== "pci") continue;
     const config = configSpace(host, device, kinds);
     const kind = kinds.pciKind(device.model);
-    const instance = { ...deviceInstance(kind, device), translation: translationOf(host, device), ids: device };
+    const instance = {
+      ...deviceInstance(kind, device),
+      translation: translationOf(host, device),
+      ids: device,
+      rom: romOf(device),
+    };
     functions.set(
       device.bdf,
       new PciFunction(device.bdf, device, config, clock, warn, (bus) => kind.create(bus, instance)),
     );
   }
   return functions;
+}
+
+function romOf(device: PciDeviceDescription): Uint8Array | undefined {
+  if (device.rom instanceof Uint8Array) return device.rom;
+  const isGeneric = device.model === generic.model && device.bars.some(({ index }) => index === ROM_BAR);
+  return isGeneric ? romBytes(device) : undefined;
 }

@@ -27,7 +27,7 @@ import { getHotResetInfo, type HotResetSurroundings, hotReset } from "./hot-rese
 import { ioeventfd } from "./ioeventfd.ts";
 import { MappedRegion } from "./mapped-region.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { isMappable, msixTable, regionOffset, splitOffset } from "./region.ts";
+import { isMappable, msixTable, refuseClaimed, regionOffset, splitOffset } from "./region.ts";
 import { accessRegion } from "./region-access.ts";
 import { SharedRegions } from "./shared-regions.ts";
 
@@ -110,6 +110,7 @@ export class PciDeviceFile extends FileDescription {
         `region ${index} of ${target.name} has ${hex(size)} bytes to map; ${hex(at)} plus ${hex(length)} is beyond`,
       );
     }
+    refuseClaimed(target, index);
     const table = msixTable(target);
     if (context.release.has("msixTableMappable") || table?.bar !== index) return;
     if (at + length > table.start && at < table.end) {

@@ -10,6 +10,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_MASK,
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
+  VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
   VfioDeviceFeature,
@@ -19,13 +20,14 @@ import {
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
 import type { OpenDevice } from "./open-device.ts";
+import { TOKEN_BYTES, type VfToken } from "./vf-token.ts";
 
 const AT = VfioDeviceFeature.offsets;
 const MINIMUM = VfioDeviceFeature.endOf("flags");
 const WAKEUP = VfioDeviceLowPowerEntryWithWakeup;
 const DMA_BUF = VfioDeviceFeatureDmaBuf;
 
-const user = new UserStruct(Math.max(MINIMUM, WAKEUP.size, DMA_BUF.size));
+const user = new UserStruct(Math.max(MINIMUM, WAKEUP.size, DMA_BUF.size, TOKEN_BYTES));
 
 /** What VFIO_DEVICE_FEATURE asks for. */
 interface FeatureRequest {
@@ -65,6 +67,9 @@ export function deviceFeature(device: OpenDevice, task: Task, arg: Word): number
   const { feature, flags, room } = readRequest(device, task, arg);
   const { context } = device;
   switch (feature) {
+    case VFIO_DEVICE_FEATURE_PCI_VF_TOKEN:
+      if (device.token) return setToken(device.token, task, arg, flags, room);
+      break;
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
       if (context.release.has("lowPowerFeature")) return enterLowPower(device, flags, room);
       break;
@@ -94,6 +99,14 @@ function check(flags: number, room: number, supported: number, size: number): bo
   if (!(flags & both)) fail("EINVAL", "one of GET, SET and PROBE is wanted");
   if (room < size) fail("EINVAL", `argsz leaves ${room} bytes for the feature's data, ${size} are needed`);
   return true;
+}
+
+/** vfio_pci_core.c:vfio_pci_core_feature_token */
+function setToken(token: VfToken, task: Task, arg: Word, flags: number, room: number): number {
+  if (!check(flags, room, VFIO_DEVICE_FEATURE_SET, TOKEN_BYTES)) return 0;
+  task.memory.copyIn(wordAdd(arg, MINIMUM), user.bytes, TOKEN_BYTES);
+  token.set(user.bytes);
+  return 0;
 }
 
 function enterLowPower(device: OpenDevice, flags: number, room: number): number {

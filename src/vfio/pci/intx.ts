@@ -9,6 +9,8 @@ import type { EventSignal } from "../../kernel/file-description.ts";
  */
 export class Intx {
   readonly #target: PciFunction;
+  readonly #requestLine: () => () => void;
+  #freeLine: (() => void) | undefined;
   #active = false;
   #trigger: EventSignal | undefined;
   #unmaskEvent: EventSignal | undefined;
@@ -17,8 +19,10 @@ export class Intx {
   /** The user has disabled INTx in the command register. */
   #userDisabled = false;
 
-  constructor(target: PciFunction) {
+  /** @param requestLine registers its handler, and returns what takes that back; throws when it cannot be */
+  constructor(target: PciFunction, requestLine: () => () => void) {
     this.#target = target;
+    this.#requestLine = requestLine;
   }
 
   get active(): boolean {
@@ -29,8 +33,9 @@ export class Intx {
     return this.#masked;
   }
 
-  /** Starts delivery (vfio_intx_enable). */
+  /** Starts delivery (vfio_intx_enable). Throws what requesting the line throws, and then nothing has changed. */
   enable(trigger: EventSignal | undefined): void {
+    this.#freeLine = this.#requestLine();
     this.#active = true;
     this.#trigger = trigger;
     this.#masked = this.#userDisabled;
@@ -45,6 +50,8 @@ export class Intx {
 
   disable(): void {
     this.stopUnmaskEvent();
+    this.#freeLine?.();
+    this.#freeLine = undefined;
     this.#trigger?.release();
     this.#trigger = undefined;
     this.#active = false;

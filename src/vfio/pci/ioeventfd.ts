@@ -8,7 +8,7 @@ import { VFIO_DEVICE_IOEVENTFD_SIZE_MASK, VfioDeviceIoeventfd } from "../../uapi
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { msixTable, splitOffset } from "./region.ts";
+import { msixTable, refuseClaimed, splitOffset } from "./region.ts";
 
 /** vfio_pci_core.h: VFIO_PCI_IOEVENTFD_MAX */
 const IOEVENTFD_MAX = 1000;
@@ -72,6 +72,7 @@ export function ioeventfd(device: OpenDevice, task: Task, arg: Word): number {
   if (table?.bar === bar && at + flags > table.start && at < table.end) {
     fail("EINVAL", `${hex(at)} of BAR ${bar} lies in the MSI-X table, which SET_IRQS looks after`);
   }
+  refuseClaimed(device.target, bar);
   setIoeventfd(device, task, bar, at, flags, data, fd);
   return 0;
 }

@@ -9,6 +9,8 @@ import { Ioeventfds } from "./ioeventfd.ts";
 import { MessageInterrupts } from "./msi.ts";
 import type { PciContext } from "./pci-context.ts";
 import type { SharedRegions } from "./shared-regions.ts";
+import type { VfToken } from "./vf-token.ts";
+import { hasVga, VgaRegion } from "./vga-region.ts";
 import { VirtualConfig } from "./virtual-config.ts";
 
 /**
@@ -35,6 +37,12 @@ export class OpenDevice {
   requestEvent: EventSignal | undefined;
   /** In low power on the user's request, until it is exited or the device is used. */
   lowPower: { readonly wakeup: EventSignal | undefined } | undefined;
+  /** Legacy VGA addresses, on a device that has them. */
+  readonly vga: VgaRegion | undefined;
+  /** It has virtual functions, which sleep when it does: so it does not (vfio_pci_set_power_state). */
+  hasVirtualFunctions = false;
+  /** Of a physical function: what virtual ones are opened with. */
+  token: VfToken | undefined;
   /** Memory in which programs have the regions mapped, one for each file that a transport has given memory to. */
   readonly shared = new Set<SharedRegions>();
   readonly #saved: Uint8Array;
@@ -50,7 +58,8 @@ export class OpenDevice {
     if (this.resetWorks) target.reset();
     this.#saved = target.config.bytes.slice();
     target.setCommand(pci.PCI_COMMAND_INTX_DISABLE, false);
-    this.intx = new Intx(target);
+    this.intx = new Intx(target, () => context.lines.request(target));
+    if (server === "vfio-pci" && hasVga(target.description, context)) this.vga = new VgaRegion();
     // arm64's interrupt controller has a fixed number of vectors (recorded on smmuv3; irq-gic-v3-its)
     const dynamicMsix = context.release.has("dynamicMsix") && context.arch === "x86_64";
     this.messages = new MessageInterrupts(target, dynamicMsix);
@@ -91,6 +100,7 @@ export class OpenDevice {
     const { target } = this;
     const at = findCapability(target.config.bytes, pci.PCI_CAP_ID_PM);
     if (at === undefined || target.powerState === state) return;
+    if (this.hasVirtualFunctions && state !== D0) return;
     const able = target.readConfig(at + pci.PCI_PM_PMC, 2);
     if (state === 1 && !(able & pci.PCI_PM_CAP_D1)) return;
     if (state === 2 && !(able & pci.PCI_PM_CAP_D2)) return;

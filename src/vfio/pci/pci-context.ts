@@ -5,6 +5,7 @@ import type { Release } from "../../kernel/releases.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import type { ModelContext } from "../model-context.ts";
 import type { ModelWatch } from "../model-watch.ts";
+import { InterruptLines } from "./interrupt-lines.ts";
 
 /** What the devices of a host share. */
 export interface PciContext {
@@ -18,6 +19,9 @@ export interface PciContext {
   readonly kinds: DeviceKinds;
   /** Whether the kernel was built with iommufd. */
   readonly iommufd: boolean;
+  /** Whether its vfio-pci serves VGA access. */
+  readonly vga: boolean;
+  readonly lines: InterruptLines;
   /** Something a person should know although nothing failed. */
   warn(message: string): void;
   readonly watch?: ModelWatch | undefined;
@@ -25,5 +29,18 @@ export interface PciContext {
 
 export function pciContext(host: HostDescription, context: ModelContext): PciContext {
   const { release, pageSize, clock, kinds, warn, watch } = context;
-  return { release, pageSize, clock, kinds, warn, watch, arch: host.arch, iommufd: host.iommufd };
+  const { vfioPci } = host.modules;
+  const isBuilt = vfioPci?.vga ?? host.arch === "x86_64";
+  return {
+    release,
+    pageSize,
+    clock,
+    kinds,
+    warn,
+    watch,
+    arch: host.arch,
+    iommufd: host.iommufd,
+    vga: isBuilt && !vfioPci?.disableVga && release.has("vgaRegion"),
+    lines: new InterruptLines(host),
+  };
 }

@@ -1,11 +1,14 @@
+import { extendedCapabilities } from "../../devices/pci/capabilities.ts";
 import type { PciFunction } from "../../devices/pci/function.ts";
+import { PCI_EXT_CAP_ID_SRIOV } from "../../devices/pci/registers.ts";
 import { PciTopology } from "../../devices/pci/topology.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { allDevices } from "../../machine/find-device.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
-import { matchesPciName, type VfioDevice } from "../device.ts";
+import { type PhysicalFunction, physicalFunctions } from "../../machine/virtual-functions.ts";
+import type { VfioDevice } from "../device.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
@@ -14,6 +17,7 @@ import { PciDeviceFile } from "./device-file.ts";
 import type { HotResetSurroundings } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
 import { type PciContext, pciContext } from "./pci-context.ts";
+import { checkToken, matchPciName, VfToken } from "./vf-token.ts";
 
 /** The PCI functions of a host and what vfio-pci has of them. */
 export class PciDevices implements HotResetSurroundings {
@@ -21,11 +25,13 @@ export class PciDevices implements HotResetSurroundings {
   readonly #context: PciContext;
   readonly #groups = new Map<string, number>();
   readonly #bound = new Map<string, VfioPciDevice>();
+  readonly #physical: ReadonlyMap<string, PhysicalFunction>;
 
   constructor(host: HostDescription, context: ModelContext) {
     this.#context = pciContext(host, context);
     this.topology = new PciTopology(createFunctions(host, context));
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
+    this.#physical = physicalFunctions(host);
   }
 
   /** vfio-pci takes a device (its probe). Its accesses go where its group's owner lets them. */
@@ -36,6 +42,20 @@ export class PciDevices implements HotResetSurroundings {
     device.target.dma = watch ? new WatchedTarget(name, target, watch) : target;
     this.#bound.set(name, device);
     return device;
+  }
+
+  /** Whether a function can have virtual ones: as its description says, or its config space. */
+  isPhysical({ name, config }: PciFunction): boolean {
+    return this.#physical.has(name) || extendedCapabilities(config.bytes).some(({ id }) => id === PCI_EXT_CAP_ID_SRIOV);
+  }
+
+  hasVirtualFunctions(name: string): boolean {
+    return (this.#physical.get(name)?.functions.length ?? 0) > 0;
+  }
+
+  /** The token of a physical function that vfio-pci has. */
+  tokenOf(physical: string): VfToken | undefined {
+    return this.#bound.get(physical)?.token;
   }
 
   unbind(name: string): void {
@@ -67,6 +87,10 @@ class VfioPciDevice implements VfioDevice {
   readonly #devices: PciDevices;
   /** While any file for it is open. */
   state: OpenDevice | undefined;
+  /** Of a physical function (vfio_pci_core.c:vfio_pci_vf_init). */
+  readonly token: VfToken | undefined;
+  /** The physical function's token that this one, being open, keeps from being changed by another user. */
+  #used: VfToken | undefined;
   #openCount = 0;
 
   constructor(target: PciFunction, group: VfioGroup, context: PciContext, devices: PciDevices) {
@@ -74,6 +98,7 @@ class VfioPciDevice implements VfioDevice {
     this.group = group;
     this.#context = context;
     this.#devices = devices;
+    if (context.release.has("vfTokens") && devices.isPhysical(target)) this.token = new VfToken();
   }
 
   get name(): string {
@@ -89,16 +114,41 @@ class VfioPciDevice implements VfioDevice {
   }
 
   matches(wanted: string): boolean {
-    return matchesPciName(this.name, wanted, this.#context.release);
+    const takesOptions = this.#context.release.has("deviceNameOptions");
+    const named = matchPciName(this.name, wanted, takesOptions);
+    if (named && takesOptions) this.checkToken(named.uuid);
+    return named !== undefined;
+  }
+
+  checkToken(uuid: Uint8Array | undefined): void {
+    const { name, token: own } = this;
+    checkToken(
+      { name, own, isVirtual: this.target.description.physfn !== undefined, physical: this.#physicalToken },
+      uuid,
+    );
+  }
+
+  /** Of the physical function, when this is a virtual one. */
+  get #physicalToken(): VfToken | undefined {
+    const { physfn } = this.target.description;
+    return physfn === undefined ? undefined : this.#devices.tokenOf(physfn);
   }
 
   open(_task: Task, released: () => void): FileDescription {
-    this.state ??= new OpenDevice(this.target, this.#devices.topology, this.#context);
+    if (!this.state) {
+      this.state = new OpenDevice(this.target, this.#devices.topology, this.#context);
+      this.state.token = this.token;
+      this.state.hasVirtualFunctions = this.#devices.hasVirtualFunctions(this.name);
+      this.#used = this.#physicalToken;
+      if (this.#used) this.#used.users++;
+    }
     this.#openCount++;
     return new PciDeviceFile(this.state, this.#devices, () => {
       if (--this.#openCount === 0) {
         this.state!.close();
         this.state = undefined;
+        if (this.#used) this.#used.users--;
+        this.#used = undefined;
       }
       released();
     });

@@ -1,6 +1,7 @@
 import type { AccessWidth } from "../../devices/device-model.ts";
 import type { PciFunction } from "../../devices/pci/function.ts";
 import { ROM_BAR } from "../../devices/pci/registers.ts";
+import { romSize } from "../../devices/pci/rom-image.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
@@ -11,7 +12,8 @@ import {
   VFIO_PCI_VGA_REGION_INDEX,
 } from "../../uapi/vfio-device.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { msixTable, splitOffset } from "./region.ts";
+import { msixTable, refuseClaimed, splitOffset } from "./region.ts";
+import { noVgaReason } from "./vga-region.ts";
 
 /** Bytes of config space or registers that are moved between the caller and the device in one piece. */
 const PIECE = 4096;
@@ -35,7 +37,10 @@ export function accessRegion(
   // a device in low power wakes up for the access (pm_runtime_resume_and_get)
   const { index, at } = place;
   if (index === VFIO_PCI_CONFIG_REGION_INDEX) return accessConfig(device, task, address, count, at, write);
-  if (index === VFIO_PCI_VGA_REGION_INDEX) fail("EINVAL", `${target.name} is no VGA device`);
+  if (index === VFIO_PCI_VGA_REGION_INDEX) {
+    if (!device.vga) fail("EINVAL", noVgaReason(target.name, target.description));
+    return device.vga.access(task, address, count, at, write);
+  }
   if (index === ROM_BAR && write) fail("EINVAL", "the expansion ROM cannot be written");
   return accessBar(device, task, address, count, index, at, write);
 }
@@ -90,6 +95,9 @@ function accessBar(
       `region ${index} of ${target.name} has ${hex(bar.size)} bytes; ${hex(at)} plus ${hex(count)} is beyond`,
     );
   }
+  if (index === ROM_BAR && target.description.rom === "none")
+    fail("ENOMEM", `the expansion ROM of ${target.name} has no image (drivers/pci/rom.c:pci_map_rom)`);
+  refuseClaimed(target, index);
   const length = Math.min(count, bar.size - at);
   // no 8-byte accesses to ROMs: some devices cannot take them
   const widest = index === ROM_BAR || !release.has("qwordBarAccess") ? 4 : 8;
@@ -126,8 +134,7 @@ function moveRegisters(
     if (!write) bytes.fill(0xff);
     return;
   }
-  const table = msixTable(target);
-  const hidden = table?.bar === index ? table : undefined;
+  const hidden = hiddenPart(target, index);
   const isHidden = hidden !== undefined && start < hidden.end && start + bytes.length > hidden.start;
   if (!isHidden && target.model.isMemory(index)) {
     if (inMemory && !config.memoryEnabled) failOff(target);
@@ -152,6 +159,15 @@ function moveRegisters(
     else setValue(view, done, width, target.readRegion(index, at, width));
     done += width;
   }
+}
+
+/** The part of a region that reads as all ones: the MSI-X table, and what is behind the image of a ROM. */
+function hiddenPart(target: PciFunction, index: number): { readonly start: number; readonly end: number } | undefined {
+  const table = msixTable(target);
+  if (table?.bar === index) return table;
+  const { rom } = target.description;
+  if (index !== ROM_BAR || !(rom instanceof Uint8Array)) return undefined;
+  return { start: romSize(rom), end: target.bar(index)!.size };
 }
 
 function failOff({ name }: PciFunction): never {

@@ -23,6 +23,7 @@ import {
 import { UserStruct } from "../user-struct.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { isMappable, msixTable, regionOffset } from "./region.ts";
+import { noVgaReason, VGA_REGION_SIZE } from "./vga-region.ts";
 
 const AT = VfioRegionInfo.offsets;
 const SIZE = VfioRegionInfo.size;
@@ -42,8 +43,8 @@ export function getRegionInfo(device: OpenDevice, task: Task, arg: Word): number
   const index = user.u32(AT.index);
   if (index >= VFIO_PCI_NUM_REGIONS)
     fail("EINVAL", `a PCI device has regions 0 to ${VFIO_PCI_NUM_REGIONS - 1}, not ${index}`);
-  if (index === VFIO_PCI_VGA_REGION_INDEX && device.server === "vfio-pci")
-    fail("EINVAL", `${device.target.name} is no VGA device`);
+  if (index === VFIO_PCI_VGA_REGION_INDEX && device.server === "vfio-pci" && !device.vga)
+    fail("EINVAL", noVgaReason(device.target.name, device.target.description));
   const { size, flags } = factsOf(device, index);
   user.setU32(AT.flags, flags);
   user.setU64(AT.size, BigInt(size));
@@ -60,8 +61,11 @@ function factsOf(device: OpenDevice, index: number): RegionFacts {
   const { target, config, context } = device;
   const readWrite = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   if (index === VFIO_PCI_CONFIG_REGION_INDEX) return { size: config.size, flags: readWrite };
+  if (index === VFIO_PCI_VGA_REGION_INDEX && device.vga) return { size: VGA_REGION_SIZE, flags: readWrite };
   const bar = target.bar(index);
   if (bar === undefined) return { size: 0, flags: 0 };
+  // a ROM without an image cannot be mapped by the kernel either
+  if (index === ROM_BAR && target.description.rom === "none") return { size: 0, flags: 0 };
   if (index === ROM_BAR) return { size: bar.size, flags: VFIO_REGION_INFO_FLAG_READ };
   const mappable = isMappable(target, index, context);
   return { size: bar.size, flags: mappable ? readWrite | VFIO_REGION_INFO_FLAG_MMAP : readWrite };

@@ -1,5 +1,6 @@
 import type { PciFunction } from "../../devices/pci/function.ts";
 import * as pci from "../../devices/pci/registers.ts";
+import { fail } from "../../kernel/errors.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { PciContext } from "./pci-context.ts";
 
@@ -47,4 +48,17 @@ export function isMappable(target: PciFunction, index: number, { pageSize, relea
   if (bar.size >= pageSize) return true;
   if (!release.has("smallBarsMappable")) return false;
   return target.readConfig(pci.PCI_BASE_ADDRESS_0 + index * 4, 4) % pageSize < 16;
+}
+
+/**
+ * A BAR whose addresses another has reserved can be looked at in config space and GET_REGION_INFO only: EBUSY
+ * (vfio_pci_rdwr.c:vfio_pci_core_setup_barmap, pci_request_selected_regions).
+ */
+export function refuseClaimed(target: PciFunction, index: number): void {
+  const claimedBy = target.bar(index)?.claimedBy;
+  if (claimedBy === undefined) return;
+  fail(
+    "EBUSY",
+    `BAR ${index} of ${target.name} belongs to ${claimedBy} (/proc/iomem shows who has it): unload it, or keep it off with video=efifb:off, initcall_blacklist=sysfb_init or the like`,
+  );
 }

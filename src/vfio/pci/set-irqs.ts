@@ -156,12 +156,21 @@ function triggerIntx(device: OpenDevice, request: IrqRequest): number {
     const fd = request.fd(0);
     const trigger = fd >= 0 ? eventOf(request.task, fd) : undefined;
     if (intx.active) intx.replaceTrigger(trigger);
-    else intx.enable(trigger);
+    else enableIntx(device, trigger);
     return 0;
   }
   if (!intx.active) fail("EINVAL", "INTx is not set up: an eventfd comes before a test");
   if (dataType === VFIO_IRQ_SET_DATA_NONE || request.isSet(0)) intx.signal();
   return 0;
+}
+
+function enableIntx({ intx }: OpenDevice, trigger: EventSignal | undefined): void {
+  try {
+    intx.enable(trigger);
+  } catch (error) {
+    trigger?.release();
+    throw error;
+  }
 }
 
 /** The ERR and REQ indexes: an eventfd that can be tested (vfio_pci_set_ctx_trigger_single). */

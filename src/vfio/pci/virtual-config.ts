@@ -1,5 +1,6 @@
 import type { ConfigWidth } from "../../devices/pci/config-space.ts";
 import { D3HOT, type PciFunction } from "../../devices/pci/function.ts";
+import { isIntxHidden } from "../../devices/pci/known-interrupts.ts";
 import * as pci from "../../devices/pci/registers.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import { type ConfigMap, type ConfigPart, mapConfig } from "./config-map.ts";
@@ -35,8 +36,26 @@ export class VirtualConfig {
     this.#effects = effects;
     this.#map = mapConfig(target.config);
     this.#view = viewOf(this.#map.virtual);
+    this.#correct();
+  }
+
+  /** What config space itself does not say rightly (vfio_config_init). */
+  #correct(): void {
+    const { description } = this.#target;
     // kernels for s390 have no INTx (CONFIG_VFIO_PCI_INTX)
-    if (target.description.zpci) this.#map.virtual[pci.PCI_INTERRUPT_PIN] = 0;
+    if (description.zpci) this.#view.setUint8(pci.PCI_INTERRUPT_PIN, 0);
+    if (isIntxHidden(description) || description.irq === 0) this.#view.setUint8(pci.PCI_INTERRUPT_PIN, 0);
+    if (description.physfn === undefined) return;
+    this.#view.setUint16(0, description.vendor, true);
+    this.#view.setUint16(2, description.device, true);
+    this.#view.setUint8(pci.PCI_INTERRUPT_PIN, 0);
+    this.#view.setUint16(pci.PCI_COMMAND, this.command | pci.PCI_COMMAND_MEMORY, true);
+  }
+
+  /** A virtual function's memory is switched on and off in the physical one (no_command_memory). */
+  get #memoryAlwaysOn(): boolean {
+    const { physfn, zpci } = this.#target.description;
+    return physfn !== undefined || (zpci?.vfn ?? 0) !== 0;
   }
 
   get size(): number {
@@ -55,10 +74,8 @@ export class VirtualConfig {
 
   /** Whether memory regions answer: switched on by the user, and the device is awake (__vfio_pci_memory_enabled). */
   get memoryEnabled(): boolean {
-    if (this.#target.powerState >= D3HOT) return false;
-    // a virtual function of s390 cannot be switched off (arch/s390/pci: pdev->no_command_memory)
-    const isVirtual = (this.#target.description.zpci?.vfn ?? 0) !== 0;
-    return isVirtual || (this.command & pci.PCI_COMMAND_MEMORY) !== 0;
+    const isOn = this.#memoryAlwaysOn || (this.command & pci.PCI_COMMAND_MEMORY) !== 0;
+    return this.#target.powerState < D3HOT && isOn;
   }
 
   /** Which byte belongs to a capability or the header; the others are the device's private ones. */
@@ -121,7 +138,10 @@ export class VirtualConfig {
     if (part.start === 0 && isBar(at)) this.#shapeBars();
     const virtual = maskBits(part.permissions.virtual, offset, width);
     const device = this.#target.readConfig(at, width);
-    return ((device & ~virtual) | (this.#virtual(at, width) & virtual)) >>> 0;
+    const value = ((device & ~virtual) | (this.#virtual(at, width) & virtual)) >>> 0;
+    // vfio_basic_config_read
+    const showsMemory = at === pci.PCI_COMMAND && this.#memoryAlwaysOn;
+    return showsMemory ? (value | (this.command & pci.PCI_COMMAND_MEMORY)) >>> 0 : value;
   }
 
   /** From the device, but for the header of an extended capability and the list pointer of a conventional one. */
@@ -264,7 +284,9 @@ export class VirtualConfig {
   #barFlags(index: number, type: string): number {
     if (type === "io") return pci.PCI_BASE_ADDRESS_SPACE_IO;
     const device = this.#target.readConfig(pci.PCI_BASE_ADDRESS_0 + index * 4, 4);
-    const prefetch = device & pci.PCI_BASE_ADDRESS_MEM_PREFETCH;
+    // those of a virtual function are in its physical one, where the wide ones can be prefetched
+    const isPrefetched = this.#target.description.physfn !== undefined && type === "memory64";
+    const prefetch = isPrefetched ? pci.PCI_BASE_ADDRESS_MEM_PREFETCH : device & pci.PCI_BASE_ADDRESS_MEM_PREFETCH;
     return type === "memory64" ? pci.PCI_BASE_ADDRESS_MEM_TYPE_64 | prefetch : prefetch;
   }
 

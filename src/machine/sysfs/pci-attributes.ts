@@ -1,0 +1,191 @@
+import { availableParallelism } from "node:os";
+import { isBridge, type PlacedBar } from "../../devices/description.ts";
+import { findCapability, findExtended } from "../../devices/pci/capabilities.ts";
+import { bridgesOf } from "../bridges.ts";
+import { hasVfioDriver } from "../device-nodes.ts";
+import type { HostDescription, PciDeviceDescription } from "../host-description.ts";
+import { type PhysicalFunction, physicalFunctions } from "../virtual-functions.ts";
+import { devicePath } from "./device-path.ts";
+import { OWNER_ONLY, READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
+
+/** <linux/pci_regs.h>. */
+const CAP_PM = 0x01;
+const CAP_EXPRESS = 0x10;
+const CAP_AF = 0x13;
+const EXT_ARI = 0x0e;
+const PM_CONTROL = 4;
+const PM_NO_SOFT_RESET = 0x8;
+const EXPRESS_DEVICE = 4;
+const EXPRESS_FLR = 0x1000_0000;
+const EXPRESS_LINK = 0x0c;
+const EXPRESS_LINK_STATUS = 0x12;
+const AF_CAPABILITIES = 3;
+const AF_FLR = 3;
+const VGA = 0x0300;
+
+/** By the number of PCI_EXP_LNKCAP_SLS (drivers/pci/probe.c:pci_speed_string). */
+const SPEEDS = ["Unknown", "2.5", "5.0", "8.0", "16.0", "32.0", "64.0"] as const;
+
+/**
+ * Attributes beside the identity of a device (drivers/pci/pci-sysfs.c, iov.c): what lspci, driverctl, libvirt and udev look at. The resource files have
+ * the size of their BARs and are memory that leads nowhere.
+ */
+export function addPciAttributes(
+  tree: TreeBuilder,
+  host: HostDescription,
+  device: PciDeviceDescription,
+  config: Uint8Array,
+  bars: readonly PlacedBar[],
+): void {
+  const at = devicePath(host, device);
+  const isVirtual = device.physfn !== undefined;
+  for (const { index, size, address } of bars) {
+    if (address === 0n) continue;
+    const name = index === 6 ? "rom" : `resource${index}`;
+    tree.sparse(`${at}/${name}`, size, OWNER_ONLY);
+  }
+  addPower(tree, at, device, config);
+  tree.line(`${at}/local_cpus`, cpuMask(availableParallelism()));
+  tree.line(`${at}/local_cpulist`, cpuList(availableParallelism()));
+  tree.line(`${at}/msi_bus`, "1", READ_WRITE);
+  tree.line(`${at}/dma_mask_bits`, "32");
+  tree.line(`${at}/consistent_dma_mask_bits`, "32");
+  tree.line(`${at}/ari_enabled`, findExtended(config, EXT_ARI) === undefined ? "0" : "1");
+  addLink(tree, at, config);
+  addResets(tree, host, device, config);
+  if (!isVirtual) {
+    tree.trigger(`${at}/remove`);
+    tree.trigger(`${at}/rescan`);
+  }
+  if (isBridge(device)) addBuses(tree, host, device);
+  if (device.class >>> 8 === VGA) tree.line(`${at}/boot_vga`, bootVga(host) === device.bdf ? "1" : "0");
+  if (isVirtual) tree.link(`${at}/physfn`, pathOf(host, device.physfn));
+  const physical = physicalFunctions(host).get(device.bdf);
+  if (physical) addSriov(tree, host, physical);
+}
+
+/** vfio-pci lets a device that nobody has open sleep (vfio_pci_core.c, disable_idle_d3). */
+function addPower(tree: TreeBuilder, at: string, device: PciDeviceDescription, config: Uint8Array): void {
+  const sleeps = hasVfioDriver(device) && findCapability(config, CAP_PM) !== undefined;
+  tree.line(`${at}/power_state`, sleeps ? "D3hot" : "D0");
+  tree.line(`${at}/d3cold_allowed`, "1", READ_WRITE);
+  tree.line(`${at}/power/control`, hasVfioDriver(device) ? "auto" : "on", READ_WRITE);
+  tree.line(`${at}/power/runtime_status`, hasVfioDriver(device) ? "suspended" : "active");
+}
+
+function addLink(tree: TreeBuilder, at: string, config: Uint8Array): void {
+  const express = findCapability(config, CAP_EXPRESS);
+  if (express === undefined) return;
+  const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
+  const most = view.getUint32(express + EXPRESS_LINK, true);
+  const now = view.getUint16(express + EXPRESS_LINK_STATUS, true);
+  for (const [name, link] of [
+    ["max", most],
+    ["current", now],
+  ] as const) {
+    const speed = SPEEDS[link & 0xf];
+    tree.line(
+      `${at}/${name}_link_speed`,
+      speed === undefined || speed === "Unknown" ? "Unknown" : `${speed} GT/s PCIe`,
+    );
+    tree.line(`${at}/${name}_link_width`, String((link >> 4) & 0x3f));
+  }
+}
+
+/** drivers/pci/pci.c: pci_reset_fn_methods, in their order. */
+function addResets(tree: TreeBuilder, host: HostDescription, device: PciDeviceDescription, config: Uint8Array): void {
+  const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
+  const express = findCapability(config, CAP_EXPRESS);
+  const advanced = findCapability(config, CAP_AF);
+  const power = findCapability(config, CAP_PM);
+  const hasFlr = express !== undefined && (view.getUint32(express + EXPRESS_DEVICE, true) & EXPRESS_FLR) !== 0;
+  const methods = [
+    ...(hasFlr ? ["flr"] : []),
+    ...(advanced !== undefined && (config[advanced + AF_CAPABILITIES]! & AF_FLR) === AF_FLR ? ["af_flr"] : []),
+    ...(power !== undefined && !(config[power + PM_CONTROL]! & PM_NO_SOFT_RESET) && device.physfn === undefined
+      ? ["pm"]
+      : []),
+    ...(isAloneBelowBridge(host, device) ? ["bus"] : []),
+  ];
+  if (methods.length === 0) return;
+  const at = devicePath(host, device);
+  tree.line(`${at}/reset_method`, methods.join(" "), READ_WRITE);
+  tree.trigger(`${at}/reset`);
+}
+
+function isAloneBelowBridge(host: HostDescription, device: PciDeviceDescription): boolean {
+  if (device.physfn !== undefined || isBridge(device)) return false;
+  const path = devicePath(host, device);
+  const bus = path.slice(0, path.lastIndexOf("/"));
+  if (/\/pci[0-9a-f]+:[0-9a-f]+$/.test(bus)) return false;
+  return functionsOn(host).get(bus) === 1;
+}
+
+const counted = new WeakMap<HostDescription, ReadonlyMap<string, number>>();
+
+/** How many functions each bus has, by its directory. */
+function functionsOn(host: HostDescription): ReadonlyMap<string, number> {
+  let found = counted.get(host);
+  if (!found) {
+    const counts = new Map<string, number>();
+    for (const group of host.groups)
+      for (const device of group.devices) {
+        if (device.bus !== "pci") continue;
+        const path = devicePath(host, device);
+        const bus = path.slice(0, path.lastIndexOf("/"));
+        counts.set(bus, (counts.get(bus) ?? 0) + 1);
+      }
+    found = counts;
+    counted.set(host, found);
+  }
+  return found;
+}
+
+function addBuses(tree: TreeBuilder, host: HostDescription, bridge: PciDeviceDescription): void {
+  const { busBelow, lastBusBelow } = bridgesOf(host);
+  const secondary = busBelow.get(bridge.bdf) ?? bridge.secondaryBus ?? 0;
+  const at = devicePath(host, bridge);
+  tree.line(`${at}/secondary_bus_number`, String(secondary));
+  tree.line(`${at}/subordinate_bus_number`, String(lastBusBelow.get(bridge.bdf) ?? secondary));
+}
+
+function addSriov(tree: TreeBuilder, host: HostDescription, physical: PhysicalFunction): void {
+  const { device, functions, total, offset, stride } = physical;
+  const at = devicePath(host, device);
+  tree.line(`${at}/sriov_totalvfs`, String(total));
+  tree.line(`${at}/sriov_numvfs`, String(functions.length), READ_WRITE);
+  tree.line(`${at}/sriov_offset`, String(offset));
+  tree.line(`${at}/sriov_stride`, String(stride));
+  tree.line(`${at}/sriov_vf_device`, (functions[0]?.device ?? device.device).toString(16).padStart(4, "0"));
+  tree.line(`${at}/sriov_vf_total_msix`, "0");
+  tree.line(`${at}/sriov_drivers_autoprobe`, "1", READ_WRITE);
+  for (const [index, { bdf }] of functions.entries()) tree.link(`${at}/virtfn${index}`, pathOf(host, bdf));
+}
+
+function pathOf(host: HostDescription, bdf: string | undefined): string {
+  for (const group of host.groups)
+    for (const device of group.devices) if (device.bus === "pci" && device.bdf === bdf) return devicePath(host, device);
+  throw new Error(`${bdf} is no device of ${host.name}`);
+}
+
+/** The display that firmware has used: the first. */
+function bootVga(host: HostDescription): string | undefined {
+  for (const group of host.groups)
+    for (const device of group.devices) if (device.bus === "pci" && device.class >>> 8 === VGA) return device.bdf;
+  return undefined;
+}
+
+/** A bitmap of processors as the kernel prints it: 32 bits a word, the highest first. */
+function cpuMask(count: number): string {
+  const words: string[] = [];
+  for (let left = count; left > 0; left -= 32) {
+    const bits = Math.min(left, 32);
+    const word = bits === 32 ? 0xffff_ffff : 2 ** bits - 1;
+    words.unshift(word.toString(16).padStart(left > 32 ? 8 : Math.ceil(bits / 4), "0"));
+  }
+  return words.join(",");
+}
+
+function cpuList(count: number): string {
+  return count === 1 ? "0" : `0-${count - 1}`;
+}

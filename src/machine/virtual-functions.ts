@@ -1,0 +1,90 @@
+import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
+import { canBeVirtualFunctionOf, isVirtualFunctionId } from "./known-virtual-functions.ts";
+
+/** A physical function and its virtual ones, by their routing ids (Single Root I/O Virtualization specification, 2.1.2). */
+export interface PhysicalFunction {
+  readonly device: PciDeviceDescription;
+  /** In the order of their addresses. */
+  readonly functions: readonly PciDeviceDescription[];
+  /** TotalVFs. */
+  readonly total: number;
+  /** First VF Offset and VF Stride. */
+  readonly offset: number;
+  readonly stride: number;
+}
+
+/** A function's 16-bit number on its segment: bus, slot, function. */
+export function routingId(bdf: string): number {
+  const [, bus, rest] = bdf.split(":");
+  const [slot, fn] = rest!.split(".");
+  return (Number.parseInt(bus!, 16) << 8) | (Number.parseInt(slot!, 16) << 3) | Number.parseInt(fn!, 16);
+}
+
+export function segmentOf(bdf: string): string {
+  return bdf.slice(0, bdf.indexOf(":"));
+}
+
+/**
+ * Says of which device a virtual function is one, where ids tell it: the nearest physical function before it whose virtual functions have its ids.
+ * Without such a device it is one by itself, as it is in a guest that it was given to.
+ */
+export function withVirtualFunctions(groups: readonly GroupDescription[]): readonly GroupDescription[] {
+  const all = pciDevices(groups);
+  const isOne = (device: PciDeviceDescription) => (other: PciDeviceDescription) =>
+    segmentOf(other.bdf) === segmentOf(device.bdf) &&
+    routingId(other.bdf) < routingId(device.bdf) &&
+    canBeVirtualFunctionOf(ids(device), ids(other));
+  const named = (device: DeviceDescription): DeviceDescription => {
+    if (device.bus !== "pci" || device.physfn !== undefined || !isVirtualFunctionId(ids(device))) return device;
+    const physical = all.filter(isOne(device)).sort((a, b) => routingId(b.bdf) - routingId(a.bdf))[0];
+    return physical ? { ...device, physfn: physical.bdf } : device;
+  };
+  if (!all.some((device) => isVirtualFunctionId(ids(device)))) return groups;
+  return groups.map((group) => ({ ...group, devices: group.devices.map(named) }));
+}
+
+const known = new WeakMap<HostDescription, ReadonlyMap<string, PhysicalFunction>>();
+
+/** The physical functions of a host, by BDF. */
+export function physicalFunctions(host: HostDescription): ReadonlyMap<string, PhysicalFunction> {
+  let found = known.get(host);
+  if (!found) {
+    found = findPhysical(pciDevices(host.groups));
+    known.set(host, found);
+  }
+  return found;
+}
+
+function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string, PhysicalFunction> {
+  const of = new Map<string, PciDeviceDescription[]>();
+  for (const device of all) {
+    if (device.physfn === undefined) continue;
+    const functions = of.get(device.physfn) ?? [];
+    functions.push(device);
+    of.set(device.physfn, functions);
+  }
+  const found = new Map<string, PhysicalFunction>();
+  for (const device of all) {
+    const functions = [...(of.get(device.bdf) ?? [])].sort((a, b) => routingId(a.bdf) - routingId(b.bdf));
+    if (functions.length === 0 && device.sriovTotalVfs === undefined) continue;
+    const [first, second] = functions.map(({ bdf }) => routingId(bdf));
+    const offset = first === undefined ? 1 : first - routingId(device.bdf);
+    const stride = second === undefined ? 1 : second - first!;
+    const last = functions.at(-1);
+    const used = last && first !== undefined ? Math.floor((routingId(last.bdf) - first) / stride) + 1 : 0;
+    found.set(device.bdf, { device, functions, offset, stride, total: Math.max(device.sriovTotalVfs ?? 0, used) });
+  }
+  return found;
+}
+
+function pciDevices(groups: readonly GroupDescription[]): PciDeviceDescription[] {
+  return groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
+}
+
+function ids({ vendor, device }: PciDeviceDescription): string {
+  return `${hex4(vendor)}:${hex4(device)}`;
+}
+
+function hex4(value: number): string {
+  return value.toString(16).padStart(4, "0");
+}
