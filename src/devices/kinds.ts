@@ -5,7 +5,7 @@ import { generic } from "./kinds/generic.ts";
 import { ioat } from "./kinds/ioat/kind.ts";
 import { pciTestdev } from "./kinds/pci-testdev.ts";
 import { UNDRIVEN_DEVICES } from "./kinds/undriven.ts";
-import { zpciAtRest } from "./kinds/zpci-at-rest.ts";
+import { zpciAtRest } from "./kinds/zpci.ts";
 import { genericMediated } from "./mediated/generic.ts";
 import { sample } from "./mediated/sample/kind.ts";
 

@@ -167,10 +167,6 @@ export const FEATURES = {
     since: "6.1",
     source: "3c28a76124b2 vfio: Add struct device to vfio_device: vfio-dev/vfioN, also without iommufd",
   },
-  zpciCapabilities: {
-    since: "5.10",
-    source: "e6b817d4b821 vfio-pci/zdev: Add zPCI capabilities to VFIO_DEVICE_GET_INFO",
-  },
   zpciFunctionHandle: {
     since: "6.0",
     source: "faf3bfcb8950 vfio-pci/zdev: add function handle to clp base capability; version 2 of the group with it",

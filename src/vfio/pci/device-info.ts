@@ -54,7 +54,7 @@ export function getInfo(device: OpenDevice, task: Task, arg: Word): number {
 function capabilityChain(device: OpenDevice, task: Task, first: number): Uint8Array {
   const { zpci } = device.target.description;
   const { release } = device.context;
-  if (zpci === undefined || !release.has("zpciCapabilities")) return NO_CHAIN;
+  if (zpci === undefined || !release.has("deviceInfoCapabilities")) return NO_CHAIN;
   const { littleEndian } = task.memory;
   const capabilities = zpciCapabilities(zpci, release, littleEndian);
   return encodeCapabilityChain(first, capabilities, release.has("alignedCapabilities"), littleEndian);
