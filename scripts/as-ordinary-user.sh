@@ -17,5 +17,7 @@ cp -r node_modules "$copy/node_modules"
 mkdir "$copy/tmp"
 chown -R "$user:$user" "$copy"
 cd "$copy"
+# root's PATH may have folders that the user cannot look into, which is another answer to a program that is not there
+path="$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 setpriv --reuid "$user" --regid "$user" --clear-groups \
-  env HOME="$copy/tmp" TMPDIR="$copy/tmp" npx vitest run "${tests[@]}"
+  env PATH="$path" HOME="$copy/tmp" TMPDIR="$copy/tmp" npx vitest run "${tests[@]}"

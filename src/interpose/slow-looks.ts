@@ -1,4 +1,4 @@
-import { fail } from "../kernel/errors.ts";
+import { fail, PutOffError } from "../kernel/errors.ts";
 import { type AsideJobs, type Job, MAX_PER_CLIENT, type Steps } from "./aside/aside-jobs.ts";
 
 /** How long, in milliseconds, everybody waits for a look before its call is put off. */
@@ -94,7 +94,7 @@ export class SlowLooks {
   }
 
   #wait(): never {
-    fail("EFAULT", "the program's memory is waited for");
+    throw new PutOffError("EFAULT", "the program's memory is waited for");
   }
 
   #run<T>(client: number, steps: Steps<T>, patience: number): Job<T> {

@@ -19,6 +19,9 @@ export class KernelError extends Error {
   }
 }
 
+/** A call that fails for the moment: it leaves all as it was, and the transport makes it again. No answer of a kernel. */
+export class PutOffError extends KernelError {}
+
 /** Fails the request in hand. Reads as a statement of what is wrong: `fail("EINVAL", "the size is 0")`. */
 export function fail(code: ErrnoName, reason: string): never {
   throw new KernelError(code, reason);

@@ -57,6 +57,7 @@ const COMMON = {
   num_ret: optional(integer),
   /** The failure was ordered (--fault): the model was not asked. */
   injected: optional(flag),
+  put_off: optional(flag),
   /** Locked memory of the process after the call. */
   vmlck_kB: optional(count),
 };

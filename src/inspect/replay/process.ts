@@ -40,7 +40,7 @@ export class ReplayProcess {
 
   /** Makes the call. Undefined for what only informs. */
   run(operation: Operation): Answer | undefined {
-    if (operation.injected) return undefined;
+    if (operation.injected || operation.put_off) return undefined;
     this.#program.become(operation.process ?? 1);
     const handler = this.#handlers[operation.op] as (operation: Operation) => Answer | undefined;
     const answer = handler(operation);

@@ -1,4 +1,4 @@
-import { hex } from "../../kernel/errors.ts";
+import { hex, PutOffError } from "../../kernel/errors.ts";
 import type { Word } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../../uapi/ioctl.ts";
 import { StructView } from "../../uapi/struct-view.ts";
@@ -55,6 +55,7 @@ export class Composer {
       errno: error?.code ?? null,
       ...(error && { reason: error.reason }),
       ...(injected && { injected }),
+      ...(error instanceof PutOffError && { put_off: true }),
       us: Math.round(result.microseconds),
       ...(task && { pid: task.pid, tid: task.tid, ...this.#spaces.of(task.memory).of }),
     };
