@@ -9,7 +9,7 @@ import { zpciAtRest } from "./kinds/zpci.ts";
 import { genericMediated } from "./mediated/generic.ts";
 import { sample } from "./mediated/sample/kind.ts";
 
-/** All kinds of PCI devices. A new one is a file under kinds/ and a line here. */
+/** All kinds of PCI devices. A new one is a file under kinds/, called as its model, and a line here. */
 const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, zpciAtRest];
 
 /** All kinds of mediated devices. A new one is a file under mediated/ and a line here. */

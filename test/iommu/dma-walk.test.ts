@@ -51,7 +51,7 @@ class Runs extends MappedDma {
 
   #gap(at: bigint): number {
     const next = this.runs.map(({ start }) => start).filter((start) => start > at);
-    return Number(next.reduce((a, b) => (a < b ? a : b), 1n << 64n) - at);
+    return Math.max(1, Number(next.reduce((a, b) => (a < b ? a : b), 1n << 64n) - at));
   }
 
   stateOf(at: bigint): string {
