@@ -26,10 +26,10 @@ export function checkHost(file: HostFile, kinds: DeviceKinds): readonly Problem[
   ];
 }
 
-function* kernelProblems({ kernel, iommu, vfio_container: container, groups }: HostFile): Generator<Problem> {
+function* kernelProblems({ kernel, api, iommu, vfio_container: container, groups }: HostFile): Generator<Problem> {
   if (kernel == null) return;
   const hasMediatedDevices = groups.some(({ devices }) => devices?.some((device) => "uuid" in device));
-  const message = refuseKernel({ kernel, model: iommu.model, container, hasMediatedDevices });
+  const message = refuseKernel({ kernel, model: iommu.model, api, container, hasMediatedDevices });
   if (message !== undefined) yield { path: ["kernel"], message };
 }
 

@@ -1,18 +1,22 @@
 import { kindOf } from "../iommu/kinds.ts";
 import { type FeatureName, firstWith, Release } from "../kernel/releases.ts";
+import type { ApiProfile } from "./host-description.ts";
 
 /** What of a host depends on its kernel's release. */
 export interface KernelNeeds {
   /** `major.minor` */
   readonly kernel: string;
   readonly model: string;
+  /** A proposal's kernel has what the proposal is about, whatever release it calls itself. */
+  readonly api: ApiProfile | null | undefined;
   /** What answers on /dev/vfio/vfio, where the host says so. */
   readonly container: string | null | undefined;
   readonly hasMediatedDevices: boolean;
 }
 
 /** Why a kernel of that release cannot have such a host; undefined when it can. Releases that have less answer as they did. */
-export function refuseKernel({ kernel, model, container, hasMediatedDevices }: KernelNeeds): string | undefined {
+export function refuseKernel({ kernel, model, api, container, hasMediatedDevices }: KernelNeeds): string | undefined {
+  if ((api ?? "mainline") !== "mainline") return undefined;
   const release = new Release(kernel);
   const lacks = (feature: FeatureName | undefined, what: string) =>
     feature === undefined || release.has(feature)

@@ -75,7 +75,8 @@ function override(host: HostDescription, { kernel, api }: HostOverrides): HostDe
   if (kernel === undefined) return { ...host, ...(api !== undefined && { api }) };
   const release = releaseFrom(kernel)!;
   const { iommu, vfioContainer: container } = host;
-  const problem = refuseKernel({ kernel: release, model: iommu.model, container, hasMediatedDevices: false });
+  const needs = { kernel: release, model: iommu.model, api: api ?? host.api, container, hasMediatedDevices: false };
+  const problem = refuseKernel(needs);
   if (problem !== undefined) throw new HostDescriptionError(`--kernel: ${problem}`);
   // ready-made hosts have some for who wants them: on an older kernel there are none
   const groups = new Release(release).has("mediatedDevices") ? host.groups : host.groups.flatMap(withoutMediated);
