@@ -1,4 +1,6 @@
 import { isBridge } from "../devices/description.ts";
+import { generic } from "../devices/kinds/generic.ts";
+import { DEVICE_KINDS } from "../devices/kinds.ts";
 import { allDevices, deviceName, type FoundDevice } from "../machine/find-device.ts";
 import type { DeviceDescription, HostDescription } from "../machine/host-description.ts";
 import { wantedDriver } from "../machine/refused-driver.ts";
@@ -91,7 +93,9 @@ function deviceText(device: DeviceDescription): string {
 /** What a program finds when it uses the device. */
 function modelText(device: DeviceDescription): string {
   if (device.bus === "pci" && isBridge(device)) return "-";
-  return device.model === "generic" ? "registers are plain memory" : `works (${device.model})`;
+  if (device.model === generic.model) return "registers are plain memory";
+  const isAtRest = device.bus === "pci" && DEVICE_KINDS.pciKind(device.model).atRest;
+  return isAtRest ? `as after reset, does nothing (${device.model})` : `works (${device.model})`;
 }
 
 function className(code: number): string {

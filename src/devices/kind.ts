@@ -26,6 +26,8 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   readonly bus: "pci";
   /** The devices that it is the default for. What the first one has is also what one of other ids has. */
   readonly devices: readonly KnownDevice[];
+  /** It shows what the device shows after a reset, and does nothing more. Absent for kinds that work. */
+  readonly atRest?: true;
   /** Whether programs may map its BARs, which transports poll: a device that can be used without is better not mapped. */
   readonly mmap: boolean;
   /** Whether it has registers for PASIDs, translations of its own and page requests, so that a host file may ask for them. */

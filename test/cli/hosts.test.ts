@@ -21,6 +21,10 @@ describe("uvfio hosts NAME", () => {
     expect(lines.find((line) => line.startsWith("0000:00:02.0"))).toMatch(/ i915 .* registers are plain memory$/);
   });
 
+  test("tells devices that only show what they are after a reset", () => {
+    expect(uvfio("hosts", "amd").stdout).toMatch(/82574L .*as after reset, does nothing \(e1000e\)$/m);
+  });
+
   test("with --yaml and --json is the file", () => {
     expect(parseHost(uvfio("hosts", "lab", "--yaml").stdout, "lab.yaml")).toEqual(readyMadeHost("lab"));
     expect(parseHost(uvfio("hosts", "lab", "--json").stdout, "lab.json")).toEqual(readyMadeHost("lab"));

@@ -61,6 +61,7 @@ export const e1000e: PciDeviceKind = {
   bus: "pci",
   model: "e1000e",
   title: "Intel 82574L",
+  atRest: true,
   devices: [
     {
       vendor: 0x8086,

@@ -86,6 +86,7 @@ export const zpciAtRest: PciDeviceKind = {
   bus: "pci",
   model: "zpci",
   title: "a device on s390 that nobody drives",
+  atRest: true,
   devices: [],
   mmap: true,
   translates: false,

@@ -70,7 +70,8 @@ function facts(tree: SourceTree, at: string, bdf: string, config: Uint8Array | u
   const secondary = secondaryBus(tree, at);
   const isShadow = (romFlags(tree.text(`${at}/resource`) ?? "") & IORESOURCE_ROM_SHADOW) !== 0n;
   return {
-    ...(config === undefined && express(tree.size(`${at}/config`))),
+    // firmware of s390 lets no more than 256 bytes through, whatever the device is
+    ...(config === undefined && !tree.exists(`${at}/function_id`) && express(tree.size(`${at}/config`))),
     ...(physfn !== undefined && { physfn }),
     ...(physfn === undefined && total !== undefined && total > 0 && { sriov_totalvfs: total }),
     ...(secondary !== undefined && { secondary_bus: secondary }),
