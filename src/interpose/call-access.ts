@@ -3,7 +3,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import { type Word, wordAdd, wordFromHalves } from "../kernel/word.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import type { InjectedFile } from "./injected-file.ts";
-import { O_RDWR, O_WRONLY, RWF_HIPRI, SEEK_END, SEEK_MAX } from "./linux.ts";
+import { O_RDWR, O_WRONLY, RWF_HIPRI, SEEK_MAX } from "./linux.ts";
 import type { TrappedCall } from "./syscall-table.ts";
 
 /** No call moves more (MAX_RW_COUNT: INT_MAX without its last page). */
@@ -57,35 +57,13 @@ export function handleVectorAccess(context: CallContext): Reply {
   return moved;
 }
 
-/**
- * lseek and _llseek: VFIO's files have a position but no way to set it (fs/read_write.c:vfs_llseek without an f_op->llseek). Files of sysfs have
- * (generic_file_llseek).
- */
+/** lseek and _llseek: VFIO's files have a position but no way to set it (fs/read_write.c:vfs_llseek without an f_op->llseek). */
 export function handleSeek(context: CallContext): Reply {
-  const { listener, task } = context.on;
+  const { listener } = context.on;
   const file = context.file(listener.int(0));
-  const isSplit = context.call === "_llseek";
-  const whence = listener.low(isSplit ? 4 : 2);
+  const whence = listener.low(context.call === "_llseek" ? 4 : 2);
   if (file === undefined || whence > SEEK_MAX) return "native";
-  const { description } = file;
-  const { label, seekableSize } = description;
-  if (seekableSize === undefined || whence > SEEK_END)
-    fail("ESPIPE", `the position of ${label} cannot be set; pread and pwrite take an offset`);
-  const by = isSplit ? listener.int(1) * 2 ** 32 + listener.low(2) : signed(listener.wide(1, context.abi));
-  const position = by + [0, description.position, seekableSize][whence]!;
-  if (position < 0 || position > Number.MAX_SAFE_INTEGER) fail("EINVAL", `${position} is no position in ${label}`);
-  if (isSplit) {
-    const result = new Uint8Array(8);
-    new DataView(result.buffer).setBigUint64(0, BigInt(position), true);
-    task.memory.copyOut(listener.word(3, context.abi), result, 8);
-  }
-  description.position = position;
-  return isSplit ? 0 : position;
-}
-
-/** A register that holds an offset, which may be negative. */
-function signed(word: Word): number {
-  return typeof word === "bigint" ? Number(BigInt.asIntN(64, word)) : word;
+  fail("ESPIPE", `the position of ${file.description.label} cannot be set; pread and pwrite take an offset`);
 }
 
 const WRITES: ReadonlySet<TrappedCall> = new Set<TrappedCall>(["writev", "pwritev", "pwritev2"]);

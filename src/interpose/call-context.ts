@@ -17,7 +17,6 @@ import type { ProcessTask } from "./process-task.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
-import type { WritableFiles } from "./writable-files.ts";
 
 /**
  * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out; "later", when it is only
@@ -41,7 +40,6 @@ export interface Machinery {
   readonly files: InjectedFiles;
   readonly doorbells: Doorbells;
   readonly nodes: NodeFiles;
-  readonly writables: WritableFiles;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
   readonly caller: CallerMemory;

@@ -56,23 +56,19 @@ const KNOWN_FLAGS =
 const KNOWN_RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT;
 const how = new Uint8Array(OPEN_HOW_SIZE);
 
-/** open, openat, openat2: the nodes are ours, and what the host serves when it is written; everything else is the kernel's. */
+/** open, openat, openat2: the nodes are ours, everything else is the kernel's. */
 export function handleOpen(context: CallContext): Reply {
-  const { listener, task, resolver, credentials, kernel, files, writables, caller } = context.on;
+  const { listener, task, resolver, credentials, kernel, files, caller } = context.on;
   const opening = readOpening(context);
   if (opening === undefined) return "native";
   if ((opening.flags & O_PATH) !== 0) {
     context.on.files.arePathsOpen ||= resolver.isMagic(opening);
     return "native";
   }
-  const isWriteOnly = (opening.flags & O_ACCMODE) === O_WRONLY;
-  // nodes are opened for both; of the many files that are opened for writing alone few have such a name
-  if (isWriteOnly && context.call !== "openat2" && !writables.mayBe(opening.path)) return "native";
   const target = resolver.resolve(opening);
   if (target === undefined) return "native";
-  if (target.writable && (opening.flags & O_ACCMODE) === O_RDONLY) return "native";
   caller.prove();
-  const node = target.node ?? target.writable ?? target.file?.node;
+  const node = target.node ?? target.file?.node;
   // What no driver's open() made, none can open again (fs/libfs.c:alloc_anon_inode and no_open).
   if (node === undefined) fail("ENXIO", `${target.file?.description.label} cannot be opened by a path`);
   const { flags } = opening;

@@ -1,6 +1,5 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import type { OpenedPath } from "./injected-file.ts";
 import { S_IFCHR, S_IFMT, STATX } from "./linux.ts";
 import { lastStat } from "./path-stat.ts";
 
@@ -18,8 +17,6 @@ export function handleStat(context: CallContext): Reply {
   const file = files.findLastStat();
   const node = file?.node ?? nodes.findLastStat();
   if (file === undefined && node === undefined) return "native";
-  // what stands for a plain file looks like one
-  if (node !== undefined && !isDevice(node)) return "native";
   const name = call === "newfstatat" || call === "fstatat64" || call === "statx" ? listener.word(1, abi) : undefined;
   // AT_EMPTY_PATH allows an empty path, it does not ask for one. A null one counts as empty since Linux 6.11.
   if (name !== undefined && name !== 0 && task.memory.copyString(name, 4096) !== "") return "native";
@@ -33,10 +30,6 @@ export function handleStat(context: CallContext): Reply {
   const target = call === "fstat" || call === "fstat64" ? 1 : 2;
   task.memory.copyOut(listener.word(target, abi), bytes, bytes.length);
   return 0;
-}
-
-function isDevice(opened: OpenedPath): opened is DeviceNode {
-  return "major" in opened;
 }
 
 /** Turns the statx of a memfd or stand-in in lastStat into that of the thing itself. */

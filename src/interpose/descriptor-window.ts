@@ -16,5 +16,5 @@ export const WINDOW_END = 1024;
 
 /** Whether a file gets its descriptor there. Containers, groups and iommufds cannot be read, and get the lowest free number as of any open(). */
 export function belongsInWindow({ kind, readiness }: FileDescription): boolean {
-  return kind === "device" || kind === "parameter" || readiness !== undefined;
+  return kind === "device" || readiness !== undefined;
 }

@@ -14,7 +14,7 @@ import {
   MS_UNBINDABLE,
   O_ACCMODE,
   O_PATH,
-  O_RDONLY,
+  O_RDWR,
   SECCOMP_RET_ALLOW,
   SECCOMP_RET_USER_NOTIF,
   USERFAULTFD_IOC_NEW,
@@ -25,10 +25,6 @@ import { type Abi, HOST_ABIS, type TrappedCall } from "./syscall-table.ts";
 const FIRST_REGION_HIGH = 0x100;
 /** The same in pages, as mmap2 counts. */
 const FIRST_REGION_PAGES = 1 << 28;
-/** Where programs print: a shell has a file under this number when it writes a parameter. */
-const OUTPUT = 1;
-/** Bytes of a value of a module parameter, at most. */
-const VALUE_BYTES = 16;
 /** A register is at most this wide; region 0 lies at offset 0, where other files' data lies too. */
 const REGISTER_BYTES = 8;
 /** Flags of a mount() that makes no file system, but changes or moves one that is there. */
@@ -73,17 +69,16 @@ export interface FilterOptions {
  * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not memory,
  * so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
- * - open: for writing, as VFIO's nodes and module parameters are opened, and with O_PATH, which may make descriptors of our files that are not for
- *   using (openat2 keeps its flags in memory: always);
+ * - open: read and write, as VFIO's nodes are opened, and with O_PATH, which may make descriptors of our files that are not for using
+ *   (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
- * - write of a few bytes, and writev, to descriptor 1, which a shell has moved a parameter to when it carries out `echo 5 >`;
  * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
  * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
  * - execve, because the memory of a process is another one afterwards;
  * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to be waited for afterwards.
  *
- * write and read come first: programs make more of them than of all others together, and each instruction counts.
+ * read and write come first: programs make more of them than of all others together, and each instruction counts.
  */
 export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_ABIS): Buffer {
   const lines: Line[] = [load(ARCH)];
@@ -102,8 +97,7 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
     const number = abi.numbers[call];
     if (number !== undefined) lines.push(equal(number, target));
   };
-  jump("write", label("write"));
-  jump("read", label("descriptor"));
+  for (const call of ["read", "write"] as const) jump(call, label("descriptor"));
   if (abi.name === "x64") lines.push(atLeast(X32_BIT, allow));
   jump("ioctl", label("ioctl"));
   jump("openat", label("openat"));
@@ -111,8 +105,7 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   for (const call of ["pread64", "pwrite64"] as const) jump(call, label("access"));
   for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
   for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
-  jump("writev", label("writev"));
-  for (const call of ["readv", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
+  for (const call of ["readv", "writev", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
   for (const call of ["openat2", "execve", "execveat", "userfaultfd", "fsopen"] as const) jump(call, notify);
   jump("mount", label("mount"));
   if (trapFstat) {
@@ -129,25 +122,19 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
     atLeast(WINDOW_FIRST, notify),
     otherwise,
   ];
-  lines.push(label("write"), load(low(0)), atLeast(WINDOW_FIRST, label("window")), equal(OUTPUT, undefined, allow));
-  if (!abi.halves) lines.push(load(high(2)), equal(0, undefined, allow));
-  lines.push(load(low(2)), atLeast(VALUE_BYTES + 1, allow, notify));
-  lines.push(label("writev"), load(low(0)), equal(OUTPUT, notify, label("known")));
   lines.push(
     label("descriptor"),
     load(low(0)),
-    label("known"),
     atLeast(WINDOW_FIRST, undefined, allow),
-    label("window"),
     atLeast(WINDOW_END, allow, notify),
   );
   lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify));
   lines.push(equal(USERFAULTFD_IOC_NEW, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));
-  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDONLY, allow, notify));
+  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
   if (abi.numbers.open !== undefined) {
-    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDONLY, allow, notify));
+    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
   }
   if (trapFstat) {
     lines.push(label("fstatat"), load(low(3)), anyBit(AT_EMPTY_PATH, notify, allow));

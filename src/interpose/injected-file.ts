@@ -1,5 +1,5 @@
 import type { FileDescription, SharedMemory } from "../kernel/file-description.ts";
-import type { DeviceNode, WritableFile } from "../kernel/host-kernel.ts";
+import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
 import { FileWindows } from "./file-windows.ts";
 import { HOST_CALLS } from "./host-calls.ts";
@@ -14,16 +14,13 @@ export interface Owned {
   readonly gid: number;
 }
 
-/** What a file is opened through: a node, or a plain file that the host serves. */
-export type OpenedPath = DeviceNode | WritableFile;
-
-/** That, with the owner and the permissions that its stand-in has at that moment. */
+/** The node that a file is opened through, with the owner and the permissions that its stand-in has at that moment. */
 export interface Origin extends Owned {
-  readonly node: OpenedPath;
+  readonly node: DeviceNode;
 }
 
 /** A node as the origin of a file, its stand-in's stat being in lastStat. */
-export function lastOrigin(node: OpenedPath | undefined): Origin | undefined {
+export function lastOrigin(node: DeviceNode | undefined): Origin | undefined {
   const { mode, uid, gid } = lastStat;
   return node && { node, mode, uid, gid };
 }
@@ -35,7 +32,7 @@ export function lastOrigin(node: OpenedPath | undefined): Origin | undefined {
 export class InjectedFile implements SharedMemory {
   readonly description: FileDescription;
   /** The node it was opened through; undefined for what an ioctl returned. */
-  readonly node: OpenedPath | undefined;
+  readonly node: DeviceNode | undefined;
   readonly inode: number;
   readonly watch: number;
   /** How programs have it open: one of O_ACCMODE's values. */
@@ -48,7 +45,7 @@ export class InjectedFile implements SharedMemory {
 
   constructor(
     description: FileDescription,
-    node: OpenedPath | undefined,
+    node: DeviceNode | undefined,
     { inode, watch, memory, mode }: { inode: number; watch: number; memory: number; mode: number },
   ) {
     this.description = description;

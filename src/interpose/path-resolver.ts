@@ -1,4 +1,4 @@
-import type { DeviceNode, WritableFile } from "../kernel/host-kernel.ts";
+import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
 import type { Credentials } from "./credentials.ts";
@@ -28,7 +28,6 @@ import { statAside } from "./path-aside.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
 import { walk } from "./path-walk.ts";
 import type { SlowLooks } from "./slow-looks.ts";
-import type { WritableFiles } from "./writable-files.ts";
 
 const HOW = 0;
 const PATH = 32;
@@ -39,7 +38,6 @@ const arena = new Arena(STATFS + 128);
 interface Tools {
   readonly nodes: NodeFiles;
   readonly files: InjectedFiles;
-  readonly writables: WritableFiles;
   readonly credentials: Credentials;
   readonly looks: SlowLooks;
 }
@@ -56,11 +54,10 @@ export interface Opening {
   readonly resolve: number;
 }
 
-/** What an open() leads to: a node, a plain file that the host serves, or a file of ours that is opened once more through /proc/self/fd. */
+/** What an open() leads to: a node, or a file of ours that is opened once more through /proc/self/fd. */
 interface Found extends Owned {
   readonly node?: DeviceNode;
   readonly file?: InjectedFile;
-  readonly writable?: WritableFile;
 }
 
 /** That, and who opens it. */
@@ -75,14 +72,12 @@ export interface Target extends Found {
 export class PathResolver {
   readonly #nodes: NodeFiles;
   readonly #files: InjectedFiles;
-  readonly #writables: WritableFiles;
   readonly #credentials: Credentials;
   readonly #looks: SlowLooks;
 
-  constructor({ nodes, files, writables, credentials, looks }: Tools) {
+  constructor({ nodes, files, credentials, looks }: Tools) {
     this.#nodes = nodes;
     this.#files = files;
-    this.#writables = writables;
     this.#credentials = credentials;
     this.#looks = looks;
   }
@@ -138,9 +133,7 @@ export class PathResolver {
     if (typeof stat === "number") return stat === -ERRNO.ELOOP ? "follow" : undefined;
     lastStat.bytes.set(stat);
     // It is in memory now.
-    return this.#nodes.findLastStat() || this.#files.findLastStat() || this.#writables.findLastStat()
-      ? "follow"
-      : undefined;
+    return this.#nodes.findLastStat() || this.#files.findLastStat() ? "follow" : undefined;
   }
 
   #exactly(opening: Opening, root: number, base: number, seen: Found | "follow"): Target | undefined {
@@ -172,9 +165,7 @@ export class PathResolver {
     const { mode, uid, gid } = lastStat;
     if (node !== undefined) return { node, mode, uid, gid };
     const file = this.#files.findLastStat();
-    if (file !== undefined) return { file, mode, uid, gid };
-    const writable = this.#writables.findLastStat();
-    return writable && { writable, mode, uid, gid };
+    return file && { file, mode, uid, gid };
   }
 }
 

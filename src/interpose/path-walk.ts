@@ -125,10 +125,8 @@ class Way {
     if (statDescriptor(this.#at) < 0) return false;
     const { mode, uid, inode, mountId } = lastStat;
     const isInOwnProc = isOurProc();
-    // sysfs looks at each entry anew (fs/kernfs/dir.c:kernfs_dop_revalidate), so that nothing in it is ever just in memory; the kernel serves it
-    const mayWait = isInOwnProc || isOurs(sysDevice);
     const isAtRoot = name === ".." && this.#isAtRoot(inode, mountId);
-    const next = this.#step(isAtRoot ? "." : name, O_NOFOLLOW, mayWait);
+    const next = this.#step(isAtRoot ? "." : name, O_NOFOLLOW, isInOwnProc);
     if (next < 0) return false;
     if (statDescriptor(next) < 0) {
       closeBrief(next);
@@ -197,11 +195,11 @@ class Way {
     return name === "self" ? String(ids.pid) : `${ids.pid}/task/${tid}`;
   }
 
-  /** Opens a name in the directory in hand, without waiting for anybody. @param mayWait the directory is the kernel's own, which no program serves */
-  #step(name: string, follow: number, mayWait: boolean): number {
+  /** Opens a name in the directory in hand, without waiting for anybody. @param isOwnProc the directory is of our procfs, which nobody serves */
+  #step(name: string, follow: number, isOwnProc: boolean): number {
     const { ids, looks } = this.#walker;
     const at = this.#at;
-    const open = () => ids.during(() => openName(at, name, follow, mayWait)) ?? -ERRNO.EPERM;
+    const open = () => ids.during(() => openName(at, name, follow, isOwnProc)) ?? -ERRNO.EPERM;
     const found = open();
     this.#steps++;
     if (found !== -ERRNO.EAGAIN) return found;
@@ -219,19 +217,9 @@ function openName(at: number, name: string, follow: number, mayWait: boolean): n
 }
 
 /** The device number of our procfs, where processes are numbered as we do: of another pid namespace there is another one. */
-const procDevice = deviceOf("/proc");
-/** The same of our sysfs. */
-const sysDevice = deviceOf("/sys");
+const procDevice = statPath(AT_FDCWD, "/proc") === 0 ? [lastStat.deviceMajor, lastStat.deviceMinor] : [];
 
-function deviceOf(path: string): readonly number[] {
-  return statPath(AT_FDCWD, path) === 0 ? [lastStat.deviceMajor, lastStat.deviceMinor] : [];
-}
-
-/** Whether the file in lastStat is of that device. */
-function isOurs(device: readonly number[]): boolean {
-  return lastStat.deviceMajor === device[0] && lastStat.deviceMinor === device[1];
-}
-
+/** Whether the file in lastStat is of it. */
 function isOurProc(): boolean {
-  return isOurs(procDevice);
+  return lastStat.deviceMajor === procDevice[0] && lastStat.deviceMinor === procDevice[1];
 }

@@ -28,7 +28,6 @@ import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
 import { SlowLooks } from "./slow-looks.ts";
 import { Turns } from "./turns.ts";
-import { WritableFiles } from "./writable-files.ts";
 
 export interface ServerOptions {
   /** The seccomp listener; closed at the end. */
@@ -65,7 +64,6 @@ export class Server {
   readonly #stop = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   readonly #root: number;
   readonly #files: InjectedFiles;
-  readonly #writables: WritableFiles;
   readonly #processes: ProcessTable;
   readonly #watches: EventWatches;
   readonly #mappings: MappingWatch;
@@ -99,8 +97,6 @@ export class Server {
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
     const nodes = new NodeFiles(root, kernel.deviceNodes());
-    const writables = new WritableFiles(root, kernel.writableFiles?.() ?? []);
-    this.#writables = writables;
     const credentials = new Credentials(userNamespace, launcher);
     const parked = new ParkedCalls(this.#listener);
     const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
@@ -113,8 +109,7 @@ export class Server {
       files,
       doorbells: this.#doorbells,
       nodes,
-      writables,
-      resolver: new PathResolver({ nodes, files, writables, credentials, looks }),
+      resolver: new PathResolver({ nodes, files, credentials, looks }),
       credentials,
       caller,
       looks,
@@ -135,7 +130,6 @@ export class Server {
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
     kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
-    kernel.fileChanged = (path, text) => writables.show(path, text);
     for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
@@ -252,8 +246,6 @@ export class Server {
     this.#jobs.close();
     this.#doorbells.close();
     delete this.#kernel.parameterReader;
-    delete this.#kernel.fileChanged;
-    this.#writables.close();
     this.#files.releaseAll();
     this.#processes.clear();
     this.#files.close();

@@ -6,7 +6,7 @@ import type { Task } from "./task.ts";
 import type { Word } from "./word.ts";
 
 /** What kind of file a description is. */
-export type FileKind = "container" | "group" | "device" | "iommufd" | "parameter" | "foreign";
+export type FileKind = "container" | "group" | "device" | "iommufd" | "foreign";
 
 /** A mapping that a program asks for on a file. */
 export interface MmapRequest {
@@ -90,11 +90,6 @@ export abstract class FileDescription {
 
   /** Where read() and write() without an offset go on (f_pos), for transports that keep it here. Bytes. */
   position = 0;
-
-  /** Where SEEK_END counts from, for files whose position programs can set; undefined for others, as VFIO's are. Bytes. */
-  get seekableSize(): number | undefined {
-    return undefined;
-  }
 
   /** Bytes of memory that a transport keeps behind the file for mappings to show; 0 leaves it to the transport. */
   get memorySize(): number {

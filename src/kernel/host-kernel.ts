@@ -24,11 +24,6 @@ export interface DeviceWork {
   run(milliseconds: number): void;
 }
 
-/** A plain file of the tree that the host serves itself when it is opened for writing: a module parameter. */
-export interface WritableFile {
-  readonly path: string;
-}
-
 /**
  * A booted host as a transport sees it: files that programs find, nodes that they open, and module parameters that they
  * may write. Everything behind an opened node is a FileDescription.
@@ -48,12 +43,6 @@ export interface HostKernel {
 
   /** The nodes that exist now. */
   deviceNodes(): readonly DeviceNode[];
-
-  /** Files of the tree that open() takes too: a transport that can tell has them opened there when they are opened for writing. */
-  writableFiles?(): readonly WritableFile[];
-
-  /** Set by such a transport: hears what one of them holds from now on, for programs that read it. */
-  fileChanged?: (path: string, text: string) => void;
 
   /**
    * Opens a node. Throws KernelError: ENOENT (no such node), EBUSY (a group that is open), EPERM.

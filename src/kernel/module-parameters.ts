@@ -19,11 +19,6 @@ export class ModuleParameters {
     this.#parameters.set(name, { type, writable, value: Number(value) });
   }
 
-  /** The names of those that can be written. */
-  get writable(): readonly string[] {
-    return [...this.#parameters].filter(([, { writable }]) => writable).map(([name]) => name);
-  }
-
   has(name: string): boolean {
     return this.#parameters.has(name);
   }

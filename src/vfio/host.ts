@@ -8,9 +8,8 @@ import { isLittleEndian } from "../kernel/arch.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
-import type { DeviceNode, HostKernel, WritableFile } from "../kernel/host-kernel.ts";
+import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import { ModuleParameters } from "../kernel/module-parameters.ts";
-import { ParameterFile } from "../kernel/parameter-file.ts";
 import { Release, releaseWarning } from "../kernel/releases.ts";
 import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import { checkModels } from "../machine/check-models.ts";
@@ -48,7 +47,6 @@ import { ZpciSlots } from "./zpci-slots.ts";
 
 const CONTAINER_NODE = "/dev/vfio/vfio";
 const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
-const PARAMETER_FILE = /^\/sys\/module\/([^/]+)\/parameters\/([^/]+)$/;
 const IOMMUFD_NODE = /^\/dev\/(iommu$|vfio\/devices\/)/;
 const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
 
@@ -82,10 +80,7 @@ export class Host implements HostKernel {
   readonly slots: ZpciSlots;
   readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
-  fileChanged?: (path: string, text: string) => void;
   readonly #context: ModelContext;
-  /** What was in a transport's parameter files when they were looked at last. */
-  readonly #seen = new Map<string, string | undefined>();
   readonly #pci: PciDevices;
   readonly #mediated: MediatedDevices;
   readonly #drivers: readonly IommuDriver[];
@@ -171,13 +166,7 @@ export class Host implements HostKernel {
     });
   }
 
-  writableFiles(): readonly WritableFile[] {
-    return this.parameters.writable.map((name) => ({ path: parameterPath(name) }));
-  }
-
   open(task: Task, path: string, _flags: number): FileDescription {
-    const parameter = PARAMETER_FILE.exec(path);
-    if (parameter) return this.#openParameter(`${parameter[1]}/${parameter[2]}`);
     if (path.endsWith("/") || this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
     const served = this.#iommufd?.open(task, path);
     if (served) return served;
@@ -263,32 +252,16 @@ export class Host implements HostKernel {
       parameters.define(NOIOMMU_PARAMETER, "bool", enableUnsafeNoiommuMode, true);
   }
 
-  #openParameter(name: string): FileDescription {
-    if (!this.parameters.has(name)) fail("ENOENT", `${parameterPath(name)} is not on this host`);
-    return new ParameterFile(this.parameters, name, () => {
-      this.fileChanged?.(parameterPath(name), this.parameters.text(name));
-      this.#seen.set(name, this.#textOfFile(name));
-    });
-  }
-
-  #textOfFile(name: string): string | undefined {
-    return this.parameterReader?.(parameterPath(name).slice("/sys/module/".length));
-  }
-
-  /**
-   * A parameter's value now. What a program wrote into a transport's plain file, where it was not opened here, counts when the kernel would have
-   * taken it.
-   */
+  /** A parameter's value now: what a program wrote into the transport's file counts when the kernel would have taken it. */
   #parameter(name: string): number {
-    const written = this.#textOfFile(name);
-    const isNew = written !== this.#seen.get(name) && written !== this.parameters.text(name);
-    this.#seen.set(name, written);
-    if (written !== undefined && isNew) {
+    const [module, parameter] = name.split("/");
+    const written = this.parameterReader?.(`${module}/parameters/${parameter}`);
+    if (written !== undefined && written !== this.parameters.text(name)) {
       try {
         this.parameters.write(name, written);
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
-        this.#context.warn(`${parameterPath(name)} is ignored: ${error.reason}`);
+        this.#context.warn(`/sys/module/${module}/parameters/${parameter} is ignored: ${error.reason}`);
       }
     }
     return this.parameters.get(name);
@@ -372,10 +345,4 @@ export class Host implements HostKernel {
         return [`${name} (${driver})`];
       }),
   };
-}
-
-/** @param name "vfio_iommu_type1/dma_entry_limit" */
-function parameterPath(name: string): string {
-  const [module, parameter] = name.split("/");
-  return `/sys/module/${module}/parameters/${parameter}`;
 }

@@ -13,7 +13,7 @@ function bash(script: string): { status: number | null; stdout: string; stderr: 
 
 beforeAll(() => {
   bash(
-    `printf 'content\\n' > $'x\\xe9'; mkdir $'d\\xe9'; cp /bin/echo $'d\\xe9/say'; cp /bin/echo $'e\\xe9'; $U hosts intel > $'h\\xe9.yaml'`,
+    `printf 'content\\n' > $'x\\xe9'; mkdir $'d\\xe9'; cp /bin/echo $'d\\xe9/say'; cp /bin/echo $'e\\xe9'; $U hosts intel --yaml > $'h\\xe9.yaml'`,
   );
 });
 

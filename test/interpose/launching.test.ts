@@ -127,48 +127,6 @@ describe("the program's world", () => {
     expect(stdout).toBe("7\n23\n");
   });
 
-  describe("a module parameter that the host serves", () => {
-    const limit = "/sys/module/tiny/parameters/limit";
-    const plan = (script: string) => `P=${limit}; show() { echo "$1 $(cat $P)"; }; ${script}`;
-
-    test.each([
-      ["echo", "echo 7 > $P; show $?", "0 7\n"],
-      ["what is shorter, over what is longer", "printf 5 | dd of=$P conv=notrunc status=none; show $?", "0 5\n"],
-      ["a value that is refused", "echo 5 > $P; echo abc > $P; show $?", "1 5\n"],
-      ["a number beyond 32 bits", "echo 4294967296 > $P; show $?", "1 65535\n"],
-      ["nothing", "echo > $P; show $?", "1 65535\n"],
-      ["appending", "echo 8 >> $P; show $?", "0 8\n"],
-      ["a program that opens it itself", "echo 9 | tee $P; show $?", "9\n0 9\n"],
-      ["a relative path", "cd /sys/module/tiny/parameters; echo 6 > limit; show $?", "0 6\n"],
-      ["a link", `ln -s $P ${"/sys/module/tiny/limit"}; echo 6 > ${"/sys/module/tiny/limit"}; show $?`, "0 6\n"],
-      [
-        "a descriptor that is kept",
-        "exec 3> $P; echo 3 >&3; show $?; echo x >&3; show $?; echo 4 >&3; show $?",
-        "0 3\n1 3\n0 4\n",
-      ],
-      ["much", "head -c 100000 /dev/zero | tr '\\0' 1 > $P; show $?", "1 65535\n"],
-      ["a file for reading alone", 'exec 3< $P; read x <&3; show "$x"', "65535 65535\n"],
-      ["both ways", 'exec 3<> $P; echo 12 >&3; read x < $P; show "$x"', "12 12\n"],
-    ])("%s", async (_what, script, expected) => {
-      expect((await shell(plan(script))).stdout).toBe(expected);
-    });
-
-    test("two programs at once, and one after another", async () => {
-      const { stdout } = await shell(
-        plan(
-          "for i in 1 2 3 4 5 6 7 8; do (echo $i > $P) & done; wait; cat $P | grep -c '^[1-8]$'; (sh -c 'echo 70 > $0' $P); show 0",
-        ),
-      );
-      expect(stdout).toBe("1\n0 70\n");
-    });
-
-    test("prints of a few bytes go where they always went", async () => {
-      expect((await shell("echo a; (echo b; echo c >&2) 2>&1 | cat; echo d > /dev/null; printf e")).stdout).toBe(
-        "a\nb\nc\ne",
-      );
-    });
-  });
-
   test("a script runs, and its children are served", async () => {
     const path = script(
       "script.sh",

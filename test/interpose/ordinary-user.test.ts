@@ -52,13 +52,6 @@ describe("an ordinary user", () => {
     },
   );
 
-  test("writes module parameters that are his in the namespace", async ({ skip }) => {
-    if (!usable) return skip();
-    const limit = "/sys/module/tiny/parameters/limit";
-    const script = `echo 7 > ${limit}; echo $?; echo x > ${limit}; echo $?; cat ${limit}`;
-    expect((await run("sh", "-c", script)).stdout).toBe("0\n1\n7\n");
-  });
-
   test("inherits descriptors, and its terminal's place", async ({ skip }) => {
     if (!usable) return skip();
     const words = build

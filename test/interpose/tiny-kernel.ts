@@ -9,9 +9,7 @@ import {
   type SharedMemory,
 } from "../../src/kernel/file-description.ts";
 import type { FileTree } from "../../src/kernel/file-tree.ts";
-import type { DeviceNode, HostKernel, WritableFile } from "../../src/kernel/host-kernel.ts";
-import { ModuleParameters } from "../../src/kernel/module-parameters.ts";
-import { ParameterFile } from "../../src/kernel/parameter-file.ts";
+import type { DeviceNode, HostKernel } from "../../src/kernel/host-kernel.ts";
 import type { Task } from "../../src/kernel/task.ts";
 import type { Word } from "../../src/kernel/word.ts";
 
@@ -226,9 +224,6 @@ class TinyFile extends FileDescription {
   }
 }
 
-/** A module parameter that is served; "number" beside it is a plain file. */
-const LIMIT_FILE = "/sys/module/tiny/parameters/limit";
-
 export class TinyKernel implements HostKernel {
   readonly tree: FileTree = {
     grafts: [
@@ -242,14 +237,11 @@ export class TinyKernel implements HostKernel {
       ["/sys/bus/tiny/name", { content: "tiny\n", mode: 0o444 }],
       ["/sys/bus/tiny/raw", { content: new Uint8Array([0, 255, 1]), mode: 0o400 }],
       ["/sys/module/tiny/parameters/number", { content: "7\n", mode: 0o644 }],
-      [LIMIT_FILE, { content: "65535\n", mode: 0o644 }],
     ]),
     links: new Map([["/sys/bus/tiny/link", "name"]]),
   };
   releases = 0;
   parameterReader?: (path: string) => string | undefined;
-  fileChanged?: (path: string, text: string) => void;
-  readonly #parameters = new ModuleParameters();
   #group: TinyFile | undefined;
 
   deviceNodes(): readonly DeviceNode[] {
@@ -259,19 +251,7 @@ export class TinyKernel implements HostKernel {
     ];
   }
 
-  constructor() {
-    this.#parameters.define("tiny/limit", "uint", 65535, true);
-  }
-
-  writableFiles(): readonly WritableFile[] {
-    return [{ path: LIMIT_FILE }];
-  }
-
   open(task: Task, path: string, _flags: number): FileDescription {
-    if (path === LIMIT_FILE) {
-      const changed = () => this.fileChanged?.(LIMIT_FILE, this.#parameters.text("tiny/limit"));
-      return new ParameterFile(this.#parameters, "tiny/limit", changed);
-    }
     if (path === "/dev/vfio/vfio") return new TinyFile(this, "container", "container");
     // As a model does that knows nothing of the node's owner.
     if (task.euid !== 0 && !task.capable(1)) fail("EACCES", "only root opens groups");
