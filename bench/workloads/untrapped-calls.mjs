@@ -53,5 +53,9 @@ programs read some (an iommufd's fault queue, a device at its position). It is t
     `The kernel knows from the filter's installation on that it is always allowed, and does not run the filter: what is left is the entry into
 seccomp, a few nanoseconds, beside the cheapest call there is.`,
   ),
-  untrapped("open", "open for reading and close", "The filter looks at the flags; only opens for reading and writing are trapped."),
+  untrapped(
+    "open",
+    "open for reading and close",
+    "The filter looks at the flags; only opens for reading and writing are trapped.",
+  ),
 ];

@@ -116,7 +116,7 @@ describe("an input that is none ends in clear lines and exit status 2, in bounde
 describe("- is stdin", () => {
   test.each([
     ["a host", ["run", "-q", "-m", "-", "--", "sh", "-c", "ls /dev/vfio"], "hosts intel --yaml", /^vfio$/m],
-    ["a host for fit", ["fit", "-m", "-", "--memory", "1G"], "hosts amd", /^host +amd/m],
+    ["a host for fit", ["fit", "-m", "-", "--memory", "1G"], "hosts amd --yaml", /^host +amd/m],
     ["a host to check", ["hosts", "-", "--yaml"], "hosts arm --yaml", /^name: arm$/m],
     ["a host for iova-list", ["iova-list", "-m", "-", "00:1b.0"], "hosts intel --yaml", /./],
   ])("%s", async (_what, args, source, answer) => {
