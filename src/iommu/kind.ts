@@ -108,6 +108,17 @@ export interface IommufdFacts {
   info(unit: IommuUnit): Uint8Array;
 }
 
+/** A driver without anything of its own. What a kind does differently stands beside it. */
+export const PLAIN_DRIVER: IommuDriverFacts = {
+  writeImpliesRead: () => false,
+  refusesDirectRegions: () => false,
+  beyondAperture: undefined,
+  nestingErrno: "EINVAL",
+  mapsNoAccess: false,
+  faultsNeedPageRequests: false,
+  hasPasidTables: false,
+};
+
 /** A kind without anything of its own for iommufd. */
 export const PLAIN_IOMMUFD: IommufdFacts = {
   hwptFlags: undefined,

@@ -1,6 +1,6 @@
 import { IOMMU_HW_INFO_TYPE_AMD, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, IommuHwInfoAmd } from "../../uapi/iommufd-hwpt.ts";
 import { ALL_64_BITS, bitsOfLast, lastOfBits } from "../address-bits.ts";
-import type { IommuKind, KnownRegion } from "../kind.ts";
+import { type IommuKind, type KnownRegion, PLAIN_DRIVER } from "../kind.ts";
 import { X86_MSI_WINDOW } from "../known-regions.ts";
 
 /** HyperTransport's own addresses just below 1 TiB (amd_iommu_types.h: HT_RANGE_START, HT_RANGE_END; the iova-list mail; recorded on amd-ivmd). */
@@ -41,14 +41,9 @@ export const amdVi: IommuKind = {
   canNest: false,
   tracksDirtyPages: "yes",
   driver: {
-    writeImpliesRead: () => false,
-    refusesDirectRegions: () => false,
+    ...PLAIN_DRIVER,
     // its tables grow by a level (amd/io_pgtable.c:increase_address_space)
     beyondAperture: undefined,
-    nestingErrno: "EINVAL",
-    mapsNoAccess: false,
-    faultsNeedPageRequests: false,
-    hasPasidTables: false,
   },
   // amd/iommu.c:amd_iommu_domain_alloc_paging_flags, amd/iommufd.c. PASIDs need the second kind of page table.
   iommufd: {

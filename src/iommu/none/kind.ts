@@ -1,5 +1,5 @@
 import { ALL_64_BITS, bitsOfLast, lastOfBits } from "../address-bits.ts";
-import { type IommuKind, PLAIN_IOMMUFD } from "../kind.ts";
+import { type IommuKind, PLAIN_DRIVER, PLAIN_IOMMUFD } from "../kind.ts";
 
 /** A host without IOMMU, whose VFIO runs in no-IOMMU mode if at all. Nothing translates, nothing limits. */
 export const none: IommuKind = {
@@ -22,14 +22,6 @@ export const none: IommuKind = {
   ownKeys: [],
   canNest: false,
   tracksDirtyPages: "no",
-  driver: {
-    writeImpliesRead: () => false,
-    refusesDirectRegions: () => false,
-    beyondAperture: undefined,
-    nestingErrno: "EINVAL",
-    mapsNoAccess: false,
-    faultsNeedPageRequests: false,
-    hasPasidTables: false,
-  },
+  driver: PLAIN_DRIVER,
   iommufd: PLAIN_IOMMUFD,
 };

@@ -1,5 +1,5 @@
 import { bitsOfLast, lastOfBits } from "../address-bits.ts";
-import { captureWithoutFacts, type IommuKind, PLAIN_IOMMUFD } from "../kind.ts";
+import { captureWithoutFacts, type IommuKind, PLAIN_DRIVER, PLAIN_IOMMUFD } from "../kind.ts";
 
 /** Three levels of tables (s390-iommu.c: ZPCI_TABLE_SIZE_RT), recorded on s390x in all reserved regions. */
 const TABLES_END = 0x3ff_ffff_ffffn;
@@ -29,14 +29,9 @@ export const s390: IommuKind = {
   tracksDirtyPages: "no",
   needs: "s390Driver",
   driver: {
-    writeImpliesRead: () => false,
-    refusesDirectRegions: () => false,
+    ...PLAIN_DRIVER,
     // s390-iommu.c:s390_iommu_map_pages
     beyondAperture: "ERANGE",
-    nestingErrno: "EINVAL",
-    mapsNoAccess: false,
-    faultsNeedPageRequests: false,
-    hasPasidTables: false,
   },
   iommufd: PLAIN_IOMMUFD,
   sysfs: {

@@ -4,7 +4,7 @@ import {
   IommuHwInfoArmSmmuv3,
 } from "../../uapi/iommufd-hwpt.ts";
 import { bitsOfLast, lastOfBits } from "../address-bits.ts";
-import { captureWithoutFacts, type IommuKind } from "../kind.ts";
+import { captureWithoutFacts, type IommuKind, PLAIN_DRIVER } from "../kind.ts";
 import { ARM_SOFTWARE_MSI_WINDOW } from "../known-regions.ts";
 
 export const smmuV3: IommuKind = {
@@ -33,16 +33,13 @@ export const smmuV3: IommuKind = {
   tracksDirtyPages: "no",
   needs: "smmuV3Driver",
   driver: {
+    ...PLAIN_DRIVER,
     // stage-1 tables have no write-only entries (recorded in dma_writeonly)
     writeImpliesRead: () => true,
-    refusesDirectRegions: () => false,
     // io-pgtable-arm.c:arm_lpae_map_pages
     beyondAperture: "ERANGE",
     // recorded: without stage 2 it says EPERM to nesting, the others have no such operation (g_nested_type)
     nestingErrno: "EPERM",
-    mapsNoAccess: false,
-    faultsNeedPageRequests: false,
-    hasPasidTables: false,
   },
   // arm-smmu-v3-iommufd.c:arm_smmu_hw_info
   iommufd: {

@@ -1,6 +1,6 @@
 import { ALL_64_BITS, bitsOfLast, lastOfBits } from "../address-bits.ts";
 import type { SpaprDescription, SpaprPlatform } from "../description.ts";
-import { type IommuKind, PLAIN_IOMMUFD } from "../kind.ts";
+import { type IommuKind, PLAIN_DRIVER, PLAIN_IOMMUFD } from "../kind.ts";
 
 /** What TCE_GET_INFO says on a platform, as recorded on each. */
 export function defaultSpapr(platform: SpaprPlatform): SpaprDescription {
@@ -42,13 +42,8 @@ export const tce: IommuKind = {
   tracksDirtyPages: "no",
   needs: "spaprContainer",
   driver: {
-    writeImpliesRead: () => false,
-    refusesDirectRegions: () => false,
+    ...PLAIN_DRIVER,
     beyondAperture: "ERANGE",
-    nestingErrno: "EINVAL",
-    mapsNoAccess: false,
-    faultsNeedPageRequests: false,
-    hasPasidTables: false,
   },
   iommufd: PLAIN_IOMMUFD,
 };

@@ -1,5 +1,5 @@
 import { ALL_64_BITS, bitsOfLast, lastOfBits } from "../address-bits.ts";
-import { captureWithoutFacts, type IommuKind, PLAIN_IOMMUFD } from "../kind.ts";
+import { captureWithoutFacts, type IommuKind, PLAIN_DRIVER, PLAIN_IOMMUFD } from "../kind.ts";
 import { ARM_SOFTWARE_MSI_WINDOW, X86_MSI_WINDOW } from "../known-regions.ts";
 
 export const virtioIommu: IommuKind = {
@@ -26,14 +26,10 @@ export const virtioIommu: IommuKind = {
   tracksDirtyPages: "no",
   needs: "virtioIommuDriver",
   driver: {
-    writeImpliesRead: () => false,
-    refusesDirectRegions: () => false,
+    ...PLAIN_DRIVER,
     // the device refuses it (VIRTIO_IOMMU_S_RANGE, virtio-iommu.c:viommu_get_req_errno)
     beyondAperture: "ERANGE",
-    nestingErrno: "EINVAL",
     mapsNoAccess: true,
-    faultsNeedPageRequests: false,
-    hasPasidTables: false,
   },
   iommufd: { ...PLAIN_IOMMUFD, attachesOneDevice: (release) => release.has("secondOfGroupRefused") },
   sysfs: {
