@@ -261,6 +261,7 @@ describe("groups, IOMMUs, modules", () => {
     expect(parameters({ ...intel, kernel: "5.0" })).toHaveLength(5);
     expect(parameters(recording("virtio"))).toContain("vfio_iommu_type1/parameters/allow_unsafe_interrupts=Y 644");
     expect(parameters(recording("noiommu-k72fd"))[0]).toBe("vfio/parameters/enable_unsafe_noiommu_mode=Y 644");
+    expect(parameters({ ...recording("noiommu-k72fd"), kernel: "4.4" }).join()).not.toContain("noiommu");
     expect(parameters(recording("intel39-k72c")).join()).not.toContain("vfio_iommu_type1");
     const modules = (host: HostDescription) =>
       sysfsTree(host, nothing).directories.filter((at) => at.startsWith("/sys/module/"));

@@ -5,17 +5,17 @@ import { READ_ONLY, READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 /** /sys/module: the modules that make up VFIO on this host, and their parameters. */
 export function addModules(tree: TreeBuilder, host: HostDescription): void {
   const { vfio, vfioIommuType1, iommufd } = host.modules;
+  const release = new Release(host.kernel);
   addModule(tree, "vfio", {
-    ...(vfio.enableUnsafeNoiommuMode !== undefined && {
-      enable_unsafe_noiommu_mode: flag(vfio.enableUnsafeNoiommuMode),
-    }),
+    ...(vfio.enableUnsafeNoiommuMode !== undefined &&
+      release.has("noiommuGroups") && { enable_unsafe_noiommu_mode: flag(vfio.enableUnsafeNoiommuMode) }),
   });
   addModule(tree, "vfio_pci", vfioPciParameters(host), READ_ONLY);
   addModule(tree, "vfio_pci_core", {});
   // With iommufd's container neither of the two is built (recorded on intel39-k72c: no dma_entry_limit).
   if (host.vfioContainer === "type1")
     addModule(tree, "vfio_iommu_type1", {
-      ...(new Release(host.kernel).has("dmaEntryLimit") && { dma_entry_limit: String(vfioIommuType1.dmaEntryLimit) }),
+      ...(release.has("dmaEntryLimit") && { dma_entry_limit: String(vfioIommuType1.dmaEntryLimit) }),
       allow_unsafe_interrupts: flag(vfioIommuType1.allowUnsafeInterrupts),
       disable_hugepages: flag(vfioIommuType1.disableHugepages),
       ...(host.api !== "mainline" && { pasid_quota: String(DEFAULT_PASID_QUOTA) }),
