@@ -24,13 +24,35 @@ describe("capability lists", () => {
 
   test("any bytes end", () => {
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 4096, maxLength: 4096 }), (bytes) => {
+      fc.property(fc.constantFrom(256, 512, 4096), fc.infiniteStream(fc.nat(255)), (size, stream) => {
+        const bytes = Uint8Array.from({ length: size }, () => stream.next().value);
         expect(capabilities(bytes).length).toBeLessThanOrEqual(256);
         expect(extendedCapabilities(bytes).length).toBeLessThanOrEqual(4096);
         new ConfigSpace(bytes);
       }),
       { numRuns: 50 },
     );
+  });
+
+  test.each([0x01, 0x05, 0x09, 0x10, 0x11])("capability %i may lie at the very end of 256 bytes", (id) => {
+    for (let at = 0xe0; at <= 0xff; at++) {
+      const bytes = new Uint8Array(256);
+      bytes[0x06] = 0x10;
+      bytes[0x34] = at;
+      bytes[at] = id;
+      if (at + 2 < bytes.length) bytes[at + 2] = 0xff;
+      expect(new ConfigSpace(bytes).read(0x34, 1)).toBe(at);
+    }
+  });
+
+  test.each([0x0001, 0x0003, 0x000b])("extended capability %i may lie at the very end of 4096 bytes", (id) => {
+    for (let at = 0xf80; at < 0x1000; at += 4) {
+      const bytes = new Uint8Array(4096);
+      const view = new DataView(bytes.buffer);
+      view.setUint32(0x100, (at << 20) | (1 << 16), true);
+      view.setUint32(at, (1 << 16) | id, true);
+      expect(new ConfigSpace(bytes).read(at, 2)).toBe(id);
+    }
   });
 });
 

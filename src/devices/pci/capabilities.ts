@@ -23,21 +23,22 @@ export function capabilities(config: Uint8Array): CapabilityPlace[] {
   const seen = new Set<number>();
   for (let offset = config[PCI_CAPABILITY_LIST]!; offset >= PCI_STD_HEADER_SIZEOF && !seen.has(offset); ) {
     seen.add(offset);
-    const next = config[offset + 1]!;
+    const next = config[offset + 1] ?? 0;
     found.push({ id: config[offset]!, offset, next });
     offset = next;
   }
   return found;
 }
 
-/** The extended capabilities; none where config space ends at 256 bytes or the first header is empty. */
+/** The extended capabilities; none where config space ends at 256 bytes or the first header is empty. The list ends where config space does. */
 export function extendedCapabilities(config: Uint8Array): CapabilityPlace[] {
   const found: CapabilityPlace[] = [];
   if (config.length <= PCI_CFG_SPACE_SIZE) return found;
   const view = viewOf(config);
   if (view.getUint32(PCI_CFG_SPACE_SIZE, true) === 0) return found;
   const seen = new Set<number>();
-  for (let offset = PCI_CFG_SPACE_SIZE; offset >= PCI_CFG_SPACE_SIZE && !seen.has(offset); ) {
+  const last = config.length - 4;
+  for (let offset = PCI_CFG_SPACE_SIZE; offset >= PCI_CFG_SPACE_SIZE && offset <= last && !seen.has(offset); ) {
     seen.add(offset);
     const header = view.getUint32(offset, true);
     const next = (header >>> 20) & 0xffc;

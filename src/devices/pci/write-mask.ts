@@ -58,7 +58,7 @@ function capabilityMask({ write, clear }: WriteMasks, config: Uint8Array, id: nu
       set16(clear, pci.PCI_PM_CTRL, pci.PCI_PM_CTRL_PME_STATUS);
       return;
     case pci.PCI_CAP_ID_MSI: {
-      const flags = viewOf(config).getUint16(at + pci.PCI_MSI_FLAGS, true);
+      const flags = config[at + pci.PCI_MSI_FLAGS] ?? 0;
       const wide = (flags & pci.PCI_MSI_FLAGS_64BIT) !== 0;
       const maskable = (flags & pci.PCI_MSI_FLAGS_MASKBIT) !== 0;
       const data = wide ? 12 : 8;
@@ -90,7 +90,10 @@ function capabilityMask({ write, clear }: WriteMasks, config: Uint8Array, id: nu
 }
 
 function extendedMask({ write, clear }: WriteMasks, id: number, at: number): void {
-  const set32 = (mask: Uint8Array, offset: number, bits: number) => viewOf(mask).setUint32(at + offset, bits, true);
+  // as above: config space can end inside the capability
+  const set32 = (mask: Uint8Array, offset: number, bits: number) => {
+    if (at + offset + 4 <= mask.length) viewOf(mask).setUint32(at + offset, bits, true);
+  };
   const size = id === pci.PCI_EXT_CAP_ID_ERR ? AER_SIZE : id === pci.PCI_EXT_CAP_ID_DSN ? DSN_SIZE : HEADER_ONLY;
   write.fill(0, at, Math.min(at + size, write.length));
   if (id !== pci.PCI_EXT_CAP_ID_ERR) return;
