@@ -5,8 +5,9 @@ import { CAP_DAC_OVERRIDE, type Task } from "../kernel/task.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import type { IommufdHost, IommufdNodes } from "../vfio/iommufd.ts";
 import { CdevFile } from "./cdev-file.ts";
-import { IommufdContext, type IommufdModule } from "./context.ts";
+import { IommufdContext } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
+import type { IommufdModule } from "./module.ts";
 import { PasidHardware } from "./nesting/pasid-hardware.ts";
 
 const IOMMU_NODE = "/dev/iommu";

@@ -2,6 +2,7 @@ import { DeviceClock } from "../devices/device-clock.ts";
 import type { DeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
+import { DmaGroup } from "../iommu/dma-group.ts";
 import type { IommuGroup } from "../iommu/group.ts";
 import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
@@ -84,7 +85,7 @@ export class Host implements HostKernel {
   readonly #pci: PciDevices;
   readonly #mediated: MediatedDevices;
   readonly #drivers: readonly IommuDriver[];
-  readonly #iommuGroups = new Map<number, IommuGroup>();
+  readonly #dmaGroups = new Map<number, DmaGroup>();
   readonly #groups = new Map<number, VfioGroup>();
   readonly #iommufd: IommufdNodes | undefined;
   readonly #units = new VtdUnits();
@@ -171,7 +172,7 @@ export class Host implements HostKernel {
     const served = this.#iommufd?.open(task, path);
     if (served) return served;
     if (path === CONTAINER_NODE && this.description.vfioContainer !== "iommufd")
-      return new Container(this.#context, this.#drivers);
+      return new Container(this.#context, this.#drivers, task);
     const match = GROUP_NODE.exec(path);
     const group = match ? this.#groups.get(Number(match[2])) : undefined;
     const isNamed = group && (match![1] !== undefined) === (group.iommuGroup.kind === "noiommu");
@@ -180,7 +181,7 @@ export class Host implements HostKernel {
     if (group.iommuGroup.kind === "noiommu" && !task.capable(CAP_SYS_RAWIO)) {
       fail("EPERM", `${group.label} has no IOMMU: its devices reach all memory, which takes CAP_SYS_RAWIO`);
     }
-    if (group.hasOpenNodes) fail("EBUSY", `devices of ${group.label} are open through their own nodes`);
+    if (group.use.by === "nodes") fail("EBUSY", `devices of ${group.label} are open through their own nodes`);
     if (group.holder) {
       fail(
         "EBUSY",
@@ -271,13 +272,14 @@ export class Host implements HostKernel {
     const unit = unitOf(group.iommu ?? this.description.iommu, this.#context.release);
     const emulated = group.devices.some((device) => device.bus === "mdev" && !device.iommuBacked);
     const kind = emulated ? "emulated" : unit && !group.noIommu ? "iommu" : "noiommu";
-    this.#iommuGroups.set(group.id, {
+    const iommuGroup = {
       id: group.id,
       kind,
       unit: kind === "iommu" ? unit : undefined,
       reservedRegions: group.reservedRegions,
       deviceNames: group.devices.map(deviceName),
-    });
+    } as const;
+    this.#dmaGroups.set(group.id, new DmaGroup(iommuGroup, this.#hostDrivers));
     for (const device of group.devices) {
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
@@ -291,13 +293,13 @@ export class Host implements HostKernel {
   /** A VFIO driver cannot take a device without a group; a host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
   #refuseBinding(device: string, driver: string): void {
     const described = this.#descriptions.get(device)!;
-    const group = this.#groups.get(described.group);
+    const group = this.#dmaGroups.get(described.group)!;
     if (isVfioDriver(driver)) {
       const isOn = this.parameters.has(NOIOMMU_PARAMETER) && this.#parameter(NOIOMMU_PARAMETER) !== 0;
       const refusal = probeRefusal(this.description, this.#groupDescription(described.group), described.device, isOn);
       if (refusal !== undefined) fail("EINVAL", `${driver} cannot be bound to ${device}: ${refusal}`);
     }
-    if (isHostDriver(driver) && group?.isClaimed) {
+    if (isHostDriver(driver) && group.isClaimed) {
       fail("EINVAL", `${driver} cannot have ${device}: ${group.label} belongs to user space`);
     }
   }
@@ -309,7 +311,7 @@ export class Host implements HostKernel {
   #bound(name: string, driver: string): void {
     if (!isVfioDriver(driver)) return;
     const { device, group: id } = this.#descriptions.get(name)!;
-    const group = this.#groups.get(id) ?? new VfioGroup(this.#iommuGroups.get(id)!, this.#ownership);
+    const group = this.#groups.get(id) ?? new VfioGroup(this.#dmaGroups.get(id)!);
     this.#groups.set(id, group);
     group.devices.push(createDevice(device, group, this.#pci, this.#mediated));
   }
@@ -325,9 +327,7 @@ export class Host implements HostKernel {
     group.devices.splice(index, 1);
     this.#pci.unbind(name);
     if (group.devices.length > 0) return;
-    // the last driver gone takes the group's node with it, also from under who has it open
-    group.leaveContainer();
-    group.isGone = true;
+    group.driversGone();
     this.#groups.delete(id);
   }
 
@@ -337,8 +337,8 @@ export class Host implements HostKernel {
     return controller !== undefined && this.binding.driverOf(controller.bdf) === "vmd";
   }
 
-  readonly #ownership = {
-    hostDriversIn: (group: IommuGroup): readonly string[] =>
+  readonly #hostDrivers = {
+    in: (group: IommuGroup): readonly string[] =>
       group.deviceNames.flatMap((name) => {
         const driver = this.binding.driverOf(name);
         if (!isHostDriver(driver) || this.#goesWithVmd(name)) return [];

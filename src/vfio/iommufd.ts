@@ -6,21 +6,9 @@ import type { RequestDialect } from "../uapi/requests/dialect.ts";
 import { IOMMUFD_DIALECT } from "../uapi/requests/dialects.ts";
 import type { VfioDevice } from "./device.ts";
 import type { VfioGroup } from "./group.ts";
+import type { GroupIommufd } from "./group-iommufd.ts";
 import type { ModelContext } from "./model-context.ts";
 import type { Requesters } from "./requesters.ts";
-
-/** An iommufd as a group uses it in the place of a container (drivers/vfio/iommufd.c). src/iommufd has the only kind. */
-export interface GroupIommufd {
-  /** VFIO_GROUP_SET_CONTAINER. The group keeps it until it lets go. Throws EINVAL. */
-  take(group: VfioGroup): void;
-  letGo(group: VfioGroup): void;
-  /**
-   * A device of the group is opened, and was not open before: it is bound and attached.
-   * @returns for its last close
-   * @throws KernelError EPERM, EINVAL, EADDRINUSE, EFAULT, ENOMEM
-   */
-  openDevice(task: Task, group: VfioGroup, device: VfioDevice): () => void;
-}
 
 /** An open /dev/iommu, or the /dev/vfio/vfio of a host where it stands for VFIO's container. */
 export abstract class IommufdDescription extends FileDescription {

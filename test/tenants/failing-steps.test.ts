@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { DmaGroup } from "../../src/iommu/dma-group.ts";
 import { PasidPool } from "../../src/iommu/pasid-pool.ts";
 import { VtdTables } from "../../src/iommu/vtd/tables.ts";
 import { Host as IommufdHost } from "../../src/iommufd/host.ts";
 import { ModelMemory } from "../../src/kernel/model-memory.ts";
-import { VfioGroup } from "../../src/vfio/group.ts";
 import { Host } from "../../src/vfio/host.ts";
 import { DIRECTORY } from "./area.ts";
 import { ContainerWorld, hostDescription } from "./container-world.ts";
@@ -20,7 +20,7 @@ const POINTS: readonly Point[] = [
   { name: "a domain-id", prototype: VtdTables.prototype, method: "newDomain", errno: "ENOSPC" },
   { name: "a PASID", prototype: PasidPool.prototype, method: "allocate", errno: "ENOSPC" },
   { name: "the quota", prototype: PasidPool.prototype, method: "charge", errno: "ENOSPC" },
-  { name: "a group", prototype: VfioGroup.prototype, method: "claim", errno: "EPERM" },
+  { name: "a group", prototype: DmaGroup.prototype, method: "claim", errno: "EPERM" },
   { name: "pinning", prototype: ModelMemory.prototype, method: "pinFrom", errno: "ENOMEM", returns: true },
   { name: "pinning", prototype: ModelMemory.prototype, method: "pin", errno: "ENOMEM", returns: true },
   { name: "pinning", prototype: ModelMemory.prototype, method: "pinFast", errno: "EFAULT", returns: true },

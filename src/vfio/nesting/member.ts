@@ -1,6 +1,6 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
 import type { VtdDomain } from "../../iommu/vtd/domain.ts";
-import type { VfioGroup } from "../group.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
 
 /** The PASID of a mediated device's aux domain, which its requests without one use. */
@@ -11,7 +11,7 @@ interface Aux {
 
 /** A group as a container has it: its devices as requesters of the container, each with what it needs to reach the container's memory. */
 export class Member {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   /** In the order of the group's devices. */
   readonly requesters: readonly Requester[];
   /** Devices that no IOMMU sees. */
@@ -21,7 +21,7 @@ export class Member {
 
   private constructor(
     hardware: NestingHardware,
-    group: VfioGroup,
+    group: DmaGroup,
     requesters: readonly Requester[],
     unseen: readonly string[],
   ) {
@@ -38,7 +38,7 @@ export class Member {
   static join(
     hardware: NestingHardware,
     owner: DmaOwner,
-    group: VfioGroup,
+    group: DmaGroup,
     plain: Requester["plain"],
     auxDomain: VtdDomain,
   ) {

@@ -1,3 +1,4 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { PasidAccount } from "../../iommu/pasid-pool.ts";
 import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
@@ -6,7 +7,6 @@ import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
 import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
-import type { VfioGroup } from "../group.ts";
 import { refuseUnseen } from "../requesters.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
 import { ContainerMappings } from "./container-mappings.ts";
@@ -52,8 +52,8 @@ export class NestingContainer implements DmaOwner {
   readonly #plain: DmaTarget;
   readonly #functions: VtdDomain;
   readonly #mediated: VtdDomain;
-  readonly #members = new Map<VfioGroup, Member>();
-  #joining: VfioGroup | undefined;
+  readonly #members = new Map<DmaGroup, Member>();
+  #joining: DmaGroup | undefined;
   /** By the PASID that devices' requests carry. */
   readonly #bound = new Map<number, Bound>();
   /** The devices that go by a PASID table of the guest's. */
@@ -76,7 +76,7 @@ export class NestingContainer implements DmaOwner {
     return `the container of ${groups || "no group"} (process ${name}, pid ${pid})`;
   }
 
-  get groups(): readonly VfioGroup[] {
+  get groups(): readonly DmaGroup[] {
     return [...this.#members.keys()];
   }
 
@@ -131,12 +131,12 @@ export class NestingContainer implements DmaOwner {
   }
 
   /** Where DMA of a device of a member goes; undefined for a device that no IOMMU sees. */
-  reach(group: VfioGroup, name: string): Requester | undefined {
+  reach(group: DmaGroup, name: string): Requester | undefined {
     return this.#members.get(group)?.find(name);
   }
 
   /** A group comes in. ENOSPC, EBUSY, and then nothing has changed. */
-  join(group: VfioGroup): void {
+  join(group: DmaGroup): void {
     this.#joining = group;
     try {
       this.#members.set(group, Member.join(this.hardware, this, group, this.#plain, this.#mediated));
@@ -146,7 +146,7 @@ export class NestingContainer implements DmaOwner {
   }
 
   /** A group goes: whatever was bound for its devices is unbound. */
-  leave(group: VfioGroup): void {
+  leave(group: DmaGroup): void {
     const member = this.#members.get(group);
     if (!member) return;
     for (const [pasid, bound] of [...this.#bound]) {

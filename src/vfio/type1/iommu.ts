@@ -1,5 +1,6 @@
 import { IovaRangeList } from "../../address/iova-ranges.ts";
 import { PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { hexRange } from "../../kernel/errors.ts";
 import type { Capability } from "../../uapi/capability-chain.ts";
@@ -12,7 +13,6 @@ import {
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from "../../uapi/vfio-type1.ts";
 import type { DmaUnmapListener } from "../backend.ts";
-import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { DirtyBitmap } from "./dirty-bitmap.ts";
 import { MAP_LOCK_CAPABLE, MAP_PINNED, MAP_VADDR_INVALID, MAP_WRITE, MappingTable } from "./mapping-table.ts";
@@ -25,7 +25,7 @@ export interface Type1Domain {
 
 /** A group in the container (struct vfio_iommu_group). */
 export interface AttachedGroup {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   /** Whether it can dirty only pages that it pinned (pinned_page_dirty_scope): mediated devices. */
   pinnedPageDirtyScope: boolean;
 }
