@@ -15,8 +15,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   machine: ["uapi", "kernel", "iommu", "devices"],
   vfio: ["uapi", "address", "kernel", "machine", "iommu", "devices"],
   iommufd: ["uapi", "address", "kernel", "machine", "iommu", "devices", "vfio"],
+  host: ["uapi", "kernel", "machine", "iommu", "devices", "vfio", "iommufd"],
   interpose: ["uapi", "kernel"],
-  inspect: ["uapi", "address", "kernel", "machine", "iommu", "devices", "vfio", "iommufd"],
+  inspect: ["uapi", "address", "kernel", "machine", "iommu", "devices", "vfio", "iommufd", "host"],
   client: ["uapi", "kernel"],
   cli: [
     "uapi",
@@ -27,6 +28,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "devices",
     "vfio",
     "iommufd",
+    "host",
     "interpose",
     "inspect",
     "client",

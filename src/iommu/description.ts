@@ -13,7 +13,7 @@ export interface IommuDescription {
   /** Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants allow_unsafe_interrupts. Default: kind and arch. */
   readonly interruptRemapping: boolean;
   /**
-   * Only for kinds that can (IommuKind.canNest), and left out for false: it also has second-stage tables and nests first-stage ones on them, has
+   * Only for kinds that can (IommuKind.makeNesting), and left out for false: it also has second-stage tables and nests first-stage ones on them, has
    * PASIDs, takes the translations that devices cache (ATS) and their page requests (PRI).
    */
   readonly nesting?: true;

@@ -83,6 +83,18 @@ export interface UserFormat<T> {
   decode(bytes: Uint8Array): T;
 }
 
+/** What is in use in the IOMMUs of a host: all of it is back at 0 when everything is detached. */
+export interface NestingUse {
+  /** Devices that are attached to an owner. */
+  readonly requesters: number;
+  readonly domains: number;
+  /** PASID table entries. */
+  readonly entries: number;
+  /** Pages of host memory that tables lie in. */
+  readonly tablePages: number;
+  readonly secondLevels: number;
+}
+
 /** The IOMMUs of a host that know PASIDs and nest, all of one kind (iommu_ops). */
 export interface NestingIommus {
   /**
@@ -96,4 +108,5 @@ export interface NestingIommus {
   paging(mappings: Mappings, stage: Stage): IommuDomain;
   readonly tables: UserFormat<UserTable>;
   readonly invalidations: UserFormat<UserInvalidation>;
+  readonly use: NestingUse;
 }

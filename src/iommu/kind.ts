@@ -1,6 +1,7 @@
 import type { Arch } from "../kernel/arch.ts";
 import type { FeatureName, Release } from "../kernel/releases.ts";
 import type { IommuDescription, SpaprPlatform } from "./description.ts";
+import type { NestingIommus } from "./domain.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { IommuUnit } from "./unit.ts";
 
@@ -42,8 +43,8 @@ export interface IommuKind {
   readonly geometry?: Aperture;
   /** Keys of `iommu` in a host file that only this kind has. */
   readonly ownKeys: readonly string[];
-  /** Whether a host file may ask for `nesting`. */
-  readonly canNest: boolean;
+  /** Makes its IOMMUs as those use them who nest page tables; undefined where a host file cannot ask for `nesting`. */
+  readonly makeNesting: (() => NestingIommus) | undefined;
   /** Whether it may ask for `dirty_tracking`. */
   readonly tracksDirtyPages: "yes" | "when nesting" | "no";
   /** What a kernel must have for it; absent where every release with VFIO does. */

@@ -1,23 +1,11 @@
 import { type DmaTarget, NoTarget, type PasidRequest } from "../dma-target.ts";
-import type { Mappings, NestingIommus, Stage } from "../domain.ts";
+import type { Mappings, NestingIommus, NestingUse, Stage } from "../domain.ts";
 import { type DmaOwner, Requester, type RequesterIdentity } from "../requester.ts";
 import { VtdDomain } from "./domain.ts";
 import { RejectedTarget } from "./pasid-target.ts";
 import { type TablesBySegment, VtdTables } from "./tables.ts";
 import { VTD_INVALIDATIONS } from "./user-invalidation.ts";
 import { VTD_TABLES } from "./user-table.ts";
-
-/** What is in use in the IOMMUs of a host: all of it is back at 0 when everything is detached. */
-export interface VtdUse {
-  /** Devices that are attached to an owner. */
-  readonly requesters: number;
-  readonly domains: number;
-  /** PASID table entries. */
-  readonly entries: number;
-  /** Pages of host memory that tables lie in. */
-  readonly tablePages: number;
-  readonly secondLevels: number;
-}
 
 /** The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache and no invalidation. */
 export class VtdUnits implements NestingIommus, TablesBySegment {
@@ -34,7 +22,7 @@ export class VtdUnits implements NestingIommus, TablesBySegment {
     return tables;
   }
 
-  get use(): VtdUse {
+  get use(): NestingUse {
     const all = [...this.#bySegment.values()];
     const sum = (count: (tables: VtdTables) => number) => all.reduce((total, tables) => total + count(tables), 0);
     return {

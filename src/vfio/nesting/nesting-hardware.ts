@@ -1,5 +1,6 @@
-import { PasidPool } from "../../iommu/pasid-pool.ts";
-import type { VtdUnits } from "../../iommu/vtd/units.ts";
+import type { NestingIommus } from "../../iommu/domain.ts";
+import type { PasidPool } from "../../iommu/pasid-pool.ts";
+import { VtdUnits } from "../../iommu/vtd/units.ts";
 import type { Release } from "../../kernel/releases.ts";
 import type { ApiProfile } from "../../machine/host-description.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
@@ -10,12 +11,20 @@ import type { Requesters } from "../requesters.ts";
 export class NestingHardware {
   readonly profile: Exclude<ApiProfile, "mainline">;
   readonly units: VtdUnits;
-  readonly pasids = new PasidPool();
+  readonly pasids: PasidPool;
   readonly requesters: Requesters;
 
-  constructor(profile: Exclude<ApiProfile, "mainline">, units: VtdUnits, requesters: Requesters) {
+  constructor(
+    profile: Exclude<ApiProfile, "mainline">,
+    iommus: NestingIommus,
+    pasids: PasidPool,
+    requesters: Requesters,
+  ) {
+    // the proposals' structures are of this kind alone
+    if (!(iommus instanceof VtdUnits)) throw new TypeError("the proposals know no other IOMMUs than VT-d");
     this.profile = profile;
-    this.units = units;
+    this.units = iommus;
+    this.pasids = pasids;
     this.requesters = requesters;
   }
 
