@@ -3,7 +3,7 @@ import { type DeviceDma, type DmaTarget, NoTarget } from "../../iommu/dma-target
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
-import type { Capability } from "../../uapi/capability-chain.ts";
+import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, MediatedAccess } from "../backend.ts";
@@ -37,7 +37,7 @@ export class NestingBackend implements IommuBackend {
     this.mediated = inner.mediated!;
     this.dma = inner.dma!;
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))
-      iommu.proposedCapabilities = () => this.#capabilities();
+      iommu.proposedCapabilities = [(_iommu, littleEndian) => this.#capability(littleEndian)];
   }
 
   attach(task: Task, group: DmaGroup): void {
@@ -115,8 +115,8 @@ export class NestingBackend implements IommuBackend {
   }
 
   /** What there is to tell is known once a group is attached. */
-  #capabilities(): readonly Capability[] {
-    if (this.container.hardware.profile === "rfc-2017") return [opCapability(this.container)];
-    return this.#iommu.domains.length > 0 ? [nestingCapability()] : [];
+  #capability(littleEndian: boolean): CapabilityStructure | undefined {
+    if (this.container.hardware.profile === "rfc-2017") return opCapability(this.container);
+    return this.#iommu.domains.length > 0 ? nestingCapability(littleEndian) : undefined;
   }
 }
