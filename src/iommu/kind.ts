@@ -3,7 +3,7 @@ import type { FeatureName, Release } from "../kernel/releases.ts";
 import type { IommuDescription, SpaprPlatform } from "./description.ts";
 import type { NestingIommus } from "./domain.ts";
 import type { ReservedRegion } from "./group.ts";
-import type { IommuUnit } from "./unit.ts";
+import type { IommufdFacts, IommuUnit } from "./unit.ts";
 
 /** A range of IOVAs in bytes, both ends included. */
 export interface Aperture {
@@ -91,22 +91,6 @@ export interface IommuDriverFacts {
   readonly faultsNeedPageRequests: boolean;
   /** Its IOMMU knows PASID tables, which the vSVA proposals bind guests' page tables in. */
   readonly hasPasidTables: boolean;
-}
-
-/** What the kernel's driver has for iommufd, beyond plain page tables. */
-export interface IommufdFacts {
-  /** Flags that a page table may be made with; undefined where the driver takes none, not even those that only the core looks at. */
-  readonly hwptFlags: number | undefined;
-  /** Whether it nests page tables itself, without a virtual IOMMU. */
-  readonly nests: boolean;
-  /** Whether it has virtual IOMMUs. */
-  readonly virtualIommus: boolean;
-  /** As IommuUnit has them; absent where no release does so. */
-  refusesLastByte?(release: Release): boolean;
-  attachesOneDevice?(release: Release): boolean;
-  /** IOMMU_HW_INFO_TYPE_*, and the structure of that type. */
-  readonly infoType: number;
-  info(unit: IommuUnit): Uint8Array;
 }
 
 /** A driver without anything of its own. What a kind does differently stands beside it. */

@@ -5,9 +5,9 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
 } from "../../uapi/iommufd-hwpt.ts";
 import { bitsOfLast, lastOfBits } from "../address-bits.ts";
-import type { IommuDefaults, IommuDriverFacts, IommufdFacts, IommuKind } from "../kind.ts";
+import type { IommuDefaults, IommuDriverFacts, IommuKind } from "../kind.ts";
 import { X86_MSI_WINDOW } from "../known-regions.ts";
-import type { IommuUnit } from "../unit.ts";
+import type { IommufdFacts, IommuUnit } from "../unit.ts";
 import { type VtdMode, vtdHwInfo, vtdSysfs } from "./registers.ts";
 import { VtdUnits } from "./units.ts";
 

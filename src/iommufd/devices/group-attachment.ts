@@ -6,12 +6,11 @@ import type { DmaOwner, RequesterIdentity } from "../../iommu/requester.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
 import type { Requesters } from "../../vfio/requesters.ts";
-import type { Ioas } from "../ioas.ts";
 import type { IommufdModule } from "../module.ts";
 import { PasidPlaces } from "../nesting/pasid-places.ts";
 import { type AttachedDevice, Attachment } from "./attachment.ts";
 import { checkCompatible } from "./compatible.ts";
-import type { PageTable } from "./page-table.ts";
+import type { PageTable, PagingTable } from "./page-table.ts";
 
 const NO_AUX_DOMAIN = new NoTarget("an iommufd gives a mediated device no PASID of its parent's, nor one of its own");
 
@@ -160,7 +159,7 @@ export class GroupAttachment {
 }
 
 /** io_pagetable.c:iopt_table_enforce_dev_resv_regions: all of the device's regions or none. */
-function reserveFor(device: AttachedDevice, { table }: Ioas): void {
+function reserveFor(device: AttachedDevice, { table }: PagingTable["ioas"]): void {
   const { iommuGroup } = device.group;
   try {
     for (const { start, last, type } of iommuGroup.reservedRegions.filter(binds)) {
