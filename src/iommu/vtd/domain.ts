@@ -8,7 +8,7 @@ import type { PasidEntry } from "./pasid-entry.ts";
 import { PasidTarget } from "./pasid-target.ts";
 import { loadThrough, type SecondLevel, storeThrough } from "./second-level.ts";
 import type { TableMemory } from "./table-memory.ts";
-import { ALL_ADDRESSES, type TablesBySegment, type VtdTables } from "./tables.ts";
+import { type TablesBySegment, type VtdTables, WHOLE_DEVICE_TLB } from "./tables.ts";
 
 /** A first stage over a domain: what a guest says of its page table. */
 export interface FirstStage {
@@ -214,7 +214,9 @@ export class VtdDomain implements IommuDomain {
       unit.submit(encodeDescriptor("pasidIotlb", { granularity: 2, domain, pasid: pasid! }));
       const { ats, source: sourceId } = requester.identity;
       if (ats)
-        unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, pasid: pasid!, size: 1, address: ALL_ADDRESSES }));
+        unit.submit(
+          encodeDescriptor("pasidDeviceTlb", { sourceId, pasid: pasid!, size: 1, address: WHOLE_DEVICE_TLB }),
+        );
     });
   }
 

@@ -8,7 +8,7 @@ import { HostPasidTable } from "./pasid-table.ts";
 import { VtdUnit } from "./unit.ts";
 
 /** Address of a device-TLB invalidation that means all addresses. */
-export const ALL_ADDRESSES = 2n ** 51n - 1n;
+export const WHOLE_DEVICE_TLB = 2n ** 51n - 1n;
 
 /** Domain-ids are 16 bits; 0 is reserved (caching mode). */
 const DOMAIN_MIN = 1;
@@ -186,7 +186,7 @@ export class VtdTables {
     const { unit } = this;
     unit.submit(encodeDescriptor("pasidCache", { granularity: 1, domain, pasid }));
     unit.submit(encodeDescriptor("pasidIotlb", { granularity: 2, domain, pasid }));
-    unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId: source, pasid, size: 1, address: ALL_ADDRESSES }));
+    unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId: source, pasid, size: 1, address: WHOLE_DEVICE_TLB }));
   }
 
   #setContext(identity: RequesterIdentity, table: HostPasidTable): void {

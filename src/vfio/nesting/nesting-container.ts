@@ -3,7 +3,7 @@ import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { PasidAccount } from "../../iommu/pasid-pool.ts";
 import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
 import type { FirstStage, GuestPasidTable, VtdDomain } from "../../iommu/vtd/domain.ts";
-import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
+import { WHOLE_DEVICE_TLB } from "../../iommu/vtd/tables.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
 import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
@@ -225,7 +225,7 @@ export class NestingContainer implements DmaOwner {
       const { unit } = this.hardware.units.of(identity);
       if (done.has(`${segment}.${sourceId}`)) continue;
       done.add(`${segment}.${sourceId}`);
-      unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, global: 1, size: 1, address: ALL_ADDRESSES }));
+      unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, global: 1, size: 1, address: WHOLE_DEVICE_TLB }));
     }
   }
 
