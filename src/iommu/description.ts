@@ -20,13 +20,13 @@ export interface IommuDescription {
   /** Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING); left out where it does not. */
   readonly dirtyTracking?: boolean;
   /** VT-d's capability registers where a capture has them; made from the facts above where it has not. */
-  readonly registers?: VtdRegisters;
+  readonly registers?: UnitRegisters;
   /** Present exactly when the kind is POWER's TCE. */
   readonly spapr?: SpaprDescription;
 }
 
 /** CAP_REG and ECAP_REG as intel-iommu shows them. */
-export interface VtdRegisters {
+export interface UnitRegisters {
   readonly cap: bigint;
   readonly ecap: bigint;
 }

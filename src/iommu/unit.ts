@@ -1,5 +1,5 @@
 import type { Release } from "../kernel/releases.ts";
-import type { VtdRegisters } from "./description.ts";
+import type { UnitRegisters } from "./description.ts";
 
 /** Bytes of the smallest pages that its tables know. */
 export function smallestPage({ pageSizes }: IommuUnit): bigint {
@@ -47,7 +47,7 @@ export interface IommuUnit {
   /** What its driver has for iommufd. */
   readonly iommufd: IommufdFacts;
   /** Its registers, where a capture has them. */
-  readonly registers?: VtdRegisters;
+  readonly registers?: UnitRegisters;
   /** Whether it notes in its page tables which pages devices write (IOMMU_CAP_DIRTY_TRACKING). */
   readonly dirtyTracking: boolean;
 }
