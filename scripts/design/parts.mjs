@@ -75,7 +75,7 @@ export const PARTS = [
   {
     name: "cli",
     holds: "the command",
-    imports: ["uapi", "kernel", "iommu", "devices", "machine", "vfio", "host", "interpose", "client", "inspect"],
+    imports: ["uapi", "kernel", "iommu", "devices", "machine", "host", "interpose", "client", "inspect"],
     packages: ["commander"],
   },
 ];

@@ -25,8 +25,6 @@ import { sysfsTree } from "../machine/sysfs-tree.ts";
 import { vmdControllerOf } from "../machine/vmd.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import { createDevice } from "../vfio/devices.ts";
-import { DriverBinding, isHostDriver } from "../vfio/driver-binding.ts";
 import { VfioGroup } from "../vfio/group.ts";
 import type { HostPart } from "../vfio/host-part.ts";
 import { MediatedDevices } from "../vfio/mediated/mediated-devices.ts";
@@ -35,8 +33,10 @@ import type { ModelWatch } from "../vfio/model-watch.ts";
 import { NOIOMMU_PARAMETER } from "../vfio/noiommu.ts";
 import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
-import { ZpciSlots } from "../vfio/zpci-slots.ts";
+import { createDevice } from "./create-device.ts";
+import { DriverBinding, isHostDriver } from "./driver-binding.ts";
 import { hostParts } from "./parts.ts";
+import { ZpciSlots } from "./zpci-slots.ts";
 
 /** What is in use of the IOMMUs of a host. */
 export interface IommuUse extends NestingUse {

@@ -6,7 +6,7 @@ import type { Task } from "../kernel/task.ts";
 import type { MediatedAccess } from "./backend.ts";
 import type { Container } from "./container.ts";
 import type { VfioDevice } from "./device.ts";
-import type { GroupIommufd, IommufdBinding } from "./group-iommufd.ts";
+import type { GroupIommufd, IommufdBinding } from "./iommufd.ts";
 
 /** Who opened a group. */
 export type GroupHolder = Pick<Task, "name" | "pid">;

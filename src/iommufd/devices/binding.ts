@@ -1,6 +1,6 @@
 import type { Task } from "../../kernel/task.ts";
 import type { MediatedAccess } from "../../vfio/backend.ts";
-import type { IommufdBinding } from "../../vfio/group-iommufd.ts";
+import type { IommufdBinding } from "../../vfio/iommufd.ts";
 
 /** A device in an iommufd, as its driver has it. */
 export interface Binding {

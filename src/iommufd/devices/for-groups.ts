@@ -1,6 +1,6 @@
 import { fail } from "../../kernel/errors.ts";
 import { CAP_SYS_RAWIO } from "../../kernel/task.ts";
-import type { GroupIommufd } from "../../vfio/group-iommufd.ts";
+import type { GroupIommufd } from "../../vfio/iommufd.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
 import { compatIoas } from "../requests/object-requests.ts";
