@@ -1,8 +1,8 @@
 import type { Arch } from "../kernel/arch.ts";
 import type { FeatureName, Release } from "../kernel/releases.ts";
 import type { IommuDescription, SpaprPlatform } from "./description.ts";
-import type { NestingIommus } from "./domain.ts";
 import type { ReservedRegion } from "./group.ts";
+import type { NestingIommus } from "./nesting-iommus.ts";
 import type { IommufdFacts, IommuUnit } from "./unit.ts";
 
 /** A range of IOVAs in bytes, both ends included. */

@@ -1,8 +1,8 @@
 import type { Arch } from "../kernel/arch.ts";
 import { amdVi } from "./amd-vi/kind.ts";
-import type { NestingIommus } from "./domain.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { IommuKind } from "./kind.ts";
+import type { NestingIommus } from "./nesting-iommus.ts";
 import { none } from "./none/kind.ts";
 import { s390 } from "./s390/kind.ts";
 import { smmuV3 } from "./smmu-v3/kind.ts";

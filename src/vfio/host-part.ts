@@ -1,4 +1,4 @@
-import type { NestingIommus } from "../iommu/domain.ts";
+import type { NestingIommus } from "../iommu/nesting-iommus.ts";
 import type { PasidPool } from "../iommu/pasid-pool.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { ModuleParameters } from "../kernel/module-parameters.ts";

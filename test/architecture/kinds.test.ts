@@ -15,7 +15,10 @@ const NAME_IOMMUS: Readonly<Record<string, string>> = {
   "machine/capture/groups.ts": "the same key",
   "machine/capture/acpi.ts": "tells who captures a host which IOMMU its firmware describes",
   "vfio/spapr/": "requests and windows of VFIO's POWER container are those of its IOMMU",
-  "vfio/nesting/": "the structures of the vSVA proposals are VT-d's",
+  "vfio/nesting/guest-table.ts": "the proposals' flags of a guest's table are called after VT-d, and so is the reason",
+  "vfio/nesting/iommu-data.ts": "structures of the proposals have a part for VT-d",
+  "vfio/nesting/info-capability.ts": "the same",
+  "vfio/nesting/nesting-backend.ts": "tells who cannot nest which host can",
 };
 
 /** The same for kinds of devices. */

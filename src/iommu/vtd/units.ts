@@ -1,5 +1,7 @@
 import { type DmaTarget, NoTarget, type PasidRequest } from "../dma-target.ts";
-import type { Mappings, NestingIommus, NestingUse, Stage } from "../domain.ts";
+import type { Mappings, Stage } from "../domain.ts";
+import type { NestingUse } from "../nesting-iommus.ts";
+import type { InvalidatedUnit, ProposedIommus } from "../proposed.ts";
 import { type DmaOwner, Requester, type RequesterIdentity } from "../requester.ts";
 import { VtdDomain } from "./domain.ts";
 import { RejectedTarget } from "./pasid-target.ts";
@@ -8,7 +10,7 @@ import { VTD_INVALIDATIONS } from "./user-invalidation.ts";
 import { VTD_TABLES } from "./user-table.ts";
 
 /** The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache and no invalidation. */
-export class VtdUnits implements NestingIommus, TablesBySegment {
+export class VtdUnits implements ProposedIommus, TablesBySegment {
   readonly tables = VTD_TABLES;
   readonly invalidations = VTD_INVALIDATIONS;
   readonly #bySegment = new Map<number, VtdTables>();
@@ -20,6 +22,18 @@ export class VtdUnits implements NestingIommus, TablesBySegment {
       this.#bySegment.set(segment, tables);
     }
     return tables;
+  }
+
+  get proposed(): ProposedIommus {
+    return this;
+  }
+
+  unitOf(identity: RequesterIdentity): InvalidatedUnit {
+    return this.of(identity).unit;
+  }
+
+  isTaken(requester: Requester, pasid: number): boolean {
+    return this.of(requester.identity).isTaken(requester, pasid);
   }
 
   get use(): NestingUse {

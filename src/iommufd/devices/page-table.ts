@@ -1,5 +1,6 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
-import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
+import type { IommuDomain } from "../../iommu/domain.ts";
+import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import type { FaultQueue } from "../events/fault-queue.ts";
 import type { DirtyPages } from "../memory/dirty-pages.ts";

@@ -1,7 +1,6 @@
 import type { Requester } from "../../iommu/requester.ts";
-import { WHOLE_DEVICE_TLB } from "../../iommu/vtd/tables.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import { type Descriptor, encodeDescriptor } from "../../uapi/intel-invalidation.ts";
+import { type Descriptor, encodeDescriptor, WHOLE_DEVICE_TLB } from "../../uapi/intel-invalidation.ts";
 import {
   IOMMU_CACHE_INV_TYPE_DEV_IOTLB,
   IOMMU_CACHE_INV_TYPE_IOTLB,

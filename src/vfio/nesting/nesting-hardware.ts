@@ -1,6 +1,5 @@
-import type { NestingIommus } from "../../iommu/domain.ts";
 import type { PasidPool } from "../../iommu/pasid-pool.ts";
-import { VtdUnits } from "../../iommu/vtd/units.ts";
+import type { ProposedIommus } from "../../iommu/proposed.ts";
 import type { Release } from "../../kernel/releases.ts";
 import type { ApiProfile } from "../../machine/host-description.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
@@ -10,20 +9,18 @@ import type { Requesters } from "../requesters.ts";
 /** What all containers of a host share for nested translation: the IOMMUs, the PASIDs and the devices. */
 export class NestingHardware {
   readonly profile: Exclude<ApiProfile, "mainline">;
-  readonly units: VtdUnits;
+  readonly iommus: ProposedIommus;
   readonly pasids: PasidPool;
   readonly requesters: Requesters;
 
   constructor(
     profile: Exclude<ApiProfile, "mainline">,
-    iommus: NestingIommus,
+    iommus: ProposedIommus,
     pasids: PasidPool,
     requesters: Requesters,
   ) {
-    // the proposals' structures are of this kind alone
-    if (!(iommus instanceof VtdUnits)) throw new TypeError("the proposals know no other IOMMUs than VT-d");
     this.profile = profile;
-    this.units = iommus;
+    this.iommus = iommus;
     this.pasids = pasids;
     this.requesters = requesters;
   }

@@ -1,4 +1,4 @@
-import { PASID_BITS } from "../../iommu/vtd/pasid-entry.ts";
+import { PASID_BITS } from "../../iommu/requester.ts";
 import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import * as rfc from "../../uapi/rfc-2017.ts";
 import { StructView } from "../../uapi/struct-view.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Host } from "../../../src/host/host.ts";
 import { NoTarget } from "../../../src/iommu/dma-target.ts";
-import type { FirstStage } from "../../../src/iommu/vtd/domain.ts";
+import type { FirstStage } from "../../../src/iommu/proposed.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { parseCapabilityChain } from "../../../src/uapi/capability-chain.ts";
 import { type DescriptorKind, encodeDescriptor } from "../../../src/uapi/intel-invalidation.ts";
