@@ -17,7 +17,6 @@ const NAME_IOMMUS: Readonly<Record<string, string>> = {
   "vfio/spapr/": "requests and windows of VFIO's POWER container are those of its IOMMU",
   "vfio/nesting/guest-table.ts": "the proposals' flags of a guest's table are called after VT-d, and so is the reason",
   "vfio/nesting/iommu-data.ts": "structures of the proposals have a part for VT-d",
-  "vfio/nesting/info-capability.ts": "the same",
   "vfio/nesting/nesting-backend.ts": "tells who cannot nest which host can",
 };
 
