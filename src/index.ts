@@ -3,7 +3,9 @@
  * the same client. docs/library.md has examples.
  */
 export * from "./client/client.ts";
-export { Host } from "./iommufd/host.ts";
+export type { HostOptions } from "./host/host.ts";
+export { Host } from "./host/host.ts";
+export { LiveFiles } from "./host/sysfs/live-files.ts";
 export { KernelError } from "./kernel/errors.ts";
 export { FileDescription } from "./kernel/file-description.ts";
 export { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from "./kernel/model-areas.ts";
@@ -14,5 +16,3 @@ export type { HostDescription } from "./machine/host-description.ts";
 export { HostDescriptionError } from "./machine/host-description-error.ts";
 export { loadHost } from "./machine/load-host.ts";
 export { READY_MADE_HOSTS } from "./machine/ready-made-hosts.ts";
-export type { HostOptions } from "./vfio/host.ts";
-export { LiveFiles } from "./vfio/sysfs.ts";

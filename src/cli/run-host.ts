@@ -1,5 +1,5 @@
+import { Host } from "../host/host.ts";
 import type { Observer, Served } from "../interpose/index.ts";
-import { Host } from "../iommufd/host.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { hasColours } from "./colours.ts";
 import { FailureReport } from "./failure-line.ts";

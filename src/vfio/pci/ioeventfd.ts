@@ -1,6 +1,5 @@
 import type { AccessWidth } from "../../devices/device-model.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import type { EventSignal } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { VFIO_PCI_BAR5_REGION_INDEX } from "../../uapi/vfio-device.ts";
@@ -12,42 +11,6 @@ import { msixTable, refuseClaimed, splitOffset } from "./region.ts";
 
 /** vfio_pci_core.h: VFIO_PCI_IOEVENTFD_MAX */
 const IOEVENTFD_MAX = 1000;
-
-interface Ioeventfd {
-  readonly bar: number;
-  readonly at: number;
-  readonly width: AccessWidth;
-  readonly data: bigint;
-  readonly event: EventSignal;
-  readonly stop: (() => void) | undefined;
-}
-
-/** The writes to registers that eventfds stand for. */
-export class Ioeventfds {
-  #all: Ioeventfd[] = [];
-
-  get size(): number {
-    return this.#all.length;
-  }
-
-  find(bar: number, at: number, width: number, data: bigint): Ioeventfd | undefined {
-    return this.#all.find((one) => one.bar === bar && one.at === at && one.width === width && one.data === data);
-  }
-
-  add(one: Ioeventfd): void {
-    this.#all.push(one);
-  }
-
-  remove(one: Ioeventfd): void {
-    one.stop?.();
-    one.event.release();
-    this.#all = this.#all.filter((other) => other !== one);
-  }
-
-  close(): void {
-    for (const one of [...this.#all]) this.remove(one);
-  }
-}
 
 const AT = VfioDeviceIoeventfd.offsets;
 const MINIMUM = VfioDeviceIoeventfd.endOf("fd");
