@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { capabilities } from "../../../src/devices/pci/capabilities.ts";
 import * as pci from "../../../src/devices/pci/registers.ts";
+import { Host } from "../../../src/host/host.ts";
 import { PROT_READ } from "../../../src/kernel/model-areas.ts";
 import type { PciDeviceDescription } from "../../../src/machine/host-description.ts";
 import {
@@ -12,7 +13,6 @@ import {
 } from "../../../src/uapi/vfio-device.ts";
 import { VFIO_DEVICE_IOEVENTFD, VfioDeviceIoeventfd } from "../../../src/uapi/vfio-pci.ts";
 import { VFIO_IOMMU_GET_INFO, VFIO_IOMMU_UNMAP_DMA } from "../../../src/uapi/vfio-type1.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { readBundle } from "../../recordings/bundle.ts";
 import type { Result } from "../program.ts";
 import { DEVICES, DeviceProgram } from "./device-program.ts";
