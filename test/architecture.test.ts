@@ -18,6 +18,19 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   interpose: ["uapi", "kernel"],
   inspect: ["uapi", "address", "kernel", "machine", "iommu", "devices", "vfio", "iommufd"],
   client: ["uapi", "kernel"],
+  library: [
+    "uapi",
+    "address",
+    "kernel",
+    "machine",
+    "iommu",
+    "devices",
+    "vfio",
+    "iommufd",
+    "interpose",
+    "inspect",
+    "client",
+  ],
   cli: [
     "uapi",
     "address",
@@ -30,6 +43,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "interpose",
     "inspect",
     "client",
+    "library",
   ],
 };
 

@@ -7,6 +7,9 @@ import type { ConfigLayout } from "./pci/compose-config.ts";
 /** What a host file's `model` names. */
 export type DeviceKind = PciDeviceKind | MediatedKind;
 
+/** A kind of device of one's own: it is called by the name that it is given with. */
+export type NewDeviceKind = Omit<PciDeviceKind, "model"> | Omit<MediatedKind, "model">;
+
 interface KindFacts<Values extends DeviceOptions> {
   /** In host files: "edu". */
   readonly model: string;

@@ -1,5 +1,5 @@
 import { DeviceClock } from "../devices/device-clock.ts";
-import type { DeviceKind } from "../devices/kind.ts";
+import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import type { IommuGroup } from "../iommu/group.ts";
@@ -64,7 +64,7 @@ export interface HostOptions {
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
-  readonly models?: Readonly<Record<string, DeviceKind>>;
+  readonly models?: Readonly<Record<string, NewDeviceKind>>;
 }
 
 /**

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fitHost } from "../../../src/cli/fit-host.ts";
+import { fitHost } from "../../../src/library/fit/fit-host.ts";
 import { Container } from "../../../src/client/container.ts";
 import { Group } from "../../../src/client/group.ts";
 import { ModelTransport } from "../../../src/client/model-transport.ts";

@@ -1,4 +1,4 @@
-import { fitHost } from "../../../src/cli/fit-host.ts";
+import { fitHost } from "../../../src/library/fit/fit-host.ts";
 import { checkFit, type FitResult } from "../../../src/inspect/fit/fit.ts";
 import type { FitHost } from "../../../src/inspect/fit/host-side.ts";
 import type { FitRequest } from "../../../src/inspect/fit/judge.ts";

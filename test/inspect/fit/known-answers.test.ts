@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { fitHost } from "../../../src/cli/fit-host.ts";
+import { fitHost } from "../../../src/library/fit/fit-host.ts";
 import { checkFit } from "../../../src/inspect/fit/fit.ts";
 import { parseRangesFile } from "../../../src/inspect/fit/layouts/ranges-file.ts";
 import { KIB, MIB, TIB } from "../../../src/inspect/fit/sizes.ts";
