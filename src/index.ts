@@ -36,12 +36,16 @@ export type {
   GroupIommuDefinition,
   HostDefinition,
   IommuDefinition,
+  IommufdModuleDefinition,
   IommuModel,
   MdevDeviceDefinition,
   ModulesDefinition,
   NumberInCode,
   PciDeviceDefinition,
   ReservedRegionDefinition,
+  Type1ModuleDefinition,
+  VfioModuleDefinition,
+  VfioPciModuleDefinition,
   WholeGroupDefinition,
 } from "./machine/host-definition.ts";
 export type { HostDescription } from "./machine/host-description.ts";

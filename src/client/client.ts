@@ -15,7 +15,7 @@ export {
   type IoasRanges,
 } from "./ioas.ts";
 export type { IommuInfo, IovaRange, MigrationInfo } from "./iommu-info.ts";
-export { type HwInfo, type HwptRequest, Iommufd } from "./iommufd.ts";
+export { type HwInfo, type HwptData, type HwptRequest, Iommufd } from "./iommufd.ts";
 export { iovaList } from "./iova-list.ts";
 export type { IrqRequest } from "./irq-request.ts";
 export { ModelTransport, type ModelTransportOptions } from "./model-transport.ts";

@@ -44,8 +44,16 @@ export interface HwptRequest {
   readonly parent: Ioas | Hwpt;
   /** IOMMU_HWPT_ALLOC_*; 0 when left out. */
   readonly flags?: number;
-  /** What a nested one is made of: IOMMU_HWPT_DATA_* and its structure. */
-  readonly data?: { readonly type: number; readonly bytes: Uint8Array };
+  /** What it is made of, for a nested one. */
+  readonly data?: HwptData;
+}
+
+/** What a nested page table is made of. */
+export interface HwptData {
+  /** IOMMU_HWPT_DATA_*. */
+  readonly type: number;
+  /** The structure of that type (IommuHwptVtdS1 ...). */
+  readonly bytes: Uint8Array;
 }
 
 /**

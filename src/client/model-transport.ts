@@ -50,6 +50,7 @@ export class ModelTransport implements Transport, Disposable {
   private scratch: { readonly address: number; readonly bytes: Uint8Array } | undefined;
   private lookup: { tree: FileTree; names: TreeLookup } | undefined;
 
+  /** Of a booted host. */
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
     const { littleEndian = true } = kernel;
     const { makeTask = () => new ModelTask({ littleEndian }), encoding = "plain" } = options;

@@ -87,23 +87,43 @@ export interface GroupIommuDefinition {
 /** Module parameters (`modules` of a host file). */
 export interface ModulesDefinition {
   /** Of the module vfio. */
-  readonly vfio?: { readonly enable_unsafe_noiommu_mode?: boolean | null | undefined } | null | undefined;
+  readonly vfio?: VfioModuleDefinition | null | undefined;
   /** Of the module vfio_iommu_type1. */
-  readonly vfio_iommu_type1?:
-    | {
-        readonly dma_entry_limit?: NumberInCode | null | undefined;
-        readonly allow_unsafe_interrupts?: boolean | null | undefined;
-        readonly disable_hugepages?: boolean | null | undefined;
-      }
-    | null
-    | undefined;
+  readonly vfio_iommu_type1?: Type1ModuleDefinition | null | undefined;
   /** Of the module vfio_pci. */
-  readonly vfio_pci?:
-    | { readonly vga?: boolean | null | undefined; readonly disable_vga?: boolean | null | undefined }
-    | null
-    | undefined;
+  readonly vfio_pci?: VfioPciModuleDefinition | null | undefined;
   /** Of the module iommufd. */
-  readonly iommufd?: { readonly allow_unsafe_interrupts?: boolean | null | undefined } | null | undefined;
+  readonly iommufd?: IommufdModuleDefinition | null | undefined;
+}
+
+/** Parameters of the module vfio. */
+export interface VfioModuleDefinition {
+  /** No-IOMMU mode; null: the kernel is built without. */
+  readonly enable_unsafe_noiommu_mode?: boolean | null | undefined;
+}
+
+/** Parameters of the module vfio_iommu_type1. */
+export interface Type1ModuleDefinition {
+  /** Mappings that one container may have. */
+  readonly dma_entry_limit?: NumberInCode | null | undefined;
+  /** Lets devices be used without interrupt remapping. */
+  readonly allow_unsafe_interrupts?: boolean | null | undefined;
+  /** Maps one page at a time. */
+  readonly disable_hugepages?: boolean | null | undefined;
+}
+
+/** How vfio-pci is built and loaded. */
+export interface VfioPciModuleDefinition {
+  /** Built with access to VGA addresses. */
+  readonly vga?: boolean | null | undefined;
+  /** The parameter that switches that off. */
+  readonly disable_vga?: boolean | null | undefined;
+}
+
+/** Parameters of the module iommufd. */
+export interface IommufdModuleDefinition {
+  /** Lets devices be used without interrupt remapping. */
+  readonly allow_unsafe_interrupts?: boolean | null | undefined;
 }
 
 /** A range that cannot be mapped, or is mapped one to one. */

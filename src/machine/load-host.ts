@@ -14,6 +14,7 @@ import { DEFAULT_HOST, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-host
 export interface HostOverrides {
   /** Release as `major.minor`. */
   readonly kernel?: string | undefined;
+  /** Meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017. */
   readonly api?: string | undefined;
 }
 

@@ -58,6 +58,7 @@ export interface IommuUse extends VtdUse {
   readonly chosenPasids: number;
 }
 
+/** What a host is booted with, beside its description. */
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
   readonly onWarning?: (message: string) => void;
@@ -72,12 +73,17 @@ export interface HostOptions {
  * iommufd/host.ts has the whole.
  */
 export class Host implements HostKernel {
+  /** What was booted. */
   readonly description: HostDescription;
+  /** Its files: what /sys, and parts of /dev and /proc, consist of. */
   readonly tree: FileTree;
+  /** Module parameters as they are now. */
   readonly parameters = new ModuleParameters();
+  /** Which driver has which device. */
   readonly binding: DriverBinding;
   /** Empty on machines other than s390. */
   readonly slots: ZpciSlots;
+  /** What devices do by themselves. */
   readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
   readonly #context: ModelContext;
