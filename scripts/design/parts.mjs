@@ -73,9 +73,14 @@ export const PARTS = [
     imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "vfio", "iommufd", "host"],
   },
   {
+    name: "library",
+    holds: "what the command does, as functions: run, fit, capture, trace",
+    imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "interpose", "client", "inspect"],
+  },
+  {
     name: "cli",
     holds: "the command",
-    imports: ["uapi", "kernel", "iommu", "devices", "machine", "host", "interpose", "client", "inspect"],
+    imports: ["uapi", "kernel", "devices", "machine", "host", "interpose", "client", "inspect", "library"],
     packages: ["commander"],
   },
 ];

@@ -29,6 +29,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Descriptors above 2 that the program inherits: see inheritedDescriptors(). */
   readonly descriptors?: readonly number[];
+  /** Its stdin, stdout and stderr; this process's own for each that is left out. */
+  readonly standard?: readonly (number | undefined)[];
   /** Answer fstat() and its kin for our descriptors. On by default. */
   readonly trapFstat?: boolean;
   /** Ends the program when it takes longer. */
@@ -62,7 +64,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   const variables = environment(env);
   const program = locate(words[0]!, variables, cwd ?? ".");
   adoptOrphans();
-  const launch = new Launch(descriptors);
+  const launch = new Launch(descriptors, options.standard);
   const signals = new Signals(launch);
   let guard: Guard | undefined;
   let takeBack = () => {};
