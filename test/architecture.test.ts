@@ -15,9 +15,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   machine: ["uapi", "kernel", "iommu", "devices"],
   vfio: ["uapi", "address", "kernel", "machine", "iommu", "devices"],
   iommufd: ["uapi", "address", "kernel", "machine", "iommu", "devices", "vfio"],
-  interpose: ["uapi", "kernel"],
+  native: [],
+  interpose: ["uapi", "kernel", "native"],
   inspect: ["uapi", "address", "kernel", "machine", "iommu", "devices", "vfio", "iommufd"],
-  client: ["uapi", "kernel"],
+  client: ["uapi", "kernel", "native"],
   cli: [
     "uapi",
     "address",
@@ -27,6 +28,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "devices",
     "vfio",
     "iommufd",
+    "native",
     "interpose",
     "inspect",
     "client",
@@ -35,8 +37,6 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 
 /** Packages that a part may use; everything else is its own work. */
 const PACKAGES: Record<string, readonly string[]> = {
-  interpose: ["koffi"],
-  client: ["koffi"],
   machine: ["yaml", "zod"],
   cli: ["commander"],
 };

@@ -8,6 +8,7 @@ const EXPECTED = new Set([
   "HostDescriptionError",
   "RecordingError",
   "InterposerError",
+  "NativeModuleError",
   "SystemCallError",
   "UsageError",
   "FitInputError",
