@@ -1,5 +1,5 @@
-// npm runs this before it packs, in a fresh checkout (npm ci), and where uvfio is installed straight from git: a package without dist/ has no
-// command. Without the compiler (npm ci --omit=dev) there is nothing to build with.
+// npm runs this in a fresh checkout (npm ci) and where uvfio is installed straight from git: without dist/ there is no command. Without the compiler
+// (npm ci --omit=dev) there is nothing to build with. As "preprepare", because npm warns of every tarball that has a "prepare".
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
