@@ -2,9 +2,10 @@ import { Script } from "node:vm";
 
 /**
  * Runs joined modules (scripts/joined/join.mjs): returns what loads one by its name, "./main.js", and each only once.
- * @param readFile the text of a joined file by its name, and where it lies
+ * @param readFile the text of a joined file by its name
  * @param compiled the code of command.js as V8 has compiled it before, if there is any
  * @param otherwise loads a package or a part of node
+ * @param folder where they are said to lie
  */
 export function joinedModules({ readFile, compiled, otherwise, folder }) {
   const command = script("command.js", compiled);
@@ -24,10 +25,21 @@ export function joinedModules({ readFile, compiled, otherwise, folder }) {
     return module.exports;
   }
 
-  /** Joined files are all ASCII. */
+  /** The name that V8 keeps with compiled code is none of this machine: another installation of the same build may use it. */
   function script(name, cachedData) {
-    return new Script(readFile(name), { filename: `${folder}/${name}`, cachedData });
+    return new Script(readFile(name), { filename: `uvfio:${name}`, cachedData });
   }
 
   return { load, command };
+}
+
+/** Starts the command. What keeps its modules from being loaded at all is said here: they say everything else themselves. */
+export function startCommand(load) {
+  try {
+    load("./main.js");
+  } catch (error) {
+    if (error.name !== "NativeModuleError") throw error;
+    process.stderr.write(`uvfio: ${error.message}\n`);
+    process.exitCode = 2;
+  }
 }

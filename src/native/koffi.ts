@@ -31,6 +31,14 @@ export interface CPointer {
   readonly __brand: "CPointer";
 }
 
+/** The machine code that uvfio makes system calls with is not there, or not for this machine. */
+export class NativeModuleError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "NativeModuleError";
+  }
+}
+
 /**
  * koffi's native module, without the package koffi around it: that one has an install script (it compiles where nothing is prebuilt), which package
  * managers warn of or do not run, and takes longer to load than the native module itself. The prebuilt modules are packages of their own,
@@ -51,13 +59,5 @@ function prebuilt(): Koffi {
         ? `the package ${name} is missing: install uvfio on the kind of machine that it runs on, without --omit=optional`
         : `the package ${name} cannot be loaded: ${message.split("\n")[0]}`,
     );
-  }
-}
-
-/** The machine code that uvfio makes system calls with is not there, or not for this machine. */
-export class NativeModuleError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "NativeModuleError";
   }
 }
