@@ -18,17 +18,20 @@ export function codeCache(build) {
   const base = cacheHome();
   if (base === undefined || process.execArgv.length > 0 || process.env.NODE_OPTIONS) return undefined;
   const folder = `${base}/uvfio`;
-  // `run` is what is started most often, and uses other code than the other commands.
-  const kind = process.argv[2] === "run" ? "run" : "other";
-  const file = `${folder}/${build}-${process.version}-${process.arch}-${kind}`;
+  const file = `${folder}/${build}-${process.version}-${process.arch}-${startKind()}`;
   return {
     read: () => quietly(() => read(folder, file)),
     write: (data) => quietly(() => write(base, folder, file, data)),
   };
 }
 
+/** `run` is what is started most often, and uses other code than the other commands. */
+export function startKind() {
+  return process.argv[2] === "run" ? "run" : "other";
+}
+
 /** As the XDG Base Directory Specification has it. */
-function cacheHome() {
+export function cacheHome() {
   const { XDG_CACHE_HOME: given, HOME: home } = process.env;
   if (given?.startsWith("/")) return given;
   return home?.startsWith("/") ? `${home}/.cache` : undefined;

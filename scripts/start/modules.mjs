@@ -33,10 +33,10 @@ export function joinedModules({ readFile, compiled, otherwise, folder }) {
   return { load, command };
 }
 
-/** Starts the command. What keeps its modules from being loaded at all is said here: they say everything else themselves. */
-export function startCommand(load) {
+/** Runs what starts the command. What keeps modules from being loaded at all is said here: they say everything else themselves. */
+export function saidPlainly(start) {
   try {
-    load("./main.js");
+    start();
   } catch (error) {
     if (error.name !== "NativeModuleError") throw error;
     process.stderr.write(`uvfio: ${error.message}\n`);

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { codeCache } from "./code-cache.mjs";
-import { joinedModules, startCommand } from "./modules.mjs";
+import { joinedModules, saidPlainly } from "./modules.mjs";
 
 const cache = codeCache(BUILD);
 const compiled = cache?.read();
@@ -15,4 +15,4 @@ const { load, command } = joinedModules({
 });
 if (cache && (compiled === undefined || command.cachedDataRejected))
   process.once("exit", () => cache.write(command.createCachedData()));
-startCommand(load);
+saidPlainly(() => load("./main.js"));
