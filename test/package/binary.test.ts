@@ -19,7 +19,7 @@ describe("the single executable", () => {
   const bare = (...command: string[]) => run(elsewhere, ["env", "-i", "PATH=", ...command]);
 
   beforeAll(() => {
-    succeed(ROOT, ["npm", "run", "--silent", "build:binary", "--", "--output", join(scratch.path, "built")]);
+    succeed(ROOT, ["node", "scripts/build-binary.mjs", "--output", join(scratch.path, "built")]);
     copyFileSync(join(scratch.path, "built"), uvfio);
   });
 
@@ -79,7 +79,7 @@ describe.skipIf(!hasEmulator || !hasRegistry())("the executable for arm64, under
   const emulated = (...args: string[]) => run("/", [EMULATOR, "-L", libraries, uvfio, ...args]);
 
   beforeAll(() => {
-    succeed(ROOT, ["npm", "run", "--silent", "build:binary", "--", "--arch", "arm64", "--output", uvfio]);
+    succeed(ROOT, ["node", "scripts/build-binary.mjs", "--arch", "arm64", "--output", uvfio]);
     succeed(ROOT, ["scripts/debian-package.sh", "trixie", "libstdc++6:arm64", libraries, "--with-dependencies"]);
     symlinkSync("usr/lib", join(libraries, "lib"));
   });
