@@ -56,16 +56,19 @@ export const PARTS = [
     imports: ["uapi", "kernel", "iommu", "devices", "machine", "vfio", "iommufd"],
   },
   {
+    name: "native",
+    holds: "the machine code that calls C functions (koffi), from its package or from the single executable",
+    imports: [],
+  },
+  {
     name: "interpose",
     holds: "serves a `HostKernel` to unmodified programs (seccomp user notification)",
-    imports: ["uapi", "kernel"],
-    packages: ["koffi"],
+    imports: ["uapi", "kernel", "native"],
   },
   {
     name: "client",
     holds: "the typed client over two transports: the model in this process, and real system calls",
-    imports: ["uapi", "kernel"],
-    packages: ["koffi"],
+    imports: ["uapi", "kernel", "native"],
   },
   {
     name: "inspect",
@@ -80,7 +83,7 @@ export const PARTS = [
   {
     name: "cli",
     holds: "the command",
-    imports: ["uapi", "kernel", "devices", "machine", "host", "interpose", "client", "inspect", "library"],
+    imports: ["uapi", "kernel", "devices", "machine", "host", "native", "interpose", "client", "inspect", "library"],
     packages: ["commander"],
   },
 ];
