@@ -158,8 +158,6 @@ export class Container extends FileDescription {
   }
 }
 
-/** Nothing translates for the devices of other groups: mediated devices' drivers reach memory by mappings, no-IOMMU devices reach all of it. */
 function connect(group: DmaGroup, backend: IommuBackend): void {
-  const shared = group.iommuGroup.kind === "iommu" ? backend.dma : undefined;
-  group.connect((device) => backend.reach?.(group, device) ?? shared);
+  group.connect((device) => backend.reach(group, device));
 }

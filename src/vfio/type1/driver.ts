@@ -20,7 +20,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
 } from "../../uapi/vfio-type1.ts";
-import type { IommuBackend, IommuDriver, MediatedAccess } from "../backend.ts";
+import type { IommuBackend, IommuDriver, MappingBackend, MediatedAccess } from "../backend.ts";
 import type { ModelContext } from "../model-context.ts";
 import { NestingBackend } from "../nesting/nesting-backend.ts";
 import type { NestingHardware } from "../nesting/nesting-hardware.ts";
@@ -76,7 +76,7 @@ export class Type1Driver implements IommuDriver {
 }
 
 /** A container's type1 state behind its requests. */
-class Type1Backend implements IommuBackend {
+class Type1Backend implements MappingBackend {
   readonly name = "type1";
   readonly dialect = TYPE1_DIALECT;
   readonly #iommu: Type1Iommu;
@@ -88,6 +88,10 @@ class Type1Backend implements IommuBackend {
     this.#iommu = iommu;
     this.mediated = mediatedAccess(iommu);
     this.dma = new Type1Dma(iommu);
+  }
+
+  reach({ iommuGroup }: DmaGroup): DmaTarget | undefined {
+    return iommuGroup.kind === "iommu" ? this.dma : undefined;
   }
 
   attach(task: Task, group: DmaGroup): void {
