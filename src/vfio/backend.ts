@@ -12,8 +12,9 @@ export interface DmaUnmapListener {
 }
 
 /**
- * How the drivers of mediated devices reach memory: vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). Errors are the backend's. `caller` is
- * the process in whose call the driver works (`current`); undefined in a thread of the kernel's own.
+ * How the drivers of mediated devices reach memory: vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). Errors are the
+ * backend's. `caller` is the process in whose call the driver works (`current`); undefined in a thread of the kernel's
+ * own.
  */
 export interface MediatedAccess {
   /** From now on `listener` hears of mappings that go. A device without one cannot pin. */
@@ -49,8 +50,9 @@ export interface IommuBackend {
   ioctl(task: Task, request: number, arg: Word): number;
   checkExtension(extension: Word): number;
   /**
-   * Where DMA of a device of an attached group goes, as long as the group is attached. Undefined where nothing translates for it: a mediated device's
-   * driver reaches memory by `mediated`, and the model has no memory for a device without IOMMU, which reaches all of the host's.
+   * Where DMA of a device of an attached group goes, as long as the group is attached. Undefined where nothing
+   * translates for it: a mediated device's driver reaches memory by `mediated`, and the model has no memory for a
+   * device without IOMMU, which reaches all of the host's.
    */
   reach(group: DmaGroup, device: string): DeviceDma | undefined;
   /** Undefined where mediated devices cannot be used. */

@@ -11,8 +11,8 @@ import type { IommuBackend, IommuDriver } from "./backend.ts";
 import type { ModelContext } from "./model-context.ts";
 
 /**
- * An open /dev/vfio/vfio (struct vfio_container). It lives on while groups are in it, after its descriptor is closed too:
- * mappings stay until the last group has left.
+ * An open /dev/vfio/vfio (struct vfio_container). It lives on while groups are in it, after its descriptor is closed
+ * too: mappings stay until the last group has left.
  */
 export class Container extends FileDescription {
   override readonly kind = "container";

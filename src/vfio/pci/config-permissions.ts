@@ -93,7 +93,10 @@ const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [pci.PCI_CAP_ID_AF, masked(8, [NEXT, [pci.PCI_AF_CTRL, 1, pci.PCI_AF_CTRL_FLR, pci.PCI_AF_CTRL_FLR]])],
 ]);
 
-/** Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h, PCI_ERR_UNC_*. */
+/**
+ * Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h,
+ * PCI_ERR_UNC_*.
+ */
 const UNCORRECTABLE_ERRORS = 0x03ff_f031;
 const CORRECTABLE_ERRORS = 0x0000_f1c1;
 

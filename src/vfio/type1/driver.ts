@@ -59,7 +59,10 @@ export class Type1Driver implements IommuDriver {
     const context = this.#context;
     const nesting = type === VFIO_TYPE1_NESTING_IOMMU;
     if (type !== VFIO_TYPE1_IOMMU && type !== VFIO_TYPE1v2_IOMMU && !nesting) {
-      fail("EINVAL", `extension ${type} is a feature that type1 has, not an IOMMU type (types are 1 and 3)`);
+      fail(
+        "EINVAL",
+        `extension ${type} is a feature that type1 has, not an IOMMU type (types are 1, 3 and, on old kernels, 6)`,
+      );
     }
     // read once, here: later writes to the parameter concern other containers only
     const limit = context.release.has("dmaEntryLimit")
