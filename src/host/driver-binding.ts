@@ -3,8 +3,7 @@ import { isVfioDriver } from "../machine/device-nodes.ts";
 
 /**
  * Drivers beside VFIO's own that leave a device's DMA to whoever owns the group
- * (struct pci_driver.driver_managed_dma; recorded in g_sibling_stub and on smmuv3, where pcieport is fine and shpchp is
- * not).
+ * (struct pci_driver.driver_managed_dma; recorded in g_sibling_stub and on smmuv3, where pcieport is fine and shpchp is not).
  */
 const DRIVERS_WITHOUT_DMA = new Set(["pci-stub", "pcieport"]);
 
@@ -27,10 +26,7 @@ interface Bound {
   override: string | undefined;
 }
 
-/**
- * Which driver has which PCI device, changed as scripts change it through sysfs (drivers/base/bus.c,
- * drivers/pci/pci-driver.c).
- */
+/** Which driver has which PCI device, changed as scripts change it through sysfs (drivers/base/bus.c, drivers/pci/pci-driver.c). */
 export class DriverBinding {
   readonly #devices = new Map<string, Bound>();
   readonly #listener: BindingListener;
@@ -39,10 +35,7 @@ export class DriverBinding {
     this.#listener = listener;
   }
 
-  /**
-   * A device as the machine boots with it; a driver it has been given on purpose is its override, as driverctl leaves
-   * it.
-   */
+  /** A device as the machine boots with it; a driver it has been given on purpose is its override, as driverctl leaves it. */
   add(device: string, driver: string | undefined, override: string | undefined = driver): void {
     this.#devices.set(device, { driver, override: override ?? driver });
   }

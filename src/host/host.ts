@@ -56,8 +56,8 @@ export interface HostOptions {
 }
 
 /**
- * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them
- * through. What answers on its nodes are its parts (parts.ts).
+ * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them through. What answers on its
+ * nodes are its parts (parts.ts).
  */
 export class Host implements HostKernel {
   readonly description: HostDescription;
@@ -176,9 +176,7 @@ export class Host implements HostKernel {
     return group && device && group.iommuGroup.kind !== "noiommu" ? { device, group } : undefined;
   }
 
-  /**
-   * A parameter's value now: what a program wrote into the transport's file counts when the kernel would have taken it.
-   */
+  /** A parameter's value now: what a program wrote into the transport's file counts when the kernel would have taken it. */
   #parameter(name: string): number {
     const [module, parameter] = name.split("/");
     const written = this.parameterReader?.(`${module}/parameters/${parameter}`);
@@ -215,10 +213,7 @@ export class Host implements HostKernel {
     }
   }
 
-  /**
-   * A VFIO driver cannot take a device without a group; a host driver cannot take a device whose group user space owns
-   * (drivers/iommu/iommu.c:iommu_device_use_default_domain).
-   */
+  /** A VFIO driver cannot take a device without a group; a host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
   #refuseBinding(device: string, driver: string): void {
     const described = this.#descriptions.get(device)!;
     const group = this.#dmaGroups.get(described.group)!;

@@ -13,9 +13,7 @@ interface Slot {
   isOn: boolean;
 }
 
-/**
- * The slots that functions of s390 are in, one each: they can be switched off and on, and a function can be made anew.
- */
+/** The slots that functions of s390 are in, one each: they can be switched off and on, and a function can be made anew. */
 export class ZpciSlots {
   readonly #binding: DriverBinding;
   /** By their directory below /sys/bus/pci/slots. */
@@ -35,8 +33,8 @@ export class ZpciSlots {
   }
 
   /**
-   * Writes to a slot's `power` (drivers/pci/hotplug/s390_pci_hpc.c: enable_slot, disable_slot) or to `recover` of a
-   * function (arch/s390/pci/pci_sysfs.c:recover_store). Returns false for other files.
+   * Writes to a slot's `power` (drivers/pci/hotplug/s390_pci_hpc.c: enable_slot, disable_slot) or to `recover` of a function
+   * (arch/s390/pci/pci_sysfs.c:recover_store). Returns false for other files.
    * @throws KernelError EIO (the slot is so already), EINVAL, EBUSY (the function is open)
    */
   write(path: string, text: string): boolean {

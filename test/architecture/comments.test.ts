@@ -9,6 +9,7 @@ const NOT_YET = [
   "cli/",
   "client/",
   "devices/",
+  "host/",
   "inspect/",
   "interpose/",
   "kernel/",
