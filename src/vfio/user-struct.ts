@@ -43,7 +43,9 @@ export class UserStruct {
     this.#low = littleEndian ? 0 : 4;
   }
 
-  /** copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes. */
+  /**
+   * copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes.
+   */
   copyInSized(task: Task, arg: Word, size: number, name: string): void {
     this.copyIn(task, arg, size);
     const argsz = this.u32(0);
