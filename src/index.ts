@@ -15,4 +15,4 @@ export { HostDescriptionError } from "./machine/host-description-error.ts";
 export { loadHost } from "./machine/load-host.ts";
 export { READY_MADE_HOSTS } from "./machine/ready-made-hosts.ts";
 export type { HostOptions } from "./vfio/host.ts";
-export { LiveFiles } from "./vfio/sysfs.ts";
+export { LiveFiles } from "./vfio/sysfs/live-files.ts";

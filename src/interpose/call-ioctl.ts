@@ -29,6 +29,6 @@ export function handleIoctl(context: CallContext): Reply {
 
 /** userfaultfd(), or a new file system: memory and files of the program may have to be waited for from now on. */
 export function handleWaiting({ on: { looks } }: CallContext): Reply {
-  looks.required = true;
+  looks.require();
   return "native";
 }

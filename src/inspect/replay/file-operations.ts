@@ -5,7 +5,7 @@ import { EventFile } from "../../kernel/model-event.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { roundUp, viewOf } from "../../uapi/layout.ts";
 import type { PciDeviceFile } from "../../vfio/pci/device-file.ts";
-import { LiveFiles } from "../../vfio/sysfs.ts";
+import { LiveFiles } from "../../vfio/sysfs/live-files.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import type { OperationOf } from "./operation.ts";
 import { fromHex, type Outcome, outcomeOf, outcomeOfVoid, toHex } from "./outcome.ts";
