@@ -79,10 +79,12 @@ export class FileIndex implements HostFiles {
 
   get roots(): readonly string[] {
     const isAbove = (path: string) => this.grafts.some(({ directory }) => `${directory}/`.startsWith(`${path}/`));
-    return this.grafts.flatMap(({ directory, hidden }) => {
+    // what /dev has is nodes, which others make
+    const grafts = this.grafts.filter(({ directory }) => !`${directory}/`.startsWith("/dev/"));
+    return grafts.flatMap(({ directory, hidden }) => {
       if (hidden.includes("*")) return [directory];
       const below = this.names(directory).map((name) => `${directory}/${name}`);
-      return below.filter((path) => this.#names.has(path) && !isAbove(path));
+      return below.filter((path) => this.find(path)?.kind === "directory" && !isAbove(path));
     });
   }
 

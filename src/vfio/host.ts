@@ -371,7 +371,7 @@ export class Host implements HostKernel {
       pci: this.#pci,
       removed,
       arrive: (device) => this.#arrive(device),
-      depart: (device) => this.#changed(device),
+      changed: (device) => this.#changed(device),
       enableFunctions: (physical, count) => this.#enableFunctions(physical, count),
       disableFunctions: (physical) => this.#disableFunctions(physical),
     };

@@ -14,6 +14,7 @@ const CAP_PM = 0x01;
 const CAP_EXPRESS = 0x10;
 const CAP_AF = 0x13;
 const EXT_ARI = 0x0e;
+const EXT_AER = 0x01;
 const PM_CONTROL = 4;
 const PM_NO_SOFT_RESET = 0x8;
 const EXPRESS_DEVICE = 4;
@@ -23,6 +24,18 @@ const EXPRESS_LINK_STATUS = 0x12;
 const AF_CAPABILITIES = 3;
 const AF_FLR = 3;
 const VGA = 0x0300;
+
+/** drivers/pci/pcie/aer.c: aer_correctable_error_string, aer_uncorrectable_error_string. */
+const CORRECTABLE = "RxErr BadTLP BadDLLP Rollover Timeout NonFatalErr CorrIntErr HeaderOF".split(" ");
+const UNCORRECTABLE = (
+  "Undefined DLP SDES TLP FCP CmpltTO CmpltAbrt UnxCmplt RxOF MalfTLP ECRC UnsupReq ACSViol UncorrIntErr BlockedTLP AtomicOpBlocked " +
+  "TLPBlockedErr PoisonTLPBlocked DMWrReqBlocked IDECheck MisIDETLP PCRC_CHECK TLPXlatBlocked"
+).split(" ");
+const ERROR_COUNTS = [
+  ["correctable", CORRECTABLE, "TOTAL_ERR_COR"],
+  ["fatal", UNCORRECTABLE, "TOTAL_ERR_FATAL"],
+  ["nonfatal", UNCORRECTABLE, "TOTAL_ERR_NONFATAL"],
+] as const;
 
 /** By the number of PCI_EXP_LNKCAP_SLS (drivers/pci/probe.c:pci_speed_string). */
 const SPEEDS = ["Unknown", "2.5", "5.0", "8.0", "16.0", "32.0", "64.0"] as const;
@@ -37,10 +50,13 @@ export function addPciAttributes(
   device: PciDeviceDescription,
   {
     config,
+    above,
     bars,
     state,
   }: {
     readonly config: Uint8Array;
+    /** Of the physical function, when this is a virtual one. */
+    readonly above: Uint8Array | undefined;
     readonly bars: readonly PlacedBar[];
     readonly state: SysfsState;
   },
@@ -48,19 +64,24 @@ export function addPciAttributes(
   const { actions } = state;
   const at = devicePath(host, device);
   const isVirtual = device.physfn !== undefined;
-  for (const { index, size, address } of bars) {
+  for (const { index, type, size, address } of bars) {
     if (address === 0n) continue;
     const name = index === 6 ? "rom" : `resource${index}`;
     tree.sparse(`${at}/${name}`, size, OWNER_ONLY);
+    if (isVirtual && type === "memory64") tree.sparse(`${at}/${name}_wc`, size, OWNER_ONLY);
   }
-  addPower(tree, at, isVfioDriver(state.driverOf(device.bdf) ?? null), config);
+  addPower(tree, at, { isVirtual, isVfio: isVfioDriver(state.driverOf(device.bdf) ?? null) }, config);
+  tree.line(`${at}/broken_parity_status`, "0", READ_WRITE);
+  addErrorCounts(tree, at, config);
   tree.line(`${at}/local_cpus`, cpuMask(availableParallelism()));
   tree.line(`${at}/local_cpulist`, cpuList(availableParallelism()));
   tree.line(`${at}/msi_bus`, "1", READ_WRITE);
   tree.line(`${at}/dma_mask_bits`, "32");
   tree.line(`${at}/consistent_dma_mask_bits`, "32");
-  tree.line(`${at}/ari_enabled`, findExtended(config, EXT_ARI) === undefined ? "0" : "1");
-  addLink(tree, at, config);
+  // a virtual function shares its physical one's link and place
+  const place = above ?? config;
+  tree.line(`${at}/ari_enabled`, findExtended(place, EXT_ARI) === undefined ? "0" : "1");
+  addLink(tree, at, place);
   addResets(tree, host, device, config, actions);
   if (!isVirtual) {
     tree.trigger(`${at}/remove`, actions && ((text) => actions.remove(device.bdf, text)));
@@ -74,12 +95,25 @@ export function addPciAttributes(
 }
 
 /** vfio-pci lets a device that nobody has open sleep (vfio_pci_core.c, disable_idle_d3). */
-function addPower(tree: TreeBuilder, at: string, isVfio: boolean, config: Uint8Array): void {
-  const sleeps = isVfio && findCapability(config, CAP_PM) !== undefined;
+function addPower(
+  tree: TreeBuilder,
+  at: string,
+  { isVirtual, isVfio }: { readonly isVirtual: boolean; readonly isVfio: boolean },
+  config: Uint8Array,
+): void {
+  // a virtual function has no power management of its own
+  const sleeps = isVfio && !isVirtual && findCapability(config, CAP_PM) !== undefined;
   tree.line(`${at}/power_state`, sleeps ? "D3hot" : "D0");
-  tree.line(`${at}/d3cold_allowed`, "1", READ_WRITE);
+  tree.line(`${at}/d3cold_allowed`, isVirtual ? "0" : "1", READ_WRITE);
   tree.line(`${at}/power/control`, isVfio ? "auto" : "on", READ_WRITE);
   tree.line(`${at}/power/runtime_status`, isVfio ? "suspended" : "active");
+}
+
+/** What went wrong on the link so far (drivers/pci/pcie/aer.c: aer_stats_attrs): nothing. */
+function addErrorCounts(tree: TreeBuilder, at: string, config: Uint8Array): void {
+  if (findExtended(config, EXT_AER) === undefined) return;
+  for (const [name, errors, total] of ERROR_COUNTS)
+    tree.line(`${at}/aer_dev_${name}`, [...errors, total].map((error) => `${error} 0`).join("\n"));
 }
 
 function addLink(tree: TreeBuilder, at: string, config: Uint8Array): void {

@@ -56,7 +56,7 @@ export function addPciDevice(
   kinds: DeviceKinds,
 ): void {
   const at = devicePath(host, device);
-  addFiles(tree, host, device, at, state, configSpace(host, device, kinds));
+  addFiles(tree, host, device, at, state, kinds);
   if (isGroupThere(group, state)) tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
   tree.link(`/sys/bus/pci/devices/${device.bdf}`, at);
   const driver = state.driverOf(device.bdf);
@@ -93,8 +93,9 @@ function addFiles(
   device: PciDeviceDescription,
   at: string,
   state: SysfsState,
-  config: Uint8Array,
+  kinds: DeviceKinds,
 ): void {
+  const config = configSpace(host, device, kinds);
   const { actions } = state;
   const driver = state.driverOf(device.bdf);
   tree.link(`${at}/subsystem`, "/sys/bus/pci");
@@ -120,7 +121,18 @@ function addFiles(
   tree.line(`${at}/modalias`, modalias(device));
   tree.file(`${at}/uevent`, uevent(device, driver), READ_WRITE);
   if (device.zpci) addZpciFiles(tree, device, config, at, actions);
-  else addPciAttributes(tree, host, device, { config, bars: isBridge(device) ? [] : placedBars(host, device), state });
+  else {
+    const bars = isBridge(device) ? [] : placedBars(host, device);
+    const physical = pciDeviceAt(host, device.physfn);
+    const above = physical && configSpace(host, physical, kinds);
+    addPciAttributes(tree, host, device, { config, above, bars, state });
+  }
+}
+
+function pciDeviceAt(host: HostDescription, bdf: string | undefined): PciDeviceDescription | undefined {
+  if (bdf === undefined) return undefined;
+  const found = allDevices(host).find(({ device }) => device.bus === "pci" && device.bdf === bdf)?.device;
+  return found?.bus === "pci" ? found : undefined;
 }
 
 /** 0xff means not connected; Linux has no interrupt 0 for devices either. */

@@ -29,8 +29,8 @@ export interface ActedOn {
   readonly removed: Set<string>;
   /** A device of the description is there again, without a driver. */
   arrive(device: string): void;
-  /** A device has gone. */
-  depart(device: string): void;
+  /** Something of a device is not what it was. */
+  changed(device: string): void;
   /** Virtual functions of a physical one come or go, all of them. */
   enableFunctions(physical: string, count: number): void;
   disableFunctions(physical: string): void;
@@ -96,7 +96,7 @@ export class HostActions implements SysfsActions {
       if (removed.has(name)) continue;
       binding.remove(name);
       removed.add(name);
-      this.#host.depart(name);
+      this.#host.changed(name);
     }
   }
 
@@ -149,6 +149,7 @@ export class HostActions implements SysfsActions {
 
   setSlotPower(device: string, text: string): void {
     this.#host.slots.switch(device, lineOf(text));
+    this.#host.changed(device);
   }
 
   recover(device: string, text: string): void {

@@ -46,6 +46,13 @@ export class LiveFiles {
     return this.#names.readlink(path);
   }
 
+  /** basename $(readlink path). Throws ENOENT, EINVAL (no link). */
+  linkName(path: string): string {
+    const target = this.readlink(path);
+    if (target !== undefined) return target.slice(target.lastIndexOf("/") + 1);
+    fail(this.exists(path) ? "EINVAL" : "ENOENT", `${path} is no link`);
+  }
+
   /** ls path: the names in a directory, sorted. Throws ENOENT, ENOTDIR. */
   list(path: string): readonly string[] {
     const at = this.#names.resolve(path);

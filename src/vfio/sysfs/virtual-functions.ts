@@ -18,7 +18,7 @@ export interface MadeFunction {
 
 /**
  * The first virtual functions of a physical one: as the host's file describes them, and further ones like its first. Those are in groups of their own,
- * of the lowest numbers that are free.
+ * behind all that are known: what a description does not name has the numbers between.
  * @param boot the host as it booted
  * @param now the host as it is
  */
@@ -33,16 +33,13 @@ export function makeFunctions(
     .filter(({ device }) => device.bus === "pci" && device.physfn === above.bdf)
     .map(({ device, group }) => ({ device: device as PciDeviceDescription, group }));
   const home = allDevices(now).find(({ device }) => device.bus === "pci" && device.bdf === above.bdf)!.group;
-  const taken = new Set([...boot.groups, ...now.groups].map(({ id }) => id));
-  let next = 0;
+  let next = Math.max(...[...boot.groups, ...now.groups].map(({ id }) => id)) + 1;
   return Array.from({ length: count }, (_, index) => {
     const bdf = bdfOf(segmentOf(above.bdf), routingId(above.bdf) + offset + index * stride);
     const known = described.find(({ device }) => device.bdf === bdf);
     if (known) return known;
-    while (taken.has(next)) next++;
-    taken.add(next);
     const device = likeOf(described[0]?.device, physical, bdf, kinds);
-    return { device, group: { id: next, type: home.type, reservedRegions: home.reservedRegions, devices: [device] } };
+    return { device, group: { id: next++, type: home.type, reservedRegions: home.reservedRegions, devices: [device] } };
   });
 }
 
