@@ -1,4 +1,4 @@
-import { KernelError } from "./errors.ts";
+import { fail, KernelError } from "./errors.ts";
 import type { FileContent, FileTree, Graft } from "./file-tree.ts";
 
 /** What is at a path of the host's /sys or /dev. */
@@ -20,6 +20,12 @@ export interface HostFiles {
   readonly roots: readonly string[];
   /** What lies in none of these, as it is now. */
   readonly rest: FileTree;
+}
+
+/** Writes to a file of the host. Throws what the file's write() throws, and EACCES for one with which nothing is done. @param text each byte a character */
+export function writeText(path: string, { write }: FileContent, text: string): void {
+  if (write === undefined) fail("EACCES", `${path} cannot be written here: the model does nothing with it`);
+  write(text.split("\0", 1)[0]!);
 }
 
 /** A write whose writer waits until something is given back: it is made again then. */

@@ -1,6 +1,6 @@
 import { KernelError } from "../../kernel/errors.ts";
 import type { FileContent } from "../../kernel/file-tree.ts";
-import { type HostEntry, type HostFiles, WaitsError } from "../../kernel/host-files.ts";
+import { type HostEntry, type HostFiles, WaitsError, writeText } from "../../kernel/host-files.ts";
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
 import { Arena } from "../arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
@@ -325,11 +325,7 @@ export class FuseServer {
     this.#require(length, fuse.WRITE_IN.size + count);
     const text = bytes.toString("latin1", start, start + count);
     const { path, file } = open;
-    const nothing = () => {
-      throw new KernelError("EACCES", `${path} cannot be written here: the model does nothing with it`);
-    };
-    const again = file.write ? () => file.write!(text) : nothing;
-    this.#act({ unique, path, pid: view.getUint32(IN.pid, true), count, again });
+    this.#act({ unique, path, pid: view.getUint32(IN.pid, true), count, again: () => writeText(path, file, text) });
     return undefined;
   }
 

@@ -15,6 +15,9 @@ import { addZpciFiles, addZpciSlot, zpciResources } from "./zpci.ts";
 /** Drivers that hosts have loaded although nothing is bound to them: what devices are given to on their way from one driver to another. */
 const LOADED_DRIVERS = ["vfio-pci", "pci-stub", "uio_pci_generic"];
 
+/** Drivers that kernels have built in, as a rule: no module. */
+const BUILT_IN: ReadonlySet<string> = new Set(["pci-stub", "pcieport", "shpchp"]);
+
 /** /sys/bus/pci without the devices. */
 export function addPciBus(tree: TreeBuilder, host: HostDescription, { actions }: SysfsState): void {
   tree.directory("/sys/bus/pci/devices");
@@ -81,10 +84,12 @@ function addDriver(tree: TreeBuilder, driver: string, actions: SysfsState["actio
   tree.trigger(`${at}/new_id`, actions && ((text) => actions.addId(driver, text)));
   tree.trigger(`${at}/remove_id`, actions && ((text) => actions.removeId(driver, text)));
   tree.trigger(`${at}/uevent`);
-  if (driver !== "vfio-pci") return;
-  // Only of this one are the names of driver and module known to go together.
-  tree.link(`${at}/module`, `/sys/module/${moduleOfDriver(driver)}`);
-  tree.link(`/sys/module/${moduleOfDriver(driver)}/drivers/pci:${driver}`, at);
+  if (BUILT_IN.has(driver)) return;
+  // Most modules are called as their driver is.
+  const module = `/sys/module/${moduleOfDriver(driver)}`;
+  tree.link(`${at}/module`, module);
+  tree.link(`${module}/drivers/pci:${driver}`, at);
+  if (driver !== "vfio-pci") tree.line(`${module}/initstate`, "live");
 }
 
 function addFiles(

@@ -1,5 +1,6 @@
 import { fail } from "../../kernel/errors.ts";
 import { FileLookup } from "../../kernel/file-lookup.ts";
+import { writeText } from "../../kernel/host-files.ts";
 import type { Host } from "../host.ts";
 
 /** The files of the host's /sys and /dev by path, as a program on it finds and writes them. */
@@ -20,10 +21,8 @@ export class LiveFiles {
     const entry = this.#names.find(path);
     if (entry === undefined) fail("ENOENT", `${path} is not on this host`);
     if (entry.kind !== "file") fail("EISDIR", `${path} is a directory`);
-    const { mode, write } = entry.file;
-    if ((mode & 0o222) === 0) fail("EACCES", `${path} cannot be written`);
-    if (write === undefined) fail("EACCES", `${path} cannot be written here: the model does nothing with it`);
-    write(text);
+    if ((entry.file.mode & 0o222) === 0) fail("EACCES", `${path} cannot be written`);
+    writeText(path, entry.file, text);
   }
 
   /** cat path, each byte a character. Throws ENOENT, EISDIR, EACCES (a file that is only written to). */
