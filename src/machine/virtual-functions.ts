@@ -1,7 +1,7 @@
 import { findExtended } from "../devices/pci/capabilities.ts";
 import { PCI_EXT_CAP_ID_SRIOV } from "../devices/pci/registers.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
-import { canBeVirtualFunctionOf, isVirtualFunctionId } from "./known-virtual-functions.ts";
+import { canBeVirtualFunctionOf, isVirtualFunctionId, virtualFunctionOf } from "./known-virtual-functions.ts";
 
 /** A physical function and its virtual ones, by their routing ids (Single Root I/O Virtualization specification, 2.1.2). */
 export interface PhysicalFunction {
@@ -95,7 +95,7 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
     const last = functions.at(-1);
     const used = last && first !== undefined ? Math.floor((routingId(last.bdf) - first) / stride) + 1 : 0;
     const total = Math.max(device.sriovTotalVfs ?? recorded?.total ?? 0, used);
-    const vfDevice = functions[0]?.device ?? known?.vfDevice ?? device.device;
+    const vfDevice = functions[0]?.device ?? known?.vfDevice ?? virtualFunctionOf(ids(device)) ?? device.device;
     found.set(device.bdf, { device, functions, offset, stride, total, vfDevice });
   }
   return found;

@@ -378,11 +378,12 @@ export class Host implements HostKernel {
   }
 
   /** A device of the description is found again. */
-  #arrive(name: string, override?: string): void {
+  #arrive(name: string, how: { readonly override?: string | undefined; readonly isProbed?: boolean } = {}): void {
+    const { override, isProbed = true } = how;
     const boot = bootDevice(this.#descriptions.get(name)!.device);
     this.binding.add(name, { ...boot, driver: undefined, override });
     this.#changed(name);
-    this.binding.arrive(name);
+    if (isProbed) this.binding.arrive(name);
   }
 
   #enableFunctions(physical: string, count: number): void {
@@ -395,9 +396,8 @@ export class Host implements HostKernel {
     for (const one of made) this.#addFunction(one);
     // vfio-pci wants the functions that it makes for itself (vfio_pci_core.c:vfio_pci_bus_notifier)
     for (const { device } of made) {
-      const withDriver = isOurs || this.#state.actions.functionsAutoprobe(physical);
-      if (withDriver) this.#arrive(device.bdf, isOurs ? "vfio-pci" : undefined);
-      else this.binding.add(device.bdf, { ...bootDevice(device), driver: undefined, override: undefined });
+      const isProbed = isOurs || this.#state.actions.functionsAutoprobe(physical);
+      this.#arrive(device.bdf, { override: isOurs ? "vfio-pci" : undefined, isProbed });
     }
     this.#changed(physical);
   }
