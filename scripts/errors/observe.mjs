@@ -11,7 +11,7 @@ export const WATCHED = {
   IommufdFile: "iommufd/iommufd-file",
   FaultQueueFile: "iommufd/events/fault-queue-file",
   Host: "vfio/host",
-  LiveFiles: "vfio/sysfs",
+  LiveFiles: "vfio/sysfs/live-files",
   KernelError: "kernel/errors",
   NestingBackend: "vfio/nesting/nesting-backend",
 };

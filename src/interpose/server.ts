@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import type { KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
@@ -10,7 +11,7 @@ import { dispatch, resumeLongCall } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
-import type { FailedWrite, FuseServer } from "./fuse/fuse-server.ts";
+import type { FuseServer } from "./fuse/fuse-server.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
 import { close, syscall } from "./libc.ts";
@@ -145,7 +146,7 @@ export class Server {
       this.#epoll.add(fuse.fd);
       fuse.hooks = {
         acted: () => nodes.update(kernel.deviceNodes()),
-        failed: (write) => this.#tellFailed(write),
+        failed: ({ path, pid }, error) => this.#tellFailed(path, pid, error),
       };
     }
     for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
@@ -242,7 +243,7 @@ export class Server {
     }
   }
 
-  #tellFailed({ path, pid, error }: FailedWrite): void {
+  #tellFailed(path: string, pid: number, error: KernelError): void {
     const program = readProc(pid, "comm")?.trim() ?? "a program";
     this.#observer?.noticed?.(`${program}[${pid}]: write ${path} = ${error.code}: ${error.reason}`);
   }

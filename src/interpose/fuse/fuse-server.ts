@@ -1,42 +1,23 @@
 import { KernelError } from "../../kernel/errors.ts";
 import type { FileContent } from "../../kernel/file-tree.ts";
-import { type HostEntry, type HostFiles, WaitsError, writeText } from "../../kernel/host-files.ts";
-import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
-import { Arena } from "../arena.ts";
-import { HOST_CALLS } from "../host-calls.ts";
-import { close, syscall3 } from "../libc.ts";
-import { O_ACCMODE, O_RDONLY, O_WRONLY, S_IFDIR, S_IFLNK, S_IFREG } from "../linux.ts";
+import { type HostEntry, type HostFiles, writeText } from "../../kernel/host-files.ts";
+import { ERRNO } from "../../uapi/errno.ts";
+import { O_ACCMODE, O_RDONLY, O_WRONLY } from "../linux.ts";
+import { bytesOf, type Common, TEXT_SIZE, writeAttributes } from "./attributes.ts";
+import { ANSWER_SIZE, FuseChannel, MAX_WRITE, Refusal } from "./fuse-channel.ts";
+import { HeldWrites, type Write } from "./held-writes.ts";
 import { type Inode, Inodes } from "./inodes.ts";
 import * as fuse from "./protocol.ts";
 
-const { FUSE, IN, OUT } = fuse;
+const { FUSE } = fuse;
 
-/** One write of a program at most; sysfs takes a page at a time. */
-const MAX_WRITE = 4096;
-/** Bytes of a request at most, and of what the kernel wants to have room for (FUSE_MIN_READ_BUFFER). */
-const REQUEST_SIZE = 8192 + MAX_WRITE;
-/** Bytes of an answer at most: further ones are read with the next request. */
-const ANSWER_SIZE = 0x1_0000;
-/** What text attributes count as, whatever is in them (fs/sysfs/file.c:sysfs_add_file_mode_ns). */
-const TEXT_SIZE = 4096;
-const DIRECTORY_MODE = 0o755;
 /** Requests are worked on for so long, in milliseconds, before others get their turn. */
 const MOMENT_MS = 1;
-/** How often who has a device that a writer waits for is asked for it again (vfio_main.c: vfio_unregister_group_dev). */
-const ASK_AGAIN_MS = 10_000;
-
-/** A write that failed. */
-export interface FailedWrite {
-  readonly path: string;
-  /** The writer's process, in the numbers of our pid namespace; 0 when it is of another. */
-  readonly pid: number;
-  readonly error: KernelError;
-}
 
 export interface FuseHooks {
   /** Something was written and done: nodes may have come or gone. */
   acted(): void;
-  failed(write: FailedWrite): void;
+  failed(write: Pick<Write, "path" | "pid">, error: KernelError): void;
 }
 
 interface OpenFile {
@@ -51,24 +32,6 @@ interface Listed {
   readonly kind: HostEntry["kind"];
 }
 
-interface HeldWrite {
-  readonly unique: Buffer;
-  readonly path: string;
-  readonly pid: number;
-  readonly count: number;
-  readonly again: () => void;
-}
-
-/** Raised for what a request cannot have; the kernel hears the errno and nobody the reason. */
-class Refusal extends Error {
-  readonly errno: number;
-
-  constructor(name: ErrnoName) {
-    super(name);
-    this.errno = ERRNO[name];
-  }
-}
-
 /**
  * Serves a host's /sys to programs as a FUSE file system: what they read is so now, what they write acts, and the writer hears the errno. The kernel
  * remembers nothing (no entry or attribute is valid for any time), so that nothing need be taken back from it.
@@ -76,20 +39,15 @@ class Refusal extends Error {
  * Requests are answered by the thread that serves all calls, so that thread must never wait for a file of this file system. See docs/sysfs.md.
  */
 export class FuseServer {
-  /** Readable when there is a request. */
-  readonly fd: number;
-  readonly #files: HostFiles;
-  readonly #owner: { readonly uid: number; readonly gid: number };
   hooks: FuseHooks = { acted: () => {}, failed: () => {} };
+  readonly #channel: FuseChannel;
+  readonly #files: HostFiles;
+  readonly #common: Common;
   readonly #inodes = new Inodes();
   readonly #open = new Map<number, OpenFile>();
   readonly #directories = new Map<number, readonly Listed[]>();
-  readonly #held: HeldWrite[] = [];
-  readonly #request = new Arena(REQUEST_SIZE);
-  readonly #answer = new Arena(OUT.size + ANSWER_SIZE);
-  readonly #born = Math.floor(Date.now() / 1000);
+  readonly #writes = new HeldWrites((write, error) => this.#written(write, error));
   #nextHandle = 1;
-  #timer: NodeJS.Timeout | undefined;
   #isOver = false;
 
   /**
@@ -97,9 +55,14 @@ export class FuseServer {
    * @param owner whose the files are: root, or where there is none the user that the file system was mounted for
    */
   constructor(fd: number, files: HostFiles, owner: { readonly uid: number; readonly gid: number }) {
-    this.fd = fd;
+    this.#channel = new FuseChannel(fd);
     this.#files = files;
-    this.#owner = owner;
+    this.#common = { ...owner, born: Math.floor(Date.now() / 1000) };
+  }
+
+  /** Readable when there is a request. */
+  get fd(): number {
+    return this.#channel.fd;
   }
 
   /** Whether a program has a file open, and so may have it in its memory: whoever touches that memory may have to wait for us. */
@@ -116,78 +79,69 @@ export class FuseServer {
   take(): void {
     const end = performance.now() + MOMENT_MS;
     do {
-      const length = syscall3(HOST_CALLS.read, this.fd, this.#request.address, REQUEST_SIZE);
-      if (length === -ERRNO.EAGAIN) return;
-      // A request whose caller was killed before we had it.
-      if (length === -ERRNO.ENOENT || length === -ERRNO.EINTR) continue;
-      if (length < IN.size) {
-        this.#isOver = true;
-        return;
-      }
-      this.#handle(length);
+      const next = this.#channel.next();
+      if (next === "over") this.#isOver = true;
+      if (next !== "request") return;
+      this.#handle();
     } while (performance.now() < end);
   }
 
   /** Something was given back: writes that wait for it are made again. */
   retry(): void {
-    for (const held of this.#held.splice(0)) this.#act(held);
+    this.#writes.retry();
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    close(this.fd);
+    this.#writes.close();
+    this.#channel.close();
   }
 
-  #handle(length: number): void {
-    const { view, bytes } = this.#request;
-    const opcode = view.getUint32(IN.opcode, true);
-    const unique = Buffer.from(bytes.subarray(IN.unique, IN.unique + 8));
-    const isForget = opcode === FUSE.FORGET || opcode === FUSE.BATCH_FORGET;
-    if (isForget) this.#forget(opcode, length);
-    else if (opcode === FUSE.INTERRUPT) this.#interrupt();
-    // these two have no answer
-    if (isForget || opcode === FUSE.INTERRUPT) return;
+  #handle(): void {
+    const channel = this.#channel;
+    const { opcode, unique } = channel;
+    if (isUnanswered(opcode)) {
+      if (opcode === FUSE.INTERRUPT) this.#interrupt();
+      else this.#forget(opcode);
+      return;
+    }
     try {
-      const size = this.#serve(opcode, length, unique);
-      if (size !== undefined) this.#reply(unique, 0, size);
+      const size = this.#serve(opcode, unique);
+      if (size !== undefined) channel.reply(unique, 0, size);
     } catch (error) {
-      if (error instanceof Refusal) this.#reply(unique, error.errno, 0);
-      else if (error instanceof KernelError) this.#reply(unique, error.errno, 0);
-      else {
-        this.#reply(unique, ERRNO.EIO, 0);
-        throw error;
-      }
+      const isKnown = error instanceof Refusal || error instanceof KernelError;
+      channel.reply(unique, isKnown ? error.errno : ERRNO.EIO, 0);
+      if (!isKnown) throw error;
     }
   }
 
-  /** Returns the bytes of the answer, which stand behind its header; undefined when the answer comes later. */
-  #serve(opcode: number, length: number, unique: Buffer): number | undefined {
+  /** Returns the bytes of the answer; undefined when it was answered, or will be later. */
+  #serve(opcode: number, unique: Buffer): number | undefined {
     switch (opcode) {
       case FUSE.INIT:
-        return this.#init(length);
+        return this.#init();
       case FUSE.LOOKUP:
-        return this.#lookup(length);
+        return this.#lookup();
       case FUSE.GETATTR:
         return this.#attributes(this.#inode());
       case FUSE.SETATTR:
-        return this.#setAttributes(length);
+        return this.#setAttributes();
       case FUSE.READLINK:
         return this.#readlink();
       case FUSE.OPEN:
-        return this.#openFile(length, unique);
+        return this.#openFile(unique);
       case FUSE.READ:
-        return this.#read(length);
+        return this.#read();
       case FUSE.WRITE:
-        return this.#write(length, unique);
+        return this.#write(unique);
       case FUSE.RELEASE:
-        this.#open.delete(this.#handleAt(fuse.RELEASE_IN.fh, length, fuse.RELEASE_IN.size));
+        this.#open.delete(this.#handleIn(fuse.RELEASE_IN.size));
         return 0;
       case FUSE.OPENDIR:
         return this.#openDirectory(unique);
       case FUSE.READDIR:
-        return this.#readDirectory(length);
+        return this.#readDirectory();
       case FUSE.RELEASEDIR:
-        this.#directories.delete(this.#handleAt(fuse.RELEASE_IN.fh, length, fuse.RELEASE_IN.size));
+        this.#directories.delete(this.#handleIn(fuse.RELEASE_IN.size));
         return 0;
       case FUSE.STATFS:
         return this.#statfs();
@@ -214,76 +168,58 @@ export class FuseServer {
     }
   }
 
-  #init(length: number): number {
-    this.#require(length, fuse.INIT_IN.size);
-    const { view } = this.#request;
-    const { INIT_OUT } = fuse;
-    const answer = this.#clear(INIT_OUT.size);
+  #init(): number {
+    const channel = this.#channel;
+    const { INIT_IN, INIT_OUT } = fuse;
+    channel.require(INIT_IN.size);
+    const answer = channel.clear(INIT_OUT.size);
     answer.setUint32(INIT_OUT.major, fuse.FUSE_KERNEL_VERSION, true);
-    const theirs = view.getUint32(IN.size + fuse.INIT_IN.minor, true);
-    answer.setUint32(INIT_OUT.minor, Math.min(theirs, fuse.FUSE_KERNEL_MINOR_VERSION), true);
+    answer.setUint32(INIT_OUT.minor, Math.min(channel.u32(INIT_IN.minor), fuse.FUSE_KERNEL_MINOR_VERSION), true);
     answer.setUint32(INIT_OUT.flags, fuse.FUSE_ATOMIC_O_TRUNC | fuse.FUSE_BIG_WRITES, true);
     answer.setUint32(INIT_OUT.maxWrite, MAX_WRITE, true);
     answer.setUint32(INIT_OUT.timeGran, 1, true);
     return INIT_OUT.size;
   }
 
-  #lookup(length: number): number {
-    const parent = this.#inode();
-    const { bytes } = this.#request;
-    const end = bytes.indexOf(0, IN.size);
-    if (end < 0 || end >= length) throw new Refusal("EINVAL");
-    const path = `${parent.path}/${bytes.toString("utf8", IN.size, end)}`;
+  #lookup(): number {
+    const channel = this.#channel;
+    const path = `${this.#inode().path}/${channel.name()}`;
     const entry = this.#files.find(path);
     if (entry === undefined) throw new Refusal("ENOENT");
-    const inode = this.#inodes.tell(path, entry.kind);
-    const answer = this.#clear(fuse.ENTRY_OUT.size);
-    answer.setUint32(fuse.ENTRY_OUT.nodeid, inode.id, true);
-    this.#writeAttributes(answer, fuse.ENTRY_OUT.attr, inode, entry);
+    const { id } = this.#inodes.tell(path, entry.kind);
+    const answer = channel.clear(fuse.ENTRY_OUT.size);
+    answer.setUint32(fuse.ENTRY_OUT.nodeid, id, true);
+    writeAttributes(answer, fuse.ENTRY_OUT.attr, id, entry, this.#common);
     return fuse.ENTRY_OUT.size;
   }
 
   #attributes(inode: Inode): number {
-    const answer = this.#clear(fuse.ATTR_OUT.size);
-    this.#writeAttributes(answer, fuse.ATTR_OUT.attr, inode, this.#entry(inode));
+    const entry = this.#entry(inode);
+    writeAttributes(this.#channel.clear(fuse.ATTR_OUT.size), fuse.ATTR_OUT.attr, inode.id, entry, this.#common);
     return fuse.ATTR_OUT.size;
   }
 
-  #writeAttributes(answer: DataView, at: number, { id }: Inode, entry: HostEntry): void {
-    const { ATTR } = fuse;
-    const size = sizeOf(entry);
-    answer.setUint32(at + ATTR.ino, id, true);
-    answer.setBigUint64(at + ATTR.size, BigInt(size), true);
-    for (let n = 0; n < 3; n++) answer.setBigUint64(at + ATTR.times + 8 * n, BigInt(this.#born), true);
-    answer.setUint32(at + ATTR.mode, modeOf(entry), true);
-    answer.setUint32(at + ATTR.nlink, 1, true);
-    answer.setUint32(at + ATTR.uid, this.#owner.uid, true);
-    answer.setUint32(at + ATTR.gid, this.#owner.gid, true);
-    answer.setUint32(at + ATTR.blksize, TEXT_SIZE, true);
-  }
-
   /** Truncating what is written anew is nothing to such files; whose they are, and who may what, does not change. */
-  #setAttributes(length: number): number {
-    this.#require(length, fuse.SETATTR_IN.size);
-    const valid = this.#request.view.getUint32(IN.size + fuse.SETATTR_IN.valid, true);
-    if ((valid & ~fuse.FATTR_TRUNCATION) !== 0) throw new Refusal("EPERM");
+  #setAttributes(): number {
+    this.#channel.require(fuse.SETATTR_IN.size);
+    if ((this.#channel.u32(fuse.SETATTR_IN.valid) & ~fuse.FATTR_TRUNCATION) !== 0) throw new Refusal("EPERM");
     return this.#attributes(this.#inode());
   }
 
   #readlink(): number {
     const entry = this.#entry(this.#inode());
     if (entry.kind !== "link") throw new Refusal("EINVAL");
-    return this.#answer.bytes.write(entry.target, OUT.size);
+    return this.#channel.room.write(entry.target);
   }
 
   /** fs/kernfs/file.c:kernfs_fop_open refuses what the file's mode does not have, root too. */
-  #openFile(length: number, unique: Buffer): undefined {
-    this.#require(length, fuse.OPEN_IN.size);
+  #openFile(unique: Buffer): undefined {
+    this.#channel.require(fuse.OPEN_IN.size);
     const inode = this.#inode();
     const entry = this.#entry(inode);
     if (entry.kind !== "file") throw new Refusal("EISDIR");
     const { file } = entry;
-    const access = this.#request.view.getUint32(IN.size + fuse.OPEN_IN.flags, true) & O_ACCMODE;
+    const access = this.#channel.u32(fuse.OPEN_IN.flags) & O_ACCMODE;
     if (access !== O_WRONLY && (file.mode & 0o444) === 0) throw new Refusal("EACCES");
     if (access !== O_RDONLY && (file.mode & 0o222) === 0) throw new Refusal("EACCES");
     const handle = this.#nextHandle++;
@@ -293,76 +229,57 @@ export class FuseServer {
     return undefined;
   }
 
-  #read(length: number): number {
-    this.#require(length, fuse.READ_IN.size);
-    const { view } = this.#request;
-    const open = this.#open.get(this.#handleAt(fuse.READ_IN.fh, length, fuse.READ_IN.size));
+  #read(): number {
+    const open = this.#open.get(this.#handleIn(fuse.READ_IN.size));
     if (open === undefined) throw new Refusal("EBADF");
-    const offset = this.#request.u64(IN.size + fuse.READ_IN.offset);
-    const wanted = Math.min(view.getUint32(IN.size + fuse.READ_IN.count, true), ANSWER_SIZE);
+    const channel = this.#channel;
+    const offset = channel.u64(fuse.READ_IN.offset);
+    const wanted = Math.min(channel.u32(fuse.READ_IN.count), ANSWER_SIZE);
     const { file } = open;
-    if (file.size !== undefined && offset < file.size) {
-      const count = Math.min(wanted, file.size - offset);
-      this.#answer.bytes.fill(0, OUT.size, OUT.size + count);
+    if (file.size !== undefined) {
+      const count = Math.max(0, Math.min(wanted, file.size - offset));
+      channel.clear(count);
       return count;
     }
     // What is read on belongs to what was read first; bytes are what they are at any time.
-    if (offset === 0 || open.text === undefined) open.text = undefined;
-    const content = open.text ?? bytesOf(file.content);
-    if (typeof file.content === "string") open.text = content;
-    const part = content.subarray(offset, offset + wanted);
-    this.#answer.bytes.set(part, OUT.size);
-    return part.length;
+    if (offset === 0) open.text = undefined;
+    let content = open.text;
+    if (content === undefined) {
+      const now = file.content;
+      content = bytesOf(now);
+      if (typeof now === "string") open.text = content;
+    }
+    if (offset >= content.length) return 0;
+    return content.copy(channel.room, 0, offset, Math.min(offset + wanted, content.length));
   }
 
-  #write(length: number, unique: Buffer): undefined {
-    this.#require(length, fuse.WRITE_IN.size);
-    const { view, bytes } = this.#request;
-    const open = this.#open.get(this.#handleAt(fuse.WRITE_IN.fh, length, fuse.WRITE_IN.size));
+  #write(unique: Buffer): undefined {
+    const { WRITE_IN } = fuse;
+    const channel = this.#channel;
+    const open = this.#open.get(this.#handleIn(WRITE_IN.size));
     if (open === undefined) throw new Refusal("EBADF");
-    const count = view.getUint32(IN.size + fuse.WRITE_IN.count, true);
-    const start = IN.size + fuse.WRITE_IN.size;
-    this.#require(length, fuse.WRITE_IN.size + count);
-    const text = bytes.toString("latin1", start, start + count);
+    const count = channel.u32(WRITE_IN.count);
+    channel.require(WRITE_IN.size + count);
+    const text = channel.bytes(WRITE_IN.size, count).toString("latin1");
     const { path, file } = open;
-    this.#act({ unique, path, pid: view.getUint32(IN.pid, true), count, again: () => writeText(path, file, text) });
+    this.#writes.make({ unique, path, pid: channel.pid, count, make: () => writeText(path, file, text) });
     return undefined;
   }
 
-  /** Makes a write, and answers it unless it waits. */
-  #act(write: HeldWrite): void {
-    const { unique, path, pid, count, again } = write;
-    try {
-      again();
-    } catch (error) {
-      if (error instanceof WaitsError) {
-        this.#held.push(write);
-        this.#timer ??= setTimeout(() => this.#askAgain(), ASK_AGAIN_MS).unref();
-        return;
-      }
-      const known = error instanceof KernelError;
-      this.#reply(unique, known ? error.errno : ERRNO.EIO, 0);
-      if (!known) throw error;
-      this.hooks.failed({ path, pid, error });
+  #written(write: Write, error: KernelError | undefined): void {
+    if (error !== undefined) {
+      this.#channel.reply(write.unique, error.errno, 0);
+      this.hooks.failed(write, error);
       return;
     }
     this.hooks.acted();
-    this.#clear(fuse.WRITE_OUT.size).setUint32(fuse.WRITE_OUT.count, count, true);
-    this.#reply(unique, 0, fuse.WRITE_OUT.size);
+    this.#channel.clear(fuse.WRITE_OUT.size).setUint32(fuse.WRITE_OUT.count, write.count, true);
+    this.#channel.reply(write.unique, 0, fuse.WRITE_OUT.size);
   }
 
-  #askAgain(): void {
-    this.#timer = undefined;
-    this.retry();
-  }
-
-  /** A writer that waits has got a signal: it need not wait on. */
   #interrupt(): void {
-    const unique = this.#request.bytes.subarray(IN.size, IN.size + 8);
-    const index = this.#held.findIndex((held) => held.unique.equals(unique));
-    if (index < 0) return;
-    const [held] = this.#held.splice(index, 1);
-    this.#reply(held!.unique, ERRNO.EINTR, 0);
+    const { size } = fuse.INTERRUPT_IN;
+    if (this.#channel.length >= size) this.#writes.interrupt(this.#channel.bytes(0, size));
   }
 
   #openDirectory(unique: Buffer): undefined {
@@ -382,59 +299,57 @@ export class FuseServer {
     return undefined;
   }
 
-  #readDirectory(length: number): number {
+  #readDirectory(): number {
     const { READ_IN, DIRENT, DT } = fuse;
+    const channel = this.#channel;
     const inode = this.#inode();
-    const listed = this.#directories.get(this.#handleAt(READ_IN.fh, length, READ_IN.size));
+    const listed = this.#directories.get(this.#handleIn(READ_IN.size));
     if (listed === undefined) throw new Refusal("EBADF");
-    const { view } = this.#request;
-    const room = Math.min(view.getUint32(IN.size + READ_IN.count, true), ANSWER_SIZE);
-    const { bytes, view: answer } = this.#answer;
+    const most = Math.min(channel.u32(READ_IN.count), ANSWER_SIZE);
     let used = 0;
-    for (let index = this.#request.u64(IN.size + READ_IN.offset); index < listed.length; index++) {
+    for (let index = channel.u64(READ_IN.offset); index < listed.length; index++) {
       const { name, kind } = listed[index]!;
-      const size = Buffer.byteLength(name);
-      const total = (DIRENT.name + size + 7) & ~7;
-      if (used + total > room) break;
-      const at = OUT.size + used;
-      bytes.fill(0, at, at + total);
-      answer.setUint32(at + DIRENT.ino, this.#inodes.numberOf(`${inode.path}/${name}`), true);
-      answer.setUint32(at + DIRENT.off, index + 1, true);
-      answer.setUint32(at + DIRENT.namelen, size, true);
-      answer.setUint32(at + DIRENT.type, DT[kind], true);
-      bytes.write(name, at + DIRENT.name);
-      used += total;
+      const length = Buffer.byteLength(name);
+      const size = (DIRENT.name + length + 7) & ~7;
+      if (used + size > most) break;
+      const entry = channel.clear(size, used);
+      entry.setUint32(DIRENT.ino, this.#inodes.numberOf(`${inode.path}/${name}`), true);
+      entry.setUint32(DIRENT.off, index + 1, true);
+      entry.setUint32(DIRENT.namelen, length, true);
+      entry.setUint32(DIRENT.type, DT[kind], true);
+      channel.room.write(name, used + DIRENT.name);
+      used += size;
     }
     return used;
   }
 
   #statfs(): number {
     const { STATFS_OUT } = fuse;
-    const answer = this.#clear(STATFS_OUT.size);
+    const answer = this.#channel.clear(STATFS_OUT.size);
     answer.setUint32(STATFS_OUT.bsize, TEXT_SIZE, true);
     answer.setUint32(STATFS_OUT.frsize, TEXT_SIZE, true);
     answer.setUint32(STATFS_OUT.namelen, 255, true);
     return STATFS_OUT.size;
   }
 
-  #forget(opcode: number, length: number): void {
-    const { view } = this.#request;
+  #forget(opcode: number): void {
+    const channel = this.#channel;
     const { FORGET_IN, FORGET_ONE, BATCH_FORGET_IN } = fuse;
-    const count = (at: number) => this.#request.u64(at);
     if (opcode === FUSE.FORGET) {
-      if (length >= IN.size + FORGET_IN.size) this.#inodes.forget(count(IN.nodeid), count(IN.size + FORGET_IN.nlookup));
+      if (channel.length >= FORGET_IN.size) this.#inodes.forget(channel.nodeid, channel.u64(FORGET_IN.nlookup));
       return;
     }
-    const all = view.getUint32(IN.size + BATCH_FORGET_IN.count, true);
-    for (let n = 0, at = IN.size + BATCH_FORGET_IN.size; n < all && at + FORGET_ONE.size <= length; n++) {
-      this.#inodes.forget(count(at + FORGET_ONE.nodeid), count(at + FORGET_ONE.nlookup));
+    const count = channel.u32(BATCH_FORGET_IN.count);
+    let at: number = BATCH_FORGET_IN.size;
+    for (let n = 0; n < count && at + FORGET_ONE.size <= channel.length; n++) {
+      this.#inodes.forget(channel.u64(at + FORGET_ONE.nodeid), channel.u64(at + FORGET_ONE.nlookup));
       at += FORGET_ONE.size;
     }
   }
 
   /** The file that a request is about. */
   #inode(): Inode {
-    const inode = this.#inodes.get(this.#request.u64(IN.nodeid));
+    const inode = this.#inodes.get(this.#channel.nodeid);
     if (inode === undefined) throw new Refusal("ENOENT");
     return inode;
   }
@@ -446,54 +361,20 @@ export class FuseServer {
     return entry;
   }
 
-  #handleAt(offset: number, length: number, size: number): number {
-    this.#require(length, size);
-    return this.#request.u64(IN.size + offset);
-  }
-
-  #require(length: number, size: number): void {
-    if (length < IN.size + size) throw new Refusal("EINVAL");
-  }
-
-  /** What an answer has behind its header, as zeros. */
-  #clear(size: number): DataView {
-    const { bytes } = this.#answer;
-    bytes.fill(0, OUT.size, OUT.size + size);
-    return new DataView(bytes.buffer, bytes.byteOffset + OUT.size, size);
+  /** The handle that a request of that size begins with. */
+  #handleIn(size: number): number {
+    this.#channel.require(size);
+    return this.#channel.u64(fuse.HANDLE);
   }
 
   #replyHandle(unique: Buffer, handle: number, flags: number): boolean {
-    const answer = this.#clear(fuse.OPEN_OUT.size);
+    const answer = this.#channel.clear(fuse.OPEN_OUT.size);
     answer.setBigUint64(fuse.OPEN_OUT.fh, BigInt(handle), true);
     answer.setUint32(fuse.OPEN_OUT.flags, flags, true);
-    return this.#reply(unique, 0, fuse.OPEN_OUT.size);
-  }
-
-  /** Returns false when nobody waits for the answer any more. */
-  #reply(unique: Buffer, errno: number, size: number): boolean {
-    const { view, bytes, address } = this.#answer;
-    view.setUint32(OUT.len, OUT.size + size, true);
-    view.setInt32(OUT.error, -errno, true);
-    bytes.set(unique, OUT.unique);
-    return syscall3(HOST_CALLS.write, this.fd, address, OUT.size + size) >= 0;
+    return this.#channel.reply(unique, 0, fuse.OPEN_OUT.size);
   }
 }
 
-function modeOf(entry: HostEntry): number {
-  if (entry.kind === "directory") return S_IFDIR | DIRECTORY_MODE;
-  return entry.kind === "link" ? S_IFLNK | 0o777 : S_IFREG | entry.file.mode;
-}
-
-function sizeOf(entry: HostEntry): number {
-  if (entry.kind === "directory") return 0;
-  if (entry.kind === "link") return Buffer.byteLength(entry.target);
-  const { file } = entry;
-  if (file.size !== undefined) return file.size;
-  const { content } = file;
-  return typeof content === "string" ? TEXT_SIZE : content.length;
-}
-
-/** Characters beyond Latin are UTF-8, as in descriptions. */
-function bytesOf(content: string | Uint8Array): Buffer {
-  return typeof content === "string" ? Buffer.from(content, "utf8") : Buffer.from(content);
+function isUnanswered(opcode: number): boolean {
+  return opcode === FUSE.FORGET || opcode === FUSE.BATCH_FORGET || opcode === FUSE.INTERRUPT;
 }

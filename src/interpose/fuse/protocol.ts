@@ -48,7 +48,7 @@ export const IN = { len: 0, opcode: 4, unique: 8, nodeid: 16, pid: 32, size: 40 
 export const OUT = { len: 0, error: 4, unique: 8, size: 16 } as const;
 
 /** struct fuse_init_in and fuse_init_out. */
-export const INIT_IN = { major: 0, minor: 4, size: 16 } as const;
+export const INIT_IN = { minor: 4, size: 16 } as const;
 export const INIT_OUT = {
   major: 0,
   minor: 4,
@@ -92,11 +92,13 @@ export const OPEN_OUT = { fh: 0, flags: 8, size: 16 } as const;
 export const FOPEN_DIRECT_IO = 1;
 export const FOPEN_NOFLUSH = 32;
 
+/** Where structures that name an open file have its handle. */
+export const HANDLE = 0;
 /** struct fuse_read_in, fuse_write_in (bytes follow), fuse_release_in. */
-export const READ_IN = { fh: 0, offset: 8, count: 16, size: 40 } as const;
-export const WRITE_IN = { fh: 0, offset: 8, count: 16, size: 40 } as const;
+export const READ_IN = { offset: 8, count: 16, size: 40 } as const;
+export const WRITE_IN = { count: 16, size: 40 } as const;
 export const WRITE_OUT = { count: 0, size: 8 } as const;
-export const RELEASE_IN = { fh: 0, size: 24 } as const;
+export const RELEASE_IN = { size: 24 } as const;
 
 /** struct fuse_dirent: ino, off, namelen, type, name; a multiple of 8. */
 export const DIRENT = { ino: 0, off: 8, namelen: 16, type: 20, name: 24 } as const;
@@ -108,7 +110,7 @@ export const FORGET_IN = { nlookup: 0, size: 8 } as const;
 export const BATCH_FORGET_IN = { count: 0, size: 8 } as const;
 export const FORGET_ONE = { nodeid: 0, nlookup: 8, size: 16 } as const;
 
-export const INTERRUPT_IN = { unique: 0, size: 8 } as const;
+export const INTERRUPT_IN = { size: 8 } as const;
 
 /** struct fuse_kstatfs. */
 export const STATFS_OUT = { bsize: 40, namelen: 44, frsize: 48, size: 80 } as const;
