@@ -16,6 +16,7 @@ export class SlowLooks {
   #isRequired = false;
   /** Whether files that we serve ourselves may be in its memory. */
   readonly #servesFiles: () => boolean;
+  #isHeldToo = false;
   readonly #notice: (message: string) => void;
   #isNoticed = false;
   /** Of the call in hand, from when it was made before. */
@@ -38,9 +39,15 @@ export class SlowLooks {
     return this.#isRequired || this.#servesFiles();
   }
 
-  /** A program can make its memory wait from now on. */
-  require(): void {
+  /** Also those into memory that is held (held-memory.ts): what lies there may be a file's, of a file system that a program or we serve. */
+  get forHeldToo(): boolean {
+    return this.#isHeldToo || this.#servesFiles();
+  }
+
+  /** A program can make its memory wait from now on. @param heldToo also memory that is held */
+  require(heldToo: boolean): void {
     this.#isRequired = true;
+    this.#isHeldToo ||= heldToo;
   }
 
   /** A call begins. @param taken what it has learnt so far */

@@ -24,6 +24,12 @@ export class FileLookup {
     return entry?.kind === "link" ? entry.target : undefined;
   }
 
+  /** The names in a directory, through a link at its end too; none when it is no directory. */
+  list(path: string): readonly string[] {
+    const at = this.resolve(path);
+    return at === undefined ? [] : this.#files.names(at);
+  }
+
   /** The path without links in it; undefined when they go round. @param last whether a link at its end is followed */
   resolve(path: string, last = true): string | undefined {
     const rest = partsOf(path).reverse();

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { LiveFiles } from "../../src/vfio/sysfs/live-files.ts";
+import { LiveFiles } from "../../src/host/sysfs/live-files.ts";
 import { HostFileProgram } from "./pci/host-file-program.ts";
 
 const HOST = `
