@@ -1,4 +1,4 @@
-import type { Koffi } from "./koffi.ts";
+import type { Koffi } from "./c-functions.ts";
 
 /** What the single executable (`npm run build:binary`) has in itself, where an installed package has files. */
 export interface Carried {

@@ -20,7 +20,11 @@ export class Guard {
   constructor(launched: number) {
     const namespace = statPath(AT_FDCWD, `/proc/${launched}/ns/mnt`) === 0 ? lastStat.inode : 0;
     const nothing = fs.openSync("/dev/null", "r+");
-    const { pid, socket, control } = spawnLauncher([], { name: "uvfio-guard", standard: nothing });
+    const { pid, socket, control } = spawnLauncher([], {
+      name: "uvfio-guard",
+      standard: [nothing, nothing, nothing],
+      session: true,
+    });
     fs.closeSync(nothing);
     this.#pid = pid;
     this.#socket = socket;
