@@ -7,6 +7,7 @@ import { syscall } from "./libc.ts";
 import { LINUX_CAPABILITY_VERSION_3, RLIMIT_MEMLOCK } from "./linux.ts";
 import { lastStat, statUserNamespace } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
+import type { Process } from "./process-table.ts";
 
 const CAP_DAC_READ_SEARCH = 2;
 const SEARCH_ANYWHERE = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH);
@@ -39,13 +40,16 @@ export class Credentials {
     this.#namespace = statUserNamespace(launcher) === 0 ? lastStat.inode : 0;
   }
 
-  capable(tid: number, capability: number): boolean {
+  /** @param process of the thread */
+  capable(tid: number, capability: number, process: Process): boolean {
     if (!readCapabilities(tid)) return false;
     const allowed = capability < 32 ? this.#allowed : this.#allowedHigh;
     const effective = arena.u32(capability < 32 ? 8 : 20);
     if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
     // A program that went into a namespace of its own has its capabilities only there.
-    return this.#isInNamespace(tid);
+    if (process.pid !== tid) return this.#isInNamespace(tid);
+    process.isInNamespace ||= this.#isInNamespace(tid);
+    return process.isInNamespace;
   }
 
   #isInNamespace(tid: number): boolean {

@@ -170,9 +170,10 @@ export class InjectedFiles {
   /**
    * Releases what was closed since the last time. The event is queued before the close() returns, so what a program does
    * after it finds the file released when this runs before the call is handled.
+   * @param announced there may be something in the queue
    */
-  drain(): void {
-    for (;;) {
+  drain(announced: boolean): void {
+    while (announced) {
       const length = syscall3(HOST_CALLS.read, this.inotify, arena.address + 256, EVENTS);
       if (length <= 0) break;
       // struct inotify_event: wd s32@0, mask u32@4, cookie u32@8, len u32@12, name
