@@ -68,6 +68,11 @@ export class ProcessTable {
     return process;
   }
 
+  /** The known process whose first thread waits for our answer. */
+  led(tid: number): Process | undefined {
+    return this.#processes.get(tid);
+  }
+
   /** The memory of a process, for calls on behalf of one of its threads. Throws when that is gone. */
   memory(process: Process, tid: number): ProcessMemory {
     if (process.executing.size > 0) this.#checkExecuted(process, tid);

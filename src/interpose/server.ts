@@ -111,7 +111,7 @@ export class Server {
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver({ nodes, files, credentials, looks }),
+      resolver: new PathResolver({ nodes, files, credentials, looks, processes: this.#processes }),
       credentials,
       caller,
       looks,
