@@ -50,7 +50,6 @@ describe.each([
     const first = different[0];
     const shown = first && { ...first, operation: undefined, json: lines[first.line - 1]?.slice(0, 1500) };
     expect([different.length, shown], `seed ${seed}: UVFIO_SEED=${seed}`).toEqual([0, undefined]);
-    // some steps are no calls of VFIO files: reads of eventfds, writes to memory
     expect(calls).toBeGreaterThan(STEPS / 3);
     const printer = new TracePrinter(PLAIN, operations);
     const printed = operations.flatMap((operation) => printer.line(operation) ?? []);
