@@ -18,7 +18,9 @@ copyPages();
 await makeReference();
 await build(here);
 refuseForeignAssets();
-console.log(`site/dist: ${readdirSync(out, { recursive: true }).filter((name) => name.endsWith(".html")).length} pages`);
+console.log(
+  `site/dist: ${readdirSync(out, { recursive: true }).filter((name) => name.endsWith(".html")).length} pages`,
+);
 
 /** The pages of docs/, one page a request for the errors, and those of the repository that they link to. */
 function copyPages() {
@@ -35,7 +37,12 @@ function copyPages() {
 
 /** Links as they are once all pages lie in one folder. */
 function withinSite(text) {
-  const moved = { README: "readme", CONTRIBUTING: "contributing", CHANGELOG: "changelog", SECURITY: "report-a-weakness" };
+  const moved = {
+    README: "readme",
+    CONTRIBUTING: "contributing",
+    CHANGELOG: "changelog",
+    SECURITY: "report-a-weakness",
+  };
   return text.replace(/\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg)(#[\w-]*)?\)/g, (_, name, kind, anchor = "") => {
     if (name === "errors") return `](./errors/index.md${anchor})`;
     return `](./${moved[name] ?? name}.${kind}${anchor})`;
@@ -58,7 +65,10 @@ function refuseForeignAssets() {
   for (const name of readdirSync(out, { recursive: true, encoding: "utf8" })) {
     if (!/\.(html|css)$/.test(name)) continue;
     const text = readFileSync(join(out, name), "utf8");
-    const foreign = /<(?:script|img|iframe|source)[^>]+src="(?:https?:)?\/\/|<link[^>]+href="(?:https?:)?\/\/|url\(["']?(?:https?:)?\/\/|@import/.exec(text);
+    const foreign =
+      /<(?:script|img|iframe|source)[^>]+src="(?:https?:)?\/\/|<link[^>]+href="(?:https?:)?\/\/|url\(["']?(?:https?:)?\/\/|@import/.exec(
+        text,
+      );
     if (foreign) throw new Error(`${name} loads something from elsewhere: ${foreign[0]}`);
   }
 }

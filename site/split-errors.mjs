@@ -13,8 +13,15 @@ export function splitErrors(markdown) {
       const heading = body.slice(0, body.indexOf("\n"));
       const isSource = title.startsWith("Also possible");
       const name = `${isSource ? "also-" : ""}${fileName(heading)}`;
-      const about = isSource ? "\n_Reasons that the sources have and that neither recordings nor tests provoke._\n" : "";
-      pages.push({ name, heading, isSource, text: `# ${heading}\n${about}${body.slice(heading.length)}\n[All requests](index.md)\n` });
+      const about = isSource
+        ? "\n_Reasons that the sources have and that neither recordings nor tests provoke._\n"
+        : "";
+      pages.push({
+        name,
+        heading,
+        isSource,
+        text: `# ${heading}\n${about}${body.slice(heading.length)}\n[All requests](index.md)\n`,
+      });
     }
   }
   const list = (isSource) =>
@@ -35,7 +42,10 @@ What the sources have beside, by part:
 
 ${list(true)}
 `;
-  return [{ name: "errors/index.md", text: index }, ...pages.map(({ name, text }) => ({ name: `errors/${name}.md`, text }))];
+  return [
+    { name: "errors/index.md", text: index },
+    ...pages.map(({ name, text }) => ({ name: `errors/${name}.md`, text })),
+  ];
 }
 
 function fileName(heading) {

@@ -1,10 +1,15 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitepress";
 
-const errors = readdirSync(new URL("../.pages/errors", import.meta.url))
+const folder = new URL("../.pages/errors/", import.meta.url);
+const errors = readdirSync(folder)
   .filter((name) => name !== "index.md" && !name.startsWith("also-"))
   .sort()
-  .map((name) => ({ text: name.replace(/\.md$/, "").replaceAll("-", "_").toUpperCase(), link: `/errors/${name.replace(/md$/, "html")}` }));
+  .map((name) => ({ text: headingOf(name), link: `/errors/${name.replace(/md$/, "html")}` }));
+
+function headingOf(name) {
+  return /^# (.*)/.exec(readFileSync(new URL(name, folder), "utf8"))[1].replaceAll("`", "");
+}
 
 const page = (text, name) => ({ text, link: `/${name}.html` });
 
@@ -14,17 +19,33 @@ export default defineConfig({
   srcDir: ".pages",
   outDir: "dist",
   cacheDir: ".cache",
-  // from a file system or below any path too
-  base: "./",
+  // where the site is served: a path that begins and ends with /
+  base: process.env.UVFIO_SITE_BASE ?? "/",
   ignoreDeadLinks: false,
+  // braces at the end of a line are part of a reason
+  markdown: { attrs: { disable: true } },
   themeConfig: {
     search: { provider: "local" },
     outline: "deep",
-    nav: [page("By task", "index"), page("First test", "first-test"), page("Library", "library"), { text: "API", link: "/api/" }, { text: "Errors", link: "/errors/" }],
+    nav: [
+      page("By task", "index"),
+      page("First test", "first-test"),
+      page("Library", "library"),
+      { text: "API", link: "/api/" },
+      { text: "Errors", link: "/errors/" },
+    ],
     sidebar: {
       "/errors/": [{ text: "Errors by request", link: "/errors/", items: errors }],
       "/": [
-        { text: "Start", items: [page("By task", "index"), page("README", "readme"), page("Your first test", "first-test"), page("The command", "command")] },
+        {
+          text: "Start",
+          items: [
+            page("By task", "index"),
+            page("README", "readme"),
+            page("Your first test", "first-test"),
+            page("The command", "command"),
+          ],
+        },
         {
           text: "Test a program",
           items: [
