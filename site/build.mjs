@@ -1,7 +1,7 @@
 // npm run docs:site: makes site/dist of docs/*.md and of the doc comments of what the package exports. A dead link, and an exported name without a doc
 // comment, end it with an error. The pages load nothing from anywhere else.
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Application } from "typedoc";
 import { build } from "vitepress";
@@ -27,7 +27,7 @@ function copyPages() {
   for (const name of readdirSync(join(root, "docs"))) {
     if (name === "errors.md") continue;
     if (name.endsWith(".md")) writePage(name, withinSite(read(`docs/${name}`)));
-    else cpSync(join(root, "docs", name), join(pages, name));
+    else cpSync(join(root, "docs", name), join(pages, name), { recursive: true });
   }
   mkdirSync(join(pages, "errors"));
   for (const { name, text } of splitErrors(read("docs/errors.md"))) writePage(name, text);

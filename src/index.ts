@@ -4,13 +4,15 @@
  */
 export * from "./client/client.ts";
 export type { NewDeviceKind } from "./devices/kind.ts";
+export type { HostOptions } from "./host/host.ts";
+export { Host } from "./host/host.ts";
+export { LiveFiles } from "./host/sysfs/live-files.ts";
 export type { FitResult } from "./inspect/fit/fit.ts";
 export type { FitRequest } from "./inspect/fit/judge.ts";
 export type { Operation } from "./inspect/replay/operation.ts";
 export { RecordingError } from "./inspect/replay/recording-error.ts";
 export type { SummaryRow } from "./inspect/trace/summary.ts";
 export { InterposerError } from "./interpose/interposer-error.ts";
-export { Host } from "./iommufd/host.ts";
 export { KernelError } from "./kernel/errors.ts";
 export { FileDescription } from "./kernel/file-description.ts";
 export { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from "./kernel/model-areas.ts";
@@ -53,5 +55,3 @@ export { HostDescriptionError } from "./machine/host-description-error.ts";
 export { type HostOverrides, type HostSource, type LoadOptions, loadHost } from "./machine/load-host.ts";
 export { READY_MADE_HOSTS } from "./machine/ready-made-hosts.ts";
 export { toYaml } from "./machine/write-host.ts";
-export type { HostOptions } from "./vfio/host.ts";
-export { LiveFiles } from "./vfio/sysfs.ts";

@@ -44,6 +44,7 @@ export default defineConfig({
             page("README", "readme"),
             page("Your first test", "first-test"),
             page("The command", "command"),
+            page("In CI and containers", "ci"),
           ],
         },
         {

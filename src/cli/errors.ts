@@ -10,6 +10,7 @@ const EXPECTED = new Set([
   "HostDescriptionError",
   "RecordingError",
   "InterposerError",
+  "NativeModuleError",
   "SystemCallError",
   "UsageError",
   "FitInputError",

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { endianness } from "node:os";
-import koffi from "koffi";
 import type { Word } from "../kernel/word.ts";
+import { koffi } from "../native/koffi.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../uapi/ioctl.ts";
 import { roundUp } from "../uapi/layout.ts";

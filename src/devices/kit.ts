@@ -32,3 +32,4 @@ export {
 } from "./options.ts";
 export * from "./pci/capability-kit.ts";
 export { type ConfigLayout, PLAIN_CONFIG } from "./pci/compose-config.ts";
+export { type SavableModel, type SavedState, SavedStateError } from "./saved-state.ts";

@@ -2,6 +2,7 @@ import type { FileTree } from "../kernel/file-tree.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
+import { collectAlone } from "./garbage.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { findProgram } from "./launch/find-program.ts";
 import { Guard } from "./launch/guard.ts";
@@ -68,6 +69,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   const signals = new Signals(launch);
   let guard: Guard | undefined;
   let takeBack = () => {};
+  let collectTogether = () => {};
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
@@ -83,6 +85,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     guard = new Guard(launch.pid);
     launch.become(program, words, variables);
     takeBack = giveUpRights();
+    collectTogether = collectAlone();
     await server.serve();
     ended?.();
     return launch.wait();
@@ -96,6 +99,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     signals.release();
     guard?.release();
     takeBack();
+    collectTogether();
     launch.close();
   }
 }

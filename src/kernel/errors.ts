@@ -13,7 +13,11 @@ export class KernelError extends Error {
   readonly reason: string;
 
   constructor(code: ErrnoName, reason: string) {
+    // An answer, and no mistake in the code: to find out where it was made takes many times as long as the request itself.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`${code}: ${reason}`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = "KernelError";
     this.code = code;
     this.errno = ERRNO[code];

@@ -9,7 +9,7 @@ import { ModelTransport } from "../../src/client/model-transport.ts";
 import { openDevice } from "../../src/client/open-device.ts";
 import { SystemTransport } from "../../src/client/system-transport.ts";
 import { type EventFd, SystemCallError, type Transport } from "../../src/client/transport.ts";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
 import { IOMMU_OPTION_HUGE_PAGES } from "../../src/uapi/iommufd.ts";
 import { IOMMU_HW_INFO_TYPE_INTEL_VTD, IOMMU_HWPT_ALLOC_DIRTY_TRACKING } from "../../src/uapi/iommufd-hwpt.ts";

@@ -1,3 +1,4 @@
+import { Host } from "../../host/host.ts";
 import { parseFault } from "../../inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../../inspect/fault/injector.ts";
 import { Sanitizer } from "../../inspect/sanitize/sanitizer.ts";
@@ -5,7 +6,6 @@ import { Recorder } from "../../inspect/trace/recorder.ts";
 import { watchKernel } from "../../inspect/watch/watch-kernel.ts";
 import { joinModelWatches } from "../../inspect/watch/watcher.ts";
 import type { Observer, Served } from "../../interpose/index.ts";
-import { Host } from "../../iommufd/host.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import { errnoName } from "../../uapi/errno.ts";
 import type { Inspection } from "./inspection.ts";

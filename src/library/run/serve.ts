@@ -1,5 +1,5 @@
+import { Host } from "../../host/host.ts";
 import { type Observer, type RunOptions as ProgramOptions, runProgram, type Served } from "../../interpose/index.ts";
-import { Host } from "../../iommufd/host.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import { type CallFailure, callFailure } from "./call-failure.ts";
 import type { Inspection } from "./inspection.ts";

@@ -1,4 +1,4 @@
-import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../iommu/dma-target.ts";
+import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "./dma-target.ts";
 
 const UNATTACHED = new NoTarget("the device's group is in no container with an IOMMU");
 const NO_PASIDS = new NoTarget(

@@ -2,8 +2,11 @@ import { DeviceClock } from "../devices/device-clock.ts";
 import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
+import { DmaGroup } from "../iommu/dma-group.ts";
 import type { IommuGroup } from "../iommu/group.ts";
-import { VtdUnits, type VtdUse } from "../iommu/vtd/units.ts";
+import { nestingIommusOf } from "../iommu/kinds.ts";
+import type { NestingIommus, NestingUse } from "../iommu/nesting-iommus.ts";
+import { PasidPool } from "../iommu/pasid-pool.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
@@ -11,47 +14,32 @@ import type { FileTree } from "../kernel/file-tree.ts";
 import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import { ModuleParameters } from "../kernel/module-parameters.ts";
 import { Release, releaseWarning } from "../kernel/releases.ts";
-import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
+import type { Task } from "../kernel/task.ts";
 import { checkModels } from "../machine/check-models.ts";
 import { deviceNodes, isVfioDriver, vfioDevices } from "../machine/device-nodes.ts";
 import { deviceName, findGroup } from "../machine/find-device.ts";
-import {
-  DEFAULT_PASID_QUOTA,
-  type DeviceDescription,
-  type GroupDescription,
-  type HostDescription,
-} from "../machine/host-description.ts";
+import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
 import { probeRefusal, refusedDrivers } from "../machine/refused-driver.ts";
 import { vfioPciParameters } from "../machine/sysfs/modules.ts";
 import { sysfsTree } from "../machine/sysfs-tree.ts";
 import { vmdControllerOf } from "../machine/vmd.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
-import type { IommuDriver } from "./backend.ts";
-import { Container } from "./container.ts";
-import type { VfioDevice } from "./device.ts";
-import { createDevice } from "./devices.ts";
+import type { VfioDevice } from "../vfio/device.ts";
+import { VfioGroup } from "../vfio/group.ts";
+import type { HostPart } from "../vfio/host-part.ts";
+import { MediatedDevices } from "../vfio/mediated/mediated-devices.ts";
+import type { ModelContext } from "../vfio/model-context.ts";
+import type { ModelWatch } from "../vfio/model-watch.ts";
+import { NOIOMMU_PARAMETER } from "../vfio/noiommu.ts";
+import { PciDevices } from "../vfio/pci/pci-devices.ts";
+import { Requesters } from "../vfio/requesters.ts";
+import { createDevice } from "./create-device.ts";
 import { DriverBinding, isHostDriver } from "./driver-binding.ts";
-import { VfioGroup } from "./group.ts";
-import { GroupFile } from "./group-file.ts";
-import type { IommufdHost, IommufdNodes } from "./iommufd.ts";
-import { MediatedDevices } from "./mediated/mediated-devices.ts";
-import type { ModelContext } from "./model-context.ts";
-import type { ModelWatch } from "./model-watch.ts";
-import { NestingHardware } from "./nesting/nesting-hardware.ts";
-import { NoIommuDriver } from "./noiommu.ts";
-import { PciDevices } from "./pci/pci-devices.ts";
-import { Requesters } from "./requesters.ts";
-import { SpaprDriver } from "./spapr/driver.ts";
-import { Type1Driver } from "./type1/driver.ts";
+import { hostParts } from "./parts.ts";
 import { ZpciSlots } from "./zpci-slots.ts";
 
-const CONTAINER_NODE = "/dev/vfio/vfio";
-const GROUP_NODE = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
-const IOMMUFD_NODE = /^\/dev\/(iommu$|vfio\/devices\/)/;
-const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
-
 /** What is in use of the IOMMUs of a host. */
-export interface IommuUse extends VtdUse {
+export interface IommuUse extends NestingUse {
   /** PASIDs of the host's pool. */
   readonly pasids: number;
   /** PASIDs that guests have chosen. */
@@ -69,8 +57,8 @@ export interface HostOptions {
 }
 
 /**
- * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them through. Without iommufd:
- * iommufd/host.ts has the whole.
+ * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them through. What answers on its
+ * nodes are its parts (parts.ts).
  */
 export class Host implements HostKernel {
   /** What was booted. */
@@ -89,20 +77,16 @@ export class Host implements HostKernel {
   readonly #context: ModelContext;
   readonly #pci: PciDevices;
   readonly #mediated: MediatedDevices;
-  readonly #drivers: readonly IommuDriver[];
-  readonly #iommuGroups = new Map<number, IommuGroup>();
+  readonly #parts: readonly HostPart[];
+  readonly #dmaGroups = new Map<number, DmaGroup>();
   readonly #groups = new Map<number, VfioGroup>();
-  readonly #iommufd: IommufdNodes | undefined;
-  readonly #units = new VtdUnits();
+  readonly #iommus: NestingIommus;
+  readonly #pasids = new PasidPool();
   readonly #requesters: Requesters;
-  readonly #nesting: NestingHardware | undefined;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
-  /**
-   * Throws HostDescriptionError for a model that is unknown and options that it has not got.
-   * @param iommufd makes the part that serves iommufd's nodes, on a host that has them
-   */
-  constructor(description: HostDescription, options: HostOptions = {}, iommufd?: (host: IommufdHost) => IommufdNodes) {
+  /** Throws HostDescriptionError for a model that is unknown and options that it has not got. */
+  constructor(description: HostDescription, options: HostOptions = {}) {
     this.description = description;
     const { watch, models } = options;
     const kinds = kindsWith(models);
@@ -130,9 +114,18 @@ export class Host implements HostKernel {
     this.#requesters = new Requesters(description);
     this.#pci = new PciDevices(description, this.#context);
     this.#mediated = new MediatedDevices(description, this.#context);
-    this.#defineParameters();
-    this.#nesting = this.#makeNesting();
-    this.#drivers = this.#loadDrivers();
+    this.#iommus = nestingIommusOf(description.iommu.model);
+    for (const [name, value] of Object.entries(vfioPciParameters(description)))
+      this.parameters.define(`vfio_pci/${name}`, "bool", value === "Y", false);
+    this.#parts = hostParts({
+      description,
+      context: this.#context,
+      parameters: this.parameters,
+      iommus: this.#iommus,
+      pasids: this.#pasids,
+      requesters: this.#requesters,
+      vfio: { group: (id) => this.#groups.get(id), deviceAt: (index) => this.#deviceAt(index) },
+    });
     this.binding = new DriverBinding({
       binding: (device, driver) => this.#refuseBinding(device, driver),
       bound: (device, driver) => this.#bound(device, driver),
@@ -141,14 +134,6 @@ export class Host implements HostKernel {
     for (const group of description.groups) this.#addGroup(group);
     this.slots = new ZpciSlots(description, this.binding);
     for (const line of refusedDrivers(description)) this.#context.warn(line);
-    if (description.iommufd && this.#context.release.has("iommufd")) {
-      this.#iommufd = iommufd?.({
-        context: this.#context,
-        deviceAt: (index) => this.#deviceAt(index),
-        nestingIommus: this.#units,
-        requesters: this.#requesters,
-      });
-    }
   }
 
   /** How this host's architecture encodes request numbers. */
@@ -165,41 +150,21 @@ export class Host implements HostKernel {
   }
 
   deviceNodes(): readonly DeviceNode[] {
-    return deviceNodes(this.description).filter((node) => {
-      const match = GROUP_NODE.exec(node.path);
-      if (match) return this.#groups.has(Number(match[2]));
-      return IOMMUFD_NODE.test(node.path) ? (this.#iommufd?.isThere(node) ?? false) : true;
-    });
+    return deviceNodes(this.description).filter(({ path }) => this.#parts.some((part) => part.hasNode(path)));
   }
 
   open(task: Task, path: string, _flags: number): FileDescription {
     if (path.endsWith("/") || this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
-    const served = this.#iommufd?.open(task, path);
-    if (served) return served;
-    if (path === CONTAINER_NODE && this.description.vfioContainer !== "iommufd")
-      return new Container(this.#context, this.#drivers);
-    const match = GROUP_NODE.exec(path);
-    const group = match ? this.#groups.get(Number(match[2])) : undefined;
-    const isNamed = group && (match![1] !== undefined) === (group.iommuGroup.kind === "noiommu");
-    if (!isNamed) fail("ENOENT", `${path} is not on this host`);
-    if (task.euid !== 0 && !task.capable(CAP_DAC_OVERRIDE)) fail("EACCES", `${path} has mode 0600 and is root's`);
-    if (group.iommuGroup.kind === "noiommu" && !task.capable(CAP_SYS_RAWIO)) {
-      fail("EPERM", `${group.label} has no IOMMU: its devices reach all memory, which takes CAP_SYS_RAWIO`);
+    for (const part of this.#parts) {
+      const file = part.open(task, path);
+      if (file) return file;
     }
-    if (group.hasOpenNodes) fail("EBUSY", `devices of ${group.label} are open through their own nodes`);
-    if (group.holder) {
-      fail(
-        "EBUSY",
-        `${group.label} is open already, by ${group.describeHolder()}, itself or through a device file: one user at a time`,
-      );
-    }
-    return new GroupFile(group, this.#context.release, { name: task.name, pid: task.pid });
+    fail("ENOENT", `${path} is not on this host`);
   }
 
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
   get iommuUse(): IommuUse {
-    const pool = this.#nesting?.pasids;
-    return { ...this.#units.use, pasids: pool?.size ?? 0, chosenPasids: pool?.chosen ?? 0 };
+    return { ...this.#iommus.use, pasids: this.#pasids.size, chosenPasids: this.#pasids.chosen };
   }
 
   /** The IOMMU group of a device by its name (BDF or UUID). */
@@ -215,47 +180,6 @@ export class Host implements HostKernel {
     const device = group?.devices.find(({ name }) => name === deviceName(found.device));
     // no-IOMMU groups' devices have no nodes of their own
     return group && device && group.iommuGroup.kind !== "noiommu" ? { device, group } : undefined;
-  }
-
-  #loadDrivers(): readonly IommuDriver[] {
-    const { vfioContainer, iommu } = this.description;
-    const drivers: IommuDriver[] = [
-      vfioContainer === "spapr" ? new SpaprDriver(this.#context, iommu) : new Type1Driver(this.#context, this.#nesting),
-    ];
-    // the parameter exists exactly where the kernel was built with no-IOMMU mode
-    if (this.parameters.has(NOIOMMU_PARAMETER)) drivers.push(new NoIommuDriver(this.#context, NOIOMMU_PARAMETER));
-    return drivers;
-  }
-
-  /** What the proposals' containers share; undefined on a mainline host, or one whose container is not type1. */
-  #makeNesting(): NestingHardware | undefined {
-    const { api, vfioContainer } = this.description;
-    if (api === "mainline" || vfioContainer !== "type1") return undefined;
-    return new NestingHardware(api, this.#units, this.#requesters);
-  }
-
-  #defineParameters(): void {
-    const { vfioIommuType1, iommufd } = this.description.modules;
-    const { parameters } = this;
-    for (const [name, value] of Object.entries(vfioPciParameters(this.description)))
-      parameters.define(`vfio_pci/${name}`, "bool", value === "Y", false);
-    // vfio_iommu_type1.c: module_param_named(..., S_IRUGO | S_IWUSR) for all of them; not built where iommufd is the container
-    if (this.description.vfioContainer !== "iommufd") {
-      if (this.#context.release.has("dmaEntryLimit")) {
-        parameters.define("vfio_iommu_type1/dma_entry_limit", "uint", vfioIommuType1.dmaEntryLimit, true);
-      }
-      parameters.define("vfio_iommu_type1/allow_unsafe_interrupts", "bool", vfioIommuType1.allowUnsafeInterrupts, true);
-      parameters.define("vfio_iommu_type1/disable_hugepages", "bool", vfioIommuType1.disableHugepages, true);
-      if (this.description.api !== "mainline") {
-        parameters.define("vfio_iommu_type1/pasid_quota", "uint", DEFAULT_PASID_QUOTA, true);
-      }
-    }
-    if (this.description.iommufd) {
-      parameters.define("iommufd/allow_unsafe_interrupts", "bool", iommufd.allowUnsafeInterrupts, true);
-    }
-    const { enableUnsafeNoiommuMode } = this.description.modules.vfio;
-    if (enableUnsafeNoiommuMode !== undefined && this.#context.release.has("noiommuGroups"))
-      parameters.define(NOIOMMU_PARAMETER, "bool", enableUnsafeNoiommuMode, true);
   }
 
   /** A parameter's value now: what a program wrote into the transport's file counts when the kernel would have taken it. */
@@ -277,13 +201,14 @@ export class Host implements HostKernel {
     const unit = unitOf(group.iommu ?? this.description.iommu, this.#context.release);
     const emulated = group.devices.some((device) => device.bus === "mdev" && !device.iommuBacked);
     const kind = emulated ? "emulated" : unit && !group.noIommu ? "iommu" : "noiommu";
-    this.#iommuGroups.set(group.id, {
+    const iommuGroup = {
       id: group.id,
       kind,
       unit: kind === "iommu" ? unit : undefined,
       reservedRegions: group.reservedRegions,
       deviceNames: group.devices.map(deviceName),
-    });
+    } as const;
+    this.#dmaGroups.set(group.id, new DmaGroup(iommuGroup, this.#hostDrivers));
     for (const device of group.devices) {
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
@@ -297,13 +222,13 @@ export class Host implements HostKernel {
   /** A VFIO driver cannot take a device without a group; a host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
   #refuseBinding(device: string, driver: string): void {
     const described = this.#descriptions.get(device)!;
-    const group = this.#groups.get(described.group);
+    const group = this.#dmaGroups.get(described.group)!;
     if (isVfioDriver(driver)) {
       const isOn = this.parameters.has(NOIOMMU_PARAMETER) && this.#parameter(NOIOMMU_PARAMETER) !== 0;
       const refusal = probeRefusal(this.description, this.#groupDescription(described.group), described.device, isOn);
       if (refusal !== undefined) fail("EINVAL", `${driver} cannot be bound to ${device}: ${refusal}`);
     }
-    if (isHostDriver(driver) && group?.isClaimed) {
+    if (isHostDriver(driver) && group.isClaimed) {
       fail("EINVAL", `${driver} cannot have ${device}: ${group.label} belongs to user space`);
     }
   }
@@ -315,7 +240,7 @@ export class Host implements HostKernel {
   #bound(name: string, driver: string): void {
     if (!isVfioDriver(driver)) return;
     const { device, group: id } = this.#descriptions.get(name)!;
-    const group = this.#groups.get(id) ?? new VfioGroup(this.#iommuGroups.get(id)!, this.#ownership);
+    const group = this.#groups.get(id) ?? new VfioGroup(this.#dmaGroups.get(id)!);
     this.#groups.set(id, group);
     group.devices.push(createDevice(device, group, this.#pci, this.#mediated));
   }
@@ -331,9 +256,7 @@ export class Host implements HostKernel {
     group.devices.splice(index, 1);
     this.#pci.unbind(name);
     if (group.devices.length > 0) return;
-    // the last driver gone takes the group's node with it, also from under who has it open
-    group.leaveContainer();
-    group.isGone = true;
+    group.driversGone();
     this.#groups.delete(id);
   }
 
@@ -343,8 +266,8 @@ export class Host implements HostKernel {
     return controller !== undefined && this.binding.driverOf(controller.bdf) === "vmd";
   }
 
-  readonly #ownership = {
-    hostDriversIn: (group: IommuGroup): readonly string[] =>
+  readonly #hostDrivers = {
+    in: (group: IommuGroup): readonly string[] =>
       group.deviceNames.flatMap((name) => {
         const driver = this.binding.driverOf(name);
         if (!isHostDriver(driver) || this.#goesWithVmd(name)) return [];

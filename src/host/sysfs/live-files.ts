@@ -1,5 +1,5 @@
-import { fail } from "../kernel/errors.ts";
-import type { Host } from "./host.ts";
+import { fail } from "../../kernel/errors.ts";
+import type { Host } from "../host.ts";
 
 const PARAMETER = /^\/sys\/module\/([^/]+)\/parameters\/([^/]+)$/;
 const DRIVER_FILE = /^\/sys\/bus\/pci\/drivers\/([^/]+)\/(bind|unbind)$/;
