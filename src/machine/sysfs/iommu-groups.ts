@@ -1,7 +1,8 @@
 import { deviceName } from "../find-device.ts";
 import type { GroupDescription, HostDescription } from "../host-description.ts";
+import { isGroupThere } from "./boot-state.ts";
 import { devicePath } from "./device-path.ts";
-import { isGroupThere, type SysfsState } from "./sysfs-state.ts";
+import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 
 /** /sys/kernel/iommu_groups (Documentation/ABI/testing/sysfs-kernel-iommu_groups). */
