@@ -51,6 +51,8 @@ export interface DeviceBus {
   sendMessage(vector: number): void;
   /** Sets the level of the INTx line. */
   setLine(asserted: boolean): void;
+  /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
+  showRegisters?(): void;
 }
 
 /**
@@ -61,6 +63,8 @@ export interface DeviceModel {
   /** An aligned read of `width` bytes. Never throws: a register that is not there reads as the device has it. */
   read(region: number, offset: number, width: AccessWidth): bigint;
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
+  /** Whether anything answers at a place; everywhere when left out. On s390 a load from where nothing does fails, and gives all ones. */
+  decodes?(region: number, offset: number): boolean;
   /**
    * Finishes what takes time and is due now; called before registers are looked at.
    * @returns whether a register may have changed since the last time without having been written: by this, or by a job of the device

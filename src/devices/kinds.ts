@@ -3,14 +3,14 @@ import { e1000e } from "./kinds/e1000e.ts";
 import { edu } from "./kinds/edu/kind.ts";
 import { generic } from "./kinds/generic.ts";
 import { ioat } from "./kinds/ioat/kind.ts";
+import { nvme } from "./kinds/nvme/kind.ts";
 import { pciTestdev } from "./kinds/pci-testdev.ts";
-import { UNDRIVEN_DEVICES } from "./kinds/undriven.ts";
 import { zpciAtRest } from "./kinds/zpci.ts";
 import { genericMediated } from "./mediated/generic.ts";
 import { sample } from "./mediated/sample/kind.ts";
 
 /** All kinds of PCI devices. A new one is a file under kinds/, called as its model, and a line here. */
-const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, zpciAtRest];
+const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, nvme, zpciAtRest];
 
 /** All kinds of mediated devices. A new one is a file under mediated/ and a line here. */
 const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];
@@ -60,7 +60,7 @@ export class DeviceKinds {
   knownDevice(kind: PciDeviceKind, vendor: number, device: number): KnownDevice | undefined {
     const same = hasIds(vendor, device);
     const own = kind.devices.find(same) ?? kind.devices[0];
-    return own ?? this.pci.flatMap(({ devices }) => devices).find(same) ?? UNDRIVEN_DEVICES.find(same);
+    return own ?? this.pci.flatMap(({ devices }) => devices).find(same);
   }
 
   /** What a mediated device of a type is that says no model. */

@@ -62,6 +62,8 @@ export class Server {
   readonly #observer: Observer | undefined;
   readonly #epoll = new Epoll();
   readonly #stop = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+  /** Devices go on with something. */
+  readonly #resumed = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   readonly #root: number;
   readonly #files: InjectedFiles;
   readonly #processes: ProcessTable;
@@ -121,7 +123,13 @@ export class Server {
       dispatch(this.#context, observer, taken);
     };
     const { deviceWork } = kernel;
-    if (deviceWork) deviceWork.inSlices = true;
+    if (deviceWork) {
+      deviceWork.inSlices = true;
+      // the thread may be waiting for descriptors just then
+      deviceWork.resumed = () => {
+        fs.writeSync(this.#resumed, new BigUint64Array([1n]));
+      };
+    }
     const callWork = {
       get isPending() {
         return longCalls.isPending;
@@ -130,7 +138,7 @@ export class Server {
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
     kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
-    for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
+    for (const fd of [listener, files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
   }
@@ -190,6 +198,7 @@ export class Server {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
       else if (fd === this.#stop) this.#over = true;
+      else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
       else if (fd !== this.#files.inotify) this.#hear(fd);
@@ -240,7 +249,11 @@ export class Server {
 
   #close(): void {
     this.#over = true;
-    if (this.#kernel.deviceWork) this.#kernel.deviceWork.inSlices = false;
+    const { deviceWork } = this.#kernel;
+    if (deviceWork) {
+      deviceWork.inSlices = false;
+      delete deviceWork.resumed;
+    }
     // From here on a trapped call of a program that still runs answers ENOSYS.
     close(this.#listener.fd);
     this.#jobs.close();
@@ -253,6 +266,7 @@ export class Server {
     dropSpares();
     close(this.#root);
     close(this.#stop);
+    close(this.#resumed);
   }
 }
 

@@ -3,6 +3,7 @@ import { kindsWith } from "../devices/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { didYouMean } from "../kernel/nearest.ts";
 import { Release, refuseRelease, releaseFrom } from "../kernel/releases.ts";
+import { withFilesBeside } from "./files-beside.ts";
 import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
@@ -38,7 +39,8 @@ async function readHostFile(path: string, { models }: LoadOptions): Promise<Host
   const text = attempt(path);
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  return parseHost(text, inputName(path), kindsWith(models));
+  const kinds = kindsWith(models);
+  return withFilesBeside(path, parseHost(text, inputName(path), kinds), kinds);
 }
 
 function attempt(path: string): string {

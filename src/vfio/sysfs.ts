@@ -62,6 +62,19 @@ export class LiveFiles {
     return tree.files.has(at) || tree.links.has(path) || tree.directories.includes(at);
   }
 
+  /** basename $(readlink path). Throws ENOENT, and EINVAL for what is no link. */
+  linkName(path: string): string {
+    const { binding, tree } = this.#host;
+    const driver = DRIVER_LINK.exec(path);
+    const parent = path.slice(0, path.lastIndexOf("/"));
+    const target = driver
+      ? binding.driverOf(driver[1]!)
+      : (tree.links.get(path) ?? tree.links.get(`${this.#resolve(parent)}${path.slice(parent.length)}`));
+    if (target !== undefined) return target.slice(target.lastIndexOf("/") + 1);
+    if (!this.exists(path)) fail("ENOENT", `${path} is not on this host`);
+    fail("EINVAL", `${path} is no link`);
+  }
+
   /** ls path: the names in a directory, sorted. Throws ENOENT. */
   list(path: string): readonly string[] {
     const { tree } = this.#host;
