@@ -37,6 +37,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const PACKAGES: Record<string, readonly string[]> = {
   interpose: ["koffi"],
   client: ["koffi"],
+  devices: ["koffi"],
   machine: ["yaml", "zod"],
   cli: ["commander"],
 };

@@ -35,7 +35,7 @@ export class FileDisk implements Disk {
     try {
       this.size = sizeOf(this.#fd, block);
       if (!lockImage(this.#fd, !readOnly))
-        throw new ImageError("is in use by another program or another device; one writes to an image, or all read it");
+        throw new ImageError("in use by another program or another device; one writes to an image, or all read it");
     } catch (error) {
       closeSync(this.#fd);
       throw error;
@@ -93,18 +93,17 @@ function open(path: string, readOnly: boolean): number {
     return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR")
-      throw new ImageError("there is no such file (make one: truncate -s 1G FILE)");
+    if (code === "ENOENT" || code === "ENOTDIR") throw new ImageError("no such file (make one: truncate -s 1G FILE)");
     if (code === "EACCES" || code === "EPERM" || code === "EROFS")
       throw new ImageError(`may not be ${readOnly ? "read" : "written (readonly: true opens it for reading only)"}`);
-    if (code === "EISDIR") throw new ImageError("is a directory, not a file");
+    if (code === "EISDIR") throw new ImageError("a directory, not a file");
     throw new ImageError(`cannot be opened: ${code}`);
   }
 }
 
 function sizeOf(fd: number, block: number): number {
   const stat = fstatSync(fd);
-  if (!stat.isFile()) throw new ImageError("is no file");
+  if (!stat.isFile()) throw new ImageError("no regular file");
   if (stat.size < block) throw new ImageError(`has ${stat.size} bytes, less than one block of ${block}`);
   if (stat.size % block !== 0) throw new ImageError(`has ${stat.size} bytes, which is no multiple of ${block}`);
   return stat.size;

@@ -1,6 +1,6 @@
 import { PIECE } from "../../disk/disk.ts";
 import { ADMIN_EFFECTS, Admin, ALL_NAMESPACES, type Command } from "./command.ts";
-import { COMPLETED_LATER, type Controller } from "./controller.ts";
+import type { Controller } from "./controller.ts";
 import { HEALTH_EVENT, NAMESPACES_CHANGED, NOTICE_EVENT, TEMPERATURE_THRESHOLD } from "./events.ts";
 import { MOST_NAMESPACES } from "./facts.ts";
 import { Feature, featureCapabilities, HOST_BEHAVIOR_SIZE } from "./features.ts";
@@ -10,7 +10,7 @@ import { FORMATS, type Namespace } from "./namespace.ts";
 import type { Request } from "./queues.ts";
 import { COMPLETION_SHIFT, SUBMISSION_SHIFT } from "./registers.ts";
 import * as status from "./status.ts";
-import { atOnce, type Steps } from "./steps.ts";
+import { atOnce, COMPLETED_LATER, type Steps } from "./steps.ts";
 import { fromHost, toHost } from "./transfer.ts";
 
 const INVALID_FIELD = status.INVALID_FIELD | status.DNR;

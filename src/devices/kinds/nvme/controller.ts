@@ -12,16 +12,13 @@ import type { Namespace } from "./namespace.ts";
 import { CompletionQueue, type QueuePlace, type Request, type Shadow, SubmissionQueue } from "./queues.ts";
 import { COMPLETION_SHIFT, configuration, SUBMISSION_SHIFT } from "./registers.ts";
 import * as status from "./status.ts";
-import { aside, type Steps } from "./steps.ts";
+import { aside, COMPLETED_LATER, type Steps } from "./steps.ts";
 
 /** Entries of a submission queue that are read together. */
 const FETCHED_TOGETHER = 64;
 /** Commands that have begun and are not over, but for those that wait: each may have a buffer of its own. */
 const MOST_RUNNING = 16;
 const COMPLETION_SIZE = 1 << COMPLETION_SHIFT;
-
-/** What a command gives that is completed by something else later. */
-export const COMPLETED_LATER = -1;
 
 /** A command that has begun. */
 interface Running {

@@ -220,7 +220,7 @@ function diskOf(bus: DeviceBus, options: DiskOptions, place: string) {
     return { disk: new FileDisk(image, { readOnly, block, aside: () => bus.clock.inSlices }), block };
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
-    throw new OptionError(`${place}image`, `${image} ${error.message}`, { cause: error });
+    throw new OptionError(`${place}image`, `${image}: ${error.message}`, { cause: error });
   }
 }
 

@@ -8,6 +8,8 @@ import * as status from "./status.ts";
 const ERRORS_SIZE = 64;
 const SLOTS_SIZE = 512;
 const HEALTH_SIZE = 512;
+/** The firmware in the first slot: 8 characters. */
+const FIRST_SLOT = "1.0     ";
 const TEMPERATURE_WARNING = 1 << 1;
 /** Data units of the health log: thousand times 512 bytes. */
 const DATA_UNIT = 512_000n;
@@ -39,7 +41,7 @@ export function logPage(controller: Controller, command: Command): Uint8Array | 
     case SLOTS_PAGE: {
       const slots = new Uint8Array(SLOTS_SIZE);
       slots[0] = 1;
-      slots.set(Buffer.from("1.0     ", "latin1"), 8);
+      slots.set(new TextEncoder().encode(FIRST_SLOT), 8);
       return slots;
     }
     case NOTICE_EVENT.page: {

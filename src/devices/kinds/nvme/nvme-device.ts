@@ -201,9 +201,19 @@ export class NvmeDevice implements DeviceModel {
     for (const offset of [reg.CC, reg.CSTS, reg.INTMS, reg.INTMC]) this.#set(offset, 0);
   }
 
-  /** Queue addresses, masks of memory and features stay: no reset of QEMU's controller clears them (recorded: nv_reset_*). */
+  /**
+   * Queue addresses and features stay: no reset of QEMU's controller clears them (recorded: nv_reset_*). Its own memory is taken out of the address
+   * space, so that nobody meets what an earlier user has put there.
+   */
   reset(): void {
     this.#stop();
+    for (const offset of [reg.CMBLOC, reg.CMBSZ, reg.CMBMSC, reg.CMBMSC + 4, reg.CMBSTS]) this.#set(offset, 0);
+    this.#cmb.base = undefined;
+    this.#cmb.region.reset();
+    for (const offset of [reg.PMRCTL, reg.PMRMSCL, reg.PMRMSCU]) this.#set(offset, 0);
+    if (this.#pmr.size > 0) this.#set(reg.PMRSTS, PMR_NOT_READY);
+    this.#pmr.base = undefined;
+    this.#pmrEnabled = false;
   }
 
   advance(): boolean {

@@ -4,6 +4,9 @@
  */
 export type Steps<Result = number> = Generator<number | "waiting", Result>;
 
+/** What a command gives that is completed by something else later. */
+export const COMPLETED_LATER = -1;
+
 /**
  * What is done aside, or at once.
  * @param start begins it and has `done` called when it is over, perhaps at once
