@@ -36,6 +36,8 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   readonly worksBehindZpci?: true;
   /** Options of a device of a recording, which was one of QEMU's. */
   recordedOptions?(device: QemuDevice): Readonly<Record<string, unknown>>;
+  /** Options of a device that touches no file: calls are made again that were made once. */
+  withoutFiles?(options: Values): Values;
   /** Its BARs, where they depend on its options. */
   bars?(device: DeviceInstance<Values>): readonly PciBar[];
   /** Its config space, where none was recorded. */

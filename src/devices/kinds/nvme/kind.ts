@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import type { DeviceBus } from "../../device-model.ts";
 import { FileDisk, ImageError } from "../../disk/file-disk.ts";
 import { MemoryDisk } from "../../disk/memory-disk.ts";
@@ -116,6 +117,10 @@ export const nvme: PciDeviceKind<NvmeOptions> = {
   },
   checkOptions,
   recordedOptions,
+  withoutFiles: (options) => ({
+    ...inMemory(options),
+    ...(options.namespaces && { namespaces: options.namespaces.map(inMemory) }),
+  }),
   bars: ({ options: { cmb, pmr } }) => [
     { index: REGISTER_BAR, size: BAR_SIZE, type: "memory64" },
     ...(cmb === 0 ? [] : [{ index: CMB_BAR, size: cmb, type: "memory64", prefetch: true } as const]),
@@ -222,6 +227,13 @@ function diskOf(bus: DeviceBus, options: DiskOptions, place: string) {
     if (!(error instanceof ImageError)) throw error;
     throw new OptionError(`${place}image`, `${image}: ${error.message}`, { cause: error });
   }
+}
+
+/** A disk of the same size in memory, when the image is there. */
+function inMemory<Options extends DiskOptions>({ image, ...options }: Options): Options {
+  if (image === undefined) return options as Options;
+  const size = statSync(image, { throwIfNoEntry: false })?.size;
+  return { ...options, readonly: false, size: size || DEFAULT_SIZE } as unknown as Options;
 }
 
 function checkOptions(options: NvmeOptions): readonly OptionProblem[] {
