@@ -14,6 +14,8 @@ try {
   // it was never made, or is not part of this installation
 }
 const filename = join(__dirname, "command.js");
+// scripts have no import() of their own: what loads a person's modules takes this one (devices/file-kinds.ts)
+globalThis[Symbol.for("uvfio.import")] = (url) => import(url);
 const command = new Script(fs.readFileSync(filename, "latin1"), { filename, cachedData });
 if (process.env.UVFIO_COMPILE) process.once("exit", () => fs.writeFileSync(compiled, command.createCachedData()));
 const wrapped = command.runInThisContext();
@@ -28,7 +30,9 @@ function load(id) {
     module = { exports: {} };
     modules.set(name, module);
     const filename = join(__dirname, name);
-    const run = wrapped[name] ?? new Script(fs.readFileSync(filename, "latin1"), { filename }).runInThisContext();
+    const run =
+      wrapped[name] ??
+      new Script(fs.readFileSync(filename, "latin1"), { filename }).runInThisContext();
     run(module.exports, load, module, filename, __dirname);
   }
   return module.exports;

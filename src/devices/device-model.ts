@@ -51,6 +51,10 @@ export interface DeviceBus {
   sendMessage(vector: number): void;
   /** Sets the level of the INTx line. */
   setLine(asserted: boolean): void;
+  /** Tells the person who runs the program something about the device, once. */
+  report?(message: string): void;
+  /** Does what a job of somebody's model does; an error is reported as all of the model's are, and gives `otherwise`. */
+  contain?<T>(action: () => T, otherwise: T): T;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
 }

@@ -1,3 +1,5 @@
+import { contained } from "./contained-model.ts";
+import { kindOfFile } from "./file-kinds.ts";
 import type { DeviceKind, KnownDevice, MediatedKind, PciDeviceKind } from "./kind.ts";
 import { e1000e } from "./kinds/e1000e.ts";
 import { edu } from "./kinds/edu/kind.ts";
@@ -25,7 +27,10 @@ export class DeviceKinds {
    * Throws RangeError for a name that there is already.
    */
   constructor(further: Readonly<Record<string, DeviceKind>> = {}) {
-    const own = Object.entries(further).map(([model, kind]) => ({ ...kind, model }));
+    const own = Object.entries(further).map(([model, kind]) => ({
+      ...(kind.bus === "pci" ? contained(kind) : kind),
+      model,
+    }));
     this.#pci = byModel([...PCI_KINDS, ...own.filter((kind) => kind.bus === "pci")]);
     this.#mediated = byModel([...MEDIATED_KINDS, ...own.filter((kind) => kind.bus === "mdev")]);
   }
@@ -38,13 +43,18 @@ export class DeviceKinds {
     return [...this.#pci.keys()];
   }
 
+  /** Whether a description may call a PCI device so. */
+  hasPciModel(model: string): boolean {
+    return this.#pci.has(model) || kindOfFile(model) !== undefined;
+  }
+
   get mediatedModels(): readonly string[] {
     return [...this.#mediated.keys()];
   }
 
   /** The kind of that name. Descriptions are checked before (machine/check-models.ts), so a name that there is not is a RangeError. */
   pciKind(model: string): PciDeviceKind {
-    return this.#pci.get(model) ?? unknown(model, this.pciModels);
+    return this.#pci.get(model) ?? kindOfFile(model) ?? unknown(model, this.pciModels);
   }
 
   mediatedKind(model: string): MediatedKind {

@@ -2,6 +2,14 @@
  * What a kind of device is made of, for kinds of one's own (the package has it as `uvfio/device`): give it to `new Host(description, { models })`
  * and to `loadHost(file, { models })`. docs/library.md has an example.
  */
+
+export {
+  type BarDefinition,
+  type DefinedDevice,
+  type DeviceDefinition,
+  defineDevice,
+  type RegisterDefinition,
+} from "./define-device.ts";
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
 export type { DeviceJob } from "./device-clock.ts";
 export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "./device-model.ts";
@@ -32,3 +40,4 @@ export {
 } from "./options.ts";
 export * from "./pci/capability-kit.ts";
 export { type ConfigLayout, PLAIN_CONFIG } from "./pci/compose-config.ts";
+export { type TestBench, testBench } from "./test-bench.ts";

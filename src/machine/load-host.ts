@@ -1,9 +1,10 @@
+import { KindFileError, loadKind } from "../devices/file-kinds.ts";
 import type { DeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { didYouMean } from "../kernel/nearest.ts";
 import { Release, refuseRelease, releaseFrom } from "../kernel/releases.ts";
-import { withFilesBeside } from "./files-beside.ts";
+import { fileBeside, withFilesBeside } from "./files-beside.ts";
 import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
@@ -32,6 +33,25 @@ export async function loadHost(nameOrPath: string = DEFAULT_HOST, options: LoadO
   return override(readyMadeHost(nameOrPath) ?? (await readHostFile(nameOrPath, options)), options);
 }
 
+/** A model that a host file names by the path of its module, as it is written there. */
+const MODULE = /\bmodel:\s*["']?((?:\.{0,2}\/)[^\s"',{}]+\.[cm]?[jt]s)["']?/g;
+
+/** The kinds of devices that are modules of somebody's, by the names that the file gives them. */
+async function loadModels(path: string, text: string): Promise<ReadonlyMap<string, DeviceKind>> {
+  const names = new Set([...text.matchAll(MODULE)].map(([, name]) => name!));
+  const kinds = new Map<string, DeviceKind>();
+  for (const name of names) {
+    try {
+      kinds.set(name, await loadKind(fileBeside(path, name)));
+    } catch (error) {
+      if (!(error instanceof KindFileError)) throw error;
+      const line = text.slice(0, text.indexOf(name)).split("\n").length;
+      throw new HostDescriptionError(`${inputName(path)}:${line}: model ${name}: ${error.message}`, { cause: error });
+    }
+  }
+  return kinds;
+}
+
 /** Bytes of a host file: thousand devices with all of their config space. */
 const HOST_FILE_MAX = 8 << 20;
 
@@ -39,7 +59,8 @@ async function readHostFile(path: string, { models }: LoadOptions): Promise<Host
   const text = attempt(path);
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  const kinds = kindsWith(models);
+  const files = await loadModels(path, text);
+  const kinds = kindsWith(files.size > 0 ? { ...Object.fromEntries(files), ...models } : models);
   return withFilesBeside(path, parseHost(text, inputName(path), kinds), kinds);
 }
 

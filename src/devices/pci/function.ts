@@ -206,6 +206,10 @@ export class PciFunction implements DeviceBus {
     if (asserted) this.#deliverLine();
   }
 
+  report(message: string): void {
+    this.#onFault(`${this.name}: ${message}`);
+  }
+
   showRegisters(): void {
     this.onShow?.();
   }
