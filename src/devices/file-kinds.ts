@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { register } from "node:module";
 import { pathToFileURL } from "node:url";
+import { carried } from "../native/carried.ts";
 import { contained, failureOf } from "./contained-model.ts";
 import type { PciDeviceKind } from "./kind.ts";
 
@@ -35,9 +36,10 @@ export async function loadKind(path: string): Promise<PciDeviceKind> {
 
 type Import = (url: string) => Promise<{ readonly default?: unknown }>;
 
-/** The joined command cannot say import() itself, and leaves one here (scripts/joined-main.cjs). */
+/** The joined command cannot say import() itself, and leaves one here (scripts/start/package.mjs). */
 function importModule(url: string): ReturnType<Import> {
   const given = (globalThis as { readonly [IMPORT]?: Import })[IMPORT];
+  if (carried) throw new KindFileError("the single executable loads no modules: install the package for that");
   return given ? given(url) : import(url);
 }
 
@@ -51,7 +53,7 @@ async function importFile(path: string): Promise<unknown> {
   try {
     return (await importModule(pathToFileURL(path).href)).default;
   } catch (error) {
-    throw new KindFileError(failureOf(error), { cause: error });
+    throw error instanceof KindFileError ? error : new KindFileError(failureOf(error), { cause: error });
   }
 }
 

@@ -13,20 +13,20 @@ export interface IommuDescription {
   /** Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants allow_unsafe_interrupts. Default: kind and arch. */
   readonly interruptRemapping: boolean;
   /**
-   * Only for kinds that can (IommuKind.canNest), and left out for false: it also has second-stage tables and nests first-stage ones on them, has
+   * Only for kinds that can (IommuKind.makeNesting), and left out for false: it also has second-stage tables and nests first-stage ones on them, has
    * PASIDs, takes the translations that devices cache (ATS) and their page requests (PRI).
    */
   readonly nesting?: true;
   /** Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING); left out where it does not. */
   readonly dirtyTracking?: boolean;
   /** VT-d's capability registers where a capture has them; made from the facts above where it has not. */
-  readonly registers?: VtdRegisters;
+  readonly registers?: UnitRegisters;
   /** Present exactly when the kind is POWER's TCE. */
   readonly spapr?: SpaprDescription;
 }
 
 /** CAP_REG and ECAP_REG as intel-iommu shows them. */
-export interface VtdRegisters {
+export interface UnitRegisters {
   readonly cap: bigint;
   readonly ecap: bigint;
 }

@@ -1,5 +1,5 @@
-import type { AskForPage, DmaTarget } from "./dma-target.ts";
-import type { DmaOwner, Place, Requester, RequesterIdentity } from "./requester.ts";
+import type { AskForPage } from "./dma-target.ts";
+import type { Place, Requester } from "./requester.ts";
 
 /** The entry of requests without a PASID, as the kernel counts (IOMMU_NO_PASID). */
 export const NO_PASID = 0;
@@ -81,19 +81,4 @@ export interface UserFormat<T> {
   readonly name: string;
   readonly size: number;
   decode(bytes: Uint8Array): T;
-}
-
-/** The IOMMUs of a host that know PASIDs and nest, all of one kind (iommu_ops). */
-export interface NestingIommus {
-  /**
-   * A device is attached to an owner.
-   * @param plain where its requests without a PASID go
-   */
-  connect(identity: RequesterIdentity, owner: DmaOwner, plain: DmaTarget): Requester;
-  /** It is detached: all its places have been left. */
-  disconnect(requester: Requester): void;
-  /** A page table over mappings. */
-  paging(mappings: Mappings, stage: Stage): IommuDomain;
-  readonly tables: UserFormat<UserTable>;
-  readonly invalidations: UserFormat<UserInvalidation>;
 }

@@ -6,6 +6,9 @@ export interface DmaOwner {
   readonly label: string;
 }
 
+/** Bits of a PASID, wherever there are any. */
+export const PASID_BITS = 20;
+
 /** A device as the IOMMU can tell it from others. One object for each device of a host, as long as the host runs. */
 export interface RequesterIdentity {
   /** As VFIO names it. */

@@ -1,5 +1,5 @@
 import { fail } from "./errors.ts";
-import type { MemoryObject } from "./model-object.ts";
+import type { MemoryObject, PageHolder } from "./model-object.ts";
 
 /** Pages of one object that are held for DMA: a part of a pin. */
 export interface HeldRun {
@@ -20,7 +20,7 @@ const SEVERAL = 0xfffe;
  * What is held for DMA of one memory, by number. A pin is one run of pages of one object as a rule, and those lie in typed arrays,
  * so that a pin allocates nothing and a million of them are nothing that the garbage collector walks. Pins of several runs are lists.
  */
-export class PinTable {
+export class PinTable implements PageHolder {
   /** How many pins there are. */
   size = 0;
   /** First page and number of pages of each. */

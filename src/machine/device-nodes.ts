@@ -25,15 +25,15 @@ export function hasVfioDriver(device: DeviceDescription): boolean {
 }
 
 /** A device that is registered with VFIO, and its number there. */
-export interface VfioDevice extends FoundDevice {
+export interface NumberedDevice extends FoundDevice {
   /** N in vfio-dev/vfioN and /dev/vfio/devices/vfioN: the order of binding, here that of the description. */
   readonly index: number;
 }
 
-const known = new WeakMap<HostDescription, readonly VfioDevice[]>();
+const known = new WeakMap<HostDescription, readonly NumberedDevice[]>();
 
 /** The devices that VFIO has at boot, by their numbers. */
-export function vfioDevices(host: HostDescription): readonly VfioDevice[] {
+export function vfioDevices(host: HostDescription): readonly NumberedDevice[] {
   let devices = known.get(host);
   if (!devices) {
     devices = allDevices(host)
@@ -50,7 +50,7 @@ export function groupNodePath({ id, noIommu }: GroupDescription): string {
 }
 
 /** The devices that have nodes of their own: with iommufd, but not in no-IOMMU mode (drivers/vfio/vfio_main.c: vfio_device_add). */
-export function devicesWithNodes(host: HostDescription): readonly VfioDevice[] {
+export function devicesWithNodes(host: HostDescription): readonly NumberedDevice[] {
   return host.iommufd ? vfioDevices(host).filter(({ group }) => !group.noIommu) : [];
 }
 

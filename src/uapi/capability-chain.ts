@@ -7,7 +7,17 @@ import { VfioInfoCapHeader } from "./vfio.ts";
  * each begins with a VfioInfoCapHeader whose `next` counts from the start of the info structure.
  */
 
-/** A capability to be encoded. */
+/** A capability to be put into a chain. */
+export interface CapabilityStructure {
+  readonly id: number;
+  readonly version: number;
+  /** The whole structure. The chain fills in its header. */
+  readonly structure: Uint8Array;
+  /** Of a structure that ends with a list: where that begins, and the bytes of an entry. */
+  readonly entries?: { readonly first: number; readonly size: number };
+}
+
+/** What a capability says. */
 export interface Capability {
   readonly id: number;
   readonly version: number;
@@ -43,22 +53,19 @@ const ALIGNMENT = VfioInfoCapHeader.align;
  */
 export function encodeCapabilityChain(
   base: number,
-  capabilities: readonly Capability[],
+  capabilities: readonly CapabilityStructure[],
   padTo8: boolean,
   littleEndian = true,
 ): Uint8Array {
-  const sizes = capabilities.map(({ body }) => {
-    const size = HEADER + body.length;
-    return padTo8 ? roundUp(size, 8) : size;
-  });
+  const sizes = capabilities.map(({ structure: { length } }) => (padTo8 ? roundUp(length, 8) : length));
   const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
   const view = new StructView(bytes, littleEndian);
   let at = 0;
-  capabilities.forEach(({ id, version, body }, i) => {
+  capabilities.forEach(({ id, version, structure }, i) => {
     const end = at + sizes[i]!;
     const next = i === capabilities.length - 1 ? 0 : base + end;
+    bytes.set(structure, at);
     VfioInfoCapHeader.write(view, at, { id, version, next });
-    bytes.set(body, at + HEADER);
     at = end;
   });
   return bytes;

@@ -177,3 +177,6 @@ export function encodeDescriptor(kind: DescriptorKind, values: Readonly<Record<s
   }
   return { low: BigInt.asUintN(64, whole), high: whole >> 64n };
 }
+
+/** Address of a device-TLB invalidation that means all addresses. */
+export const WHOLE_DEVICE_TLB = 2n ** 51n - 1n;

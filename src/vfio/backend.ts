@@ -1,9 +1,9 @@
 import type { PinnedPage } from "../devices/mediated/mediated-model.ts";
+import type { DmaGroup } from "../iommu/dma-group.ts";
 import type { DeviceDma, DmaTarget } from "../iommu/dma-target.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import type { RequestDialect } from "../uapi/requests/dialect.ts";
-import type { VfioGroup } from "./group.ts";
 
 /** The driver of a mediated device, which holds pages of mappings. */
 export interface DmaUnmapListener {
@@ -26,7 +26,7 @@ export interface MediatedAccess {
    */
   pinPages(
     caller: Task | undefined,
-    group: VfioGroup,
+    group: DmaGroup,
     iova: bigint,
     count: number,
     write: boolean,
@@ -43,15 +43,15 @@ export interface IommuBackend {
   /** What request numbers mean on a container with it. */
   readonly dialect: RequestDialect;
   /** Takes a group in: throws KernelError, and then nothing has changed. */
-  attach(task: Task, group: VfioGroup): void;
-  detach(group: VfioGroup): void;
+  attach(task: Task, group: DmaGroup): void;
+  detach(group: DmaGroup): void;
   /** A request that the container itself does not know. */
   ioctl(task: Task, request: number, arg: Word): number;
   checkExtension(extension: Word): number;
   /** What its mappings lead to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
   readonly dma?: DmaTarget;
   /** Where DMA of a device of an attached group goes, as long as the group is attached. Left out where that is `dma` for all of them. */
-  reach?(group: VfioGroup, device: string): DeviceDma;
+  reach?(group: DmaGroup, device: string): DeviceDma;
   /** Undefined where mediated devices cannot be used. */
   readonly mediated?: MediatedAccess;
   /** The container lets go: everything mapped is unmapped. */

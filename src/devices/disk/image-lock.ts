@@ -1,5 +1,4 @@
-import { createRequire } from "node:module";
-import type koffi from "koffi";
+import { loadKoffi } from "../../native/load-koffi.ts";
 
 /**
  * The locks that QEMU puts on the images it has open (block/file-posix.c:raw_apply_lock_bytes, raw_check_lock_bytes): of the file's bytes from 100 on,
@@ -44,8 +43,7 @@ let lockCall: LockCall | undefined;
 /** The C library's, loaded when the first image is opened. True when the lock was set, or could be. */
 function fcntl(): LockCall {
   if (lockCall) return lockCall;
-  const library = (createRequire(import.meta.url)("koffi") as typeof koffi).load(null);
-  const call = library.func("int fcntl(int fd, int command, void *lock)");
+  const call = loadKoffi().load(null).func("int fcntl(int fd, int command, void *lock)");
   lockCall = (fd, command, type, byte) => {
     const lock = Buffer.alloc(FLOCK_SIZE);
     lock.writeInt16LE(type, 0);

@@ -1,5 +1,5 @@
 import { DEVICE_KINDS } from "../../devices/kinds.ts";
-import { Host } from "../../iommufd/host.ts";
+import { Host } from "../../host/host.ts";
 import { isLittleEndian } from "../../kernel/arch.ts";
 import { KernelError } from "../../kernel/errors.ts";
 import type { DeviceDescription, HostDescription } from "../../machine/host-description.ts";

@@ -38,7 +38,7 @@ export const amdVi: IommuKind = {
     container: "type1",
   },
   ownKeys: [],
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "yes",
   driver: {
     ...PLAIN_DRIVER,

@@ -25,7 +25,7 @@ export const s390: IommuKind = {
   },
   geometry: { start: 0n, last: TABLES_END },
   ownKeys: [],
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "no",
   needs: "s390Driver",
   driver: {

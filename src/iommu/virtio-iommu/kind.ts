@@ -22,7 +22,7 @@ export const virtioIommu: IommuKind = {
     container: "type1",
   },
   ownKeys: [],
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "no",
   needs: "virtioIommuDriver",
   driver: {

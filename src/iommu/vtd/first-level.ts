@@ -1,20 +1,6 @@
+import type { FirstLevelTable } from "../proposed.ts";
 import { type Access, type Refused, refuse } from "./access.ts";
 import type { TableMemory } from "./table-memory.ts";
-
-/** How a first-level table is to be walked: what a PASID table entry says about it. */
-export interface FirstLevelTable {
-  /** Address of the root table, a multiple of 4096. */
-  readonly root: bigint;
-  readonly levels: 4 | 5;
-  /** Supervisor writes honour R/W (as CR0.WP). */
-  readonly writeProtect: boolean;
-  /** Bit 63 of an entry means "cannot be executed"; otherwise it is reserved. */
-  readonly noExecute: boolean;
-  /** Supervisor requests cannot execute user pages. */
-  readonly smep: boolean;
-  /** Also sets the extended accessed bit, bit 10. */
-  readonly extendedAccessed: boolean;
-}
 
 /** What the entries down to some level allow together. */
 export interface Permission {

@@ -1,5 +1,5 @@
 import { IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17, IommuHwInfoVtd } from "../../uapi/iommufd-hwpt.ts";
-import type { IommuDescription, VtdRegisters } from "../description.ts";
+import type { IommuDescription, UnitRegisters } from "../description.ts";
 import type { CapturedUnit, SysfsUnit, UnitSource } from "../kind.ts";
 import type { IommuUnit } from "../unit.ts";
 
@@ -75,7 +75,7 @@ interface VtdFacts {
 }
 
 /** The registers as QEMU's unit has them (recorded on intel39 and intelsm), with the facts of this one. */
-function registersOf(facts: VtdFacts, mode: VtdMode): VtdRegisters {
+function registersOf(facts: VtdFacts, mode: VtdMode): UnitRegisters {
   let cap = CAP_BASE | (BigInt(facts.bits - 1) << CAP_WIDTH_AT);
   for (const [width, flag] of WIDTHS) if (width <= facts.bits) cap |= flag;
   if (mode === "first-stage") cap |= CAP_FS1GP;

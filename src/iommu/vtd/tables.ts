@@ -1,14 +1,11 @@
 import { fail } from "../../kernel/errors.ts";
-import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
+import { encodeDescriptor, WHOLE_DEVICE_TLB } from "../../uapi/intel-invalidation.ts";
 import { IdSet } from "../id-set.ts";
-import type { Requester, RequesterIdentity } from "../requester.ts";
+import { PASID_BITS, type Requester, type RequesterIdentity } from "../requester.ts";
 import type { DeviceContext } from "./device-context.ts";
-import { PASID_BITS, type PasidEntry } from "./pasid-entry.ts";
+import type { PasidEntry } from "./pasid-entry.ts";
 import { HostPasidTable } from "./pasid-table.ts";
 import { VtdUnit } from "./unit.ts";
-
-/** Address of a device-TLB invalidation that means all addresses. */
-export const ALL_ADDRESSES = 2n ** 51n - 1n;
 
 /** Domain-ids are 16 bits; 0 is reserved (caching mode). */
 const DOMAIN_MIN = 1;
@@ -186,7 +183,7 @@ export class VtdTables {
     const { unit } = this;
     unit.submit(encodeDescriptor("pasidCache", { granularity: 1, domain, pasid }));
     unit.submit(encodeDescriptor("pasidIotlb", { granularity: 2, domain, pasid }));
-    unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId: source, pasid, size: 1, address: ALL_ADDRESSES }));
+    unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId: source, pasid, size: 1, address: WHOLE_DEVICE_TLB }));
   }
 
   #setContext(identity: RequesterIdentity, table: HostPasidTable): void {

@@ -7,7 +7,8 @@ import {
   IommuHwptVtdS1,
 } from "../../uapi/iommufd-hwpt.ts";
 import type { IommuDomain, UserFormat, UserTable } from "../domain.ts";
-import { type FirstStage, VtdDomain } from "./domain.ts";
+import type { FirstStage } from "../proposed.ts";
+import { VtdDomain } from "./domain.ts";
 
 const LEVELS: Readonly<Record<number, 4 | 5>> = { 48: 4, 57: 5 };
 const PAGE_MASK = ~0xfffn;

@@ -24,7 +24,7 @@ export class GroupMemory implements MediatedMemory {
 
   /** The device is opened: from now on its driver hears of mappings that go (vfio_device_container_register). */
   attach(listener: DmaUnmapListener | undefined): void {
-    this.#access = this.#group.container?.backend?.mediated ?? this.#group.mediated.get(this.#device);
+    this.#access = this.#group.mediatedAccess(this.#device);
     if (listener) this.#access?.register(listener);
   }
 
@@ -44,7 +44,7 @@ export class GroupMemory implements MediatedMemory {
   }
 
   pin(iova: bigint, pages: number, write: boolean): readonly PinnedPage[] {
-    return this.#reach().pinPages(this.#caller, this.#group, iova, pages, write);
+    return this.#reach().pinPages(this.#caller, this.#group.dma, iova, pages, write);
   }
 
   unpin(iova: bigint, pages: number): void {

@@ -33,7 +33,7 @@ export class MediatedDevices {
   bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
     const memory = new GroupMemory(group, description.uuid, this.#context.pageSize);
     const made = createMediated(this.#host, description, memory, this.#context);
-    if (this.#host.api !== "mainline") made.target.dma = group.port(made.target.name);
+    if (this.#host.api !== "mainline") made.target.dma = group.dma.port(made.target.name);
     return new MediatedDevice(made, group.iommuGroup, memory, this.#context);
   }
 }

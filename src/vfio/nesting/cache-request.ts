@@ -1,7 +1,6 @@
 import type { Requester } from "../../iommu/requester.ts";
-import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import { type Descriptor, encodeDescriptor } from "../../uapi/intel-invalidation.ts";
+import { type Descriptor, encodeDescriptor, WHOLE_DEVICE_TLB } from "../../uapi/intel-invalidation.ts";
 import {
   IOMMU_CACHE_INV_TYPE_DEV_IOTLB,
   IOMMU_CACHE_INV_TYPE_IOTLB,
@@ -95,7 +94,7 @@ function deviceDescriptors(
   pasid: number | undefined,
   pieces: readonly Piece[] | undefined,
 ): Descriptor[] {
-  const all = { sourceId, size: 1, address: ALL_ADDRESSES };
+  const all = { sourceId, size: 1, address: WHOLE_DEVICE_TLB };
   if (pasid === undefined) return [encodeDescriptor("pasidDeviceTlb", { ...all, global: 1 })];
   if (!pieces) return [encodeDescriptor("pasidDeviceTlb", { ...all, pasid })];
   return pieces.map(({ page, order }) => {

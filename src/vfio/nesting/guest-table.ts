@@ -1,5 +1,4 @@
-import type { FirstStage } from "../../iommu/vtd/domain.ts";
-import type { FirstLevelTable } from "../../iommu/vtd/first-level.ts";
+import type { FirstLevelTable, FirstStage } from "../../iommu/proposed.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import {
   IOMMU_SVA_VTD_GPASID_EAFE,

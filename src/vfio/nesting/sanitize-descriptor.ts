@@ -112,7 +112,7 @@ function deviceTlb(container: NestingContainer, named: readonly Requester[], fie
 }
 
 function of(container: NestingContainer, { identity }: Requester, descriptor: Descriptor): Submission {
-  return { unit: container.hardware.units.of(identity).unit, descriptor };
+  return { unit: container.hardware.iommus.unitOf(identity), descriptor };
 }
 
 function sourcesOf(requesters: readonly Requester[]): number[] {

@@ -37,7 +37,7 @@ export class PciDevices implements HotResetSurroundings {
   /** vfio-pci takes a device (its probe). Its accesses go where its group's owner lets them. */
   bind(name: string, group: VfioGroup): VfioDevice {
     const device = new VfioPciDevice(this.topology.find(name)!, group, this.#context, this);
-    const target = group.port(name);
+    const target = group.dma.port(name);
     const { watch } = this.#context;
     device.target.dma = watch ? new WatchedTarget(name, target, watch) : target;
     this.#bound.set(name, device);

@@ -1,7 +1,7 @@
 import type { MappedRegister } from "../../devices/device-model.ts";
 import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
-import type { OpenDevice } from "./open-device.ts";
+import type { OpenDevice, ShownMemory } from "./open-device.ts";
 import { isMappable, regionOffset } from "./region.ts";
 import { getValue, setValue } from "./region-access.ts";
 
@@ -27,7 +27,7 @@ interface RegisterBlock {
  * kept equal on both sides. Registers show their values there; one that the program has changed was written to, which poll() finds
  * out. Two writes between polls look like one, and a write of the value that is shown already like none.
  */
-export class SharedRegions {
+export class SharedRegions implements ShownMemory {
   readonly #device: OpenDevice;
   readonly #memory: SharedMemory;
   readonly #regions: readonly number[];

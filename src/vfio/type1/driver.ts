@@ -1,3 +1,4 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
@@ -20,7 +21,6 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
 } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, IommuDriver, MediatedAccess } from "../backend.ts";
-import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { NestingBackend } from "../nesting/nesting-backend.ts";
 import type { NestingHardware } from "../nesting/nesting-hardware.ts";
@@ -90,11 +90,11 @@ class Type1Backend implements IommuBackend {
     this.dma = new Type1Dma(iommu);
   }
 
-  attach(task: Task, group: VfioGroup): void {
+  attach(task: Task, group: DmaGroup): void {
     attachGroup(this.#iommu, task, group);
   }
 
-  detach(group: VfioGroup): void {
+  detach(group: DmaGroup): void {
     detachGroup(this.#iommu, group);
   }
 

@@ -1,8 +1,8 @@
 import { IovaRangeList } from "../../address/iova-ranges.ts";
 import { PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { hexRange } from "../../kernel/errors.ts";
-import type { Capability } from "../../uapi/capability-chain.ts";
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -12,7 +12,7 @@ import {
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from "../../uapi/vfio-type1.ts";
 import type { DmaUnmapListener } from "../backend.ts";
-import type { VfioGroup } from "../group.ts";
+import type { CapabilitySource } from "../capability-source.ts";
 import type { ModelContext } from "../model-context.ts";
 import { DirtyBitmap } from "./dirty-bitmap.ts";
 import { MAP_LOCK_CAPABLE, MAP_PINNED, MAP_VADDR_INVALID, MAP_WRITE, MappingTable } from "./mapping-table.ts";
@@ -25,7 +25,7 @@ export interface Type1Domain {
 
 /** A group in the container (struct vfio_iommu_group). */
 export interface AttachedGroup {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   /** Whether it can dirty only pages that it pinned (pinned_page_dirty_scope): mediated devices. */
   pinnedPageDirtyScope: boolean;
 }
@@ -58,8 +58,8 @@ export class Type1Iommu {
   pageSizes: bigint;
   /** The smallest of them in bytes: the granularity of every request. */
   pageBytes: number;
-  /** Capabilities of GET_INFO that a proposal adds; one that has the number of another takes its place. */
-  proposedCapabilities: (() => readonly Capability[]) | undefined;
+  /** Capabilities of GET_INFO that a proposal adds. */
+  proposedCapabilities: readonly CapabilitySource<Type1Iommu>[] = [];
   vaddrInvalidCount = 0;
   /** Somebody was told that an unmap inside a mapping takes nothing: once for each container. */
   partialUnmapSaid = false;

@@ -1,11 +1,11 @@
 import { addressToPage, PAGE_SIZE, pageToAddress } from "../../address/pages.ts";
 import type { PinnedPage } from "../../devices/mediated/mediated-model.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 import { ERRNO } from "../../uapi/errno.ts";
-import type { VfioGroup } from "../group.ts";
 import { ExternalPins } from "./external-pins.ts";
 import type { AttachedGroup, Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
@@ -24,7 +24,7 @@ const BYTES_PER_ENTRY = 8;
 export function pinPages(
   iommu: Type1Iommu,
   caller: Task | undefined,
-  group: VfioGroup,
+  group: DmaGroup,
   iova: bigint,
   count: number,
   write: boolean,
@@ -168,7 +168,7 @@ function findMapping(iommu: Type1Iommu, page: number, iova: bigint): number {
 }
 
 /** A group whose driver pins what it uses no longer makes every page dirty (vfio_iommu_group.pinned_page_dirty_scope). */
-function declareScope(iommu: Type1Iommu, group: VfioGroup): void {
+function declareScope(iommu: Type1Iommu, group: DmaGroup): void {
   const isGroup = (attached: AttachedGroup) => attached.group === group;
   const attached = [...iommu.domains.flatMap(({ groups }) => groups), ...iommu.emulatedGroups].find(isGroup);
   if (!attached || attached.pinnedPageDirtyScope) return;

@@ -1,6 +1,6 @@
 import { PIECE } from "../../disk/disk.ts";
 import { ADMIN_EFFECTS, Admin, ALL_NAMESPACES, type Command } from "./command.ts";
-import type { Controller } from "./controller.ts";
+import type { CommandContext } from "./command-context.ts";
 import { HEALTH_EVENT, NAMESPACES_CHANGED, NOTICE_EVENT, TEMPERATURE_THRESHOLD } from "./events.ts";
 import { MOST_NAMESPACES } from "./facts.ts";
 import { Feature, featureCapabilities, HOST_BEHAVIOR_SIZE } from "./features.ts";
@@ -29,10 +29,10 @@ type Handler = (request: Request) => Steps;
 
 /** Commands of the admin queue (NVM Express Base Specification 2.0, 5). Checks and their order are those of QEMU's controller (hw/nvme/ctrl.c), which was recorded. */
 export class AdminCommands {
-  readonly #controller: Controller;
+  readonly #controller: CommandContext;
   readonly #handlers: ReadonlyMap<number, Handler>;
 
-  constructor(controller: Controller) {
+  constructor(controller: CommandContext) {
     this.#controller = controller;
     const at = (handle: (request: Request) => number): Handler => {
       return (request) => atOnce(() => handle(request));

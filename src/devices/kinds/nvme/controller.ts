@@ -2,6 +2,7 @@ import type { DeviceJob } from "../../device-clock.ts";
 import type { DeviceBus } from "../../device-model.ts";
 import { AdminCommands } from "./admin-commands.ts";
 import { Command } from "./command.ts";
+import type { CommandContext } from "./command-context.ts";
 import type { ControllerMemory } from "./controller-memory.ts";
 import type { PointerContext } from "./data-pointer.ts";
 import { ERROR_EVENT, Events, INVALID_DOORBELL_REGISTER, INVALID_DOORBELL_VALUE } from "./events.ts";
@@ -38,7 +39,7 @@ export interface ControllerOwner {
  * A controller that is enabled: its queues, and the commands in them, which it works off as a job. Entries are taken in batches; each command begins in
  * its turn, those that take long go on in turns, and completions are posted together when there is nothing to begin.
  */
-export class Controller implements DeviceJob, PointerContext {
+export class Controller implements DeviceJob, PointerContext, CommandContext {
   readonly facts: ControllerFacts;
   readonly memory: ControllerMemory;
   readonly events: Events;

@@ -1,6 +1,6 @@
 import { DiskError, PIECE } from "../../disk/disk.ts";
 import { ALL_NAMESPACES, type Command, IO_EFFECTS, Io } from "./command.ts";
-import type { Controller } from "./controller.ts";
+import type { CommandContext } from "./command-context.ts";
 import { dataSegments, metadataSegments } from "./data-pointer.ts";
 import { MOST_NAMESPACES } from "./facts.ts";
 import { copyLimits, discardLimit, VERIFY_SHIFT } from "./identify.ts";
@@ -24,12 +24,12 @@ type Handler = (request: Request, namespace: Namespace) => Steps;
 
 /** Commands of the NVM command set. Checks and their order are those of QEMU's controller (hw/nvme/ctrl.c), which was recorded. */
 export class IoCommands {
-  readonly #controller: Controller;
+  readonly #controller: CommandContext;
   readonly #handlers: ReadonlyMap<number, Handler>;
   /** What passes through when it is moved in one piece. */
   readonly #buffer = Buffer.alloc(PIECE);
 
-  constructor(controller: Controller) {
+  constructor(controller: CommandContext) {
     this.#controller = controller;
     this.#handlers = new Map<number, Handler>([
       [Io.write, (request, namespace) => this.#write(request, namespace)],

@@ -1,5 +1,5 @@
 import { ALL_NAMESPACES, type Command } from "./command.ts";
-import type { Controller } from "./controller.ts";
+import type { CommandContext } from "./command-context.ts";
 import { ERROR_EVENT, HEALTH_EVENT, NOTICE_EVENT } from "./events.ts";
 import { TEMPERATURE } from "./features.ts";
 import { effects, IDENTIFY_SIZE, namespaceList } from "./identify.ts";
@@ -29,7 +29,7 @@ export const LOG_SIZES: ReadonlyMap<number, number> = new Map([
 ]);
 
 /** What a log page is now, or a status. */
-export function logPage(controller: Controller, command: Command): Uint8Array | number {
+export function logPage(controller: CommandContext, command: Command): Uint8Array | number {
   const retains = (command.dword(10) & (1 << 15)) !== 0;
   const { events } = controller;
   switch (command.dword(10) & 0xff) {
@@ -58,7 +58,7 @@ export function logPage(controller: Controller, command: Command): Uint8Array | 
   }
 }
 
-function health(controller: Controller, nsid: number, retains: boolean): Uint8Array | number {
+function health(controller: CommandContext, nsid: number, retains: boolean): Uint8Array | number {
   const all = controller.attached();
   const meant = nsid === ALL_NAMESPACES ? all : all.filter(({ id }) => id === nsid);
   if (meant.length === 0 && nsid !== ALL_NAMESPACES) return status.INVALID_NAMESPACE | status.DNR;
