@@ -20,6 +20,8 @@ export interface DeviceWork {
    */
   inSlices: boolean;
   readonly isPending: boolean;
+  /** Set by such a transport: a device goes on outside of any call, so that there may be something to do and to show. */
+  resumed?: () => void;
   /** Goes on with what devices have to do, for so long and one small piece more. */
   run(milliseconds: number): void;
 }

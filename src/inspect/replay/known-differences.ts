@@ -1,3 +1,4 @@
+import { nvme } from "../../devices/kinds/nvme/kind.ts";
 import { findCapability } from "../../devices/pci/capabilities.ts";
 import { PCI_CAP_ID_MSI } from "../../devices/pci/registers.ts";
 import { Release } from "../../kernel/releases.ts";
@@ -33,6 +34,8 @@ export class KnownDifferences {
     if (host.arch === "arm64") rules.push(partialCopyRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
     if (host.arch === "s390x") rules.push(unsetRomRule(), leftMessageAddressRule(host));
+    const isNvme = ({ model }: { readonly model: string }) => model === nvme.model;
+    if (host.groups.some(({ devices }) => devices.some(isNvme))) rules.push(lostDataRule(), leftLineRule());
     this.#rules = rules;
   }
 
@@ -90,6 +93,53 @@ function unsetRomRule(): Rule {
       if (operation.op !== "readfile" || !operation.path.endsWith("/resource") || !difference) return false;
       const marked = (text: string) => text.replace(UNSET, "$10");
       return marked(difference.recorded) === marked(difference.ours);
+    },
+  };
+}
+
+/** Bytes of an NVMe completion, and its status behind the phase bit. */
+const COMPLETION = { bytes: 16, status: 14 };
+const TRANSFER_ERROR = 0x004;
+const STATUS_CODE = 0x7ff;
+
+/**
+ * QEMU's NVMe controller completes a command with success although its data could not be reached: what it reads is zeros, which a write puts on the
+ * disk. The model says Data Transfer Error and writes nothing.
+ */
+function lostDataRule(): Rule {
+  let failed = false;
+  const statusOf = (text: string) => (viewOf(fromHex(text)).getUint16(COMPLETION.status, true) >>> 1) & STATUS_CODE;
+  return {
+    reason:
+      "QEMU's NVMe controller has success for data that it could not reach, and zeros on the disk; the model has Data Transfer Error (0/04)",
+    explains(operation, difference) {
+      if (operation.op !== "dump" || difference?.field !== "data") return failed && operation.op === "dump";
+      const { recorded, ours } = difference;
+      const isCompletion = operation.len === COMPLETION.bytes;
+      failed ||= isCompletion && statusOf(recorded) === 0 && statusOf(ours) === TRANSFER_ERROR;
+      return failed;
+    },
+  };
+}
+
+/** Bit 3 of the status register: the INTx line is up. */
+const STATUS_LINE = 1 << 3;
+const STATUS_BYTE = 2;
+
+/** QEMU's NVMe controller keeps its INTx line up for ever once a completion was not acknowledged before a reset. */
+function leftLineRule(): Rule {
+  let left = false;
+  return {
+    reason:
+      "QEMU's NVMe controller counts completions that nobody took over resets, which keeps INTx up; the model forgets them",
+    explains(operation, difference) {
+      if (operation.op === "pread" && difference?.field === "data" && operation.len === 4) {
+        const [recorded, ours] = [fromHex(difference.recorded), fromHex(difference.ours)];
+        const isLine = (recorded[STATUS_BYTE]! ^ (ours[STATUS_BYTE] ?? 0)) === STATUS_LINE;
+        left ||= isLine && recorded.every((byte, i) => i === STATUS_BYTE || byte === ours[i]);
+        return left;
+      }
+      return left && (operation.op === "evread" || operation.op === "evwait");
     },
   };
 }

@@ -1,7 +1,8 @@
+import { DEVICE_KINDS } from "../../devices/kinds.ts";
 import { Host } from "../../host/host.ts";
 import { isLittleEndian } from "../../kernel/arch.ts";
 import { KernelError } from "../../kernel/errors.ts";
-import type { HostDescription } from "../../machine/host-description.ts";
+import type { DeviceDescription, HostDescription } from "../../machine/host-description.ts";
 import type { Answer } from "./answer.ts";
 import { type Difference, difference } from "./compare.ts";
 import { KnownDifferences } from "./known-differences.ts";
@@ -40,7 +41,7 @@ export function replay(
   path = "the recording",
 ): ReplayResult {
   const warnings: string[] = [];
-  const host = new Host(description, { onWarning: (message) => warnings.push(message) });
+  const host = new Host(withoutFiles(description), { onWarning: (message) => warnings.push(message) });
   // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows when
   host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
   const littleEndian = isRecordedLittleEndian(description, operations);
@@ -63,6 +64,19 @@ export function replay(
   let explained = 0;
   for (const count of known.values()) explained += count;
   return { calls, equal: calls - different.length - explained, different, known };
+}
+
+/** Devices leave the files alone that they had when the calls were made. */
+function withoutFiles(description: HostDescription): HostDescription {
+  const changed = (device: DeviceDescription): DeviceDescription => {
+    if (device.bus !== "pci" || !device.options) return device;
+    const kind = DEVICE_KINDS.pci.find(({ model }) => model === device.model);
+    return kind?.withoutFiles ? { ...device, options: kind.withoutFiles(device.options) } : device;
+  };
+  return {
+    ...description,
+    groups: description.groups.map((group) => ({ ...group, devices: group.devices.map(changed) })),
+  };
 }
 
 /** A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have those of their machine. */
