@@ -31,7 +31,7 @@ npm install --silent --prefix "$root/uvfio" --cpu arm64 --os linux "$scratch"/uv
 
 cp -a "$folder/libraries/." "$root/"
 [ -e "$root/lib" ] || ln -s usr/lib "$root/lib"
-cp "$(find "$folder/busybox" -name busybox -type f)" "$root/bin/busybox"
+cp "$folder/busybox/usr/bin/busybox" "$root/bin/busybox"
 cp "$folder/node" "$root/bin/node"
 cp scripts/arm64/init "$root/init"
 cp scripts/arm64/checks.mjs test/recordings/*.br "$root/uvfio"
