@@ -4,6 +4,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
+import { CallLimit } from "./call-limit.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
@@ -55,6 +56,8 @@ const TICK_US = 20_000;
 const BLOCK_US = 10_000;
 /** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
 const MOMENT_MS = 1;
+/** How long, in microseconds, everybody waits for a program in a call that may wait for it. */
+const PATIENCE_US = 500;
 /** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
 const TURN_MS = 10;
 
@@ -76,6 +79,7 @@ export class Server {
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
   readonly #jobs: AsideJobs;
+  readonly #limit: CallLimit;
   readonly #listener: Listener;
   readonly #context: CallContext;
   readonly #turns: Turns;
@@ -98,7 +102,8 @@ export class Server {
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
-    this.#listener = new Listener(listener);
+    this.#limit = new CallLimit(PATIENCE_US);
+    this.#listener = new Listener(listener, this.#limit);
     this.#jobs = new AsideJobs();
     const looks = new SlowLooks(
       this.#jobs,
@@ -107,7 +112,7 @@ export class Server {
     );
     const caller = new CallerMemory(this.#listener, looks);
     this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
-    this.#watches = new EventWatches(this.#epoll, () => this.#processes.pids());
+    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
@@ -298,6 +303,7 @@ export class Server {
       delete deviceWork.resumed;
     }
     this.#listener.close();
+    this.#limit.close();
     this.#jobs.close();
     this.#doorbells.close();
     this.#fuse?.close();
