@@ -41,5 +41,5 @@ const settings = {
 const env = { ...process.env };
 for (const [name, value] of Object.entries(settings)) if (value !== undefined) env[name] = value;
 const root = fileURLToPath(new URL("..", import.meta.url));
-const vitest = ["node_modules/vitest/vitest.mjs", "run", "--disable-console-intercept", "test/fuzz"];
+const vitest = ["node_modules/vitest/vitest.mjs", "run", "test/fuzz", "--disable-console-intercept"];
 process.exitCode = spawnSync(process.execPath, vitest, { cwd: root, env, stdio: "inherit" }).status ?? 1;

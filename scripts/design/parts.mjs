@@ -56,16 +56,19 @@ export const PARTS = [
     imports: ["uapi", "kernel", "iommu", "devices", "machine", "vfio", "iommufd"],
   },
   {
+    name: "native",
+    holds: "the machine code that calls C functions (koffi), from its package or from the single executable",
+    imports: [],
+  },
+  {
     name: "interpose",
     holds: "serves a `HostKernel` to unmodified programs (seccomp user notification)",
-    imports: ["uapi", "kernel"],
-    packages: ["koffi"],
+    imports: ["uapi", "kernel", "native"],
   },
   {
     name: "client",
     holds: "the typed client over two transports: the model in this process, and real system calls",
-    imports: ["uapi", "kernel"],
-    packages: ["koffi"],
+    imports: ["uapi", "kernel", "native"],
   },
   {
     name: "inspect",
@@ -73,9 +76,14 @@ export const PARTS = [
     imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "vfio", "iommufd", "host"],
   },
   {
+    name: "library",
+    holds: "what the command does, as functions: run, fit, capture, trace",
+    imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "interpose", "client", "inspect"],
+  },
+  {
     name: "cli",
     holds: "the command",
-    imports: ["uapi", "kernel", "iommu", "devices", "machine", "host", "interpose", "client", "inspect"],
+    imports: ["uapi", "kernel", "devices", "machine", "host", "native", "interpose", "client", "inspect", "library"],
     packages: ["commander"],
   },
 ];

@@ -2,12 +2,12 @@ import { constants } from "node:os";
 import { parseFault } from "../inspect/fault/fault-spec.ts";
 import { refuseUnserved } from "../inspect/fault/served-requests.ts";
 import { counted } from "../kernel/counted.ts";
+import { type Inspection, noCounts } from "../library/run/inspection.ts";
 import { UsageError } from "./errors.ts";
 import { complain, complainRaw } from "./output.ts";
 import { Progress } from "./progress.ts";
 import type { RunOptions } from "./run-command.ts";
-import type { HostOrder } from "./run-host.ts";
-import { type Inspection, noCounts } from "./run-inspected.ts";
+import { type HostOrder, spokenRun } from "./run-host.ts";
 import type { Start } from "./run-inspection.ts";
 
 /** A program that does not come to an end of its faults is stopped here. */
@@ -42,6 +42,7 @@ export async function faultEach(
   const seconds = timeout(options.faultTimeout);
   const runs: FaultRun[] = [];
   const progress = new Progress(undefined, "fault");
+  const listener = spokenRun({ ...options, quiet: true });
   for (let fault = 1; fault <= RUNS_MAX; fault++) {
     const counters = noCounts();
     const spec = `${name}#${fault}=${errno}`;
@@ -51,7 +52,7 @@ export async function faultEach(
       timedOut = true;
     };
     const limit = seconds === 0 ? undefined : { milliseconds: seconds * 1000, expired };
-    const status = await start({ ...data, quiet: true, inspection }, limit);
+    const status = await start({ ...data, listener, inspection }, limit);
     const { eachInjected, leakedMappings, findings } = counters;
     runs.push({ fault: eachInjected > 0 ? fault : undefined, status, timedOut, leakedMappings, findings });
     progress.step(spec);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
+import { carried } from "../native/carried.ts";
 import type { CaptureOptions } from "./capture-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
@@ -267,6 +268,7 @@ function withRelease(command: Command, kernel = "the host's"): Command {
 }
 
 function version(): string {
+  if (carried !== undefined) return carried.version;
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   return (JSON.parse(text) as { version: string }).version;
 }

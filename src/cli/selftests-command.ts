@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { buildTests, type Finished } from "../inspect/selftests/build-tests.ts";
 import { type KernelTree, openKernelTree } from "../inspect/selftests/kernel-tree.ts";
 import { reportSelftests } from "../inspect/selftests/report.ts";
@@ -10,6 +9,7 @@ import { deviceName, findDevice } from "../machine/find-device.ts";
 import { STDIN } from "../machine/input-file.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { toYaml } from "../machine/write-host.ts";
+import { ownProgram } from "../native/own-program.ts";
 import { putInOrderAfter } from "./ended-by-signal.ts";
 import { UsageError } from "./errors.ts";
 import { printLine } from "./output.ts";
@@ -75,8 +75,8 @@ async function runAll(
   try {
     for (const program of programs) {
       progress.start(basename(program));
-      const cli = fileURLToPath(new URL("./main.js", import.meta.url));
-      const { output, status } = await finished(scratch, process.execPath, [cli, ...under, program, device], TIMEOUT);
+      const [command, ...cli] = ownProgram("main", new URL("./main.js", import.meta.url));
+      const { output, status } = await finished(scratch, command, [...cli, ...under, program, device], TIMEOUT);
       results.push(readResults(basename(program), output, status));
     }
   } finally {

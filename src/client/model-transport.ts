@@ -3,6 +3,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { FileTree } from "../kernel/file-tree.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { PROT_READ, PROT_WRITE } from "../kernel/model-areas.ts";
+import { EventFile } from "../kernel/model-event.ts";
 import { holdFile } from "../kernel/model-files.ts";
 import type { ModelMemory } from "../kernel/model-memory.ts";
 import { FlatMemory } from "../kernel/model-pages.ts";
@@ -10,9 +11,11 @@ import { ModelTask } from "../kernel/model-task.ts";
 import type { Word } from "../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../uapi/ioctl.ts";
 import { roundUp } from "../uapi/layout.ts";
+import { OpenEventFd } from "./event-fd.ts";
 import {
   type AccessWidth,
   checkAccess,
+  type EventFd,
   type MapFile,
   type Mapping,
   type Memory,
@@ -25,6 +28,7 @@ import { TreeLookup } from "./tree-lookup.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 
+/** Who calls, where that is not root on a machine of the host's kind. */
 export interface ModelTransportOptions {
   /** Makes the process that calls; root with pages of 4096 bytes and the byte order of the host when left out. */
   readonly makeTask?: () => ModelTask;
@@ -36,7 +40,8 @@ export interface ModelTransportOptions {
  * Asks the model in this process: no privileges, no kernel module, and a reason for each error. The process that it speaks
  * for has its own descriptors and memory (`task`).
  */
-export class ModelTransport implements Transport {
+export class ModelTransport implements Transport, Disposable {
+  /** The process that calls. */
   readonly task: ModelTask;
   private readonly kernel: HostKernel;
   private readonly encoding: IoctlEncoding;
@@ -45,6 +50,7 @@ export class ModelTransport implements Transport {
   private scratch: { readonly address: number; readonly bytes: Uint8Array } | undefined;
   private lookup: { tree: FileTree; names: TreeLookup } | undefined;
 
+  /** Of a booted host. */
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
     const { littleEndian = true } = kernel;
     const { makeTask = () => new ModelTask({ littleEndian }), encoding = "plain" } = options;
@@ -110,7 +116,20 @@ export class ModelTransport implements Transport {
       const bytes = new Uint8Array(length);
       const object = new FlatMemory(memory.pageSize, bytes);
       const address = memory.mmap({ length, protection: RW, object, shared: true });
-      return { address: BigInt(address), bytes, free: () => memory.munmap(address, length) };
+      const free = () => memory.munmap(address, length);
+      return { address: BigInt(address), bytes, free, [Symbol.dispose]: free };
+    });
+  }
+
+  eventfd(): EventFd {
+    return named("eventfd", () => {
+      const file = new EventFile();
+      const fd = this.task.files.install(file, true);
+      return new OpenEventFd(fd, {
+        take: () => file.takeAll(),
+        add: (count) => file.add(count),
+        close: () => this.close(fd),
+      });
     });
   }
 
@@ -148,10 +167,19 @@ export class ModelTransport implements Transport {
     return this.names().exists(path) || this.kernel.deviceNodes().some((node) => node.path === path);
   }
 
+  list(path: string): readonly string[] {
+    return this.names().list(path);
+  }
+
   /** The process ends: its mappings go, its files are closed. */
   exit(): void {
     for (const mapping of [...this.mappings]) mapping.unmap();
     this.task.exit();
+  }
+
+  /** As exit(). */
+  [Symbol.dispose](): void {
+    this.exit();
   }
 
   private file(fd: number): FileDescription {
@@ -235,6 +263,10 @@ class MappedFile implements Mapping {
   unmap(): void {
     this.release?.();
     this.release = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.unmap();
   }
 
   private access(offset: number, width: AccessWidth, call: (address: number) => void): void {

@@ -28,6 +28,14 @@ export class TreeLookup {
     return parent === undefined ? undefined : this.tree.links.get(posix.join(parent, posix.basename(normal)));
   }
 
+  /** The names in a directory, through a link at its end too; none when it is no directory. */
+  list(path: string): readonly string[] {
+    const real = this.resolve(path);
+    if (real === undefined) return [];
+    const below = [...this.directories, ...this.tree.files.keys(), ...this.tree.links.keys()];
+    return [...new Set(below.filter((each) => posix.dirname(each) === real).map((each) => posix.basename(each)))];
+  }
+
   /** The path without links in it; undefined when it loops. */
   private resolve(path: string): string | undefined {
     const rest = path.split("/").filter((part) => part !== "");

@@ -8,11 +8,15 @@ export class Interrupts {
   readonly #bus: Pick<DeviceBus, "messagesEnabled" | "sendMessage" | "setLine">;
   readonly #raised = new Set<number>();
 
+  /** Of the device behind this bus. */
   constructor(bus: Pick<DeviceBus, "messagesEnabled" | "sendMessage" | "setLine">) {
     this.#bus = bus;
   }
 
-  /** @param vector 0 for a device that has only one */
+  /**
+   * Sends the vector's message, or asserts the line until lower().
+   * @param vector 0 for a device that has only one
+   */
   raise(vector = 0): void {
     if (this.#bus.messagesEnabled) {
       this.#bus.sendMessage(vector);

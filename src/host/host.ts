@@ -1,5 +1,5 @@
 import { DeviceClock } from "../devices/device-clock.ts";
-import type { DeviceKind } from "../devices/kind.ts";
+import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import { DmaGroup } from "../iommu/dma-group.ts";
@@ -46,13 +46,14 @@ export interface IommuUse extends NestingUse {
   readonly chosenPasids: number;
 }
 
+/** What a host is booted with, beside its description. */
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
   readonly onWarning?: (message: string) => void;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
-  readonly models?: Readonly<Record<string, DeviceKind>>;
+  readonly models?: Readonly<Record<string, NewDeviceKind>>;
 }
 
 /**
@@ -60,12 +61,17 @@ export interface HostOptions {
  * nodes are its parts (parts.ts).
  */
 export class Host implements HostKernel {
+  /** What was booted. */
   readonly description: HostDescription;
+  /** Its files: what /sys, and parts of /dev and /proc, consist of. */
   readonly tree: FileTree;
+  /** Module parameters as they are now. */
   readonly parameters = new ModuleParameters();
+  /** Which driver has which device. */
   readonly binding: DriverBinding;
   /** Empty on machines other than s390. */
   readonly slots: ZpciSlots;
+  /** What devices do by themselves. */
   readonly deviceWork: DeviceClock;
   parameterReader?: (path: string) => string | undefined;
   readonly #context: ModelContext;

@@ -6,6 +6,7 @@ import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
 import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
+import type { Installs, PendingInstall } from "./installs.ts";
 import type { Listener } from "./listener.ts";
 import type { LongCalls } from "./long-calls.ts";
 import type { NodeFiles } from "./node-files.ts";
@@ -29,6 +30,7 @@ export interface HeldCall {
   readonly notification: Buffer;
   /** What it has learnt about its caller so far. */
   readonly taken: Taken;
+  readonly install: PendingInstall | undefined;
   readonly fields: Pick<CallContext, "call" | "abi" | "fd" | "description" | "request" | "argument">;
 }
 
@@ -46,6 +48,7 @@ export interface Machinery {
   readonly looks: SlowLooks;
   readonly parked: ParkedCalls;
   readonly longCalls: LongCalls;
+  readonly installs: Installs;
 }
 
 /** The call in hand, and what its handler found out about it for the observer. One object for all calls. */
@@ -88,19 +91,20 @@ export class CallContext {
   /** Puts an ioctl in hand aside. */
   hold(): HeldCall {
     const { call, abi, fd, description, request, argument } = this;
-    const { listener, looks } = this.on;
+    const { listener, looks, installs } = this.on;
     const fields = { call, abi, fd, description, request, argument };
-    return { notification: listener.copy(), taken: looks.taken, fields };
+    return { notification: listener.copy(), taken: looks.taken, install: installs.take(), fields };
   }
 
   /** Takes it in hand again, when no other is. False when its caller does not wait for it any more. */
-  resume({ notification, taken, fields }: HeldCall): boolean {
-    const { listener, task, looks, caller } = this.on;
+  resume({ notification, taken, install, fields }: HeldCall): boolean {
+    const { listener, task, looks, caller, installs } = this.on;
     listener.restore(notification);
     if (!listener.isValid()) return false;
     task.use(listener.tid);
     looks.begin(taken);
     caller.isHarmless = false;
+    installs.pending = install;
     this.begin(fields.call, fields.abi);
     Object.assign(this, fields);
     return true;

@@ -27,8 +27,15 @@ export function handleIoctl(context: CallContext): Reply {
   return typeof outcome === "number" ? outcome : longCalls.begin(context, outcome);
 }
 
-/** userfaultfd(), or a new file system: memory and files of the program may have to be waited for from now on. */
+/** userfaultfd(): memory of the program may have to be waited for from now on. */
 export function handleWaiting({ on: { looks } }: CallContext): Reply {
   looks.required = true;
+  return "native";
+}
+
+/** A new file system: what memory maps of it may have to be waited for. */
+export function handleMount({ on: { looks } }: CallContext): Reply {
+  looks.required = true;
+  looks.forHeldToo = true;
   return "native";
 }

@@ -1,8 +1,6 @@
 import { fail } from "../kernel/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import { belongsInWindow } from "./descriptor-window.ts";
-import { close } from "./libc.ts";
 import {
   AT_FDCWD,
   O_ACCMODE,
@@ -58,7 +56,7 @@ const how = new Uint8Array(OPEN_HOW_SIZE);
 
 /** open, openat, openat2: the nodes are ours, everything else is the kernel's. */
 export function handleOpen(context: CallContext): Reply {
-  const { listener, task, resolver, credentials, kernel, files, caller } = context.on;
+  const { task, resolver, credentials, kernel, files, caller, installs } = context.on;
   const opening = readOpening(context);
   if (opening === undefined) return "native";
   if ((opening.flags & O_PATH) !== 0) {
@@ -87,9 +85,7 @@ export function handleOpen(context: CallContext): Reply {
     description.release();
     failInstall(made, description.label);
   }
-  const fd = listener.addDescriptor(made.fd, flags & O_CLOEXEC, belongsInWindow(description));
-  if (fd < 0) files.forget(made.file);
-  close(made.fd);
+  const fd = installs.add(made, flags & O_CLOEXEC);
   if (fd >= 0) {
     context.fd = fd;
     return fd;

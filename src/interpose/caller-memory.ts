@@ -1,10 +1,19 @@
 import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import type { Steps } from "./aside/aside-jobs.ts";
+import type { HeldMemory } from "./held-memory.ts";
 import type { Listener } from "./listener.ts";
 import { READ_AT, READ_MOST, remoteRead } from "./remote-read.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { copyFromThread, longString, PAGE_SIZE, stringFromThread, unreadable } from "./user-copy.ts";
+
+/** The memory that a caller lives in, and whose it is. */
+export interface Owner {
+  /** Its process. Only asked for when a look may take long, as is the other. */
+  client(): number;
+  /** The memory itself, which answers at once: what has to be waited for it refuses. */
+  held(): HeldMemory | undefined;
+}
 
 /**
  * What the caller hands to its call by address. It is looked at by the caller's number, and counts when the caller waits still
@@ -23,12 +32,11 @@ export class CallerMemory {
 
   /**
    * copy_from_user(): EFAULT when any byte cannot be read.
-   * @param client the caller's process; only asked for when the look may take long
    */
-  read(client: () => number, tid: number, address: Word, into: Uint8Array, length: number): void {
+  read(owner: Owner, tid: number, address: Word, into: Uint8Array, length: number): void {
     if (!this.#looks.required || typeof address !== "number") copyFromThread(tid, address, into, length);
-    else if (length > 0) {
-      const bytes = this.#looks.take(client(), `read ${address} ${length}`, readSteps(tid, address, length));
+    else if (length > 0 && !this.#quick(owner)?.copyIn(address, into, length)) {
+      const bytes = this.#looks.take(owner.client(), `read ${address} ${length}`, readSteps(tid, address, length));
       if (bytes === undefined) unreadable(address, length);
       into.set(bytes);
     }
@@ -36,17 +44,26 @@ export class CallerMemory {
   }
 
   /** strndup_user(): EINVAL when `max` bytes hold no NUL, EFAULT as above. */
-  string(client: () => number, tid: number, address: Word, max: number, encoding: "utf8" | "latin1" = "utf8"): string {
+  string(owner: Owner, tid: number, address: Word, max: number, encoding: "utf8" | "latin1" = "utf8"): string {
     let text: string | undefined;
     if (!this.#looks.required || typeof address !== "number") text = stringFromThread(tid, address, max, encoding);
     else {
-      const found = this.#looks.take(client(), `string ${address} ${max}`, stringSteps(tid, address, max));
+      const quick = this.#quick(owner)?.copyString(address, max);
+      const found =
+        quick ?? this.#looks.take(owner.client(), `string ${address} ${max}`, stringSteps(tid, address, max));
       if (found === "unreadable") fail("EFAULT", `no string can be read at ${hex(address)}`);
       if (found === "too long") longString(address, max);
       text = found.toString(encoding);
     }
     this.prove();
     return text;
+  }
+
+  /** Where a look into held memory may be taken first. */
+  #quick(owner: Owner): HeldMemory | undefined {
+    if (this.#looks.forHeldToo || this.#looks.isBlocked) return undefined;
+    const held = owner.held();
+    return held?.map.isQuick ? held : undefined;
   }
 
   /** Throws when the caller is gone: what was found by its number may be another's. Nobody hears it then. */

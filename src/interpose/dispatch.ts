@@ -2,12 +2,14 @@ import { KernelError } from "../kernel/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import { handleIoctl, handleWaiting } from "./call-ioctl.ts";
+import { handleIoctl, handleMount, handleWaiting } from "./call-ioctl.ts";
 import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
 import { handleStat } from "./call-stat.ts";
 import type { FinishedCall, Observer } from "./observer.ts";
 import type { Taken } from "./parked-calls.ts";
+import { installError } from "./program-files.ts";
+import type { SlowLooks } from "./slow-looks.ts";
 import { CallNames, type TrappedCall } from "./syscall-table.ts";
 
 const names = new CallNames();
@@ -39,8 +41,8 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   execve: handleExec,
   execveat: handleExec,
   userfaultfd: handleWaiting,
-  mount: handleWaiting,
-  fsopen: handleWaiting,
+  mount: handleMount,
+  fsopen: handleMount,
 };
 
 function handleExec({ on: { processes, task } }: CallContext): Reply {
@@ -54,7 +56,7 @@ function handleExec({ on: { processes, task } }: CallContext): Reply {
  * @param taken what is known of a call that is made again, and when it was made first
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
-  const { listener, task, caller, looks } = context.on;
+  const { listener, task, caller, looks, installs } = context.on;
   const start = observer === undefined ? 0 : performance.now();
   const abi = names.abi(listener.arch);
   const call = names.name(listener.arch, listener.number);
@@ -66,6 +68,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
   context.begin(call, abi);
   looks.begin(taken);
   caller.isHarmless = false;
+  installs.pending = undefined;
   conclude(context, observer, start, HANDLERS[call]);
 }
 
@@ -82,7 +85,7 @@ function conclude(
   start: number,
   handle: (context: CallContext) => Reply,
 ): void {
-  const { listener, task, looks, parked } = context.on;
+  const { listener, task, looks, parked, installs } = context.on;
   let reply: Reply;
   let error: KernelError | undefined;
   try {
@@ -97,9 +100,42 @@ function conclude(
     }
   }
   if (reply === "later") return;
-  if (looks.isBlocked && (reply === "native" || reply < 0) && parked.untilTaken(looks.takeBlocked())) return;
+  const install = installs.take();
   const writes = looks.takeWrites();
   const outcome: Outcome = { reply, error, start };
+  const blocked = looks.isBlocked && (reply === "native" || reply < 0) ? looks.takeBlocked() : undefined;
+  if (install !== undefined) {
+    const held = context.copy();
+    parked.untilInstalled(install, (number) => {
+      if (parked.untilTaken(blocked)) return;
+      task.use(listener.tid);
+      goOn(held, observer, installed(held, outcome, install.promised, number), writes);
+    });
+    return;
+  }
+  if (parked.untilTaken(blocked)) return;
+  goOn(context, observer, outcome, writes);
+}
+
+/** The outcome of a call when it is known what its caller's new descriptor is, which it has taken for `promised`. */
+function installed(context: CallContext, outcome: Outcome, promised: number, number: number): Outcome {
+  if (context.fd === promised) context.fd = number;
+  if (number < 0) {
+    const error = installError(number, context.description?.label ?? "its file");
+    return { ...outcome, reply: -error.errno, error };
+  }
+  return outcome.reply === promised ? { ...outcome, reply: number } : outcome;
+}
+
+/** Answers the call in hand when what it writes to its caller is there, and what it waits for before it goes on natively. */
+function goOn(
+  context: CallContext,
+  observer: Observer | undefined,
+  outcome: Outcome,
+  writes: ReturnType<SlowLooks["takeWrites"]>,
+): void {
+  const { listener, task, parked } = context.on;
+  const { reply, start } = outcome;
   if (writes.length === 0 && context.before === undefined) {
     answer(context, observer, outcome);
     return;

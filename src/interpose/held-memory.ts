@@ -24,6 +24,7 @@ const NOWHERE = 64;
 const AT_RANDOM = 25;
 const RANDOM_SIZE = 16;
 const small = new Arena(SMALL);
+const oneByte = new Uint8Array(1);
 
 /** A range of memory as it was found. */
 export interface Survey {
@@ -57,6 +58,54 @@ export class HeldMemory {
     if (maps >= 0) return new HeldMemory(mem, maps);
     close(mem);
     return undefined;
+  }
+
+  /** copy_from_user() at once. False when a page is not there, or waits for somebody: then nothing is known. */
+  copyIn(address: number, into: Uint8Array, length: number): boolean {
+    for (let done = 0; done < length; ) {
+      const mapping = this.map.find(address + done);
+      if (!mapping?.readable) return false;
+      const part = Math.min(length - done, mapping.end - address - done);
+      const to = part === into.length ? into : into.subarray(done, done + part);
+      const count = this.read(address + done, to);
+      if (count <= 0) return false;
+      done += count;
+    }
+    return true;
+  }
+
+  /** strndup_user() at once, as bytes without the NUL; undefined when that has to be looked at in another way. */
+  copyString(address: number, max: number): Buffer | undefined {
+    const parts: Buffer[] = [];
+    for (let done = 0; done < max; ) {
+      const part = Buffer.alloc(Math.min(max - done, PAGE_SIZE - ((address + done) % PAGE_SIZE)));
+      if (!this.copyIn(address + done, part, part.length)) return undefined;
+      const end = part.indexOf(0);
+      parts.push(end < 0 ? part : part.subarray(0, end));
+      if (end >= 0) return Buffer.concat(parts);
+      done += part.length;
+    }
+    return undefined;
+  }
+
+  /** copy_to_user() at once: how many bytes, up to the first page that is not there, is protected, or waits for somebody. */
+  copyOut(address: number, from: Uint8Array): number {
+    let done = 0;
+    while (done < from.length) {
+      const mapping = this.map.find(address + done);
+      if (!mapping?.writable) break;
+      const part = Math.min(from.length - done, mapping.end - address - done);
+      const count = this.write(address + done, part === from.length ? from : from.subarray(done, done + part));
+      if (count <= 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  /** Whether each of so many pages is there now: of few of them, since each takes a system call. */
+  areThere(vaddr: number, pages: number): boolean {
+    for (let page = 0; page < pages; page++) if (this.read(vaddr + page * PAGE_SIZE, oneByte) !== 1) return false;
+    return true;
   }
 
   /** Bytes read, or a negative errno. */

@@ -156,6 +156,9 @@ export const POLLERR = 8;
 export const SIGSET_SIZE = 8;
 export const SIGACTION_SIZE = 32;
 export const SIG_SETMASK = 2;
+export const SA_RESTORER = 0x0400_0000;
+export const SIGEV_THREAD_ID = 4;
+export const CLOCK_MONOTONIC = 1;
 
 // futex.h
 export const FUTEX_WAIT_PRIVATE = 128;

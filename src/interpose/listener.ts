@@ -1,9 +1,10 @@
 import { type Word, wordFromHalves } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
-import { WINDOW_END, WINDOW_FIRST } from "./descriptor-window.ts";
+import type { CallAside, Room } from "./aside/aside-jobs.ts";
+import { CallLimit } from "./call-limit.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { syscall3 } from "./libc.ts";
+import { close, syscall3 } from "./libc.ts";
 import {
   SECCOMP_ADDFD_FLAG_SETFD,
   SECCOMP_IOCTL_NOTIF_ADDFD,
@@ -14,7 +15,6 @@ import {
   SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
   SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 } from "./linux.ts";
-import { statThreadDescriptor } from "./path-stat.ts";
 import type { Abi } from "./syscall-table.ts";
 
 // struct seccomp_notif: id u64@0, pid u32@8, flags u32@12, data@16 {nr s32@0, arch u32@4, ip u64@8, args u64[6]@16}
@@ -27,11 +27,16 @@ const ARGS = 32;
 const RESPONSE = 96;
 // struct seccomp_notif_addfd: id u64@0, flags u32@8, srcfd u32@12, newfd u32@16, newfd_flags u32@20
 const ADDFD = 128;
+/** How long, in microseconds, everybody waits until a caller takes a descriptor. */
+const ADDFD_PATIENCE_US = 500;
+/** The caller's lowest free number. */
+export const LOWEST = -1;
 
 /** The seccomp listener and the one notification that is being handled. */
 export class Listener {
   readonly fd: number;
   readonly #arena = new Arena(256);
+  readonly #limit = new CallLimit(ADDFD_PATIENCE_US);
 
   constructor(fd: number) {
     this.fd = fd;
@@ -43,6 +48,12 @@ export class Listener {
    */
   wakeOnSameCpu(): void {
     syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+  }
+
+  /** From here on calls of programs that still run answer ENOSYS. */
+  close(): void {
+    close(this.fd);
+    this.#limit.close();
   }
 
   /** Takes the next notification. False when it vanished in between (its task was killed or interrupted). */
@@ -120,41 +131,32 @@ export class Listener {
   }
 
   /**
-   * Gives the caller a new descriptor for our `fd`; its number or a negative errno.
-   * @param inWindow among the numbers of descriptor-window.ts, if there is room
-   */
-  addDescriptor(fd: number, closeOnExec: number, inWindow: boolean): number {
-    for (let number = WINDOW_FIRST; inWindow && number < WINDOW_END; number++) {
-      if (statThreadDescriptor(this.tid, number) !== -ERRNO.ENOENT) continue;
-      const added = this.replaceDescriptor(fd, number, closeOnExec);
-      if (added === number || added === -ERRNO.ENOENT) return added;
-      // EBUSY: another thread is just about to use it. EBADF: RLIMIT_NOFILE is lower.
-      if (added !== -ERRNO.EBUSY) break;
-    }
-    return this.#addfd(fd, 0, 0, closeOnExec);
-  }
-
-  /** Replaces what is behind one of the caller's descriptors. */
-  replaceDescriptor(fd: number, target: number, closeOnExec: number): number {
-    return this.#addfd(fd, SECCOMP_ADDFD_FLAG_SETFD, target, closeOnExec);
-  }
-
-  /**
+   * Gives the caller a descriptor for our `fd`: its number or a negative errno. EINTR when the caller has not taken it within a moment: it has none.
+   *
    * In two steps with the answer that follows, because SECCOMP_ADDFD_FLAG_SEND cannot be trusted when a signal, a stop or a debugger
    * interrupts us in it: the call may have been answered with 0 by then, and making it again fails with EINPROGRESS
    * (kernel/seccomp.c:seccomp_notify_addfd). Without the flag an interrupted one has had no effect.
+   * @param number the one that it gets, whatever is behind it; LOWEST for a new one
    */
-  #addfd(fd: number, flags: number, target: number, closeOnExec: number): number {
+  addDescriptor(fd: number, number: number, closeOnExec: number): number {
     const arena = this.#arena;
-    this.#copyId(ADDFD);
-    arena.setU32(ADDFD + 8, flags);
-    arena.setU32(ADDFD + 12, fd);
-    arena.setU32(ADDFD + 16, target);
-    arena.setU32(ADDFD + 20, closeOnExec);
+    writeAddition(arena.view, ADDFD, { id: this.#id(), fd, number, closeOnExec });
+    const over = performance.now() + ADDFD_PATIENCE_US / 1000;
     for (;;) {
-      const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
-      if (result !== -ERRNO.EINTR) return result;
+      const result = this.#limit.syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
+      // other signals interrupt it too
+      if (result !== -ERRNO.EINTR || performance.now() >= over || !this.#limit.isUsable) return result;
     }
+  }
+
+  /** The same as calls to be made aside, for the call in hand, of which others may be in hand by then. */
+  addSteps(fd: number, closeOnExec: number): (room: Room, number: number) => CallAside {
+    const id = this.#id();
+    return ({ bytes, address }, number) => {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      writeAddition(view, 0, { id, fd, number, closeOnExec });
+      return [HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, address];
+    };
   }
 
   #send(value: number, error: number, flags: number): boolean {
@@ -169,10 +171,29 @@ export class Listener {
     }
   }
 
+  #id(): bigint {
+    return this.#arena.view.getBigUint64(0, true);
+  }
+
   /** The notification's id to the start of what goes back. */
   #copyId(to: number): void {
     const arena = this.#arena;
     arena.setU32(to, arena.u32(0));
     arena.setU32(to + 4, arena.u32(4));
   }
+}
+
+interface Addition {
+  readonly id: bigint;
+  readonly fd: number;
+  readonly number: number;
+  readonly closeOnExec: number;
+}
+
+function writeAddition(view: DataView, at: number, { id, fd, number, closeOnExec }: Addition): void {
+  view.setBigUint64(at, id, true);
+  view.setUint32(at + 8, number === LOWEST ? 0 : SECCOMP_ADDFD_FLAG_SETFD, true);
+  view.setUint32(at + 12, fd, true);
+  view.setUint32(at + 16, number === LOWEST ? 0 : number, true);
+  view.setUint32(at + 20, closeOnExec, true);
 }

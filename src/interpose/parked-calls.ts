@@ -1,4 +1,5 @@
 import type { Job } from "./aside/aside-jobs.ts";
+import type { PendingInstall } from "./installs.ts";
 import type { Listener } from "./listener.ts";
 
 /** Looks that a call may have to wait for. */
@@ -22,9 +23,11 @@ export class ParkedCalls {
     if (blocked === undefined || blocked.taken.size > MAX_ROUNDS) return false;
     const { taken, job } = blocked;
     const go = this.hold(() => this.again(taken));
-    job.whenDone = () => {
-      go();
-    };
+    if (job.isDone) go();
+    else
+      job.whenDone = () => {
+        go();
+      };
     return true;
   }
 
@@ -42,11 +45,22 @@ export class ParkedCalls {
     };
   }
 
+  /** Puts the call in hand off until its caller has its descriptor. @param goOn hears the number, or a negative errno */
+  untilInstalled({ job, undo }: PendingInstall, goOn: (number: number) => void): void {
+    const go = this.hold(() => goOn(job.value));
+    job.whenDone = () => {
+      if (job.value < 0) undo();
+      go();
+    };
+  }
+
   /** Puts the answer to the call in hand off until writes are done. @param answer hears whether all were */
   untilWritten(writes: readonly Job<boolean>[], answer: (written: boolean) => void): void {
     const go = this.hold(() => answer(writes.every(({ value }) => value)));
-    let left = writes.length;
-    for (const job of writes) {
+    const late = writes.filter(({ isDone }) => !isDone);
+    let left = late.length;
+    if (left === 0) go();
+    for (const job of late) {
       job.whenDone = () => {
         left--;
         if (left === 0) go();

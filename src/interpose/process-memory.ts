@@ -2,7 +2,7 @@ import { AddressSpace } from "../kernel/address-space.ts";
 import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import type { CallerMemory } from "./caller-memory.ts";
+import type { CallerMemory, Owner } from "./caller-memory.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
 import type { Mapping } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
@@ -19,9 +19,11 @@ export interface MemoryTools {
   readonly isDeviceMemory: DeviceMemoryTest;
 }
 
-/** How long DMA to memory that may wait is waited for, in milliseconds: once; then it must come at once until it has. */
+/** How long all DMA of a process is waited for, in milliseconds, to memory that has to be brought; then it must come almost at once. */
 const PATIENCE_MS = 20;
-const SHORT_PATIENCE_MS = 1;
+const SHORT_PATIENCE_MS = 0.5;
+/** Pages that are looked at one by one. */
+const FEW_PAGES = 16;
 
 const oneByte = new Uint8Array(1);
 
@@ -37,8 +39,9 @@ export class ProcessMemory extends AddressSpace {
   caller: number;
   readonly #pid: number;
   readonly #tools: MemoryTools;
-  readonly #client = () => this.#pid;
+  readonly #owner: Owner = { client: () => this.#pid, held: () => this.#held };
   #held: HeldMemory | undefined;
+  /** What DMA may still wait for pages, in milliseconds. */
   #patience = PATIENCE_MS;
   #pins = 0;
   #nextPin = 0;
@@ -60,11 +63,11 @@ export class ProcessMemory extends AddressSpace {
   }
 
   override copyIn(address: Word, into: Uint8Array, length: number): void {
-    this.#tools.caller.read(this.#client, this.caller, address, into, length);
+    this.#tools.caller.read(this.#owner, this.caller, address, into, length);
   }
 
   override copyString(address: Word, max: number): string {
-    return this.#tools.caller.string(this.#client, this.caller, address, max);
+    return this.#tools.caller.string(this.#owner, this.caller, address, max);
   }
 
   override copyOut(address: Word, from: Uint8Array, length: number): void {
@@ -76,25 +79,14 @@ export class ProcessMemory extends AddressSpace {
       // By number there is a moment, behind this, in which a caller would have to die and its number to go once around.
       caller.prove();
       copyToThread(this.caller, address, from, length);
-    } else if (looks.required) {
-      looks.write(this.#pid, held.copySteps(this.caller, address, Uint8Array.from(from.subarray(0, length))));
-    } else {
-      this.#copyOut(held, address, length === from.length ? from : from.subarray(0, length));
-    }
-  }
-
-  /**
-   * The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program may protect the memory in
-   * between: its own, private copy of it is written then, which hurts nobody.
-   */
-  #copyOut(held: HeldMemory, address: number, from: Uint8Array): void {
-    for (let done = 0; done < from.length; ) {
-      const mapping = held.map.find(address + done);
-      if (!mapping?.writable) unwritable(address, from.length);
-      const part = Math.min(from.length - done, mapping.end - address - done);
-      const count = held.write(address + done, part === from.length ? from : from.subarray(done, done + part));
-      if (count <= 0) unwritable(address, from.length);
-      done += count;
+    } else if (!looks.isBlocked) {
+      const bytes = length === from.length ? from : from.subarray(0, length);
+      // The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program may protect the memory in
+      // between: its own, private copy of it is written then, which hurts nobody.
+      const done = looks.forHeldToo ? 0 : held.copyOut(address, bytes);
+      if (done === length) return;
+      if (!looks.required) unwritable(address, length);
+      looks.write(this.#pid, held.copySteps(this.caller, address + done, Uint8Array.from(bytes.subarray(done))));
     }
   }
 
@@ -165,23 +157,25 @@ export class ProcessMemory extends AddressSpace {
   ): void {
     const held = this.#held;
     const { looks } = this.#tools;
-    if (held !== undefined && looks.required) {
-      const moved = looks.move(this.#pid, aside(held), this.#patience);
-      this.#patience = moved === undefined ? SHORT_PATIENCE_MS : PATIENCE_MS;
-      if (moved) return;
-      fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
-    }
-    for (let done = 0; done < length; ) {
+    let done = 0;
+    while (done < length && !looks.forHeldToo) {
       const count = held === undefined ? 0 : part(held, done);
-      if (count <= 0) fail("EFAULT", `the memory at ${hex(address + done)} is gone`);
+      if (count <= 0) break;
       done += count;
     }
+    if (done === length) return;
+    if (held === undefined || !looks.required) fail("EFAULT", `the memory at ${hex(address + done)} is gone`);
+    const start = performance.now();
+    const moved = looks.move(this.#pid, aside(held), Math.max(this.#patience, SHORT_PATIENCE_MS));
+    this.#patience -= performance.now() - start;
+    if (!moved) fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
   }
 
   /** Where memory may wait: the range as it was found aside, all of it being there by then. */
   #survey(held: HeldMemory, vaddr: number, pages: number): Survey | "waits" | undefined {
     const { looks } = this.#tools;
     if (!looks.required || !held.map.isQuick) return undefined;
+    if (!looks.forHeldToo && pages <= FEW_PAGES && held.areThere(vaddr, pages)) return undefined;
     const steps = held.surveySteps(this.caller, vaddr, pages);
     try {
       return looks.take(this.#pid, `pin ${vaddr} ${pages}`, steps);
@@ -194,6 +188,11 @@ export class ProcessMemory extends AddressSpace {
   override foreignLockedPages(): number {
     const kilobytes = /^VmLck:\s+(\d+) kB/m.exec(readProc(this.caller, "status") ?? "")?.[1] ?? 0;
     return Math.ceil((Number(kilobytes) * 1024) / PAGE_SIZE);
+  }
+
+  /** The memory itself, as long as it is held. */
+  get held(): HeldMemory | undefined {
+    return this.#held;
   }
 
   /** Whether a thread lives in it, after an execve() of its process that may have failed. */

@@ -2,7 +2,7 @@ import type { AddressSpace } from "../kernel/address-space.ts";
 import { fail } from "../kernel/errors.ts";
 import { CAP_DAC_OVERRIDE, type FileTable, type Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
-import type { CallerMemory } from "./caller-memory.ts";
+import type { CallerMemory, Owner } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import { refuseNotedShortage } from "./descriptor-shortage.ts";
 import { readProc } from "./proc-file.ts";
@@ -18,7 +18,10 @@ export class ProcessTask implements Task {
   readonly #credentials: Credentials;
   readonly #files: ProgramFiles;
   readonly #caller: CallerMemory;
-  readonly #client = () => this.process.pid;
+  readonly #owner: Owner = {
+    client: () => this.process.pid,
+    held: () => this.#processes.memory(this.process, this.#tid).held,
+  };
   #tid = 0;
   #process: Process | undefined;
   /**
@@ -70,11 +73,11 @@ export class ProcessTask implements Task {
 
   /** As memory.copyIn(), for calls that may be about a file that is not ours: their process is not looked up. */
   copyIn(address: Word, into: Uint8Array, length: number): void {
-    this.#caller.read(this.#client, this.#tid, address, into, length);
+    this.#caller.read(this.#owner, this.#tid, address, into, length);
   }
 
   copyString(address: Word, max: number, encoding: "utf8" | "latin1" = "utf8"): string {
-    return this.#caller.string(this.#client, this.#tid, address, max, encoding);
+    return this.#caller.string(this.#owner, this.#tid, address, max, encoding);
   }
 
   get euid(): number {

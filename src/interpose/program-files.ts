@@ -1,19 +1,18 @@
 import fs from "node:fs";
-import { fail } from "../kernel/errors.ts";
+import { KernelError } from "../kernel/errors.ts";
 import { type EventSignal, type FileDescription, type FileMemory, ForeignFile } from "../kernel/file-description.ts";
 import type { FileTable } from "../kernel/task.ts";
 import { ERRNO, type ErrnoName, errnoName } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
-import { belongsInWindow } from "./descriptor-window.ts";
 import type { EventWatches } from "./event-watches.ts";
 import { HeldFileMemory } from "./file-memory.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { isMarked } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
+import type { Installs } from "./installs.ts";
 import { close, syscall } from "./libc.ts";
 import { O_CLOEXEC, O_RDWR, POLLOUT } from "./linux.ts";
-import type { Listener } from "./listener.ts";
 import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 import type { ProcessTask } from "./process-task.ts";
@@ -21,14 +20,14 @@ import type { ProcessTask } from "./process-task.ts";
 /** The descriptors of the thread whose call is being handled. */
 export class ProgramFiles implements FileTable {
   readonly #files: InjectedFiles;
-  readonly #listener: Listener;
+  readonly #installs: Installs;
   readonly #watches: EventWatches;
   #task: ProcessTask | undefined;
 
-  constructor(files: InjectedFiles, listener: Listener, watches: EventWatches) {
+  constructor(files: InjectedFiles, installs: Installs, watches: EventWatches) {
     this.#files = files;
     this.#watches = watches;
-    this.#listener = listener;
+    this.#installs = installs;
   }
 
   use(task: ProcessTask): void {
@@ -48,18 +47,20 @@ export class ProgramFiles implements FileTable {
   install(description: FileDescription, closeOnExec: boolean): number {
     const made = this.#files.create(description, undefined, O_RDWR);
     if (typeof made === "number") failInstall(made, description.label);
-    const number = this.#listener.addDescriptor(made.fd, closeOnExec ? O_CLOEXEC : 0, belongsInWindow(description));
-    if (number < 0) this.#files.forget(made.file);
-    close(made.fd);
+    const number = this.#installs.add(made, closeOnExec ? O_CLOEXEC : 0);
     return number < 0 ? failInstall(number, description.label) : number;
   }
 }
 
-/** @param errno negative, as a system call returned it */
-export function failInstall(errno: number, label: string): never {
+/** Why a program got no descriptor. @param errno negative, as a system call returned it */
+export function installError(errno: number, label: string): KernelError {
   // ENOENT: the caller was killed in the meantime, and nobody will hear the answer.
   const name = errno === -ERRNO.ENOENT ? "EINTR" : (errnoName(-errno) as ErrnoName);
-  fail(name, `the program gets no descriptor for ${label}`);
+  return new KernelError(name, `the program gets no descriptor for ${label}`);
+}
+
+export function failInstall(errno: number, label: string): never {
+  throw installError(errno, label);
 }
 
 /** A file of the program that is not ours. */

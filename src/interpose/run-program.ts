@@ -2,6 +2,7 @@ import type { FileTree } from "../kernel/file-tree.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
+import { collectAlone } from "./garbage.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { findProgram } from "./launch/find-program.ts";
 import { Guard } from "./launch/guard.ts";
@@ -29,6 +30,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Descriptors above 2 that the program inherits: see inheritedDescriptors(). */
   readonly descriptors?: readonly number[];
+  /** Its stdin, stdout and stderr; this process's own for each that is left out. */
+  readonly standard?: readonly (number | undefined)[];
   /** Answer fstat() and its kin for our descriptors. On by default. */
   readonly trapFstat?: boolean;
   /** Ends the program when it takes longer. */
@@ -62,10 +65,11 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   const variables = environment(env);
   const program = locate(words[0]!, variables, cwd ?? ".");
   adoptOrphans();
-  const launch = new Launch(descriptors);
+  const launch = new Launch(descriptors, options.standard);
   const signals = new Signals(launch);
   let guard: Guard | undefined;
   let takeBack = () => {};
+  let collectTogether = () => {};
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
@@ -81,6 +85,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     guard = new Guard(launch.pid);
     launch.become(program, words, variables);
     takeBack = giveUpRights();
+    collectTogether = collectAlone();
     await server.serve();
     ended?.();
     return launch.wait();
@@ -94,6 +99,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     signals.release();
     guard?.release();
     takeBack();
+    collectTogether();
     launch.close();
   }
 }

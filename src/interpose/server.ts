@@ -13,6 +13,7 @@ import { EventWatches } from "./event-watches.ts";
 import { readFileBelow } from "./file-below.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
+import { Installs } from "./installs.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD, EPOLLHUP, EPOLLIN, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
@@ -99,7 +100,8 @@ export class Server {
     const nodes = new NodeFiles(root, kernel.deviceNodes());
     const credentials = new Credentials(userNamespace, launcher);
     const parked = new ParkedCalls(this.#listener);
-    const programFiles = new ProgramFiles(files, this.#listener, this.#watches);
+    const installs = new Installs(this.#listener, files, this.#jobs);
+    const programFiles = new ProgramFiles(files, installs, this.#watches);
     const longCalls = new LongCalls(MOMENT_MS);
     this.#context = new CallContext({
       listener: this.#listener,
@@ -115,6 +117,7 @@ export class Server {
       looks,
       parked,
       longCalls,
+      installs,
     });
     parked.again = (taken) => {
       this.#catchUp();
@@ -241,8 +244,7 @@ export class Server {
   #close(): void {
     this.#over = true;
     if (this.#kernel.deviceWork) this.#kernel.deviceWork.inSlices = false;
-    // From here on a trapped call of a program that still runs answers ENOSYS.
-    close(this.#listener.fd);
+    this.#listener.close();
     this.#jobs.close();
     this.#doorbells.close();
     delete this.#kernel.parameterReader;

@@ -14,10 +14,12 @@ const PATIENCE_MS = 0.5;
 export class SlowLooks {
   readonly jobs: AsideJobs;
   /**
-   * A program can make its memory wait: it has a userfaultfd, or has mounted a file system. From now on all looks into memory are made aside. Until
-   * then none is, because that takes several times as long.
+   * A program can make its memory wait: it has a userfaultfd, or has mounted a file system. From now on all looks into memory that may wait
+   * are made aside. Until then none is, because that takes several times as long.
    */
   required = false;
+  /** Also those into memory that is held (held-memory.ts): what lies there may be a file's, of a file system that a program serves. */
+  forHeldToo = false;
   readonly #notice: (message: string) => void;
   #isNoticed = false;
   /** Of the call in hand, from when it was made before. */

@@ -2,7 +2,6 @@ import { fail } from "../kernel/errors.ts";
 import type { CallContext } from "./call-context.ts";
 import { refuseNotedShortage } from "./descriptor-shortage.ts";
 import type { InjectedFile, Origin } from "./injected-file.ts";
-import { close } from "./libc.ts";
 import { O_CLOEXEC, O_PATH } from "./linux.ts";
 import { descriptorFlags } from "./proc-file.ts";
 import { failInstall } from "./program-files.ts";
@@ -18,7 +17,7 @@ import { failInstall } from "./program-files.ts";
  * @returns undefined when the descriptor takes no requests at all (O_PATH)
  */
 export function swapIn(context: CallContext, origin: Origin | undefined, fd: number): InjectedFile | undefined {
-  const { task, kernel, files, listener } = context.on;
+  const { task, kernel, files, installs } = context.on;
   const flags = descriptorFlags(task.tid, fd);
   if (flags === undefined) refuseNotedShortage();
   if (flags === undefined || (flags & O_PATH) !== 0) return undefined;
@@ -29,12 +28,8 @@ export function swapIn(context: CallContext, origin: Origin | undefined, fd: num
   task.mayOpenNode = true;
   const description = kernel.open(task, node.path, flags);
   const made = files.create(description, origin, flags);
-  const result = typeof made === "number" ? made : listener.replaceDescriptor(made.fd, fd, flags & O_CLOEXEC);
-  if (typeof made !== "number") {
-    if (result < 0) files.forget(made.file);
-    close(made.fd);
-    if (result >= 0) return made.file;
-  }
+  const result = typeof made === "number" ? made : installs.replace(made, flags & O_CLOEXEC, fd);
+  if (typeof made !== "number" && result >= 0) return made.file;
   description.release();
   failInstall(result, description.label);
 }

@@ -5,13 +5,19 @@ import { ERRNO, type ErrnoName } from "../uapi/errno.ts";
  * A reason names addresses in hex, the device or group, the limit and its current value, and what to change.
  */
 export class KernelError extends Error {
+  /** "EINVAL". */
   readonly code: ErrnoName;
   /** Positive errno. */
   readonly errno: number;
+  /** Why, in words. */
   readonly reason: string;
 
   constructor(code: ErrnoName, reason: string) {
+    // An answer, and no mistake in the code: to find out where it was made takes many times as long as the request itself.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`${code}: ${reason}`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = "KernelError";
     this.code = code;
     this.errno = ERRNO[code];

@@ -27,7 +27,9 @@ export interface HostDescription {
   readonly vfioContainer: VfioContainer;
   /** Whether /dev/iommu and the devices' own nodes exist (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV). Default: only with vfioContainer "iommufd". */
   readonly iommufd: boolean;
+  /** The IOMMU. */
   readonly iommu: IommuDescription;
+  /** Module parameters at boot. */
   readonly modules: ModuleParameters;
   /** In the order of the file; ids are unique. */
   readonly groups: readonly GroupDescription[];

@@ -20,6 +20,10 @@ const TYPE_CIRCLES: readonly { readonly files: readonly string[]; readonly why: 
     why: "what a call does aside is done in its context",
   },
   {
+    files: ["client/hwpt.ts", "client/ioas.ts", "client/iommufd.ts"],
+    why: "an open /dev/iommu makes its objects, and they speak through it",
+  },
+  {
     files: ["cli/fault-each.ts", "cli/run-command.ts", "cli/run-inspection.ts"],
     why: "they share the options of `uvfio run`",
   },

@@ -12,6 +12,8 @@ const NAME_IOMMUS: Readonly<Record<string, string>> = {
   "machine/host-schema.ts": "a key of host files is called vtd_cap",
   "machine/complete-host.ts": "the same; and what a POWER host leaves open",
   "machine/write-host.ts": "the same key",
+  "machine/host-definition.ts": "the same key",
+  "machine/define-host.ts": "a host in code that says nothing of its IOMMU has the commonest",
   "machine/capture/groups.ts": "the same key",
   "machine/capture/acpi.ts": "tells who captures a host which IOMMU its firmware describes",
   "vfio/spapr/": "requests and windows of VFIO's POWER container are those of its IOMMU",

@@ -17,6 +17,9 @@ export interface Figures {
   readonly rounds: number;
   readonly waited999Us: number;
   readonly waitedMostUs: number;
+  /** Of the wait, what neither who waited nor uvfio spent waiting for a processor: that is not the machine's load. */
+  readonly held999Us: number;
+  readonly heldMostUs: number;
   readonly plain999Us: number;
   readonly plainMostUs: number;
 }
@@ -28,6 +31,8 @@ export interface FuzzRun {
   readonly said: string;
   /** From the signal to uvfio until the program has it. */
   readonly signalMs: number[];
+  /** Of that, what neither of them spent waiting for a processor. */
+  readonly signalHeldMs: number[];
   /** Resident memory of uvfio over the run, in KiB. */
   readonly residentKib: number[];
   /** Descriptors that uvfio had when all random callers had gone and not before, by what they are. */
@@ -80,25 +85,39 @@ export async function fuzz(
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const signalMs: number[] = [];
   const residentKib: number[] = [];
-  let sent: bigint | undefined;
+  const signalHeldMs: number[] = [];
+  let program = 0;
+  let sent: { readonly at: bigint; readonly unscheduled: bigint } | undefined;
   let figures: Figures | undefined;
   let before: string[] = [];
   let descriptorsLeft: string[] = [];
   let timers: NodeJS.Timeout[] = [];
+  child.once("exit", () => {
+    for (const timer of timers) clearInterval(timer);
+  });
   for await (const line of createInterface(child.stdout)) {
     giveUp.refresh();
-    if (line === "ready") {
+    if (line.startsWith("ready ")) {
+      program = Number(line.slice(6));
       before = [...descriptors(child.pid!), TRACER];
       timers = [
         setInterval(() => residentKib.push(resident(child.pid!)), SAMPLE_EVERY_MS),
         setInterval(() => {
           if (sent !== undefined) return;
-          sent = process.hrtime.bigint();
+          sent = {
+            at: process.hrtime.bigint(),
+            unscheduled: unscheduledNs(child.pid!) + unscheduledNs(program),
+          };
           child.kill("SIGUSR2");
         }, SIGNAL_EVERY_MS),
       ];
     } else if (line.startsWith("heard ")) {
-      if (sent !== undefined) signalMs.push(Number(BigInt(line.slice(6)) - sent) / 1e6);
+      const [heard, own, uvfios] = line.slice(6).split(" ").map(BigInt) as [bigint, bigint, bigint];
+      if (sent !== undefined) {
+        const ns = Number(heard - sent.at);
+        signalMs.push(ns / 1e6);
+        signalHeldMs.push(Math.max(0, ns - Number(own + uvfios - sent.unscheduled)) / 1e6);
+      }
       sent = undefined;
     } else if (line.startsWith("{")) {
       figures = JSON.parse(line) as Figures;
@@ -113,7 +132,7 @@ export async function fuzz(
   if (!figures) throw new Error(`the fuzzer did not come to its end (status ${status}): ${said}${stuck}`);
   const leftBehind = [...readdirSync(temporary), ...processesOf(binary)];
   if (readFileSync("/proc/self/mounts", "utf8") !== mounts) leftBehind.push("mounts");
-  return { figures, status, said, signalMs, residentKib, descriptorsLeft, leftBehind };
+  return { figures, status, said, signalMs, signalHeldMs, residentKib, descriptorsLeft, leftBehind };
 }
 
 /** uvfio notices last closes a little later; what is still there after some time stays. */
@@ -145,6 +164,11 @@ function descriptors(pid: number): string[] {
 function resident(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+}
+
+/** How long the first thread of a process has waited for a processor. */
+function unscheduledNs(pid: number): bigint {
+  return BigInt(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[1] ?? 0);
 }
 
 function processesOf(binary: string): string[] {

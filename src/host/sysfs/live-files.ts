@@ -14,6 +14,7 @@ const MOST_LINKS = 40;
 export class LiveFiles {
   readonly #host: Host;
 
+  /** Of a booted host. */
   constructor(host: Host) {
     this.#host = host;
   }
@@ -48,6 +49,7 @@ export class LiveFiles {
     return typeof content === "string" ? content : Buffer.from(content).toString("latin1");
   }
 
+  /** Whether there is such a file now. */
   exists(path: string): boolean {
     const { binding, parameters, slots, tree } = this.#host;
     const parameter = PARAMETER.exec(path);

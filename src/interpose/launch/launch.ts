@@ -49,9 +49,12 @@ export class Launch {
   #become: CallList | undefined;
   #status: number | undefined;
 
-  /** @param descriptors those above 2 that the program inherits under the same numbers */
-  constructor(descriptors: readonly number[]) {
-    this.#launcher = spawnLauncher(descriptors);
+  /**
+   * @param descriptors those above 2 that the program inherits under the same numbers
+   * @param standard its stdin, stdout and stderr, in the place of ours
+   */
+  constructor(descriptors: readonly number[], standard?: readonly (number | undefined)[]) {
+    this.#launcher = spawnLauncher(descriptors, { name: "uvfio-launcher", ...(standard && { standard }) });
     this.pid = this.#launcher.pid;
     this.control = this.#launcher.socket;
     this.pidfd = syscall(HOST_CALLS.pidfd_open, this.pid, 0);

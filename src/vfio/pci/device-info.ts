@@ -47,8 +47,7 @@ export function getInfo(device: OpenDevice, task: Task, arg: Word): number {
       user.setU32(AT.cap_offset, first);
     }
   }
-  user.copyOut(task, arg, bytesWritten(device, argsz));
-  return 0;
+  return user.answer(task, arg, bytesWritten(device, argsz), device.context.release);
 }
 
 /** @param first where in the answer it begins */

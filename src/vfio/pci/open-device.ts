@@ -151,7 +151,7 @@ export class OpenDevice {
 
   #makeConfig(): VirtualConfig {
     const { intx, messages } = this;
-    return new VirtualConfig(this.target, {
+    return new VirtualConfig(this.target, this.context.release, {
       intxDisable: (disabled) => intx.onUserDisable(disabled),
       get msiInUse() {
         return messages.kind === "MSI";

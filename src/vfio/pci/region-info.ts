@@ -57,8 +57,7 @@ export function getRegionInfo(device: OpenDevice, task: Task, arg: Word): number
   const capability =
     flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilityOf(device, index, size, task.memory.littleEndian) : undefined;
   if (capability) addCapability(device, task, arg, capability);
-  user.copyOut(task, arg, SIZE);
-  return 0;
+  return user.answer(task, arg, SIZE, device.context.release);
 }
 
 function factsOf(device: OpenDevice, index: number): RegionFacts {

@@ -15,6 +15,7 @@ export function setMessages(device: OpenDevice, request: IrqRequest): number {
     return 0;
   }
   if (!isOn && !device.noInterrupts) failBusy(device);
+  if (isOn && device.context.release.has("vectorsCounted")) messages.refuseBeyond(start + count);
   if (dataType === VFIO_IRQ_SET_DATA_EVENTFD) {
     if (isOn) {
       setBlock(device, request);

@@ -45,8 +45,7 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
       user.setU32(AT.cap_offset, SIZE);
     }
   }
-  user.copyOut(task, arg, written);
-  return 0;
+  return user.answer(task, arg, written, iommu.context.release);
 }
 
 /**

@@ -82,6 +82,7 @@ void bystander(void);
 struct shared {
 	uint64_t calls, processes, execs, violations, looks, late;
 	uint32_t stop;
+	int supervisor;
 	char first[256];
 };
 extern struct shared *shared;
@@ -92,8 +93,15 @@ void violation(const char *what);
 
 /* ---- watchdog.c ---- */
 struct waits { uint32_t rounds; uint64_t p999_us, longest_us; };
-/* Makes calls until the run stops, and says on a pipe how long they took, and how long a plain process took meanwhile. */
+/*
+ * Makes calls until the run stops, and says on a pipe how long they took; for how much of that neither it nor the supervisor was waiting for a
+ * processor; and how long a plain process took meanwhile.
+ */
+#define WAITS 3
 void watchdog(int result_fd);
+/* An open /proc/PID/schedstat, and how long, in nanoseconds, its thread has waited for a processor. */
+int open_schedule(int pid);
+uint64_t unscheduled_ns(int schedule);
 uint64_t now_ns(void);
 
 /* ---- normal.c: what a program does that means no harm; 0 when all of it works ---- */

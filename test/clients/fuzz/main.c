@@ -9,8 +9,9 @@
  *
  * With FUZZ_IN_TIME in the environment no page comes late (userfaultfd).
  *
- * `processes` and `killed` print a line of JSON with figures, and then, when a line comes on stdin, run `normal`. They say "ready" first; from then on SIGUSR2 to
- * them is answered by the time of its arrival: "heard NANOSECONDS" of CLOCK_MONOTONIC.
+ * `processes` and `killed` print a line of JSON with figures, and then, when a line comes on stdin, run `normal`. They say "ready PID" first; from then on SIGUSR2 to
+ * them is answered by the time of its arrival, and how long this process has waited for a processor by then, and the supervisor: "heard NANOSECONDS
+ * NANOSECONDS NANOSECONDS", the first of CLOCK_MONOTONIC.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -118,6 +119,7 @@ static pid_t start_client(uint64_t seed, int which)
 
 static volatile sig_atomic_t told;
 static uint64_t heard_ns;
+static int own_schedule, supervisor_schedule;
 static void hear(int signal) { (void)signal; heard_ns = now_ns(); told = 1; }
 
 static void rest(unsigned us)
@@ -126,7 +128,7 @@ static void rest(unsigned us)
 	nanosleep(&time, 0);
 	if (told) {
 		told = 0;
-		printf("heard %lu\n", heard_ns);
+		printf("heard %lu %lu %lu\n", heard_ns, unscheduled_ns(own_schedule), unscheduled_ns(supervisor_schedule));
 	}
 }
 
@@ -150,7 +152,7 @@ static void run(uint64_t seed, double seconds, uint32_t clients)
 	pid_t workers[WORKERS] = { 0 };
 	uint64_t ends_ns[WORKERS], killed = 0, end = now_ns() + (uint64_t)(seconds * 1e9), made = 0;
 	int results[2];
-	struct waits waits[2] = { { 0 } };
+	struct waits waits[WAITS] = { { 0 } };
 	struct sigaction hearing = { .sa_handler = hear, .sa_flags = SA_RESTART };
 	struct rlimit many = { 4096, 4096 };
 	sigaction(SIGUSR2, &hearing, 0);
@@ -161,6 +163,9 @@ static void run(uint64_t seed, double seconds, uint32_t clients)
 		exit(1);
 	close(memfd);
 	map_shared();
+	shared->supervisor = getppid();
+	own_schedule = open_schedule(getpid());
+	supervisor_schedule = open_schedule(getppid());
 	share_out();
 	for (int i = 0; i < users; i++)
 		make_socket_pair(SOCKET_FD + 2 * i);
@@ -172,7 +177,7 @@ static void run(uint64_t seed, double seconds, uint32_t clients)
 		for (setpgid(0, 0);;)
 			pause();
 	setpgid(leader, leader);
-	printf("ready\n");
+	printf("ready %d\n", getpid());
 	random_state = seed;
 	while (clients ? killed < clients : now_ns() < end) {
 		for (int i = 0; i < WORKERS; i++) {
@@ -210,9 +215,9 @@ static void run(uint64_t seed, double seconds, uint32_t clients)
 	while (wait(0) > 0 || errno == EINTR)
 		;
 	printf("{\"users\":%d,\"calls\":%lu,\"processes\":%lu,\"execs\":%lu,\"latePages\":%lu,\"looks\":%lu,\"killed\":%lu,\"violations\":%lu,"
-	       "\"rounds\":%u,\"waited999Us\":%lu,\"waitedMostUs\":%lu,\"plain999Us\":%lu,\"plainMostUs\":%lu}\n",
+	       "\"rounds\":%u,\"waited999Us\":%lu,\"waitedMostUs\":%lu,\"held999Us\":%lu,\"heldMostUs\":%lu,\"plain999Us\":%lu,\"plainMostUs\":%lu}\n",
 	       users, shared->calls, shared->processes, shared->execs, shared->late, shared->looks, killed, shared->violations, waits[0].rounds,
-	       waits[0].p999_us, waits[0].longest_us, waits[1].p999_us, waits[1].longest_us);
+	       waits[0].p999_us, waits[0].longest_us, waits[1].p999_us, waits[1].longest_us, waits[2].p999_us, waits[2].longest_us);
 	if (shared->violations)
 		printf("VIOLATION: %s\n", shared->first);
 	char line;

@@ -21,6 +21,8 @@ export function sequence(seed: number): { below(limit: number): number; of<T>(it
 }
 
 const PAGE = 4096;
+/** Of the descriptors that were made, those that are used: the last ones. */
+const LATEST = 24;
 /** Pages of the memory that the program plays with. */
 const PAGES = 16;
 /** Addresses that no program has memory at, or that no processor has. */
@@ -107,7 +109,8 @@ export class RandomCaller {
   }
 
   #known(): number {
-    return this.#fds.length === 0 ? -1 : this.#random.of(this.#fds.slice(-24));
+    const { length } = this.#fds;
+    return length === 0 ? -1 : this.#fds[length - 1 - this.#random.below(Math.min(length, LATEST))]!;
   }
 
   #keep(fd: number | string): void {
@@ -159,8 +162,9 @@ export class RandomCaller {
   }
 
   #fill(at: number, length: number): void {
-    const bytes = new Uint8Array(length).map(() => this.#random.below(256));
-    this.program.task.memory.copyOut(at, bytes, length);
+    const words = new Uint32Array(length / 4);
+    for (let i = 0; i < words.length; i++) words[i] = this.#random.below(2 ** 32);
+    this.program.task.memory.copyOut(at, new Uint8Array(words.buffer), length);
   }
 
   #changeRights(): void {
@@ -240,7 +244,8 @@ export class RandomCaller {
     const random = this.#random;
     const { program } = this;
     const { task } = program;
-    const file = task.files.get(this.#fd());
+    const fd = this.#fd();
+    const file = task.files.get(fd);
     if (!file) return;
     const rows = file.dialect.rows;
     const row = rows.length > 0 && random.below(15) > 0 ? random.of(rows) : undefined;
@@ -252,17 +257,8 @@ export class RandomCaller {
       return 0;
     });
     const plain = row?.argument === "value" || row?.argument === "none" ? this.#number() : address;
-    const result = program.ioctl(
-      this.#fdOf(file),
-      request,
-      wordFromBigInt(random.below(30) === 0 ? this.#number() : plain),
-    );
+    const result = program.ioctl(fd, request, wordFromBigInt(random.below(30) === 0 ? this.#number() : plain));
     if (row?.number === VFIO_GROUP_GET_DEVICE_FD) this.#keep(result);
-  }
-
-  #fdOf(file: unknown): number {
-    const { files } = this.program.task;
-    return files.open().find((fd) => files.get(fd) === file)!;
   }
 
   #argument(row: RequestRow | undefined): Uint8Array {

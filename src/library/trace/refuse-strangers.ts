@@ -1,10 +1,10 @@
-import type { Operation } from "../inspect/replay/operation.ts";
-import { callName, isCall } from "../inspect/trace/print.ts";
-import { didYouMean } from "../kernel/nearest.ts";
-import { REQUEST_NAMES } from "../uapi/requests/dialects.ts";
-import { UsageError } from "./errors.ts";
+import type { Operation } from "../../inspect/replay/operation.ts";
+import { callName, isCall } from "../../inspect/trace/print.ts";
+import { didYouMean } from "../../kernel/nearest.ts";
+import { REQUEST_NAMES } from "../../uapi/requests/dialects.ts";
+import { UsageError } from "../usage-error.ts";
 
-/** What `uvfio trace` shows only. */
+/** What alone is wanted of a trace. */
 interface Filters {
   readonly fd?: readonly string[];
   readonly request?: readonly string[];

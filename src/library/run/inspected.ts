@@ -1,55 +1,31 @@
-import { Host } from "../host/host.ts";
-import { parseFault } from "../inspect/fault/fault-spec.ts";
-import { FaultInjector } from "../inspect/fault/injector.ts";
-import type { Operation } from "../inspect/replay/operation.ts";
-import { Sanitizer } from "../inspect/sanitize/sanitizer.ts";
-import { Recorder } from "../inspect/trace/recorder.ts";
-import { watchKernel } from "../inspect/watch/watch-kernel.ts";
-import { joinModelWatches } from "../inspect/watch/watcher.ts";
-import type { Observer, Served } from "../interpose/index.ts";
-import type { HostDescription } from "../machine/host-description.ts";
-import { errnoName } from "../uapi/errno.ts";
-import type { OutputFile } from "./output.ts";
-import { TraceFile } from "./trace-file.ts";
-
-/** How the program is looked at while it runs. */
-export interface Inspection {
-  /** A trace goes to this file, with this as its first line. */
-  readonly trace: { readonly file: OutputFile; readonly head: Operation } | undefined;
-  /** As they were written; checked already. */
-  readonly faults: readonly string[];
-  readonly sanitize: boolean;
-  /** One of many runs (--fault-each): the last of `faults` is this run's, and may have nothing left to fail. */
-  readonly each?: boolean;
-  /** Filled at the end of the run. */
-  readonly counters: Counters;
-}
-
-export interface Counters {
-  eachInjected: number;
-  leakedMappings: number;
-  findings: number;
-}
-
-export function noCounts(): Counters {
-  return { eachInjected: 0, leakedMappings: 0, findings: 0 };
-}
+import { Host } from "../../host/host.ts";
+import { parseFault } from "../../inspect/fault/fault-spec.ts";
+import { FaultInjector } from "../../inspect/fault/injector.ts";
+import { Sanitizer } from "../../inspect/sanitize/sanitizer.ts";
+import { Recorder } from "../../inspect/trace/recorder.ts";
+import { watchKernel } from "../../inspect/watch/watch-kernel.ts";
+import { joinModelWatches } from "../../inspect/watch/watcher.ts";
+import type { Observer, Served } from "../../interpose/index.ts";
+import type { HostDescription } from "../../machine/host-description.ts";
+import { errnoName } from "../../uapi/errno.ts";
+import type { Inspection } from "./inspection.ts";
 
 /** The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start without it. */
 export function inspectedHost(
   description: HostDescription,
-  { trace, faults, sanitize, counters, each = false }: Inspection,
+  { trace, faults, sanitize, counters, found, each = false }: Inspection,
   { say, warn }: { readonly say: (line: string) => void; readonly warn: (line: string) => void },
   observer: Observer,
   ended: () => void,
 ): Served {
-  const file = trace && new TraceFile(trace.file, say);
+  const sink = trace?.sink;
   const encoding = description.arch === "ppc64le" ? "powerpc" : "plain";
   const recorder =
-    file && new Recorder({ pageSize: description.pageSize, encoding, write: (line) => file.write(line) });
-  if (trace) file!.write(trace.head);
+    sink && new Recorder({ pageSize: description.pageSize, encoding, write: (line) => sink.write(line) });
+  if (trace) trace.sink.write(trace.head);
   const injector = faults.length > 0 ? new FaultInjector(faults.map((text) => parseFault(text))) : undefined;
-  const sanitizer = sanitize || each ? new Sanitizer(sanitize ? say : undefined) : undefined;
+  const sanitizer =
+    sanitize || each ? new Sanitizer(sanitize ? say : undefined, sanitize ? (found ?? say) : undefined) : undefined;
   // the recorder sees what the injector does, the sanitizer only what reaches the model
   const watchers = [recorder, injector, sanitizer].filter(
     (watcher): watcher is NonNullable<typeof watcher> => watcher !== undefined,
@@ -85,7 +61,7 @@ export function inspectedHost(
     ended: () => {
       sanitizer?.end();
       recorder?.end();
-      file?.end();
+      sink?.end();
       for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
         if (each && index === faults.length - 1) counters.eachInjected = injected;
         else if (injected === 0)

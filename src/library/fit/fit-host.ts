@@ -1,19 +1,19 @@
-import { Container } from "../client/container.ts";
-import { Group } from "../client/group.ts";
-import { ModelTransport } from "../client/model-transport.ts";
-import { SystemCallError } from "../client/transport.ts";
-import { isBridge } from "../devices/description.ts";
-import { isHostDriver } from "../host/driver-binding.ts";
-import { Host } from "../host/host.ts";
-import { type ContainerAnswer, type FitHost, hasIommu } from "../inspect/fit/host-side.ts";
-import { kindOf } from "../iommu/kinds.ts";
-import { Release, releaseWarning } from "../kernel/releases.ts";
-import { hasVfioDriver } from "../machine/device-nodes.ts";
-import { allDevices, deviceName, type FoundDevice, findDevice } from "../machine/find-device.ts";
-import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
-import { vmdControllerOf } from "../machine/vmd.ts";
-import { VFIO_TYPE1v2_IOMMU } from "../uapi/vfio.ts";
-import { UsageError } from "./errors.ts";
+import { Container } from "../../client/container.ts";
+import { Group } from "../../client/group.ts";
+import { ModelTransport } from "../../client/model-transport.ts";
+import { SystemCallError } from "../../client/transport.ts";
+import { isBridge } from "../../devices/description.ts";
+import { isHostDriver } from "../../host/driver-binding.ts";
+import { Host } from "../../host/host.ts";
+import { type ContainerAnswer, type FitHost, hasIommu } from "../../inspect/fit/host-side.ts";
+import { kindOf } from "../../iommu/kinds.ts";
+import { Release, releaseWarning } from "../../kernel/releases.ts";
+import { hasVfioDriver } from "../../machine/device-nodes.ts";
+import { allDevices, deviceName, type FoundDevice, findDevice } from "../../machine/find-device.ts";
+import type { DeviceDescription, GroupDescription, HostDescription } from "../../machine/host-description.ts";
+import { vmdControllerOf } from "../../machine/vmd.ts";
+import { VFIO_TYPE1v2_IOMMU } from "../../uapi/vfio.ts";
+import { UsageError } from "../usage-error.ts";
 
 /** The first kernel that tells and enforces the valid ranges. */
 const RANGES_SINCE = "5.4";

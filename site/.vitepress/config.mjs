@@ -1,0 +1,92 @@
+import { readdirSync } from "node:fs";
+import { defineConfig } from "vitepress";
+
+const errors = readdirSync(new URL("../.pages/errors", import.meta.url))
+  .filter((name) => name !== "index.md" && !name.startsWith("also-"))
+  .sort()
+  .map((name) => ({
+    text: name.replace(/\.md$/, "").replaceAll("-", "_").toUpperCase(),
+    link: `/errors/${name.replace(/md$/, "html")}`,
+  }));
+
+const page = (text, name) => ({ text, link: `/${name}.html` });
+
+export default defineConfig({
+  title: "uvfio",
+  description: "A VFIO host in user space",
+  srcDir: ".pages",
+  outDir: "dist",
+  cacheDir: ".cache",
+  // from a file system or below any path too
+  base: "./",
+  ignoreDeadLinks: false,
+  themeConfig: {
+    search: { provider: "local" },
+    outline: "deep",
+    nav: [
+      page("By task", "index"),
+      page("First test", "first-test"),
+      page("Library", "library"),
+      { text: "API", link: "/api/" },
+      { text: "Errors", link: "/errors/" },
+    ],
+    sidebar: {
+      "/errors/": [{ text: "Errors by request", link: "/errors/", items: errors }],
+      "/": [
+        {
+          text: "Start",
+          items: [
+            page("By task", "index"),
+            page("README", "readme"),
+            page("Your first test", "first-test"),
+            page("The command", "command"),
+          ],
+        },
+        {
+          text: "Test a program",
+          items: [
+            page("Traces", "trace"),
+            page("Fault injection", "fault-injection"),
+            page("Sanitizer", "sanitizer"),
+            page("Host files", "host-file"),
+            page("Capture a host", "capture"),
+            page("Does a guest fit?", "fit"),
+            { text: "Errors by request", link: "/errors/" },
+          ],
+        },
+        {
+          text: "Write code",
+          items: [
+            page("The library", "library"),
+            { text: "API reference", link: "/api/" },
+            page("iommufd", "iommufd"),
+            page("Nested translation", "iommufd-nesting"),
+            page("Sample mediated device", "sample-mdev"),
+          ],
+        },
+        {
+          text: "Kernels and machines",
+          items: [
+            page("Kernel's selftests", "selftests"),
+            page("Kernel defects", "kernel-defects"),
+            page("POWER", "power"),
+            page("s390", "s390"),
+            page("Guest page tables", "vsva"),
+            page("Generic IOMMU operation", "iommu-op"),
+          ],
+        },
+        {
+          text: "How it works",
+          items: [
+            page("How programs are served", "interposer"),
+            page("Security", "security"),
+            page("Performance", "performance"),
+            page("Design", "design"),
+            page("Contributing", "contributing"),
+            page("Changelog", "changelog"),
+          ],
+        },
+      ],
+    },
+  },
+});

@@ -1,0 +1,132 @@
+import { ERRNO } from "../uapi/errno.ts";
+import type { AsideJobs, CallAside, Job, Room } from "./aside/aside-jobs.ts";
+import { belongsInWindow, WINDOW_END, WINDOW_FIRST } from "./descriptor-window.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import type { InjectedFile } from "./injected-file.ts";
+import type { InjectedFiles } from "./injected-files.ts";
+import { close, syscall } from "./libc.ts";
+import { F_DUPFD_CLOEXEC } from "./linux.ts";
+import { type Listener, LOWEST } from "./listener.ts";
+import { statThreadDescriptor } from "./path-stat.ts";
+
+/** A file that was made for a program, and our descriptor of it, which is closed when the program has its own. */
+export interface Made {
+  readonly file: InjectedFile;
+  readonly fd: number;
+}
+
+/** A descriptor that the caller gets as soon as it runs. */
+export interface PendingInstall {
+  /** What the call in hand takes for its number meanwhile. */
+  readonly promised: number;
+  /** Returns its number, or a negative errno. */
+  readonly job: Job<number>;
+  /** The caller did not get it: the file is no more. */
+  undo(): void;
+}
+
+/** Numbers to try one after the other, each with what came of it; returns what came of the last. */
+type Attempts = Generator<number, number, number>;
+
+/** Stands for that one until it is known; no descriptor has this number (fs.nr_open). */
+const UNKNOWN = 0x7fff_0000;
+
+/**
+ * Descriptors that programs are given. The kernel has the caller itself take one, and lets us wait until it has done so: until it gets a
+ * processor, which a program can put off (by a low priority, a control group). So we wait for a moment only. Then a thread aside waits, and the call
+ * in hand goes on as if the descriptor were there; its answer is given when it is.
+ */
+export class Installs {
+  /** Of the call in hand. */
+  pending: PendingInstall | undefined;
+  readonly #listener: Listener;
+  readonly #files: InjectedFiles;
+  readonly #jobs: AsideJobs;
+
+  constructor(listener: Listener, files: InjectedFiles, jobs: AsideJobs) {
+    this.#listener = listener;
+    this.#files = files;
+    this.#jobs = jobs;
+  }
+
+  /** The pending one of the call in hand, which has none then. */
+  take(): PendingInstall | undefined {
+    const { pending } = this;
+    this.pending = undefined;
+    return pending;
+  }
+
+  /** Gives the caller a new descriptor. Its number, or a negative errno: the file is forgotten then. */
+  add(made: Made, closeOnExec: number): number {
+    return this.#install(made, closeOnExec, numbers(this.#listener.tid, made.file));
+  }
+
+  /** Replaces what is behind one of the caller's descriptors. As above. */
+  replace(made: Made, closeOnExec: number, target: number): number {
+    return this.#install(made, closeOnExec, only(target));
+  }
+
+  #install(made: Made, closeOnExec: number, attempts: Attempts): number {
+    const result = this.#attempt(made, closeOnExec, attempts);
+    if (result < 0) this.#files.forget(made.file);
+    close(made.fd);
+    return result;
+  }
+
+  #attempt(made: Made, closeOnExec: number, attempts: Attempts): number {
+    for (let step = attempts.next(0); ; ) {
+      if (step.done) return step.value;
+      const result = this.#listener.addDescriptor(made.fd, step.value, closeOnExec);
+      if (result === -ERRNO.EINTR) return this.#goOnAside(made, closeOnExec, { target: step.value, attempts });
+      step = attempts.next(result);
+    }
+  }
+
+  #goOnAside(
+    { file, fd }: Made,
+    closeOnExec: number,
+    { target, attempts }: { target: number; attempts: Attempts },
+  ): number {
+    const listener = this.#listener;
+    const steps = function* (room: Room): Generator<CallAside, number, number> {
+      // ours is closed by the time that this is done
+      const own = syscall(HOST_CALLS.fcntl, fd, F_DUPFD_CLOEXEC, 3);
+      const add = listener.addSteps(own, closeOnExec);
+      try {
+        for (let step: IteratorResult<number, number> = { done: false, value: target }; ; ) {
+          if (step.done) return step.value;
+          const result: number = yield add(room, step.value);
+          if (result !== -ERRNO.EINTR) step = attempts.next(result);
+        }
+      } finally {
+        if (own >= 0) close(own);
+      }
+    };
+    const job = this.#jobs.run(listener.tid, steps, 0);
+    if (job === undefined) return -ERRNO.ENFILE;
+    if (job.isDone) return job.value;
+    const promised = target === LOWEST ? UNKNOWN : target;
+    const undo = () => {
+      this.#files.forget(file);
+      file.description.release();
+    };
+    this.pending = { promised, job, undo };
+    return promised;
+  }
+}
+
+/** For files that have numbers of their own (descriptor-window.ts) those first, and then the lowest one. */
+function* numbers(tid: number, { description }: InjectedFile): Attempts {
+  for (let number = WINDOW_FIRST; belongsInWindow(description) && number < WINDOW_END; number++) {
+    if (statThreadDescriptor(tid, number) !== -ERRNO.ENOENT) continue;
+    const added = yield number;
+    if (added === number || added === -ERRNO.ENOENT) return added;
+    // EBUSY: another thread is just about to use it. EBADF: RLIMIT_NOFILE is lower.
+    if (added !== -ERRNO.EBUSY) break;
+  }
+  return yield LOWEST;
+}
+
+function* only(target: number): Attempts {
+  return yield target;
+}
