@@ -63,8 +63,8 @@ export class UserStruct {
   }
 
   /**
-   * copyOut() as the whole answer of a request. Old releases return what copy_to_user() returned: how many bytes could not be written. EFAULT on
-   * all others.
+   * copyOut() as the whole answer of a request. Old releases return what copy_to_user() returned: how many bytes could
+   * not be written. EFAULT on all others.
    * @returns 0, or the bytes that are left
    */
   answer(task: Task, arg: Word, size: number, release: Release): number {
