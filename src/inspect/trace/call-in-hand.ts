@@ -17,7 +17,10 @@ export class CallInHand {
   readonly access: AccessInHand | undefined;
   /** Names of the files that the model asked for, by descriptor; null for descriptors that are not open. */
   readonly looked = new Map<number, string | null>();
-  /** From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page begins. */
+  /**
+   * From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page
+   * begins.
+   */
   unwritableFrom: number | undefined;
 
   #isWritten = false;
@@ -79,7 +82,10 @@ export class CallInHand {
     return offset >= 0 && offset < argument.bytes.length ? offset : undefined;
   }
 
-  /** The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it changed none. */
+  /**
+   * The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it
+   * changed none.
+   */
   #lastWritten(task: Task, address: number, length: number): number {
     const { bytes } = this.argument!;
     const start = Number((this.call as { readonly arg: unknown }).arg);
