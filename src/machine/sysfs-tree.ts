@@ -3,12 +3,13 @@ import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { FileTree, Graft } from "../kernel/file-tree.ts";
 import { deviceName } from "./find-device.ts";
 import type { GroupDescription, HostDescription } from "./host-description.ts";
+import { bootState } from "./sysfs/boot-state.ts";
 import { addIommuClass, addIommuLinks } from "./sysfs/iommu-class.ts";
 import { addIommuGroup } from "./sysfs/iommu-groups.ts";
 import { addMediatedDevices } from "./sysfs/mediated-devices.ts";
 import { addModules, isVfioModule } from "./sysfs/modules.ts";
 import { addPciBus, addPciDevice } from "./sysfs/pci-devices.ts";
-import { bootState, type SysfsState } from "./sysfs/sysfs-state.ts";
+import type { SysfsState } from "./sysfs/sysfs-state.ts";
 import { TreeBuilder } from "./sysfs/tree-builder.ts";
 import { addVfioClasses, addVfioGroup } from "./sysfs/vfio-devices.ts";
 

@@ -4,8 +4,8 @@ import { findDevice } from "../../src/machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../src/machine/host-description.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { configSpace } from "../../src/machine/pci-config.ts";
+import { bootState } from "../../src/machine/sysfs/boot-state.ts";
 import { devicePath } from "../../src/machine/sysfs/device-path.ts";
-import { bootState } from "../../src/machine/sysfs/sysfs-state.ts";
 import { sysfsTree } from "../../src/machine/sysfs-tree.ts";
 import { toYaml } from "../../src/machine/write-host.ts";
 

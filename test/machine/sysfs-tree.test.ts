@@ -21,7 +21,7 @@ import { amd } from "../../src/machine/hosts/amd.ts";
 import { intel } from "../../src/machine/hosts/intel.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { READY_MADE_HOSTS } from "../../src/machine/ready-made-hosts.ts";
-import { bootState } from "../../src/machine/sysfs/sysfs-state.ts";
+import { bootState } from "../../src/machine/sysfs/boot-state.ts";
 import { sysfsTree } from "../../src/machine/sysfs-tree.ts";
 import { RECORDED, recording } from "./recordings.ts";
 

@@ -7,8 +7,9 @@ import { configSpace, placedBars } from "../pci-config.ts";
 import { wantedDriver } from "../refused-driver.ts";
 import { physicalFunctions } from "../virtual-functions.ts";
 import { devicePath } from "./device-path.ts";
+import { isGroupThere } from "./iommu-groups.ts";
 import { addPciAttributes } from "./pci-attributes.ts";
-import { isGroupThere, type SysfsState } from "./sysfs-state.ts";
+import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 import { addZpciFiles, addZpciSlot, zpciResources } from "./zpci.ts";
 
