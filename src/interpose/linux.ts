@@ -136,7 +136,6 @@ export const RLIMIT_MEMLOCK = 8;
 
 // fs.h
 export const SEEK_SET = 0;
-export const SEEK_CUR = 1;
 /** The last of the ways to seek: SEEK_HOLE. */
 export const SEEK_MAX = 4;
 export const RWF_HIPRI = 1;

@@ -123,7 +123,7 @@ export class Server {
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver({ nodes, files, credentials, looks }),
+      resolver: new PathResolver({ nodes, files, credentials, looks, processes: this.#processes }),
       credentials,
       caller,
       looks,
@@ -132,7 +132,7 @@ export class Server {
       installs,
     });
     parked.again = (taken) => {
-      this.#catchUp();
+      this.#catchUp(true);
       dispatch(this.#context, observer, taken);
     };
     const { deviceWork } = kernel;
@@ -209,6 +209,7 @@ export class Server {
     let rung = false;
     let taken = false;
     let asked = false;
+    let closed = epoll.isFull(count);
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
@@ -216,13 +217,16 @@ export class Server {
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
       else if (fd === this.#fuse?.fd) asked = true;
-      else if (fd !== this.#files.inotify) this.#hear(fd);
+      else if (fd === this.#files.inotify) closed = true;
+      else this.#hear(fd);
     }
     if (rung) this.#doorbells.hear();
     if (taken) this.#jobs.hear();
     this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
-    this.#catchUp();
+    // A close before the call was announced with it: unless the announcement was of another call, whose caller was killed before it was taken.
+    const isAnother = received && this.#listener.hasMissed;
+    this.#catchUp(closed || isAnother || !received);
     if (received) {
       dispatch(this.#context, this.#observer);
       this.#tellShortage();
@@ -268,10 +272,10 @@ export class Server {
     else this.#processes.gone(fd);
   }
 
-  /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. */
-  #catchUp(): void {
+  /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. @param closed files may have been closed */
+  #catchUp(closed: boolean): void {
     guarded(() => {
-      this.#files.drain();
+      this.#files.drain(closed);
       this.#watches.check();
       this.#mappings.look();
     }, this.#observer);

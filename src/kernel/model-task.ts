@@ -40,7 +40,7 @@ export interface ModelTaskOptions {
 let lastPid = FIRST_PID;
 
 /** A process of the model with one thread. Credentials and limits can be changed as setuid(), capset() and setrlimit() do. */
-export class ModelTask implements Task {
+export class ModelTask implements Task, Disposable {
   /** The thread that calls. */
   readonly tid: number;
   /** The process. */
@@ -106,5 +106,10 @@ export class ModelTask implements Task {
   /** The process is over: its files are closed. The memory, and what is held of it, lives as long as somebody refers to it. */
   exit(): void {
     this.files.closeAll();
+  }
+
+  /** As exit(). */
+  [Symbol.dispose](): void {
+    this.exit();
   }
 }

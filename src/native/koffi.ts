@@ -11,9 +11,10 @@ export class NativeModuleError extends Error {
 }
 
 /**
- * koffi's native module, without the package koffi around it: that one has an install script (it compiles where nothing is prebuilt), which package
- * managers warn of or do not run, and takes longer to load than the native module itself. The prebuilt modules are packages of their own,
- * optional ones, of which a package manager takes the one for the machine.
+ * koffi's native module, without the package koffi around it: that one has an install script (it compiles where nothing
+ * is prebuilt), which package managers warn of or do not run, and takes longer to load than the native module itself.
+ * The prebuilt modules are packages of their own, optional ones, of which a package manager takes the one for the
+ * machine.
  */
 export const koffi: Koffi = carried?.koffi ?? prebuilt();
 

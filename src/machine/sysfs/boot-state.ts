@@ -1,6 +1,6 @@
 import { groupNodeMinors, isVfioDriver, vfioDevices } from "../device-nodes.ts";
 import { deviceName } from "../find-device.ts";
-import type { HostDescription } from "../host-description.ts";
+import type { GroupDescription, HostDescription } from "../host-description.ts";
 import { wantedDriver } from "../refused-driver.ts";
 import type { SysfsState } from "./sysfs-state.ts";
 
@@ -23,4 +23,11 @@ export function bootState(host: HostDescription): SysfsState {
     groupMinorOf: (group) => minors.get(group),
     isHere: () => true,
   };
+}
+
+/** Whether the kernel has a group: without an IOMMU only while a VFIO driver has its device, and not without a device. */
+export function isGroupThere(group: GroupDescription, state: SysfsState): boolean {
+  const devices = group.devices.map(deviceName).filter((name) => state.isHere(name));
+  if (devices.length === 0) return false;
+  return !group.noIommu || devices.some((name) => isVfioDriver(state.driverOf(name) ?? null));
 }

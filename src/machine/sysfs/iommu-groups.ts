@@ -1,6 +1,6 @@
-import { isVfioDriver } from "../device-nodes.ts";
 import { deviceName } from "../find-device.ts";
 import type { GroupDescription, HostDescription } from "../host-description.ts";
+import { isGroupThere } from "./boot-state.ts";
 import { devicePath } from "./device-path.ts";
 import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
@@ -27,11 +27,4 @@ export function addIommuGroup(
 function reservedRegions({ reservedRegions: regions }: GroupDescription): string {
   const address = (value: bigint) => `0x${value.toString(16).padStart(16, "0")}`;
   return regions.map(({ start, last, type }) => `${address(start)} ${address(last)} ${type}\n`).join("");
-}
-
-/** Whether the kernel has a group: without an IOMMU only while a VFIO driver has its device, and not without a device. */
-export function isGroupThere(group: GroupDescription, state: SysfsState): boolean {
-  const devices = group.devices.map(deviceName).filter((name) => state.isHere(name));
-  if (devices.length === 0) return false;
-  return !group.noIommu || devices.some((name) => isVfioDriver(state.driverOf(name) ?? null));
 }

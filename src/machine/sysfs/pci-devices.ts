@@ -6,8 +6,8 @@ import type { GroupDescription, HostDescription, PciDeviceDescription } from "..
 import { configSpace, placedBars } from "../pci-config.ts";
 import { wantedDriver } from "../refused-driver.ts";
 import { physicalFunctions } from "../virtual-functions.ts";
+import { isGroupThere } from "./boot-state.ts";
 import { devicePath } from "./device-path.ts";
-import { isGroupThere } from "./iommu-groups.ts";
 import { addPciAttributes } from "./pci-attributes.ts";
 import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";

@@ -80,7 +80,10 @@ const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [pci.PCI_CAP_ID_VNDR, DIRECT_RAW],
 ]);
 
-/** Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h, PCI_ERR_UNC_*. */
+/**
+ * Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h,
+ * PCI_ERR_UNC_*.
+ */
 const UNCORRECTABLE_ERRORS = 0x03ff_f031;
 const CORRECTABLE_ERRORS = 0x0000_f1c1;
 
