@@ -31,7 +31,7 @@ export class HeldWrites {
       write.make();
     } catch (error) {
       if (!(error instanceof KernelError)) {
-        this.#answer(write, new KernelError("EIO", "internal error"));
+        this.#answer(write, new KernelError("EIO", String(error)));
         throw error;
       }
       if (error instanceof WaitsError) this.#hold(write);
