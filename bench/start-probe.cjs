@@ -9,7 +9,7 @@ note("main");
 const load = Module._load;
 Module._load = (request, ...rest) => {
   const loaded = load(request, ...rest);
-  if (request === "koffi") note("koffi");
+  if (request.startsWith("@koromix/koffi-")) note("koffi");
   return loaded;
 };
 // What is written while a program is started: the launcher, and then a list of system calls at a time (src/interpose/launch/launch.ts).

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Unpacks a package of another Debian suite into a folder, and with --with-dependencies all that it depends on; nothing is installed.
-# Usage: scripts/debian-package.sh SUITE PACKAGE FOLDER [--with-dependencies]
+# Usage: scripts/debian-package.sh SUITE PACKAGE[:ARCHITECTURE] FOLDER [--with-dependencies]
 # The mirror is the one that this machine has in its sources.
 set -euo pipefail
 
@@ -27,6 +27,10 @@ apt=(
   -o "Dir::Cache=$scratch/cache" -o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=/dev/null
   -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null -o APT::Sandbox::User=root
 )
+case $package in *:*)
+  apt+=(-o "APT::Architecture=${package#*:}" -o "APT::Architectures=${package#*:}")
+  package=${package%:*} ;;
+esac
 apt-get "${apt[@]}" update >&2
 if [ "$dependencies" = --with-dependencies ]; then
   apt-get "${apt[@]}" install -y --download-only --no-install-recommends "$package" >&2

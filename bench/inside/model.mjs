@@ -1,4 +1,4 @@
-import { Host } from "../../dist/iommufd/host.js";
+import { Host } from "../../dist/host/host.js";
 import { PROT_READ, PROT_WRITE } from "../../dist/kernel/model-areas.js";
 import { FlatMemory } from "../../dist/kernel/model-pages.js";
 import { ModelTask } from "../../dist/kernel/model-task.js";

@@ -10,8 +10,8 @@ export const WATCHED = {
   CdevFile: "iommufd/cdev-file",
   IommufdFile: "iommufd/iommufd-file",
   FaultQueueFile: "iommufd/events/fault-queue-file",
-  Host: "vfio/host",
-  LiveFiles: "vfio/sysfs",
+  Host: "host/host",
+  LiveFiles: "host/sysfs/live-files",
   KernelError: "kernel/errors",
   NestingBackend: "vfio/nesting/nesting-backend",
 };

@@ -1,3 +1,5 @@
+export { UsageError } from "../library/usage-error.ts";
+
 /** Usage or bad input: one line has said what and where. */
 export const EXIT_USAGE = 2;
 /** Nobody reads the output any more: what a shell says of a program that SIGPIPE ended. */
@@ -8,6 +10,7 @@ const EXPECTED = new Set([
   "HostDescriptionError",
   "RecordingError",
   "InterposerError",
+  "NativeModuleError",
   "SystemCallError",
   "UsageError",
   "FitInputError",
@@ -21,14 +24,6 @@ const EXPECTED = new Set([
 /** commander's own errors. Its module need not be loaded to recognise one. */
 export function isCommandLineError(error: unknown): error is Error & { readonly exitCode: number } {
   return error instanceof Error && "code" in error && String(error.code).startsWith("commander.");
-}
-
-/** A command line that makes no sense, found after it was parsed. */
-export class UsageError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "UsageError";
-  }
 }
 
 /** Whether an error only says that nobody reads the output any more. */

@@ -1,16 +1,4 @@
-import type { FinishedCall } from "../interpose/observer.ts";
-import { errnoName } from "../uapi/errno.ts";
-
-/** One line about a call that failed: who, what, which errno, and why. */
-function failureLine(call: FinishedCall): string {
-  const why = call.error ? `: ${call.error.reason}` : "";
-  return `${call.program}[${call.pid}]: ${callName(call)} = ${errnoName(-call.result)}${why}`;
-}
-
-function callName({ call, dialect, request, path, fd }: FinishedCall): string {
-  if (call === "ioctl" && dialect !== undefined) return dialect.nameOf(request);
-  return path === undefined ? `${call}(${fd})` : `${call} ${path}`;
-}
+import { type CallFailure, failureLine } from "../library/run/call-failure.ts";
 
 /** So many failures of one kind in a row are said one by one when their reasons differ. */
 const SAID_EACH = 8;
@@ -32,9 +20,9 @@ export class FailureReport {
     this.#json = json;
   }
 
-  failed(call: FinishedCall): void {
-    const line = this.#json ? failureJson(call) : failureLine(call);
-    const kind = `${call.pid} ${callName(call)} ${call.result}`;
+  failed(failure: CallFailure): void {
+    const line = this.#json ? JSON.stringify(failure) : failureLine(failure);
+    const kind = `${failure.pid} ${failure.call} ${failure.errno}`;
     const same = kind === this.#kind;
     if (same && (line === this.#last || this.#said >= SAID_EACH)) {
       this.#mixed ||= line !== this.#last;
@@ -61,10 +49,4 @@ export class FailureReport {
         mixed ? `... and ${count} more like it` : `... the same ${count} more ${count === 1 ? "time" : "times"}`,
       );
   }
-}
-
-function failureJson(call: FinishedCall): string {
-  const { program, pid, tid, fd } = call;
-  const reason = call.error?.reason;
-  return JSON.stringify({ program, pid, tid, call: callName(call), fd, errno: errnoName(-call.result), reason });
 }

@@ -1,13 +1,13 @@
 import { constants } from "node:os";
-import { parseFault } from "../inspect/fault/fault-spec.ts";
+import { FaultSpecError, parseFault } from "../inspect/fault/fault-spec.ts";
 import { refuseUnserved } from "../inspect/fault/served-requests.ts";
 import { counted } from "../kernel/counted.ts";
+import { type Inspection, noCounts } from "../library/run/inspection.ts";
 import { UsageError } from "./errors.ts";
 import { complain, complainRaw } from "./output.ts";
 import { Progress } from "./progress.ts";
 import type { RunOptions } from "./run-command.ts";
-import type { HostOrder } from "./run-host.ts";
-import { type Inspection, noCounts } from "./run-inspected.ts";
+import { type HostOrder, spokenRun } from "./run-host.ts";
 import type { Start } from "./run-inspection.ts";
 
 /** A program that does not come to an end of its faults is stopped here. */
@@ -42,6 +42,7 @@ export async function faultEach(
   const seconds = timeout(options.faultTimeout);
   const runs: FaultRun[] = [];
   const progress = new Progress(undefined, "fault");
+  const listener = spokenRun({ ...options, quiet: true });
   for (let fault = 1; fault <= RUNS_MAX; fault++) {
     const counters = noCounts();
     const spec = `${name}#${fault}=${errno}`;
@@ -51,7 +52,7 @@ export async function faultEach(
       timedOut = true;
     };
     const limit = seconds === 0 ? undefined : { milliseconds: seconds * 1000, expired };
-    const status = await start({ ...data, quiet: true, inspection }, limit);
+    const status = await start({ ...data, listener, inspection }, limit);
     const { eachInjected, leakedMappings, findings } = counters;
     runs.push({ fault: eachInjected > 0 ? fault : undefined, status, timedOut, leakedMappings, findings });
     progress.step(spec);
@@ -69,7 +70,13 @@ function target(text: string, { description }: HostOrder): { readonly name: stri
   const [name = "", errno = DEFAULT_ERRNO, ...rest] = text.split("=");
   if (/[#@:]/.test(name) || rest.length > 0)
     throw new UsageError(`--fault-each "${text}": only a request and an errno, like VFIO_IOMMU_MAP_DMA=ENOMEM`);
-  refuseUnserved(parseFault(`${name}=${errno}`), description);
+  const spec = `${name}=${errno}`;
+  try {
+    refuseUnserved(parseFault(spec), description);
+  } catch (error) {
+    if (!(error instanceof FaultSpecError)) throw error;
+    throw new UsageError(error.message.replace(`--fault "${spec}"`, `--fault-each "${text}"`));
+  }
   return { name, errno };
 }
 

@@ -2,7 +2,7 @@ import { addDevices } from "../client/add-devices.ts";
 import type { IommuInfo } from "../client/iommu-info.ts";
 import { iovaList } from "../client/iova-list.ts";
 import { ModelTransport } from "../client/model-transport.ts";
-import { Host } from "../iommufd/host.ts";
+import { Host } from "../host/host.ts";
 import { deviceName, findDevice } from "../machine/find-device.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { complain, printLine } from "./output.ts";

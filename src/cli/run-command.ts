@@ -1,7 +1,8 @@
-import { inheritedDescriptors, runProgram, type TimeLimit } from "../interpose/index.ts";
+import { inheritedDescriptors, type TimeLimit } from "../interpose/index.ts";
+import { serve } from "../library/run/serve.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { bytesOfText } from "../uapi/byte-text.ts";
-import { buildHost, type HostOrder } from "./run-host.ts";
+import { type HostOrder, spokenRun } from "./run-host.ts";
 
 export interface RunOptions extends HostOverrides {
   readonly machine?: string;
@@ -32,15 +33,16 @@ function attempt<T>(call: () => T): () => T {
 
 /** `uvfio run`: the program's own exit status. */
 export async function runCommand(argv: readonly string[], options: RunOptions): Promise<number> {
-  const { machine, quiet = false, json = false, ...rest } = options;
+  const { machine, ...rest } = options;
   const description = await loadHost(machine, rest);
-  const order: HostOrder = { description, quiet, json, inspection: undefined };
-  const start = async (order: HostOrder, limit?: TimeLimit) =>
-    runProgram(await buildHost(order), {
-      argv: argv.map(bytesOfText),
-      descriptors: descriptors(),
-      ...(limit && { limit }),
-    });
+  const order: HostOrder = { description, listener: spokenRun(options), inspection: undefined };
+  const start = ({ description, listener, inspection }: HostOrder, limit?: TimeLimit) =>
+    serve(
+      description,
+      { argv: argv.map(bytesOfText), descriptors: descriptors(), ...(limit && { limit }) },
+      listener,
+      inspection,
+    );
   const { trace, fault, faultEach, sanitize, sanitizeError } = options;
   if (
     trace === undefined &&

@@ -1,18 +1,15 @@
-import type { Observer, Served } from "../interpose/index.ts";
-import { Host } from "../iommufd/host.ts";
+import type { CallFailure } from "../library/run/call-failure.ts";
+import type { Inspection } from "../library/run/inspection.ts";
+import type { RunListener } from "../library/run/serve.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import { hasColours } from "./colours.ts";
 import { FailureReport } from "./failure-line.ts";
 import { complain, complainRaw, messageLine } from "./output.ts";
-import type { Inspection } from "./run-inspected.ts";
 
 /** The host of a run, and what it says. */
 export interface HostOrder {
   readonly description: HostDescription;
-  /** Say nothing of failed calls. */
-  readonly quiet: boolean;
-  /** Failed calls as lines of JSON. */
-  readonly json: boolean;
+  readonly listener: RunListener;
   readonly inspection: Inspection | undefined;
 }
 
@@ -33,25 +30,22 @@ function coloured(line: string): string {
   );
 }
 
-/** Builds the host that a program runs against. */
-export async function buildHost({ description, quiet, json, inspection }: HostOrder): Promise<Served> {
+/**
+ * Says on stderr what happens in a run.
+ * @param quiet nothing of failed calls
+ * @param json failed calls as lines of JSON
+ */
+export function spokenRun({ quiet = false, json = false }: { quiet?: boolean; json?: boolean }): RunListener {
   // straight to the descriptor: the program waits while a line is written
   const report = new FailureReport(json ? (line) => complainRaw(`${line}\n`) : runLine(), json);
-  const say = (line: string) => {
+  const said = (line: string) => {
     report.flush();
     if (json) complainRaw(`${JSON.stringify({ message: line })}\n`);
     else complain(line);
   };
-  const warn = quiet ? () => {} : say;
-  const observer: Observer = {
-    ...(!quiet && { failed: (call) => report.failed(call) }),
-    noticed: warn,
-    broken: (message) => say(message),
+  return {
+    ...(!quiet && { failed: (failure: CallFailure) => report.failed(failure), noticed: said }),
+    said,
+    ended: () => report.flush(),
   };
-  const ended = () => report.flush();
-  if (inspection) {
-    const { inspectedHost } = await import("./run-inspected.ts");
-    return inspectedHost(description, inspection, { say, warn }, observer, ended);
-  }
-  return { kernel: new Host(description, { onWarning: warn }), observer, ended };
 }

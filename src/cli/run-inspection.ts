@@ -1,16 +1,15 @@
-import { parseFault } from "../inspect/fault/fault-spec.ts";
-import { refuseUnserved } from "../inspect/fault/served-requests.ts";
 import type { Operation } from "../inspect/replay/operation.ts";
 import { cut } from "../inspect/replay/shown.ts";
 import type { TimeLimit } from "../interpose/index.ts";
-import { allDevices } from "../machine/find-device.ts";
+import { checkFaults } from "../library/run/faults.ts";
+import { type Inspection, noCounts } from "../library/run/inspection.ts";
 import { STDIN } from "../machine/input-file.ts";
 import { UsageError } from "./errors.ts";
 import { faultEach } from "./fault-each.ts";
 import { openOutput } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { HostOrder } from "./run-host.ts";
-import { type Inspection, noCounts } from "./run-inspected.ts";
+import { TraceFile } from "./trace-file.ts";
 
 /** So much of the program's command line stands in a trace. */
 const ARGUMENTS_MAX = 256;
@@ -28,8 +27,7 @@ export async function runInspected(
 ): Promise<number> {
   const { description } = data;
   const faults = options.fault ?? [];
-  const devices = allDevices(description).flatMap(({ device }) => (device.bus === "pci" ? [device.bdf] : []));
-  for (const text of faults) refuseUnserved(parseFault(text, devices), description);
+  checkFaults(faults, description);
   const sanitize = options.sanitize === true || options.sanitizeError === true;
   if (options.faultEach !== undefined) {
     if (options.trace !== undefined)
@@ -40,25 +38,28 @@ export async function runInspected(
   }
   if (options.faultTimeout !== undefined) throw new UsageError("--fault-timeout is about --fault-each: give both");
   const counters = noCounts();
-  const trace = options.trace === undefined ? undefined : openTrace(options.trace, argv, options, description);
+  const file = options.trace === undefined ? undefined : openOutput(options.trace, "--trace");
+  const trace = file && {
+    sink: new TraceFile(file, (line) => data.listener.said(line)),
+    head: traceHead(argv, options, description),
+  };
   const inspection: Inspection = { trace, faults, sanitize, counters };
   try {
     const status = await start({ ...data, inspection });
     return options.sanitizeError && counters.findings > 0 ? 1 : status;
   } finally {
-    trace?.file.close();
+    file?.close();
   }
 }
 
-function openTrace(
-  file: string,
+/** The first line of a trace: what was run on which host. */
+function traceHead(
   argv: readonly string[],
   { machine = "intel", api }: RunOptions,
   { name, kernel }: HostOrder["description"],
-): Inspection["trace"] {
+): Operation {
   const shown = argv.slice(0, ARGUMENTS_MAX).map((argument) => cut(argument, ARGUMENT_MAX));
   // nobody can read stdin again: a replay is told the host with -m
   const named = machine === STDIN ? {} : { machine };
-  const head: Operation = { op: "host", version: 1, name, ...named, kernel, ...(api && { api }), argv: shown };
-  return { file: openOutput(file, "--trace"), head };
+  return { op: "host", version: 1, name, ...named, kernel, ...(api && { api }), argv: shown };
 }

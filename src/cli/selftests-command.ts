@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { buildTests, type Finished } from "../inspect/selftests/build-tests.ts";
 import { type KernelTree, openKernelTree } from "../inspect/selftests/kernel-tree.ts";
 import { reportSelftests } from "../inspect/selftests/report.ts";
@@ -10,6 +9,7 @@ import { deviceName, findDevice } from "../machine/find-device.ts";
 import { STDIN } from "../machine/input-file.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { toYaml } from "../machine/write-host.ts";
+import { ownProgram } from "../native/own-program.ts";
 import { putInOrderAfter } from "./ended-by-signal.ts";
 import { UsageError } from "./errors.ts";
 import { printLine } from "./output.ts";
@@ -18,12 +18,14 @@ import { SelftestsScratch } from "./selftests-scratch.ts";
 
 export interface SelftestsOptions extends HostOverrides {
   readonly machine?: string;
-  readonly device: string;
+  readonly device?: string;
   readonly only?: readonly string[];
   readonly build?: string;
   readonly json?: boolean;
 }
 
+/** The ready-made host's first DMA engine. */
+const DEFAULT_DEVICE = "0000:01:00.0";
 /** How long one test program may take, in milliseconds; the slowest copies 320 GiB. */
 const TIMEOUT = 900_000;
 
@@ -36,7 +38,7 @@ export async function selftestsCommand(path: string, options: SelftestsOptions):
   const tree = openKernelTree(resolve(path));
   const overrides = { kernel: kernel ?? tree.release, ...(api !== undefined && { api }) };
   const host = await loadHost(machine, overrides);
-  const device = deviceName(findDevice(host, options.device).device);
+  const device = deviceName(findDevice(host, options.device ?? DEFAULT_DEVICE).device);
   const scratch = new SelftestsScratch();
   const work = async () => {
     const folder = options.build === undefined ? scratch.path : resolve(options.build);
@@ -75,8 +77,8 @@ async function runAll(
   try {
     for (const program of programs) {
       progress.start(basename(program));
-      const cli = fileURLToPath(new URL("./main.js", import.meta.url));
-      const { output, status } = await finished(scratch, process.execPath, [cli, ...under, program, device], TIMEOUT);
+      const [command, ...cli] = ownProgram("main", new URL("./main.js", import.meta.url));
+      const { output, status } = await finished(scratch, command, [...cli, ...under, program, device], TIMEOUT);
       results.push(readResults(basename(program), output, status));
     }
   } finally {

@@ -18,6 +18,7 @@ import {
 } from "../uapi/vfio-type1.ts";
 import { DirtyBitmap } from "./dirty-bitmap.ts";
 import { type IommuInfo, parseIommuInfo } from "./iommu-info.ts";
+import { OpenFile } from "./open-file.ts";
 import { readInfo } from "./read-info.ts";
 import { type Memory, O_CLOEXEC, O_RDWR, type Transport } from "./transport.ts";
 
@@ -25,11 +26,13 @@ const CONTAINER_PATH = "/dev/vfio/vfio";
 
 /** What to map. All in bytes. */
 export interface MapRequest {
+  /** Where devices find it; a multiple of the page. */
   readonly iova: bigint;
-  /** Where the memory is in this process, or the memory itself. */
+  /** Where the memory is in this process; `memory` instead says both. */
   readonly vaddr?: bigint;
+  /** What allocate() gave. */
   readonly memory?: Memory;
-  /** The whole of `memory` when left out. */
+  /** How much; the whole of `memory` when left out. */
   readonly size?: bigint;
   /** Whether the device may read; true when left out. */
   readonly read?: boolean;
@@ -38,21 +41,14 @@ export interface MapRequest {
 }
 
 /** A set of groups that share one IOMMU address space (/dev/vfio/vfio). Every call throws SystemCallError when it fails. */
-export class Container {
-  readonly fd: number;
-  private readonly transport: Transport;
-
+export class Container extends OpenFile {
   private constructor(transport: Transport, fd: number) {
-    this.transport = transport;
-    this.fd = fd;
+    super(transport, fd);
   }
 
+  /** Opens an empty container. */
   static open(transport: Transport): Container {
     return new Container(transport, transport.open(CONTAINER_PATH, O_RDWR | O_CLOEXEC));
-  }
-
-  close(): void {
-    this.transport.close(this.fd);
   }
 
   /** VFIO_API_VERSION, 0. */
@@ -116,6 +112,7 @@ export class Container {
     this.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_START);
   }
 
+  /** Ends that; what was logged is forgotten. */
   stopDirtyTracking(): void {
     this.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP);
   }

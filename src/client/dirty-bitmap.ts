@@ -6,6 +6,7 @@ const LAST_OF_WORD = 7;
 export class DirtyBitmap {
   /** The range's begin, in bytes. */
   readonly iova: bigint;
+  /** Its length in bytes. */
   readonly size: bigint;
   /** Bytes that one bit stands for. */
   readonly pageSize: bigint;
@@ -14,6 +15,7 @@ export class DirtyBitmap {
   /** The byte order of those words. */
   readonly littleEndian: boolean;
 
+  /** Of the bytes that a kernel wrote. */
   constructor(iova: bigint, size: bigint, pageSize: bigint, bytes: Uint8Array, littleEndian = true) {
     this.iova = iova;
     this.size = size;

@@ -10,11 +10,14 @@ import {
 } from "../uapi/vfio.ts";
 import type { Container } from "./container.ts";
 import { Device } from "./device.ts";
+import { OpenFile } from "./open-file.ts";
 import { O_CLOEXEC, O_RDWR, type Transport } from "./transport.ts";
 
+/** What VFIO_GROUP_GET_STATUS says. */
 export interface GroupStatus {
   /** Every device of the group is bound to VFIO or to nothing that could do DMA. */
   readonly viable: boolean;
+  /** It is in a container. */
   readonly containerSet: boolean;
   /** VFIO_GROUP_FLAGS_*. */
   readonly flags: number;
@@ -24,14 +27,12 @@ export interface GroupStatus {
 const ContainerFd = struct("container_fd", { fd: s32 });
 
 /** Devices that cannot be told apart by the IOMMU (/dev/vfio/N). Every call throws SystemCallError when it fails. */
-export class Group {
-  readonly fd: number;
+export class Group extends OpenFile {
+  /** N of /dev/vfio/N. */
   readonly number: number;
-  private readonly transport: Transport;
 
   private constructor(transport: Transport, fd: number, number: number) {
-    this.transport = transport;
-    this.fd = fd;
+    super(transport, fd);
     this.number = number;
   }
 
@@ -42,10 +43,7 @@ export class Group {
     return new Group(transport, transport.open(path, O_RDWR | O_CLOEXEC), number);
   }
 
-  close(): void {
-    this.transport.close(this.fd);
-  }
-
+  /** Whether it can be used, and whether it is in a container. */
   status(): GroupStatus {
     const { littleEndian } = this.transport;
     const status = VfioGroupStatus.encode({ argsz: VfioGroupStatus.size }, 0, littleEndian);
@@ -58,11 +56,13 @@ export class Group {
     };
   }
 
+  /** Puts the group into a container: EINVAL where it has devices that are not VFIO's, EBUSY when it is in one. */
   setContainer(container: Container): void {
     const argument = ContainerFd.encode({ fd: container.fd }, 0, this.transport.littleEndian);
     this.transport.ioctl(this.fd, VFIO_GROUP_SET_CONTAINER, argument, "VFIO_GROUP_SET_CONTAINER");
   }
 
+  /** Takes it out again: EBUSY while a device of it is open. */
   unsetContainer(): void {
     this.transport.ioctl(this.fd, VFIO_GROUP_UNSET_CONTAINER, 0, "VFIO_GROUP_UNSET_CONTAINER");
   }

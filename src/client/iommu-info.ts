@@ -15,12 +15,15 @@ import {
 
 /** IOVAs in bytes; both ends belong to it. */
 export interface IovaRange {
+  /** First byte. */
   readonly start: bigint;
+  /** Last byte. */
   readonly last: bigint;
 }
 
 /** What capability 2 says about dirty page tracking. */
 export interface MigrationInfo {
+  /** None is defined. */
   readonly flags: number;
   /** Page sizes that a bitmap may be asked for in: bit n is 2^n bytes. */
   readonly pageSizes: bigint;
@@ -36,6 +39,7 @@ export interface IommuInfo {
   readonly pageSizes?: bigint;
   /** What may be mapped, ascending. Absent on kernels before 5.4 and while only mediated devices are there. */
   readonly ranges?: readonly IovaRange[];
+  /** What the kernel says of dirty page tracking. */
   readonly migration?: MigrationInfo;
   /** How many mappings may still be made. */
   readonly dmaAvail?: number;

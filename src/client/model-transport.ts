@@ -1,8 +1,9 @@
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import type { FileTree } from "../kernel/file-tree.ts";
+import { FileLookup } from "../kernel/file-lookup.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { PROT_READ, PROT_WRITE } from "../kernel/model-areas.ts";
+import { EventFile } from "../kernel/model-event.ts";
 import { holdFile } from "../kernel/model-files.ts";
 import type { ModelMemory } from "../kernel/model-memory.ts";
 import { FlatMemory } from "../kernel/model-pages.ts";
@@ -10,9 +11,11 @@ import { ModelTask } from "../kernel/model-task.ts";
 import type { Word } from "../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../uapi/ioctl.ts";
 import { roundUp } from "../uapi/layout.ts";
+import { OpenEventFd } from "./event-fd.ts";
 import {
   type AccessWidth,
   checkAccess,
+  type EventFd,
   type MapFile,
   type Mapping,
   type Memory,
@@ -21,10 +24,10 @@ import {
   systemCallError,
   type Transport,
 } from "./transport.ts";
-import { TreeLookup } from "./tree-lookup.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 
+/** Who calls, where that is not root on a machine of the host's kind. */
 export interface ModelTransportOptions {
   /** Makes the process that calls; root with pages of 4096 bytes and the byte order of the host when left out. */
   readonly makeTask?: () => ModelTask;
@@ -36,19 +39,22 @@ export interface ModelTransportOptions {
  * Asks the model in this process: no privileges, no kernel module, and a reason for each error. The process that it speaks
  * for has its own descriptors and memory (`task`).
  */
-export class ModelTransport implements Transport {
+export class ModelTransport implements Transport, Disposable {
+  /** The process that calls. */
   readonly task: ModelTask;
   private readonly kernel: HostKernel;
   private readonly encoding: IoctlEncoding;
   private readonly mappings = new Set<Mapping>();
   /** A page of the process for the structures of calls; undefined while a call uses it. */
   private scratch: { readonly address: number; readonly bytes: Uint8Array } | undefined;
-  private lookup: { tree: FileTree; names: TreeLookup } | undefined;
+  private readonly names: FileLookup;
 
+  /** Of a booted host. */
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
     const { littleEndian = true } = kernel;
     const { makeTask = () => new ModelTask({ littleEndian }), encoding = "plain" } = options;
     this.kernel = kernel;
+    this.names = new FileLookup(kernel.files);
     this.task = makeTask();
     this.encoding = encoding;
     this.scratch = this.makeScratch();
@@ -110,7 +116,20 @@ export class ModelTransport implements Transport {
       const bytes = new Uint8Array(length);
       const object = new FlatMemory(memory.pageSize, bytes);
       const address = memory.mmap({ length, protection: RW, object, shared: true });
-      return { address: BigInt(address), bytes, free: () => memory.munmap(address, length) };
+      const free = () => memory.munmap(address, length);
+      return { address: BigInt(address), bytes, free, [Symbol.dispose]: free };
+    });
+  }
+
+  eventfd(): EventFd {
+    return named("eventfd", () => {
+      const file = new EventFile();
+      const fd = this.task.files.install(file, true);
+      return new OpenEventFd(fd, {
+        take: () => file.takeAll(),
+        add: (count) => file.add(count),
+        close: () => this.close(fd),
+      });
     });
   }
 
@@ -138,20 +157,29 @@ export class ModelTransport implements Transport {
   }
 
   readlink(path: string): string {
-    const target = this.names().readlink(path);
+    const target = this.names.readlink(path);
     if (target !== undefined) return target;
     if (this.exists(path)) throw systemCallError(`readlink ${path}`, "EINVAL", "this is no link");
     throw systemCallError(`readlink ${path}`, "ENOENT", "the host has no such file");
   }
 
   exists(path: string): boolean {
-    return this.names().exists(path) || this.kernel.deviceNodes().some((node) => node.path === path);
+    return this.names.find(path) !== undefined || this.kernel.deviceNodes().some((node) => node.path === path);
+  }
+
+  list(path: string): readonly string[] {
+    return this.names.list(path);
   }
 
   /** The process ends: its mappings go, its files are closed. */
   exit(): void {
     for (const mapping of [...this.mappings]) mapping.unmap();
     this.task.exit();
+  }
+
+  /** As exit(). */
+  [Symbol.dispose](): void {
+    this.exit();
   }
 
   private file(fd: number): FileDescription {
@@ -198,12 +226,6 @@ export class ModelTransport implements Transport {
     const object = new FlatMemory(memory.pageSize, bytes);
     return { address: memory.mmap({ length: bytes.length, protection: RW, object, shared: true }), bytes };
   }
-
-  private names(): TreeLookup {
-    const { tree } = this.kernel;
-    if (this.lookup?.tree !== tree) this.lookup = { tree, names: new TreeLookup(tree) };
-    return this.lookup.names;
-  }
 }
 
 /** A mapping in the memory of a process in the model: each access is one to the device, of the width that is used. */
@@ -235,6 +257,10 @@ class MappedFile implements Mapping {
   unmap(): void {
     this.release?.();
     this.release = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.unmap();
   }
 
   private access(offset: number, width: AccessWidth, call: (address: number) => void): void {

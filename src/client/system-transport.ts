@@ -1,13 +1,15 @@
-import { existsSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { endianness } from "node:os";
-import koffi from "koffi";
 import type { Word } from "../kernel/word.ts";
+import { koffi } from "../native/koffi.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../uapi/ioctl.ts";
 import { roundUp } from "../uapi/layout.ts";
+import { OpenEventFd } from "./event-fd.ts";
 import {
   type AccessWidth,
   checkAccess,
+  type EventFd,
   type MapFile,
   type Mapping,
   type Memory,
@@ -22,6 +24,9 @@ const MAP_PRIVATE = 2;
 const MAP_ANONYMOUS = 0x20;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const MADV_DONTNEED = 4;
+const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = 0o4000;
+const COUNTER_SIZE = 8;
 const SC_PAGESIZE = 30;
 const CREATE_MODE = 0o600;
 
@@ -41,6 +46,9 @@ function loadCalls() {
     mmap: libc.func("uintptr_t mmap(uintptr_t address, size_t length, int prot, int flags, int fd, int64_t offset)"),
     munmap: libc.func("int munmap(uintptr_t address, size_t length)"),
     madvise: libc.func("int madvise(uintptr_t address, size_t length, int advice)"),
+    eventfd: libc.func("int eventfd(unsigned int initval, int flags)"),
+    read: libc.func("int64_t read(int fd, void *buffer, size_t count)"),
+    write: libc.func("int64_t write(int fd, const void *buffer, size_t count)"),
     sysconf: libc.func("long sysconf(int name)"),
   };
 }
@@ -86,14 +94,29 @@ export class SystemTransport implements Transport {
     const result = this.calls.mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     const address = BigInt.asUintN(64, BigInt(result));
     if (address === MAP_FAILED) throw new SystemCallError(`mmap of ${length} bytes`, koffi.errno());
-    return {
-      address,
-      bytes: new Uint8Array(koffi.view(address, length)),
-      // Not munmap(): JavaScript may still have the buffer, and a touch of it would end the process.
-      free: () => {
-        this.checked(`madvise of ${length} bytes`, this.calls.madvise(address, length, MADV_DONTNEED));
-      },
+    // Not munmap(): JavaScript may still have the buffer, and a touch of it would end the process.
+    const free = () => {
+      this.checked(`madvise of ${length} bytes`, this.calls.madvise(address, length, MADV_DONTNEED));
     };
+    return { address, bytes: new Uint8Array(koffi.view(address, length)), free, [Symbol.dispose]: free };
+  }
+
+  eventfd(): EventFd {
+    const fd = this.checked("eventfd", this.calls.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const counter = new BigUint64Array(1);
+    return new OpenEventFd(fd, {
+      take: () => {
+        const count = Number(this.calls.read(fd, counter, COUNTER_SIZE));
+        if (count < 0 && koffi.errno() === ERRNO.EAGAIN) return 0n;
+        this.checked(`read ${fd}`, count);
+        return counter[0]!;
+      },
+      add: (count) => {
+        counter[0] = count;
+        this.checked(`write ${fd}`, Number(this.calls.write(fd, counter, COUNTER_SIZE)));
+      },
+      close: () => this.close(fd),
+    });
   }
 
   mmap(fd: number, request: MapFile): Mapping {
@@ -118,6 +141,14 @@ export class SystemTransport implements Transport {
 
   exists(path: string): boolean {
     return existsSync(path);
+  }
+
+  list(path: string): readonly string[] {
+    try {
+      return readdirSync(path);
+    } catch {
+      return [];
+    }
   }
 
   private checked(call: string, result: number, hint?: (code: string) => string | undefined): number {
@@ -160,6 +191,10 @@ class MappedFile implements Mapping {
     if (this.views === undefined) return;
     this.views = undefined;
     this.unmapPages();
+  }
+
+  [Symbol.dispose](): void {
+    this.unmap();
   }
 
   private view(offset: number, width: AccessWidth) {

@@ -1,7 +1,10 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Word } from "../kernel/word.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
 
+/** open(): for reading and writing. */
 export const O_RDWR = 2;
+/** open(): the descriptor is not inherited through execve(). */
 export const O_CLOEXEC = 0o2000000;
 
 /** A system call that failed. */
@@ -26,8 +29,8 @@ export class SystemCallError extends Error {
   }
 }
 
-/** Page-aligned anonymous memory that can be mapped for DMA. */
-export interface Memory {
+/** Page-aligned anonymous memory that can be mapped for DMA. `using memory = transport.allocate(...)` gives it back at the end of the block. */
+export interface Memory extends Disposable {
   /** Where it is in the process's address space. */
   readonly address: bigint;
   /** The memory itself: what a device writes shows up here. */
@@ -38,6 +41,18 @@ export interface Memory {
 
 /** A width of one access, in bytes. */
 export type AccessWidth = 1 | 2 | 4 | 8;
+
+/** An eventfd: a counter that an interrupt adds to and that take() empties. Nothing waits for it: ask again. */
+export interface EventFd extends Disposable {
+  /** Its descriptor: what VFIO_DEVICE_SET_IRQS and KVM take. */
+  readonly fd: number;
+  /** Takes what was added since the last time; 0 when that is nothing. */
+  take(): bigint;
+  /** Adds, as a program that raises an event by hand does (write()). */
+  add(count: bigint): void;
+  /** Closes the descriptor. What signals the eventfd keeps it until it lets go. Does nothing the second time. */
+  close(): void;
+}
 
 /** Which part of a file to map, and for what. */
 export interface MapFile {
@@ -55,10 +70,12 @@ export interface MapFile {
  * A device's registers or memory in this process (mmap with MAP_SHARED). Each read and write is one access of its width, whose offset must be a
  * multiple of it (RangeError). The mapping keeps the file open.
  */
-export interface Mapping {
+export interface Mapping extends Disposable {
   /** Bytes. */
   readonly length: number;
+  /** One load of `width` bytes. @returns an unsigned number */
   read(offset: number, width: AccessWidth): bigint;
+  /** One store of the low `width` bytes of a value. */
   write(offset: number, width: AccessWidth, value: bigint): void;
   /** Takes the mapping away; it must not be used afterwards. */
   unmap(): void;
@@ -78,12 +95,18 @@ export interface Transport {
   /** The byte order of the structures in ioctl(): the processor's that the kernel runs on. */
   readonly littleEndian: boolean;
 
-  /** @param flags O_*, as open() takes them */
+  /**
+   * Opens a device node.
+   * @param flags O_*, as open() takes them
+   * @returns its descriptor
+   */
   open(path: string, flags: number): number;
 
+  /** Closes a descriptor. */
   close(fd: number): void;
 
   /**
+   * Makes a request on a file.
    * @param request as in the constants of uapi/; the transport encodes it for the host's architecture
    * @param arg a value, a structure that is read and written in place (also when the call fails), or a C string
    * @param name what to call the request in an error
@@ -91,14 +114,20 @@ export interface Transport {
    */
   ioctl(fd: number, request: number, arg: number | Uint8Array | string, name?: string): number;
 
-  /** @returns how many bytes were read into `into` */
+  /** Reads from so many bytes into the file on. @returns how many bytes were read into `into` */
   pread(fd: number, into: Uint8Array, offset: Word): number;
 
-  /** @returns how many bytes were written */
+  /** Writes to so many bytes into the file. @returns how many bytes were written */
   pwrite(fd: number, from: Uint8Array, offset: Word): number;
 
-  /** @param size bytes; rounded up to pages */
+  /**
+   * Takes anonymous memory that devices may be given.
+   * @param size bytes; rounded up to pages
+   */
   allocate(size: number): Memory;
+
+  /** Makes an eventfd with nothing in it. */
+  eventfd(): EventFd;
 
   /** Maps a part of a file, shared. */
   mmap(fd: number, request: MapFile): Mapping;
@@ -106,7 +135,11 @@ export interface Transport {
   /** The target of a symbolic link, as it stands there. */
   readlink(path: string): string;
 
+  /** Whether there is such a file, directory or node; links on the way are followed. */
   exists(path: string): boolean;
+
+  /** The names in a directory of /sys, in no order; none when it is not there. */
+  list(path: string): readonly string[];
 }
 
 /** An error as the calls of this project's own code make them: by name. */

@@ -8,6 +8,7 @@ export interface PciBar {
   readonly index: number;
   /** Bytes, a power of two. */
   readonly size: number;
+  /** memory, memory64, io or rom. */
   readonly type: (typeof PCI_BAR_TYPES)[number];
   /** Who else has its addresses reserved, e.g. simpledrm: then VFIO cannot have them (pci_request_selected_regions). */
   readonly claimedBy?: string;
@@ -26,12 +27,15 @@ export interface PlacedBar extends PciBar {
 export interface PciIdentity {
   /** 16-bit ids (config space 0x00, 0x02). */
   readonly vendor: number;
+  /** Device id, 16 bits (config space 0x02). */
   readonly device: number;
   /** 24 bits: base class, subclass, programming interface (config space 0x09-0x0b). */
   readonly class: number;
   /** 8 bits (config space 0x08). */
   readonly revision: number;
+  /** 16 bits (config space 0x2c). */
   readonly subsystemVendor: number;
+  /** 16 bits (config space 0x2e). */
   readonly subsystemDevice: number;
 }
 

@@ -6,13 +6,23 @@ export type AccessWidth = 1 | 2 | 4 | 8;
 
 /** A register that a program may use through a mapping, where nobody sees single accesses. */
 export interface MappedRegister {
+  /** Bytes into the region. */
   readonly offset: number;
+  /** Bytes. */
   readonly width: AccessWidth;
   /**
    * A write has the device act, and a driver goes on at once as if it had: what it reads next must be no older than the write. A transport may
    * have means for a few of these (an x86 processor watches four addresses), so only registers that need it are.
    */
   readonly doorbell?: true;
+}
+
+/** A part of a memory region. */
+export interface RegionPart {
+  /** Where it begins, bytes into the region. */
+  readonly offset: number;
+  /** What is there. */
+  readonly bytes: Uint8Array;
 }
 
 /** An access that may have to wait for a page. */
@@ -60,6 +70,7 @@ export interface DeviceBus {
 export interface DeviceModel {
   /** An aligned read of `width` bytes. Never throws: a register that is not there reads as the device has it. */
   read(region: number, offset: number, width: AccessWidth): bigint;
+  /** An aligned write of the low `width` bytes of a value. Never throws: what is not there takes it and forgets. */
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
   /**
    * Finishes what takes time and is due now; called before registers are looked at.
@@ -75,9 +86,10 @@ export interface DeviceModel {
   isMemory(region: number): boolean;
   /** Many bytes of a memory region at once; a model that has memory regions has it, and writeBytes(). */
   readBytes?(region: number, offset: number, into: Uint8Array): void;
+  /** The same for writing. */
   writeBytes?(region: number, offset: number, from: Uint8Array): void;
   /** The parts of a memory region that are not all zeros; a model that has memory regions has it. */
-  pages?(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }>;
+  pages?(region: number): Iterable<RegionPart>;
   /**
    * Registers of a region that a program which maps it may use, for transports that only see the memory: they look for changes in this
    * order, and show what has changed in the opposite one.

@@ -8,11 +8,15 @@ export class Interrupts {
   readonly #bus: Pick<DeviceBus, "messagesEnabled" | "sendMessage" | "setLine">;
   readonly #raised = new Set<number>();
 
+  /** Of the device behind this bus. */
   constructor(bus: Pick<DeviceBus, "messagesEnabled" | "sendMessage" | "setLine">) {
     this.#bus = bus;
   }
 
-  /** @param vector 0 for a device that has only one */
+  /**
+   * Sends the vector's message, or asserts the line until lower().
+   * @param vector 0 for a device that has only one
+   */
   raise(vector = 0): void {
     if (this.#bus.messagesEnabled) {
       this.#bus.sendMessage(vector);
@@ -26,6 +30,12 @@ export class Interrupts {
   lower(vector = 0): void {
     this.#raised.delete(vector);
     if (this.#raised.size === 0 && !this.#bus.messagesEnabled) this.#bus.setLine(false);
+  }
+
+  /** A vector was raised when the device's state was saved: its message was sent then, its line is up again. */
+  restore(vector = 0): void {
+    this.#raised.add(vector);
+    if (!this.#bus.messagesEnabled) this.#bus.setLine(true);
   }
 
   /** The device was reset; its line is down already. */

@@ -7,6 +7,9 @@ import type { ConfigLayout } from "./pci/compose-config.ts";
 /** What a host file's `model` names. */
 export type DeviceKind = PciDeviceKind | MediatedKind;
 
+/** A kind of device of one's own: it is called by the name that it is given with. */
+export type NewDeviceKind = Omit<PciDeviceKind, "model"> | Omit<MediatedKind, "model">;
+
 interface KindFacts<Values extends DeviceOptions> {
   /** In host files: "edu". */
   readonly model: string;
@@ -23,6 +26,7 @@ interface KindFacts<Values extends DeviceOptions> {
  * it. What it says here is what a description leaves open.
  */
 export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> extends KindFacts<Values> {
+  /** A PCI device. */
   readonly bus: "pci";
   /** The devices that it is the default for. What the first one has is also what one of other ids has. */
   readonly devices: readonly KnownDevice[];
@@ -34,17 +38,23 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   readonly translates: boolean;
   /** Its config space, where none was recorded. */
   config(device: PciInstance<Values>): ConfigLayout;
+  /** Makes one. */
   create(bus: DeviceBus, device: PciInstance<Values>): DeviceModel;
 }
 
 /** What follows from a device's ids when a description leaves it out. */
 export interface KnownDevice {
+  /** 16 bits. */
   readonly vendor: number;
+  /** 16 bits. */
   readonly device: number;
   /** 24 bits. */
   readonly class: number;
+  /** 16 bits. */
   readonly subsystemVendor: number;
+  /** 16 bits. */
   readonly subsystemDevice: number;
+  /** Its base address registers, by index. */
   readonly bars: readonly PciBar[];
 }
 
@@ -52,9 +62,11 @@ export interface KnownDevice {
 export interface DeviceInstance<Values extends DeviceOptions = DeviceOptions> {
   /** Its PCI address or its UUID. */
   readonly name: string;
+  /** Its options, read and complete. */
   readonly options: Values;
 }
 
+/** One PCI device of a kind. */
 export interface PciInstance<Values extends DeviceOptions = DeviceOptions> extends DeviceInstance<Values> {
   /** What it does of translation; absent for a device that has nothing of it. */
   readonly translation?: TranslationAbilities | undefined;
@@ -66,15 +78,20 @@ export interface PciInstance<Values extends DeviceOptions = DeviceOptions> exten
 
 /** The same for mediated devices, which show themselves as a PCI function. */
 export interface MediatedKind<Values extends DeviceOptions = DeviceOptions> extends KindFacts<Values> {
+  /** A mediated device. */
   readonly bus: "mdev";
   /** The types (mdev_supported_types) that it is the default for. */
   readonly types?: RegExp;
   /** How it shows itself; its BARs are not placed. */
   identity(parent: ShownFunction): ShownFunction;
+  /** Its config space. */
   readonly config: ConfigLayout;
+  /** Makes one. */
   create(around: MediatedSurroundings, device: DeviceInstance<Values>): MediatedModel;
 }
 
+/** How a mediated device shows itself. */
 export interface ShownFunction extends PciIdentity {
+  /** Its base address registers, without places. */
   readonly bars: readonly PciBar[];
 }

@@ -1,4 +1,4 @@
-import type { DeviceKind, KnownDevice, MediatedKind, PciDeviceKind } from "./kind.ts";
+import type { DeviceKind, KnownDevice, MediatedKind, NewDeviceKind, PciDeviceKind } from "./kind.ts";
 import { e1000e } from "./kinds/e1000e.ts";
 import { edu } from "./kinds/edu/kind.ts";
 import { generic } from "./kinds/generic.ts";
@@ -24,7 +24,7 @@ export class DeviceKinds {
    * @param further kinds of one's own by their names in host files. They come before others that are the default for the same ids.
    * Throws RangeError for a name that there is already.
    */
-  constructor(further: Readonly<Record<string, DeviceKind>> = {}) {
+  constructor(further: Readonly<Record<string, NewDeviceKind>> = {}) {
     const own = Object.entries(further).map(([model, kind]) => ({ ...kind, model }));
     this.#pci = byModel([...PCI_KINDS, ...own.filter((kind) => kind.bus === "pci")]);
     this.#mediated = byModel([...MEDIATED_KINDS, ...own.filter((kind) => kind.bus === "mdev")]);
@@ -73,7 +73,7 @@ export class DeviceKinds {
 export const DEVICE_KINDS = new DeviceKinds();
 
 /** Those, and what a program adds. */
-export function kindsWith(further: Readonly<Record<string, DeviceKind>> | undefined): DeviceKinds {
+export function kindsWith(further: Readonly<Record<string, NewDeviceKind>> | undefined): DeviceKinds {
   return further ? new DeviceKinds(further) : DEVICE_KINDS;
 }
 

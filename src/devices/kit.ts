@@ -4,7 +4,7 @@
  */
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
 export type { DeviceJob } from "./device-clock.ts";
-export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "./device-model.ts";
+export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionPart } from "./device-model.ts";
 export { Interrupts } from "./interrupts.ts";
 export type {
   DeviceInstance,
@@ -32,3 +32,4 @@ export {
 } from "./options.ts";
 export * from "./pci/capability-kit.ts";
 export { type ConfigLayout, PLAIN_CONFIG } from "./pci/compose-config.ts";
+export { type SavableModel, type SavedState, SavedStateError } from "./saved-state.ts";

@@ -1,4 +1,4 @@
-import type { AccessWidth } from "./device-model.ts";
+import type { AccessWidth, RegionPart } from "./device-model.ts";
 
 const PAGE = 4096;
 
@@ -13,16 +13,19 @@ export class MemoryRegion {
     this.reset();
   }
 
+  /** The value of `width` bytes, little-endian. */
   read(offset: number, width: AccessWidth): bigint {
     let value = 0n;
     for (let i = width - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#byte(offset + i));
     return value;
   }
 
+  /** Writes the low `width` bytes of a value. */
   write(offset: number, width: AccessWidth, value: bigint): void {
     for (let i = 0; i < width; i++) this.#set(offset + i, Number((value >> BigInt(i * 8)) & 0xffn));
   }
 
+  /** Fills `into` from there. */
   readBytes(offset: number, into: Uint8Array): void {
     for (const { page, within, done, count } of pieces(offset, into.length)) {
       const bytes = this.#pages.get(page);
@@ -31,16 +34,19 @@ export class MemoryRegion {
     }
   }
 
+  /** Writes all of `from` there. */
   writeBytes(offset: number, from: Uint8Array): void {
     for (const { page, within, done, count } of pieces(offset, from.length)) {
       this.#page(page).set(from.subarray(done, done + count), within);
     }
   }
 
-  *pages(): Iterable<{ offset: number; bytes: Uint8Array }> {
+  /** The pages that were written, in no order. */
+  *pages(): Iterable<RegionPart> {
     for (const [number, bytes] of this.#pages) yield { offset: number * PAGE, bytes };
   }
 
+  /** It is as after reset. */
   reset(): void {
     this.#pages.clear();
     for (const [offset, byte] of this.#initial.entries()) if (byte !== 0) this.#set(offset, byte);

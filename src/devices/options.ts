@@ -14,6 +14,7 @@ import {
  * description works by that.
  */
 
+/** What an option can be. */
 export type OptionValue = boolean | number | bigint | string;
 
 /** Values by name, read and complete. One without default is absent when nobody gave it. */
@@ -29,15 +30,18 @@ export interface DeviceOption<T extends OptionValue | undefined> {
   read(value: unknown): Reading<NonNullable<T>>;
 }
 
+/** The options of a kind, by name. */
 export type OptionSchema<Values extends DeviceOptions = DeviceOptions> = {
   readonly [Name in keyof Values]-?: DeviceOption<Values[Name]>;
 };
 
 /** Something wrong with an option, or, without a name, with all of them. */
 export interface OptionProblem {
+  /** Which one. */
   readonly option?: string;
   /** Not the value is wrong, but that there is this option. */
   readonly isUnknown?: true;
+  /** What is wrong with it. */
   readonly message: string;
 }
 

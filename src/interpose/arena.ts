@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import { koffi } from "../native/koffi.ts";
 
 /**
  * A block of memory outside of V8's heap whose address is known and never moves: what system calls read and fill. The

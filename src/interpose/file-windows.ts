@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import koffi from "koffi";
+import { koffi } from "../native/koffi.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { pwrite, syscall } from "./libc.ts";
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from "./linux.ts";

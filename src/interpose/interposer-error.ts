@@ -13,6 +13,7 @@ export type InterposerErrorCode =
 
 /** The program could not be started or served. The message is one line for the person who started it. */
 export class InterposerError extends Error {
+  /** What kind of refusal it is. */
   readonly code: InterposerErrorCode;
 
   constructor(code: InterposerErrorCode, message: string) {

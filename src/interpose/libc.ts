@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import { koffi } from "../native/koffi.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { SEEK_SET } from "./linux.ts";
 

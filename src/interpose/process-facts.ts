@@ -40,6 +40,11 @@ export function mayMount(): boolean {
   return ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
 }
 
+/** Whether system calls of this process are filtered (seccomp): a container engine does that. */
+export function hasFilter(): boolean {
+  return /^Seccomp:\s*2/m.test(fs.readFileSync("/proc/self/status", "utf8"));
+}
+
 /** This process' environment as it was given, byte for byte: process.env would turn bytes that are not UTF-8 into others. */
 export function ownEnvironment(): Buffer[] {
   return splitAtNul(fs.readFileSync("/proc/self/environ"));

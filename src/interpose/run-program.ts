@@ -1,4 +1,3 @@
-import type { FileTree } from "../kernel/file-tree.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
@@ -15,7 +14,7 @@ import { Server } from "./server.ts";
 
 /** What a program is run against. */
 export interface Served {
-  readonly kernel: HostKernel & { readonly tree: FileTree };
+  readonly kernel: HostKernel;
   readonly observer?: Observer;
   /** Called when the last task is gone, before runProgram() returns. */
   readonly ended?: () => void;
@@ -30,12 +29,16 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Descriptors above 2 that the program inherits: see inheritedDescriptors(). */
   readonly descriptors?: readonly number[];
+  /** Its stdin, stdout and stderr; this process's own for each that is left out. */
+  readonly standard?: readonly (number | undefined)[];
   /** Answer fstat() and its kin for our descriptors. On by default. */
   readonly trapFstat?: boolean;
   /** Ends the program when it takes longer. */
   readonly limit?: TimeLimit;
   /** Use a user namespace even though this process may mount. */
   readonly userNamespace?: boolean;
+  /** Serve the host's /sys as a file system, where that can be. On by default; otherwise it shows what was at the start. */
+  readonly serveFiles?: boolean;
 }
 
 export interface TimeLimit {
@@ -58,21 +61,24 @@ const PATIENCE_US = 2_000_000;
  */
 export async function runProgram({ kernel, observer, ended }: Served, options: RunOptions): Promise<number> {
   const { argv, env, cwd = null, descriptors = [], limit, trapFstat = true, userNamespace = !mayMount() } = options;
+  const { serveFiles = true } = options;
   checkArguments(options);
   const words = argv.map((text) => Buffer.from(text as string));
   const variables = environment(env);
   const program = locate(words[0]!, variables, cwd ?? ".");
   adoptOrphans();
-  const launch = new Launch(descriptors);
+  const launch = new Launch(descriptors, options.standard);
   const signals = new Signals(launch);
   let guard: Guard | undefined;
   let takeBack = () => {};
   let collectTogether = () => {};
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
-    const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
+    const { files } = kernel;
+    const nodes = kernel.deviceNodes();
+    const number = launch.prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles });
     const listener = takeListener(launch.pid, number);
-    const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer });
+    const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse });
     signals.server = server;
     server.watch(launch.control, () => launch.hear());
     server.watch(launch.pidfd, () => {

@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import type { KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
@@ -11,7 +12,7 @@ import { dispatch, resumeLongCall } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
-import { readFileBelow } from "./file-below.ts";
+import type { FuseServer } from "./fuse/fuse-server.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
 import { Installs } from "./installs.ts";
@@ -25,6 +26,7 @@ import type { Observer } from "./observer.ts";
 import { ParkedCalls } from "./parked-calls.ts";
 import { PathResolver } from "./path-resolver.ts";
 import { openPath } from "./path-stat.ts";
+import { readProc } from "./proc-file.ts";
 import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
@@ -40,6 +42,8 @@ export interface ServerOptions {
   /** The program runs in a user namespace made for it. */
   readonly userNamespace: boolean;
   readonly observer?: Observer | undefined;
+  /** Serves the host's files to the program; closed at the end. */
+  readonly fuse?: FuseServer | undefined;
 }
 
 /**
@@ -77,25 +81,33 @@ export class Server {
   readonly #listener: Listener;
   readonly #context: CallContext;
   readonly #turns: Turns;
+  readonly #fuse: FuseServer | undefined;
   readonly #watched = new Map<number, () => void>();
   #over = false;
   #toldShortage = false;
   /** When the last task let go of the filter; 0 while there is one. */
   #hungUp = 0;
 
-  constructor({ listener, kernel, launcher, userNamespace, observer }: ServerOptions) {
+  constructor({ listener, kernel, launcher, userNamespace, observer, fuse }: ServerOptions) {
     this.#kernel = kernel;
     this.#observer = observer;
     const root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
     this.#root = root;
-    const files = new InjectedFiles((description) => release(description, observer));
+    const files = new InjectedFiles((description) => {
+      release(description, observer);
+      guarded(() => fuse?.retry(), observer);
+    });
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
     this.#limit = new CallLimit(PATIENCE_US);
     this.#listener = new Listener(listener, this.#limit);
     this.#jobs = new AsideJobs();
-    const looks = new SlowLooks(this.#jobs, (message) => observer?.noticed?.(message));
+    const looks = new SlowLooks(
+      this.#jobs,
+      (message) => observer?.noticed?.(message),
+      () => fuse?.hasOpenFiles === true,
+    );
     const caller = new CallerMemory(this.#listener, looks);
     this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
     this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
@@ -137,7 +149,14 @@ export class Server {
       run: (milliseconds: number) => resumeLongCall(this.#context, observer, milliseconds),
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
-    kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
+    this.#fuse = fuse;
+    if (fuse) {
+      this.#epoll.add(fuse.fd);
+      fuse.hooks = {
+        acted: () => nodes.update(kernel.deviceNodes()),
+        failed: ({ path, pid }, error) => this.#tellFailed(path, pid, error),
+      };
+    }
     for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
@@ -194,6 +213,7 @@ export class Server {
     let notified = 0;
     let rung = false;
     let taken = false;
+    let asked = false;
     let closed = epoll.isFull(count);
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
@@ -201,6 +221,7 @@ export class Server {
       else if (fd === this.#stop) this.#over = true;
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
+      else if (fd === this.#fuse?.fd) asked = true;
       else if (fd === this.#files.inotify) closed = true;
       else this.#hear(fd);
     }
@@ -218,10 +239,25 @@ export class Server {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
+    if (asked) guarded(() => this.#serveFiles(), this.#observer);
     guarded(() => this.#turns.take(received), this.#observer);
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  #serveFiles(): void {
+    const fuse = this.#fuse!;
+    try {
+      fuse.take();
+    } finally {
+      if (fuse.isOver) this.#epoll.remove(fuse.fd);
+    }
+  }
+
+  #tellFailed(path: string, pid: number, error: KernelError): void {
+    const program = readProc(pid, "comm")?.trim() ?? "a program";
+    this.#observer?.noticed?.(`${program}[${pid}]: write ${path} = ${error.code}: ${error.reason}`);
   }
 
   /** Says so, once, when we had no descriptor for a program. */
@@ -257,7 +293,7 @@ export class Server {
     this.#limit.close();
     this.#jobs.close();
     this.#doorbells.close();
-    delete this.#kernel.parameterReader;
+    this.#fuse?.close();
     this.#files.releaseAll();
     this.#processes.clear();
     this.#files.close();

@@ -2,7 +2,8 @@ import type { Arch } from "../kernel/arch.ts";
 import type { FeatureName, Release } from "../kernel/releases.ts";
 import type { IommuDescription, SpaprPlatform } from "./description.ts";
 import type { ReservedRegion } from "./group.ts";
-import type { IommuUnit } from "./unit.ts";
+import type { NestingIommus } from "./nesting-iommus.ts";
+import type { IommufdFacts, IommuUnit } from "./unit.ts";
 
 /** A range of IOVAs in bytes, both ends included. */
 export interface Aperture {
@@ -18,8 +19,8 @@ export interface KnownRegion {
 }
 
 /**
- * All facts and behaviour of one kind of IOMMU that do not need its page tables. A kind is a folder under iommu/ and a line in kinds.ts; nobody
- * outside the folder names it.
+ * All facts and behaviour of one kind of IOMMU that do not need its page tables. A kind is a folder under iommu/ and a
+ * line in kinds.ts; nobody outside the folder names it.
  */
 export interface IommuKind {
   /** In host files: "intel-vtd". */
@@ -36,14 +37,14 @@ export interface IommuKind {
   means?(text: string): boolean;
   readonly defaults: IommuDefaults;
   /**
-   * What its tables translate, for kinds whose devices reach less: an aperture in a description is then the devices' range, and what lies outside of
-   * it is reserved. Absent where the aperture is all that there is.
+   * What its tables translate, for kinds whose devices reach less: an aperture in a description is then the devices'
+   * range, and what lies outside of it is reserved. Absent where the aperture is all that there is.
    */
   readonly geometry?: Aperture;
   /** Keys of `iommu` in a host file that only this kind has. */
   readonly ownKeys: readonly string[];
-  /** Whether a host file may ask for `nesting`. */
-  readonly canNest: boolean;
+  /** Makes its IOMMUs as those use them who nest page tables; undefined where a host file cannot ask for `nesting`. */
+  readonly makeNesting: (() => NestingIommus) | undefined;
   /** Whether it may ask for `dirty_tracking`. */
   readonly tracksDirtyPages: "yes" | "when nesting" | "no";
   /** What a kernel must have for it; absent where every release with VFIO does. */
@@ -90,22 +91,6 @@ export interface IommuDriverFacts {
   readonly faultsNeedPageRequests: boolean;
   /** Its IOMMU knows PASID tables, which the vSVA proposals bind guests' page tables in. */
   readonly hasPasidTables: boolean;
-}
-
-/** What the kernel's driver has for iommufd, beyond plain page tables. */
-export interface IommufdFacts {
-  /** Flags that a page table may be made with; undefined where the driver takes none, not even those that only the core looks at. */
-  readonly hwptFlags: number | undefined;
-  /** Whether it nests page tables itself, without a virtual IOMMU. */
-  readonly nests: boolean;
-  /** Whether it has virtual IOMMUs. */
-  readonly virtualIommus: boolean;
-  /** As IommuUnit has them; absent where no release does so. */
-  refusesLastByte?(release: Release): boolean;
-  attachesOneDevice?(release: Release): boolean;
-  /** IOMMU_HW_INFO_TYPE_*, and the structure of that type. */
-  readonly infoType: number;
-  info(unit: IommuUnit): Uint8Array;
 }
 
 /** A driver without anything of its own. What a kind does differently stands beside it. */

@@ -2,6 +2,7 @@ import type { Arch } from "../kernel/arch.ts";
 import { amdVi } from "./amd-vi/kind.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { IommuKind } from "./kind.ts";
+import type { NestingIommus } from "./nesting-iommus.ts";
 import { none } from "./none/kind.ts";
 import { s390 } from "./s390/kind.ts";
 import { smmuV3 } from "./smmu-v3/kind.ts";
@@ -25,12 +26,24 @@ export const IOMMU_KINDS: readonly IommuKind[] = [
 /** The names of kinds in host files. */
 export const IOMMU_MODELS: readonly string[] = IOMMU_KINDS.map(({ model }) => model);
 
-/** The kind of that name. Descriptions that are made in code are not checked before, so it throws RangeError for a name that there is not. */
+/**
+ * The kind of that name. Descriptions that are made in code are not checked before, so it throws RangeError for a name
+ * that there is not.
+ */
 export function kindOf(model: string): IommuKind {
   const kind = IOMMU_KINDS.find((candidate) => candidate.model === model);
   if (!kind)
     throw new RangeError(`iommu.model: no kind of IOMMU is called "${model}" (there are: ${IOMMU_MODELS.join(", ")})`);
   return kind;
+}
+
+/**
+ * The IOMMUs of a host as those use them who bind page tables and PASIDs. The vSVA proposals were written for the one
+ * kind that nests, and on a host of another kind speak to such ones.
+ */
+export function nestingIommusOf(model: string): NestingIommus {
+  const make = kindOf(model).makeNesting ?? IOMMU_KINDS.find((kind) => kind.makeNesting)!.makeNesting!;
+  return make();
 }
 
 /** What a model is called in a host file or, with free text behind it, in a recording. Undefined when it names none. */

@@ -1,5 +1,5 @@
-import type { VtdRegisters } from "./description.ts";
-import type { IommufdFacts } from "./kind.ts";
+import type { Release } from "../kernel/releases.ts";
+import type { UnitRegisters } from "./description.ts";
 
 /** Bytes of the smallest pages that its tables know. */
 export function smallestPage({ pageSizes }: IommuUnit): bigint {
@@ -26,8 +26,8 @@ export interface IommuUnit {
   /** Whether its driver knows nested domains of the old kind, and with which errno enabling them fails if not. */
   readonly nesting: "EINVAL" | "EPERM";
   /**
-   * VT-d that has both stages, nests first-stage tables on second-stage ones and knows PASIDs: what its second-stage tables are like. The others
-   * have one stage, which is described here.
+   * VT-d that has both stages, nests first-stage tables on second-stage ones and knows PASIDs: what its second-stage
+   * tables are like. The others have one stage, which is described here.
    */
   readonly secondStage?: IommuUnit;
   /** Its driver refuses domains of user space to devices that firmware uses (regions of type direct): EPERM. */
@@ -47,7 +47,26 @@ export interface IommuUnit {
   /** What its driver has for iommufd. */
   readonly iommufd: IommufdFacts;
   /** Its registers, where a capture has them. */
-  readonly registers?: VtdRegisters;
+  readonly registers?: UnitRegisters;
   /** Whether it notes in its page tables which pages devices write (IOMMU_CAP_DIRTY_TRACKING). */
   readonly dirtyTracking: boolean;
+}
+
+/** What the kernel's driver has for iommufd, beyond plain page tables. */
+export interface IommufdFacts {
+  /**
+   * Flags that a page table may be made with; undefined where the driver takes none, not even those that only the core
+   * looks at.
+   */
+  readonly hwptFlags: number | undefined;
+  /** Whether it nests page tables itself, without a virtual IOMMU. */
+  readonly nests: boolean;
+  /** Whether it has virtual IOMMUs. */
+  readonly virtualIommus: boolean;
+  /** As IommuUnit has them; absent where no release does so. */
+  refusesLastByte?(release: Release): boolean;
+  attachesOneDevice?(release: Release): boolean;
+  /** IOMMU_HW_INFO_TYPE_*, and the structure of that type. */
+  readonly infoType: number;
+  info(unit: IommuUnit): Uint8Array;
 }

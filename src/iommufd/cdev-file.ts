@@ -28,7 +28,8 @@ import type { ModelContext } from "../vfio/model-context.ts";
 import { UserStruct } from "../vfio/user-struct.ts";
 import { Command } from "./command.ts";
 import type { IommufdContext } from "./context.ts";
-import { type Binding, bindDevice } from "./devices/bind-device.ts";
+import { bindDevice } from "./devices/bind-device.ts";
+import { type Binding, forVfio } from "./devices/binding.ts";
 import { IommufdFile } from "./iommufd-file.ts";
 
 const command = new Command();
@@ -36,8 +37,8 @@ const user = new UserStruct(Attach.size);
 const UUID_BYTES = 16;
 
 /**
- * An open /dev/vfio/devices/vfioN (drivers/vfio/device_cdev.c). It can do nothing but BIND_IOMMUFD until that has worked; from then on it is the
- * device's file.
+ * An open /dev/vfio/devices/vfioN (drivers/vfio/device_cdev.c). It can do nothing but BIND_IOMMUFD until that has
+ * worked; from then on it is the device's file.
  */
 export class CdevFile extends FileDescription {
   override readonly kind = "device";
@@ -141,7 +142,7 @@ export class CdevFile extends FileDescription {
     if (withToken) this.#device.checkToken(flags & VFIO_DEVICE_BIND_FLAG_TOKEN ? readToken(task, token) : undefined);
     const context = contextOf(task, fd);
     if (this.#device.isOpen) fail("EINVAL", `${this.label} is open through another file`);
-    const binding = bindDevice(context, this.#device.name, group);
+    const binding = bindDevice(context, this.#device.name, group.dma);
     try {
       Bind.write(command.view, 0, { out_devid: binding.id });
       command.respondField(Bind.offsets.out_devid, 4);
@@ -150,12 +151,7 @@ export class CdevFile extends FileDescription {
       throw error;
     }
     this.#binding = binding;
-    const { name } = this.#device;
-    group.inIommufd.set(name, { iommufd: context, id: binding.id, ownNode: true });
-    this.#opened = this.#device.open(task, () => {
-      binding.unbind();
-      group.inIommufd.delete(name);
-    });
+    this.#opened = group.openByNode(task, context, this.#device, forVfio(binding));
     if (this.#memory) this.#opened.attachMemory(this.#memory);
     return 0;
   }
@@ -167,7 +163,7 @@ export class CdevFile extends FileDescription {
     const pasid = this.#pasid(task, arg, minimum, VFIO_DEVICE_ATTACH_PASID, Attach.offsets.pasid);
     const binding = this.#binding!;
     const target = user.u32(Attach.offsets.pt_id);
-    const attached = pasid === undefined ? binding.attach(task, target) : binding.attachPasid!(task, pasid, target);
+    const attached = pasid === undefined ? binding.attach(task, target) : binding.pasids!.attach(task, pasid, target);
     user.setU32(Attach.offsets.pt_id, attached);
     try {
       user.copyOut(task, arg, minimum);
@@ -185,7 +181,7 @@ export class CdevFile extends FileDescription {
     user.copyInSized(task, arg, minimum, "vfio_device_detach_iommufd_pt");
     const pasid = this.#pasid(task, arg, minimum, VFIO_DEVICE_DETACH_PASID, Detach.offsets.pasid);
     if (pasid === undefined) this.#binding!.detach();
-    else this.#binding!.detachPasid!(pasid);
+    else this.#binding!.pasids!.detach(pasid);
     return 0;
   }
 
@@ -195,7 +191,7 @@ export class CdevFile extends FileDescription {
     const known = this.#context.release.has("pasidAttach") ? flag : 0;
     if (flags & ~known) fail("EINVAL", `unknown flag bits 0x${(flags & ~known).toString(16)}`);
     if (!(flags & flag)) return undefined;
-    if (!this.#binding!.attachPasid) {
+    if (!this.#binding!.pasids) {
       fail("EOPNOTSUPP", `${this.#device.name} is a mediated device whose driver knows no PASIDs`);
     }
     const argsz = user.u32(0);

@@ -1,28 +1,14 @@
 import type { DmaOwner } from "../iommu/requester.ts";
 import type { Task } from "../kernel/task.ts";
-import type { ModelContext } from "../vfio/model-context.ts";
-import type { Requesters } from "../vfio/requesters.ts";
 import type { GroupAttachment } from "./devices/group-attachment.ts";
 import type { Ioas } from "./ioas.ts";
 import type { LockedByUser } from "./memory/pin-account.ts";
-import type { PasidHardware } from "./nesting/pasid-hardware.ts";
+import type { IommufdModule } from "./module.ts";
 import { ObjectTable } from "./object-table.ts";
 
-/** What all iommufds of a host share. */
-export interface IommufdModule {
-  readonly context: ModelContext;
-  readonly lockedByUser: LockedByUser;
-  /** Whether the kernel was built with VFIO's no-IOMMU mode. */
-  readonly noIommuBuilt: boolean;
-  /** The devices as the IOMMUs see them. */
-  readonly requesters: Requesters;
-  /** The IOMMUs of a host that nests. */
-  readonly pasidHardware: PasidHardware | undefined;
-}
-
 /**
- * What is behind an open /dev/iommu (struct iommufd_ctx). Devices that are bound to it, groups that are in it and its event files keep it when
- * its own descriptor is closed; with the last of them everything in it goes.
+ * What is behind an open /dev/iommu (struct iommufd_ctx). Devices that are bound to it, groups that are in it and its
+ * event files keep it when its own descriptor is closed; with the last of them everything in it goes.
  */
 export class IommufdContext implements DmaOwner {
   readonly module: IommufdModule;

@@ -1,4 +1,4 @@
-import type { Hwpt } from "./devices/hwpt.ts";
+import type { PageTable } from "./devices/page-table.ts";
 import { IoPageTable } from "./memory/io-page-table.ts";
 import { IommufdObject } from "./object-table.ts";
 
@@ -6,7 +6,7 @@ import { IommufdObject } from "./object-table.ts";
 export class Ioas extends IommufdObject {
   readonly table: IoPageTable;
   /** In the order in which they were made. */
-  readonly hwpts: Hwpt[] = [];
+  readonly hwpts: PageTable[] = [];
 
   constructor(pageSize: number) {
     super();

@@ -9,10 +9,10 @@ import { Command } from "./command.ts";
 import { compatRequest } from "./compat/requests.ts";
 import type { IommufdContext } from "./context.ts";
 import { forGroups } from "./devices/for-groups.ts";
-import { OPERATIONS, type Operation } from "./requests/table.ts";
+import { HANDLERS, type RequestHandler } from "./requests/table.ts";
 
 const command = new Command();
-const LAST_NUMBER = Math.max(...OPERATIONS.keys()) & 0xff;
+const LAST_NUMBER = Math.max(...HANDLERS.keys()) & 0xff;
 
 /** An open /dev/iommu. */
 export class IommufdFile extends IommufdDescription {
@@ -36,15 +36,15 @@ export class IommufdFile extends IommufdDescription {
 
   /** main.c:iommufd_fops_ioctl. Not one of the two methods above: who watches calls replaces those. */
   #request(task: Task, request: number, arg: Word): number | RequestSteps {
-    const operation = OPERATIONS.get(request);
-    if (operation && this.#knows(operation)) {
-      command.fetch(task, arg, operation.size, operation.minimum, operation.name);
-      return operation.execute(this.context, command);
+    const handler = HANDLERS.get(request);
+    if (handler && this.#knows(handler)) {
+      command.fetch(task, arg, handler.size, handler.minimum, handler.name);
+      return handler.execute(this.context, command);
     }
     const number = request & 0xff;
     if (number < IOMMUFD_CMD_BASE || number > LAST_NUMBER) return compatRequest(this.context, task, request, arg);
     // a number of iommufd's with another type or direction: the structure's size is looked at first
-    if (!operation) task.memory.copyIn(arg, new Uint8Array(4), 4);
+    if (!handler) task.memory.copyIn(arg, new Uint8Array(4), 4);
     const { release } = this.context.module.context;
     fail("ENOTTY", `an iommufd of Linux ${release.name} knows no request ${hex(request)}`);
   }
@@ -55,7 +55,7 @@ export class IommufdFile extends IommufdDescription {
     fail("ENXIO", "there is nothing in this iommufd that can be mapped");
   }
 
-  #knows({ needs }: Operation): boolean {
+  #knows({ needs }: RequestHandler): boolean {
     return needs === undefined || this.context.module.context.release.has(needs);
   }
 

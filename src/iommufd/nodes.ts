@@ -1,38 +1,48 @@
 import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { CAP_DAC_OVERRIDE, type Task } from "../kernel/task.ts";
-import type { HostDescription } from "../machine/host-description.ts";
-import type { IommufdHost, IommufdNodes } from "../vfio/iommufd.ts";
+import type { HostGround, HostPart } from "../vfio/host-part.ts";
 import { CdevFile } from "./cdev-file.ts";
-import { IommufdContext, type IommufdModule } from "./context.ts";
+import { IommufdContext } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
+import type { IommufdModule } from "./module.ts";
 import { PasidHardware } from "./nesting/pasid-hardware.ts";
 
 const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
 const DEVICE_NODE = /^\/dev\/vfio\/devices\/vfio(\d+)$/;
 
-/** The nodes of a host that has iommufd (main.c: iommu_misc_dev, vfio_misc_dev; device_cdev.c). */
-export class IommufdModuleNodes implements IommufdNodes {
-  readonly #host: IommufdHost;
+/**
+ * /dev/iommu, and with it the nodes of VFIO's devices and perhaps /dev/vfio/vfio (main.c: iommu_misc_dev,
+ * vfio_misc_dev; device_cdev.c).
+ */
+export class IommufdNodes implements HostPart {
+  readonly #ground: HostGround;
   readonly #module: IommufdModule;
+  readonly #isServed: boolean;
   /** /dev/vfio/vfio is iommufd's too. */
   readonly #isContainer: boolean;
 
-  constructor(description: HostDescription, host: IommufdHost) {
-    this.#host = host;
+  constructor(ground: HostGround) {
+    const { description, context, requesters, iommus, parameters } = ground;
+    this.#ground = ground;
     this.#module = {
-      context: host.context,
+      context,
       lockedByUser: new Map(),
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
-      requesters: host.requesters,
-      pasidHardware: description.iommu.nesting ? new PasidHardware(host.nestingIommus) : undefined,
+      requesters,
+      pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,
     };
+    this.#isServed = description.iommufd && context.release.has("iommufd");
     this.#isContainer = description.vfioContainer === "iommufd";
+    if (description.iommufd) {
+      const { allowUnsafeInterrupts } = description.modules.iommufd;
+      parameters.define("iommufd/allow_unsafe_interrupts", "bool", allowUnsafeInterrupts, true);
+    }
   }
 
   open(task: Task, path: string): FileDescription | undefined {
+    if (!this.#isServed) return undefined;
     // opened as a container, pinned pages are counted as VFIO counts them
     if (path === CONTAINER_NODE && this.#isContainer) return this.#newFile(task, "process");
     if (path === IOMMU_NODE) {
@@ -41,14 +51,16 @@ export class IommufdModuleNodes implements IommufdNodes {
     }
     const match = DEVICE_NODE.exec(path);
     if (!match) return undefined;
-    const found = this.#host.deviceAt(Number(match[1])) ?? fail("ENOENT", `${path} is not on this host`);
+    const found = this.#ground.vfio.deviceAt(Number(match[1])) ?? fail("ENOENT", `${path} is not on this host`);
     requireRoot(task, path, "0600");
-    return new CdevFile(this.#host.context, found.device, found.group);
+    return new CdevFile(this.#ground.context, found.device, found.group);
   }
 
-  isThere(node: DeviceNode): boolean {
-    const match = DEVICE_NODE.exec(node.path);
-    return !match || this.#host.deviceAt(Number(match[1])) !== undefined;
+  hasNode(path: string): boolean {
+    if (!this.#isServed) return false;
+    if (path === IOMMU_NODE || (path === CONTAINER_NODE && this.#isContainer)) return true;
+    const match = DEVICE_NODE.exec(path);
+    return match !== null && this.#ground.vfio.deviceAt(Number(match[1])) !== undefined;
   }
 
   #newFile(task: Task, accountMode: "user" | "process"): IommufdFile {

@@ -5,9 +5,11 @@ import { ERRNO, type ErrnoName } from "../uapi/errno.ts";
  * A reason names addresses in hex, the device or group, the limit and its current value, and what to change.
  */
 export class KernelError extends Error {
+  /** "EINVAL". */
   readonly code: ErrnoName;
   /** Positive errno. */
   readonly errno: number;
+  /** Why, in words. */
   readonly reason: string;
 
   constructor(code: ErrnoName, reason: string) {

@@ -78,6 +78,7 @@ export interface Readiness {
  * references; the model hears only of the last one going, through release().
  */
 export abstract class FileDescription {
+  /** What kind of file it is. */
   abstract readonly kind: FileKind;
 
   /** Which one it is, for messages: "group 12", "device 0000:00:1b.0". */
@@ -123,7 +124,7 @@ export abstract class FileDescription {
   /**
    * Carries out one request; returns the ioctl's value. Throws KernelError.
    * @param request the low 32 bits of the request number in the plain encoding of _IO(); a transport translates powerpc's
-   * @param arg a user address, or a value, as the request has it
+   * @param _arg a user address, or a value, as the request has it
    */
   ioctl(_task: Task, request: number, _arg: Word): number {
     fail("ENOTTY", `${this.label} knows no request ${hex(request)}`);

@@ -1,8 +1,12 @@
 import type { MemoryObject } from "./model-object.ts";
 
+/** mmap(): may not be accessed. */
 export const PROT_NONE = 0;
+/** mmap(): may be read. */
 export const PROT_READ = 1;
+/** mmap(): may be written. */
 export const PROT_WRITE = 2;
+/** mmap(): may be executed. */
 export const PROT_EXEC = 4;
 
 /** A mapping (the kernel's vm_area_struct). Addresses are page numbers; `end` is the first page behind it. */

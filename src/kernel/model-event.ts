@@ -15,8 +15,14 @@ export class EventFile extends ForeignFile {
 
   /** read(): takes what is in it. EAGAIN when that is nothing. */
   take(): bigint {
-    const count = this.#count;
+    const count = this.takeAll();
     if (count === 0n) fail("EAGAIN", "nothing has happened on the eventfd");
+    return count;
+  }
+
+  /** The same, 0 when nothing is in it. */
+  takeAll(): bigint {
+    const count = this.#count;
     this.#count = 0n;
     return count;
   }

@@ -240,6 +240,7 @@ export class ModelMemory extends AddressSpace {
     return this.areas.find(Math.floor(vaddr / this.pageSize))?.object.hugePageShift ?? 0;
   }
 
+  /** Lets go of what a pin holds. */
   override unpin(pin: number): void {
     this.pins.letGo(pin);
   }

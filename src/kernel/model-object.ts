@@ -1,4 +1,8 @@
-import type { PinTable } from "./model-pins.ts";
+/** Who holds pages of an object. */
+export interface PageHolder {
+  /** What it holds of a range is another object's from now on, at the same page numbers. */
+  move(from: MemoryObject, first: number, pages: number, to: MemoryObject): void;
+}
 
 /**
  * What a mapping shows: bytes by offset, in pages that exist only once something was written to them. Mappings come and
@@ -13,7 +17,7 @@ export abstract class MemoryObject {
   /** How many runs of its pages are held: PinTable counts. */
   heldRuns = 0;
   /** Who holds them, or did. */
-  private readonly holders: PinTable[] = [];
+  private readonly holders: PageHolder[] = [];
 
   constructor(pageSize: number, device = false) {
     this.pageSize = pageSize;
@@ -48,7 +52,7 @@ export abstract class MemoryObject {
   }
 
   /** Who has pins of it: whom moveHeld() tells. */
-  heldBy(holder: PinTable): void {
+  heldBy(holder: PageHolder): void {
     if (!this.holders.includes(holder)) this.holders.push(holder);
   }
 

@@ -15,10 +15,15 @@ export const ROOT_CAPABILITIES: readonly number[] = [
   CAP_SYS_RESOURCE,
 ];
 
+/** What a process of the model is made with; each has a default. */
 export interface ModelTaskOptions {
+  /** For messages; "program" when left out. */
   readonly name?: string;
+  /** The next free number when left out. */
   readonly pid?: number;
+  /** An empty one when left out. */
   readonly memory?: ModelMemory;
+  /** None when left out. */
   readonly files?: ModelFileTable;
   /** Bytes of a page, for a memory of its own. */
   readonly pageSize?: number;
@@ -35,13 +40,20 @@ export interface ModelTaskOptions {
 let lastPid = FIRST_PID;
 
 /** A process of the model with one thread. Credentials and limits can be changed as setuid(), capset() and setrlimit() do. */
-export class ModelTask implements Task {
+export class ModelTask implements Task, Disposable {
+  /** The thread that calls. */
   readonly tid: number;
+  /** The process. */
   readonly pid: number;
+  /** Its short name. */
   readonly name: string;
+  /** Its address space. */
   readonly memory: ModelMemory;
+  /** Its descriptors. */
   readonly files: ModelFileTable;
+  /** Effective user; 0 is root. */
   euid: number;
+  /** CAP_* that it has. */
   readonly capabilities: Set<number>;
   /** Soft RLIMIT_MEMLOCK in bytes. */
   memlock: number;
@@ -58,10 +70,12 @@ export class ModelTask implements Task {
     this.memlock = memlock;
   }
 
+  /** Whether it has a capability (CAP_*). */
   capable(capability: number): boolean {
     return this.capabilities.has(capability);
   }
 
+  /** RLIMIT_MEMLOCK in bytes. */
   memlockLimit(): number {
     return this.memlock;
   }
@@ -92,5 +106,10 @@ export class ModelTask implements Task {
   /** The process is over: its files are closed. The memory, and what is held of it, lives as long as somebody refers to it. */
   exit(): void {
     this.files.closeAll();
+  }
+
+  /** As exit(). */
+  [Symbol.dispose](): void {
+    this.exit();
   }
 }

@@ -58,6 +58,25 @@ export const FEATURES = {
       "2157e7b82f3b vfio: powerpc/spapr: Register memory and define IOMMU v2; dynamic windows are of the same cycle",
   },
   // vfio_pci.c and its parts
+  virtualReset: {
+    since: "4.9",
+    source:
+      "ddf9dc0eb531 vfio-pci: Virtualize PCIe & AF FLR; before, init_pci_cap_exp_perm and init_pci_cap_af_perm let the bit through to the device",
+  },
+  irqSetChecked: {
+    since: "4.9",
+    source:
+      "05692d7005a3 vfio/pci: Fix integer overflows, bitmask check; before, vfio_pci_ioctl looked at start, count and the data type only where there was data",
+  },
+  virtualPayload: {
+    since: "4.15",
+    source: "523184972b28 vfio/pci: Virtualize Maximum Payload Size; cf0d53ba4947 ... Maximum Read Request Size",
+  },
+  answerErrno: {
+    since: "4.5",
+    source:
+      "8160c4e45582 vfio: fix ioctl error handling; before, what copy_to_user() leaves over was the answer of six requests",
+  },
   clippedBarAccess: {
     since: "3.9",
     source: "906ee99dd2a5 vfio-pci: Cleanup BAR access; 3.6's vfio_pci_mem_readwrite refused what ends beyond",
@@ -189,10 +208,25 @@ export const FEATURES = {
     since: "6.1",
     source: "39f62fb82a21 vfio: Add the device features for the low power entry and exit",
   },
+  vectorsCounted: {
+    until: "6.5",
+    source:
+      "63972f63a63f vfio/pci: Remove interrupt context counter; before, vfio_msi_set_block and vfio_pci_set_msi_trigger compared with num_ctx",
+  },
   dynamicMsix: { since: "6.5", source: "6c8017c6a58d vfio/pci: Support dynamic MSI-X" },
   qwordBarAccess: {
     since: "6.11",
     source: "2b938e3db335 vfio/pci: Extract duplicated code into macro, and the 8-byte loads and stores after it",
+  },
+  qwordEverywhere: {
+    since: "6.12",
+    source:
+      "vfio/pci: Enable iowrite64 and ioread64 for vfio pci, of 6.14; before, x86 had no macro of that name (CONFIG_GENERIC_IOMAP). The stable releases of 6.12 have it too: recorded (d_bar_rw)",
+  },
+  zpciQwordEvents: {
+    until: "7.2",
+    source:
+      "8-byte ioeventfds on s390: recorded on 6.12 and refused on 7.2 (s_ioeventfd_C); what refuses them was not found",
   },
   nestingType: {
     since: "3.18",

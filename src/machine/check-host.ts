@@ -49,8 +49,11 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
     for (const key of other.ownKeys as readonly (keyof typeof iommu)[])
       if (iommu[key] != null && !kind.ownKeys.includes(key))
         yield { path: ["iommu"], key, message: `only an ${other.model} IOMMU has this` };
-  if (iommu.nesting && !kind.canNest)
-    yield { path: ["iommu", "nesting"], message: `only ${names(({ canNest }) => canNest)} nests, not ${iommu.model}` };
+  if (iommu.nesting && !kind.makeNesting)
+    yield {
+      path: ["iommu", "nesting"],
+      message: `only ${names(({ makeNesting }) => makeNesting !== undefined)} nests, not ${iommu.model}`,
+    };
   const cannotTrack = dirtyTrackingProblem(iommu.model, iommu.nesting ?? false);
   if (iommu.dirty_tracking && cannotTrack) yield { path: ["iommu", "dirty_tracking"], message: cannotTrack };
   if (iommu.page_sizes === 0n && kind.translates)

@@ -1,8 +1,9 @@
-import type { DeviceKind } from "../devices/kind.ts";
+import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { didYouMean } from "../kernel/nearest.ts";
 import { Release, refuseRelease, releaseFrom } from "../kernel/releases.ts";
+import type { HostDefinition } from "./host-definition.ts";
 import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
@@ -13,32 +14,49 @@ import { DEFAULT_HOST, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-host
 export interface HostOverrides {
   /** Release as `major.minor`. */
   readonly kernel?: string | undefined;
+  /** Meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017. */
   readonly api?: string | undefined;
 }
 
 /** What a program may add to what a host file can say. */
 export interface LoadOptions extends HostOverrides {
   /** Further kinds of devices, by the names that `model` of a device calls them. The host takes the same (HostOptions.models). */
-  readonly models?: Readonly<Record<string, DeviceKind>>;
+  readonly models?: Readonly<Record<string, NewDeviceKind>>;
 }
 
 /**
+ * What names or describes a host: a ready-made name ("amd"), the path of a host file, the text of one (of several lines), a host in code, or one that was
+ * loaded already.
+ */
+export type HostSource = string | HostDefinition | HostDescription;
+
+/**
  * The host that a person means: a ready-made name, or else the path of a host file or of a recording's host.json, "-" for stdin. A
- * ready-made name wins over a file of the same name (write ./intel for the file).
+ * ready-made name wins over a file of the same name (write ./intel for the file). Text of several lines is a host file's, and an object is a host in
+ * code, as defineHost() takes it.
  * Throws HostDescriptionError: no such host, a file that cannot be read or is wrong, an override that makes no sense.
  */
-export async function loadHost(nameOrPath: string = DEFAULT_HOST, options: LoadOptions = {}): Promise<HostDescription> {
-  return override(readyMadeHost(nameOrPath) ?? (await readHostFile(nameOrPath, options)), options);
+export async function loadHost(source: HostSource = DEFAULT_HOST, options: LoadOptions = {}): Promise<HostDescription> {
+  return override(await describe(source, options), options);
+}
+
+async function describe(source: HostSource, options: LoadOptions): Promise<HostDescription> {
+  if (typeof source === "string") return readyMadeHost(source) ?? (await readHostFile(source, options));
+  if ("vfioContainer" in source) return source;
+  // Not at start-up, as the reader of files.
+  const { defineHost } = await import("./define-host.ts");
+  return defineHost(source, options);
 }
 
 /** Bytes of a host file: thousand devices with all of their config space. */
 const HOST_FILE_MAX = 8 << 20;
 
 async function readHostFile(path: string, { models }: LoadOptions): Promise<HostDescription> {
-  const text = attempt(path);
+  const isText = path.includes("\n");
+  const text = isText ? path : attempt(path);
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  return parseHost(text, inputName(path), kindsWith(models));
+  return parseHost(text, isText ? "the host's text" : inputName(path), kindsWith(models));
 }
 
 function attempt(path: string): string {

@@ -162,7 +162,7 @@ function startOf(node: unknown): number | undefined {
 }
 
 /** groups[1].reserved_regions[0].start */
-function pathText(path: FieldPath): string {
+export function pathText(path: FieldPath): string {
   return path.reduce<string>(
     (text, step) => (typeof step === "number" ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`),
     "",

@@ -1,9 +1,9 @@
 import type { PinnedPage } from "../devices/mediated/mediated-model.ts";
+import type { DmaGroup } from "../iommu/dma-group.ts";
 import type { DeviceDma, DmaTarget } from "../iommu/dma-target.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import type { RequestDialect } from "../uapi/requests/dialect.ts";
-import type { VfioGroup } from "./group.ts";
 
 /** The driver of a mediated device, which holds pages of mappings. */
 export interface DmaUnmapListener {
@@ -12,8 +12,9 @@ export interface DmaUnmapListener {
 }
 
 /**
- * How the drivers of mediated devices reach memory: vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). Errors are the backend's. `caller` is
- * the process in whose call the driver works (`current`); undefined in a thread of the kernel's own.
+ * How the drivers of mediated devices reach memory: vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). Errors are the
+ * backend's. `caller` is the process in whose call the driver works (`current`); undefined in a thread of the kernel's
+ * own.
  */
 export interface MediatedAccess {
   /** From now on `listener` hears of mappings that go. A device without one cannot pin. */
@@ -26,7 +27,7 @@ export interface MediatedAccess {
    */
   pinPages(
     caller: Task | undefined,
-    group: VfioGroup,
+    group: DmaGroup,
     iova: bigint,
     count: number,
     write: boolean,
@@ -43,19 +44,27 @@ export interface IommuBackend {
   /** What request numbers mean on a container with it. */
   readonly dialect: RequestDialect;
   /** Takes a group in: throws KernelError, and then nothing has changed. */
-  attach(task: Task, group: VfioGroup): void;
-  detach(group: VfioGroup): void;
+  attach(task: Task, group: DmaGroup): void;
+  detach(group: DmaGroup): void;
   /** A request that the container itself does not know. */
   ioctl(task: Task, request: number, arg: Word): number;
   checkExtension(extension: Word): number;
-  /** What its mappings lead to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
-  readonly dma?: DmaTarget;
-  /** Where DMA of a device of an attached group goes, as long as the group is attached. Left out where that is `dma` for all of them. */
-  reach?(group: VfioGroup, device: string): DeviceDma;
+  /**
+   * Where DMA of a device of an attached group goes, as long as the group is attached. Undefined where nothing
+   * translates for it: a mediated device's driver reaches memory by `mediated`, and the model has no memory for a
+   * device without IOMMU, which reaches all of the host's.
+   */
+  reach(group: DmaGroup, device: string): DeviceDma | undefined;
   /** Undefined where mediated devices cannot be used. */
-  readonly mediated?: MediatedAccess;
+  readonly mediated: MediatedAccess | undefined;
   /** The container lets go: everything mapped is unmapped. */
   release(): void;
+}
+
+/** One whose mappings lead to memory, for devices and for drivers of mediated ones. */
+export interface MappingBackend extends IommuBackend {
+  readonly dma: DmaTarget;
+  readonly mediated: MediatedAccess;
 }
 
 /** Makes backends: the kernel module (vfio_iommu_type1, vfio_iommu_spapr_tce). */

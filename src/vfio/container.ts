@@ -1,3 +1,5 @@
+import type { DmaGroup } from "../iommu/dma-group.ts";
+import type { DmaOwner } from "../iommu/requester.ts";
 import { fail, KernelError } from "../kernel/errors.ts";
 import { FileDescription } from "../kernel/file-description.ts";
 import { CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
@@ -6,27 +8,29 @@ import type { RequestDialect } from "../uapi/requests/dialect.ts";
 import { TYPE1_DIALECT } from "../uapi/requests/dialects.ts";
 import { VFIO_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_SET_IOMMU } from "../uapi/vfio.ts";
 import type { IommuBackend, IommuDriver } from "./backend.ts";
-import type { VfioGroup } from "./group.ts";
 import type { ModelContext } from "./model-context.ts";
 
 /**
- * An open /dev/vfio/vfio (struct vfio_container). It lives on while groups are in it, after its descriptor is closed too:
- * mappings stay until the last group has left.
+ * An open /dev/vfio/vfio (struct vfio_container). It lives on while groups are in it, after its descriptor is closed
+ * too: mappings stay until the last group has left.
  */
 export class Container extends FileDescription {
   override readonly kind = "container";
   readonly #context: ModelContext;
   readonly #drivers: readonly IommuDriver[];
+  /** As the groups know it that it owns. */
+  readonly #owner: DmaOwner;
   /** Newest first, as the kernel lists and attaches them. */
-  readonly #groups: VfioGroup[] = [];
+  readonly #groups: DmaGroup[] = [];
   #backend: IommuBackend | undefined;
   /** Of the groups in it, or of the last that was: groups with and without an IOMMU never share a container. */
   #noiommu = false;
 
-  constructor(context: ModelContext, drivers: readonly IommuDriver[]) {
+  constructor(context: ModelContext, drivers: readonly IommuDriver[], { name, pid }: Pick<Task, "name" | "pid">) {
     super();
     this.#context = context;
     this.#drivers = drivers;
+    this.#owner = { label: `the container of process ${name}, pid ${pid}` };
   }
 
   /** "spapr container" once it has its IOMMU. */
@@ -44,7 +48,7 @@ export class Container extends FileDescription {
   }
 
   /** The groups in it, newest first. */
-  get groups(): readonly VfioGroup[] {
+  get groups(): readonly DmaGroup[] {
     return this.#groups;
   }
 
@@ -67,7 +71,7 @@ export class Container extends FileDescription {
   }
 
   /** Takes a group in; with an IOMMU set it is attached at once. Throws, and then nothing has changed. */
-  attach(task: Task, group: VfioGroup): void {
+  attach(task: Task, group: DmaGroup): void {
     const noiommu = group.iommuGroup.kind === "noiommu";
     if (noiommu && !task.capable(CAP_SYS_RAWIO)) {
       fail("EPERM", `${group.label} has no IOMMU: its devices reach all memory, which takes CAP_SYS_RAWIO`);
@@ -78,25 +82,23 @@ export class Container extends FileDescription {
         `${group.label} cannot share a container with ${this.#groups[0]!.label}: one has an IOMMU, the other has none`,
       );
     }
-    group.claim(this, this.#context.release);
+    group.claim(this.#owner, this.#context.release);
     try {
       this.#backend?.attach(task, group);
     } catch (error) {
-      group.unclaim(this);
+      group.unclaim(this.#owner);
       throw error;
     }
-    group.container = this;
     if (this.#backend) connect(group, this.#backend);
     this.#noiommu = noiommu;
     this.#groups.unshift(group);
   }
 
   /** Lets a group go; with the last one the container is as new. */
-  detach(group: VfioGroup): void {
+  detach(group: DmaGroup): void {
     group.disconnect();
     this.#backend?.detach(group);
-    group.container = undefined;
-    group.unclaim(this);
+    group.unclaim(this.#owner);
     this.#groups.splice(this.#groups.indexOf(group), 1);
     if (this.#groups.length === 0) {
       this.#backend?.release();
@@ -141,7 +143,7 @@ export class Container extends FileDescription {
 
   #open(task: Task, driver: IommuDriver, type: Word): IommuBackend {
     const backend = driver.open(task, type);
-    const attached: VfioGroup[] = [];
+    const attached: DmaGroup[] = [];
     try {
       for (const group of this.#groups) {
         backend.attach(task, group);
@@ -156,8 +158,6 @@ export class Container extends FileDescription {
   }
 }
 
-/** Nothing translates for the devices of other groups: mediated devices' drivers reach memory by mappings, no-IOMMU devices reach all of it. */
-function connect(group: VfioGroup, backend: IommuBackend): void {
-  const shared = group.iommuGroup.kind === "iommu" ? backend.dma : undefined;
-  group.connect((device) => backend.reach?.(group, device) ?? shared);
+function connect(group: DmaGroup, backend: IommuBackend): void {
+  group.connect((device) => backend.reach(group, device));
 }

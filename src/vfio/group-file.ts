@@ -20,7 +20,9 @@ import type { GroupHolder, VfioGroup } from "./group.ts";
 import { IommufdDescription } from "./iommufd.ts";
 import { UserStruct } from "./user-struct.ts";
 
-/** strndup_user() of a device name takes at most a page, whatever the kernel's page size is on the machines modelled. */
+/**
+ * strndup_user() of a device name takes at most a page, whatever the kernel's page size is on the machines modelled.
+ */
 const NAME_MAX = 4096;
 
 const user = new UserStruct(VfioGroupStatus.size);
@@ -30,13 +32,12 @@ export class GroupFile extends FileDescription {
   override readonly kind = "group";
   readonly group: VfioGroup;
   readonly #release: Release;
-  #closed = false;
 
   constructor(group: VfioGroup, release: Release, holder: GroupHolder) {
     super();
     this.#release = release;
     this.group = group;
-    group.holder = holder;
+    group.fileOpened(holder);
   }
 
   override get dialect(): RequestDialect {
@@ -63,16 +64,7 @@ export class GroupFile extends FileDescription {
   }
 
   override release(): void {
-    this.#closed = true;
-    // device files keep the group file alive: with one open, everything goes on
-    if (this.group.openDevices === 0) this.group.lastFileClosed();
-  }
-
-  /** A device file that was opened through this group is closed. */
-  #deviceClosed(): void {
-    this.group.openDevices--;
-    // devices keep the group open after its own descriptor is closed
-    if (this.#closed && this.group.openDevices === 0) this.group.lastFileClosed();
+    this.group.fileClosed();
   }
 
   #getStatus(task: Task, arg: Word): number {
@@ -89,8 +81,8 @@ export class GroupFile extends FileDescription {
   /** A group in a container is the user's; before groups had owners it could lose that (vfio.c:vfio_group_viable). */
   #isViable(): boolean {
     const { group } = this;
-    if (!this.#release.has("groupOwnership")) return group.hasOnlyOurDrivers;
-    return group.isInContainer || group.isViable;
+    if (!this.#release.has("groupOwnership")) return group.dma.hasOnlyOurDrivers;
+    return group.isInContainer || group.dma.isViable;
   }
 
   #setContainer(task: Task, arg: Word): number {
@@ -105,10 +97,9 @@ export class GroupFile extends FileDescription {
     this.#refuseSecond();
     this.#refuseGone();
     if (file instanceof Container) {
-      file.attach(task, this.group);
+      this.group.enterContainer(task, file);
     } else if (file instanceof IommufdDescription) {
-      file.forGroups.take(this.group);
-      this.group.iommufd = file.forGroups;
+      this.group.enterIommufd(file.forGroups);
     } else {
       const errno = this.#release.has("containerFdErrno") ? "EBADFD" : "EINVAL";
       fail(errno, `file descriptor ${fd} is no VFIO container but ${file.label}`);
@@ -124,11 +115,10 @@ export class GroupFile extends FileDescription {
   #unsetContainer(): number {
     const { group } = this;
     if (!group.isInContainer) fail("EINVAL", `${this.label} is in no container`);
-    group.leaveIommufd();
-    if (!group.container) return 0;
-    if (group.openDevices > 0)
-      fail("EBUSY", `${group.openDevices} device files of ${this.label} are open; close them first`);
-    group.leaveContainer();
+    const { use } = group;
+    if (use.by === "container" && use.openDevices > 0)
+      fail("EBUSY", `${use.openDevices} device files of ${this.label} are open; close them first`);
+    group.leave();
     return 0;
   }
 
@@ -138,7 +128,7 @@ export class GroupFile extends FileDescription {
     // vfio.c:vfio_group_get_device_fd asked this before it looked for the device
     if (!this.#release.has("groupOwnership")) {
       this.#refuseWithoutIommu();
-      if (!group.hasOnlyOurDrivers) fail("EINVAL", group.describeHostDrivers());
+      if (!group.dma.hasOnlyOurDrivers) fail("EINVAL", group.dma.describeHostDrivers());
     }
     const device = group.devices.find((candidate) => candidate.matches(name));
     if (!device) {
@@ -156,11 +146,9 @@ export class GroupFile extends FileDescription {
 
   #open(task: Task, device: VfioDevice): FileDescription {
     const { group } = this;
-    if (group.iommufd) return group.openThroughIommufd(task, group.iommufd, device);
+    if (group.use.by === "iommufd") return group.openInIommufd(task, group.use.iommufd, device);
     this.#refuseWithoutIommu();
-    const file = device.open(task, () => this.#deviceClosed());
-    group.openDevices++;
-    return file;
+    return group.openInContainer(task, device);
   }
 
   #refuseWithoutIommu(): void {

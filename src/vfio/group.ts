@@ -1,86 +1,79 @@
-import type { DeviceDma } from "../iommu/dma-target.ts";
-import { groupLabel, type IommuGroup } from "../iommu/group.ts";
-import { fail } from "../kernel/errors.ts";
+import type { DmaGroup } from "../iommu/dma-group.ts";
+import type { IommuGroup } from "../iommu/group.ts";
+import type { DmaOwner } from "../iommu/requester.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import type { Release } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 import type { MediatedAccess } from "./backend.ts";
 import type { Container } from "./container.ts";
 import type { VfioDevice } from "./device.ts";
-import { DevicePort } from "./device-port.ts";
-import type { GroupIommufd } from "./iommufd.ts";
-
-/** Who else has drivers bound to devices of a group: decides whether user space may own it. */
-export interface GroupOwnership {
-  /** The devices and drivers that keep the group from user space, "0000:04:02.0 (uio_pci_generic)"; none when nothing does. */
-  hostDriversIn(group: IommuGroup): readonly string[];
-}
-
-/** A device that an iommufd has (vfio_device.iommufd_device). */
-export interface IommufdDevice {
-  readonly iommufd: object;
-  /** Its object's id there. */
-  readonly id: number;
-  /** It was opened through its own node, not through its group (vfio_device_cdev_opened). */
-  readonly ownNode: boolean;
-}
+import type { GroupIommufd, IommufdBinding } from "./iommufd.ts";
 
 /** Who opened a group. */
 export type GroupHolder = Pick<Task, "name" | "pid">;
 
-/** An IOMMU group with VFIO drivers bound to devices in it (struct vfio_group). */
+/**
+ * Who has a group, and through what (the fields opened_file, container, iommufd and cdev_device_open_cnt of struct
+ * vfio_group). Its file and the nodes of its devices exclude each other.
+ */
+export type GroupUse =
+  | { readonly by: "nobody" }
+  /** Its file is open, and it is in nothing. */
+  | { readonly by: "file"; readonly holder: GroupHolder }
+  | {
+      readonly by: "container";
+      readonly holder: GroupHolder;
+      readonly container: Container;
+      /** Device files that were opened through the group. They keep it in use after its own file is closed. */
+      readonly openDevices: number;
+      readonly isFileClosed: boolean;
+    }
+  | { readonly by: "iommufd"; readonly holder: GroupHolder; readonly iommufd: GroupIommufd }
+  /** So many devices of it are open through their own nodes. */
+  | { readonly by: "nodes"; readonly open: number };
+
+/** A device that an iommufd has (vfio_device.iommufd_device). */
+export interface IommufdDevice extends IommufdBinding {
+  readonly iommufd: DmaOwner;
+  /** It was opened through its own node, not through its group (vfio_device_cdev_opened). */
+  readonly ownNode: boolean;
+}
+
+const FREE: GroupUse = { by: "nobody" };
+
+/** A group that VFIO drivers are bound to devices of (struct vfio_group). */
 export class VfioGroup {
-  readonly iommuGroup: IommuGroup;
+  /** The same group as the IOMMU has it. */
+  readonly dma: DmaGroup;
   readonly devices: VfioDevice[] = [];
-  container: Container | undefined;
-  /** The iommufd that it is in instead of a container. */
-  iommufd: GroupIommufd | undefined;
-  /** How drivers of its mediated devices reach memory, by the device's name, while an iommufd has them. */
-  readonly mediated = new Map<string, MediatedAccess>();
-  /** Device files open through this group. */
-  openDevices = 0;
-  /** Who has the group file open, or a device file that was opened through it: one user at a time. */
-  holder: GroupHolder | undefined;
-  /** Devices of it that an iommufd has, by name. */
-  readonly inIommufd = new Map<string, IommufdDevice>();
-  /** The last driver let go while the group file was open. */
-  isGone = false;
-  readonly #ownership: GroupOwnership;
-  /** Of every device, whatever driver it has now. */
-  readonly #ports: ReadonlyMap<string, DevicePort>;
-  /** For devices opened through an iommufd: what their last close calls. */
-  readonly #closers = new Map<VfioDevice, () => void>();
-  #owner: object | undefined;
-  #claims = 0;
+  #use: GroupUse = FREE;
+  /** Devices of it that an iommufd has, by name. They can stay open longer than the group is in the iommufd. */
+  readonly #inIommufd = new Map<string, IommufdDevice>();
+  #isGone = false;
 
-  constructor(iommuGroup: IommuGroup, ownership: GroupOwnership) {
-    this.iommuGroup = iommuGroup;
-    this.#ownership = ownership;
-    this.#ports = new Map(iommuGroup.deviceNames.map((name) => [name, new DevicePort()]));
+  constructor(dma: DmaGroup) {
+    this.dma = dma;
   }
 
-  /** Where a device's DMA leaves it. */
-  port(device: string): DevicePort {
-    return this.#ports.get(device) ?? fail("ENODEV", `${device} is not in ${this.label}`);
-  }
-
-  /** The group was attached: from now on each device's DMA goes where `reach` says, asked once for each. */
-  connect(reach: (device: string) => DeviceDma | undefined): void {
-    for (const [name, port] of this.#ports) port.connect(reach(name));
-  }
-
-  /** The group is detached: its devices reach nothing. */
-  disconnect(): void {
-    this.connect(() => undefined);
+  get iommuGroup(): IommuGroup {
+    return this.dma.iommuGroup;
   }
 
   get label(): string {
-    return `group ${this.iommuGroup.id}`;
+    return this.dma.label;
   }
 
-  /** Whether it is in a container, or in an iommufd in its place (vfio_group_has_iommu). */
-  get isInContainer(): boolean {
-    return this.container !== undefined || this.iommufd !== undefined;
+  get use(): GroupUse {
+    return this.#use;
+  }
+
+  /** The last driver let go while the group's file was open. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  /** Who has the group's file open, or a device file that was opened through it: one user at a time. */
+  get holder(): GroupHolder | undefined {
+    return "holder" in this.#use ? this.#use.holder : undefined;
   }
 
   /** For messages: "process qemu-system-x86, pid 4711"; who opened it has perhaps given it to another process since. */
@@ -88,91 +81,120 @@ export class VfioGroup {
     return this.holder ? `process ${this.holder.name}, pid ${this.holder.pid}` : "nobody";
   }
 
-  /** Whether a device is open through its own node: then the group itself cannot be opened (cdev_device_open_cnt). */
-  get hasOpenNodes(): boolean {
-    for (const { ownNode } of this.inIommufd.values()) if (ownNode) return true;
-    return false;
+  get container(): Container | undefined {
+    return this.#use.by === "container" ? this.#use.container : undefined;
   }
 
-  /** Whether user space owns the group's DMA. */
-  get isClaimed(): boolean {
-    return this.#owner !== undefined;
+  /** Whether it is in a container, or in an iommufd in its place (vfio_group_has_iommu). */
+  get isInContainer(): boolean {
+    return this.#use.by === "container" || this.#use.by === "iommufd";
   }
 
-  isOwnedBy(owner: object): boolean {
-    return this.#owner === owner;
+  /** A device of it that an iommufd has. */
+  inIommufd(device: string): IommufdDevice | undefined {
+    return this.#inIommufd.get(device);
   }
 
-  /** Whether user space may own the group now (iommu_group_dma_owner_claimed). */
-  get isViable(): boolean {
-    return this.iommuGroup.kind !== "iommu" || (!this.isClaimed && this.hasOnlyOurDrivers);
+  /** How the driver of a mediated device reaches memory now. Undefined where nothing lets it. */
+  mediatedAccess(device: string): MediatedAccess | undefined {
+    return this.container?.backend?.mediated ?? this.#inIommufd.get(device)?.memory;
   }
 
-  /** Whether no driver of the host has a device of it (vfio.c:vfio_group_viable, before groups had owners). */
-  get hasOnlyOurDrivers(): boolean {
-    return this.iommuGroup.kind !== "iommu" || this.#ownership.hostDriversIn(this.iommuGroup).length === 0;
+  /** The group's file is opened. The group is free. */
+  fileOpened(holder: GroupHolder): void {
+    this.#expect("nobody");
+    this.#use = { by: "file", holder };
   }
 
-  /** Why the group is not viable: every driver that is in the way. */
-  describeHostDrivers(): string {
-    const drivers = this.#ownership.hostDriversIn(this.iommuGroup);
-    const one = drivers.length === 1;
-    return `${this.label} is not viable: ${drivers.join(", ")} ${one ? "belongs" : "belong"} to the host; unbind ${one ? "it" : "each"} or bind it to vfio-pci`;
+  /** The group's file is closed. With device files open that came from it, everything goes on. */
+  fileClosed(): void {
+    const use = this.#use;
+    if (use.by === "container" && use.openDevices > 0) this.#use = { ...use, isFileClosed: true };
+    else this.#free();
+  }
+
+  /** Goes into a container. Throws as Container.attach(), and then nothing has changed. */
+  enterContainer(task: Task, container: Container): void {
+    const { holder } = this.#expect("file");
+    container.attach(task, this.dma);
+    this.#use = { by: "container", holder, container, openDevices: 0, isFileClosed: false };
+  }
+
+  /** Goes into an iommufd. Throws as GroupIommufd.take(), and then nothing has changed. */
+  enterIommufd(iommufd: GroupIommufd): void {
+    const { holder } = this.#expect("file");
+    iommufd.take(this.iommuGroup);
+    this.#use = { by: "iommufd", holder, iommufd };
+  }
+
+  /** Leaves the container or the iommufd that it is in; its file stays open. */
+  leave(): void {
+    const use = this.#use;
+    if (use.by === "container") use.container.detach(this.dma);
+    else if (use.by === "iommufd") use.iommufd.letGo();
+    else return;
+    this.#use = { by: "file", holder: use.holder };
   }
 
   /**
-   * Takes the group for a container or an iommufd, or says who has it (iommu_group_claim_dma_owner, iommu_device_claim_dma_owner). An owner may
-   * take it several times. EPERM, EINVAL.
+   * The last driver is gone, and the group's node with it, also from under who has it open. An iommufd goes with the
+   * file only.
    */
-  claim(owner: object, release: Release): void {
-    if (this.iommuGroup.kind !== "iommu") return;
-    if (this.#owner !== undefined) {
-      if (this.#owner !== owner) fail("EPERM", `${this.label} belongs to another container or iommufd`);
-      this.#claims++;
-      return;
-    }
-    if (release.has("groupOwnership") && !this.hasOnlyOurDrivers) fail("EPERM", this.describeHostDrivers());
-    const direct = this.iommuGroup.reservedRegions.find((region) => region.type === "direct");
-    if (direct && release.has("directRegionsRefused")) {
-      fail(
-        "EINVAL",
-        `firmware needs 0x${direct.start.toString(16)}-0x${direct.last.toString(16)} of ${groupLabel(this.iommuGroup)} mapped 1:1 (reserved region of type direct), so that it cannot be given to user space`,
-      );
-    }
-    this.#owner = owner;
-    this.#claims = 1;
+  driversGone(): void {
+    if (this.#use.by === "container") this.leave();
+    this.#isGone = true;
   }
 
-  /** Gives back what claim() took. */
-  unclaim(owner: object): void {
-    if (this.#owner !== owner || --this.#claims > 0) return;
-    this.#owner = undefined;
-  }
-
-  /** Lets the container go that it is in. An iommufd goes with the group's file only, or when it is told to. */
-  leaveContainer(): void {
-    this.container?.detach(this);
-  }
-
-  leaveIommufd(): void {
-    this.iommufd?.letGo(this);
-    this.iommufd = undefined;
+  /** Opens a device for the container that the group is in. */
+  openInContainer(task: Task, device: VfioDevice): FileDescription {
+    const file = device.open(task, () => this.#deviceClosed());
+    const use = this.#expect("container");
+    this.#use = { ...use, openDevices: use.openDevices + 1 };
+    return file;
   }
 
   /** Opens a device through an iommufd: with the first open it is bound and attached, with the last close that ends. */
-  openThroughIommufd(task: Task, iommufd: GroupIommufd, device: VfioDevice): FileDescription {
-    if (!device.isOpen) this.#closers.set(device, iommufd.openDevice(task, this, device));
+  openInIommufd(task: Task, iommufd: GroupIommufd, device: VfioDevice): FileDescription {
+    if (!device.isOpen) {
+      const binding = iommufd.openDevice(task, this.dma, device.name);
+      if (binding) this.#inIommufd.set(device.name, { ...binding, iommufd: iommufd.owner, ownNode: false });
+    }
     return device.open(task, () => {
-      if (device.isOpen) return;
-      this.#closers.get(device)?.();
-      this.#closers.delete(device);
+      if (!device.isOpen) this.#endIommufd(device);
     });
   }
 
-  /** The group file and all device files opened through it are closed. */
-  lastFileClosed(): void {
-    this.leaveContainer();
-    this.leaveIommufd();
-    this.holder = undefined;
+  /** Opens a device that was bound to an iommufd through its own node. */
+  openByNode(task: Task, iommufd: DmaOwner, device: VfioDevice, binding: IommufdBinding): FileDescription {
+    const use = this.#use.by === "nodes" ? this.#use : this.#expect("nobody");
+    this.#inIommufd.set(device.name, { ...binding, iommufd, ownNode: true });
+    this.#use = { by: "nodes", open: use.by === "nodes" ? use.open + 1 : 1 };
+    return device.open(task, () => {
+      this.#endIommufd(device);
+      const { open } = this.#expect("nodes");
+      this.#use = open > 1 ? { by: "nodes", open: open - 1 } : FREE;
+    });
+  }
+
+  #endIommufd({ name }: VfioDevice): void {
+    this.#inIommufd.get(name)?.end();
+    this.#inIommufd.delete(name);
+  }
+
+  #deviceClosed(): void {
+    const use = this.#expect("container");
+    const openDevices = use.openDevices - 1;
+    this.#use = { ...use, openDevices };
+    if (use.isFileClosed && openDevices === 0) this.#free();
+  }
+
+  #free(): void {
+    this.leave();
+    this.#use = FREE;
+  }
+
+  #expect<By extends GroupUse["by"]>(by: By): Extract<GroupUse, { readonly by: By }> {
+    if (this.#use.by !== by) throw new Error(`${this.label} is used by ${this.#use.by}, not by ${by}`);
+    return this.#use as Extract<GroupUse, { readonly by: By }>;
   }
 }

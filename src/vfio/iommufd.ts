@@ -1,25 +1,37 @@
-import type { NestingIommus } from "../iommu/domain.ts";
+import type { DmaGroup } from "../iommu/dma-group.ts";
+import type { IommuGroup } from "../iommu/group.ts";
+import type { DmaOwner } from "../iommu/requester.ts";
 import { FileDescription } from "../kernel/file-description.ts";
-import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { Task } from "../kernel/task.ts";
 import type { RequestDialect } from "../uapi/requests/dialect.ts";
 import { IOMMUFD_DIALECT } from "../uapi/requests/dialects.ts";
-import type { VfioDevice } from "./device.ts";
-import type { VfioGroup } from "./group.ts";
-import type { ModelContext } from "./model-context.ts";
-import type { Requesters } from "./requesters.ts";
+import type { MediatedAccess } from "./backend.ts";
 
-/** An iommufd as a group uses it in the place of a container (drivers/vfio/iommufd.c). src/iommufd has the only kind. */
+/** A device that is bound to an iommufd, as VFIO knows it. */
+export interface IommufdBinding {
+  /** Its object's id there. */
+  readonly id: number;
+  /** For the driver of a mediated device that reads memory itself; undefined where an IOMMU translates. */
+  readonly memory: MediatedAccess | undefined;
+  /** The device's last close. */
+  readonly end: () => void;
+}
+
+/**
+ * An iommufd as a group uses it in the place of a container (drivers/vfio/iommufd.c). src/iommufd has the only kind.
+ */
 export interface GroupIommufd {
+  /** As the groups know it that it owns. */
+  readonly owner: DmaOwner;
   /** VFIO_GROUP_SET_CONTAINER. The group keeps it until it lets go. Throws EINVAL. */
-  take(group: VfioGroup): void;
-  letGo(group: VfioGroup): void;
+  take(group: IommuGroup): void;
+  letGo(): void;
   /**
-   * A device of the group is opened, and was not open before: it is bound and attached.
-   * @returns for its last close
+   * A device of the group is opened, and was not open before: it is bound and attached. Undefined where there is
+   * nothing to bind to, without IOMMU.
    * @throws KernelError EPERM, EINVAL, EADDRINUSE, EFAULT, ENOMEM
    */
-  openDevice(task: Task, group: VfioGroup, device: VfioDevice): () => void;
+  openDevice(task: Task, group: DmaGroup, device: string): IommufdBinding | undefined;
 }
 
 /** An open /dev/iommu, or the /dev/vfio/vfio of a host where it stands for VFIO's container. */
@@ -30,22 +42,4 @@ export abstract class IommufdDescription extends FileDescription {
   override get dialect(): RequestDialect {
     return IOMMUFD_DIALECT;
   }
-}
-
-/** What a host gives to the part that serves its iommufd nodes. */
-export interface IommufdHost {
-  readonly context: ModelContext;
-  /** The IOMMUs that translate requests with PASIDs, and nested ones; unused on hosts that have none. */
-  readonly nestingIommus: NestingIommus;
-  /** The devices as the IOMMUs see them. */
-  readonly requesters: Requesters;
-  /** A device by N in /dev/vfio/devices/vfioN; undefined when no VFIO driver has it. */
-  deviceAt(index: number): { readonly device: VfioDevice; readonly group: VfioGroup } | undefined;
-}
-
-/** Serves /dev/iommu, the devices' own nodes, and /dev/vfio/vfio in the place of VFIO. */
-export interface IommufdNodes {
-  /** Undefined for nodes that are not its own. Throws as HostKernel.open(). */
-  open(task: Task, path: string): FileDescription | undefined;
-  isThere(node: DeviceNode): boolean;
 }

@@ -6,21 +6,21 @@ import { VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU } from "../uapi/vfio.ts";
 import type { IommuBackend, IommuDriver } from "./backend.ts";
 import type { ModelContext } from "./model-context.ts";
 
+/** The module parameter that turns it on. */
+export const NOIOMMU_PARAMETER = "vfio/enable_unsafe_noiommu_mode";
+
 /** VFIO without an IOMMU (container.c: vfio_noiommu_ops): devices can be opened, nothing can be mapped. */
 export class NoIommuDriver implements IommuDriver {
   readonly forNoIommu = true;
   readonly dialect = TYPE1_DIALECT;
   readonly #context: ModelContext;
-  /** The module parameter that turns it on. */
-  readonly #parameter: string;
 
-  constructor(context: ModelContext, parameter: string) {
+  constructor(context: ModelContext) {
     this.#context = context;
-    this.#parameter = parameter;
   }
 
   checkExtension(extension: Word): number {
-    return extension === VFIO_NOIOMMU_IOMMU && this.#context.booleanParameter(this.#parameter) ? 1 : 0;
+    return extension === VFIO_NOIOMMU_IOMMU && this.#context.booleanParameter(NOIOMMU_PARAMETER) ? 1 : 0;
   }
 
   open(task: Task, type: Word): IommuBackend {
@@ -32,6 +32,8 @@ export class NoIommuDriver implements IommuDriver {
       attach: () => {},
       detach: () => {},
       release: () => {},
+      reach: () => undefined,
+      mediated: undefined,
       checkExtension: (extension) => this.checkExtension(extension),
       ioctl: (_task, request, arg) => {
         if (request === VFIO_CHECK_EXTENSION) return this.checkExtension(arg);

@@ -1,4 +1,5 @@
-import { fail } from "../kernel/errors.ts";
+import { fail, KernelError } from "../kernel/errors.ts";
+import type { Release } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 import { type Word, wordAdd } from "../kernel/word.ts";
 import { StructView } from "../uapi/struct-view.ts";
@@ -42,7 +43,9 @@ export class UserStruct {
     this.#low = littleEndian ? 0 : 4;
   }
 
-  /** copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes. */
+  /**
+   * copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes.
+   */
   copyInSized(task: Task, arg: Word, size: number, name: string): void {
     this.copyIn(task, arg, size);
     const argsz = this.u32(0);
@@ -57,6 +60,39 @@ export class UserStruct {
   /** Copies the first `size` bytes back. EFAULT. */
   copyOut(task: Task, arg: Word, size: number): void {
     task.memory.copyOut(arg, this.bytes, size, this.#words);
+  }
+
+  /**
+   * copyOut() as the whole answer of a request. Old releases return what copy_to_user() returned: how many bytes could
+   * not be written. EFAULT on all others.
+   * @returns 0, or the bytes that are left
+   */
+  answer(task: Task, arg: Word, size: number, release: Release): number {
+    if (release.has("answerErrno")) {
+      this.copyOut(task, arg, size);
+      return 0;
+    }
+    try {
+      this.copyOut(task, arg, size);
+      return 0;
+    } catch (error) {
+      if (!(error instanceof KernelError && error.code === "EFAULT")) throw error;
+      return this.#left(task, arg, size);
+    }
+  }
+
+  /** What lies before the page that refuses has been written: a structure of this size reaches into two at most. */
+  #left(task: Task, arg: Word, size: number): number {
+    const { memory } = task;
+    const before = memory.pageSize - Number(BigInt(arg) % BigInt(memory.pageSize));
+    if (before >= size) return size;
+    try {
+      memory.copyOut(arg, this.bytes, before);
+      return size - before;
+    } catch (error) {
+      if (!(error instanceof KernelError && error.code === "EFAULT")) throw error;
+      return size;
+    }
   }
 
   /** @param at a multiple of 4, as every such field lies */

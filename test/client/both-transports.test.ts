@@ -5,8 +5,8 @@ import { Group } from "../../src/client/group.ts";
 import { ModelTransport } from "../../src/client/model-transport.ts";
 import { SystemTransport } from "../../src/client/system-transport.ts";
 import { SystemCallError, type Transport } from "../../src/client/transport.ts";
+import { Host } from "../../src/host/host.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
-import { Host } from "../../src/vfio/host.ts";
 import { finished, ROOT, UVFIO } from "../cli/uvfio.ts";
 
 /**

@@ -4,7 +4,7 @@ import { findGroup } from "../../src/client/find-group.ts";
 import { Group } from "../../src/client/group.ts";
 import { ModelTransport } from "../../src/client/model-transport.ts";
 import { SystemCallError } from "../../src/client/transport.ts";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { ModelTask } from "../../src/kernel/model-task.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
 import { StructView } from "../../src/uapi/struct-view.ts";

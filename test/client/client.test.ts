@@ -12,6 +12,9 @@ import { FakeHost } from "./fake-host.ts";
 
 const NAME = "0000:00:1b.0";
 
+/** The chain fills it in. */
+const HEADER = "0000000000000000";
+
 /** An answer of GET_INFO with one range and the DMA_AVAIL of a kernel before 6.6. */
 function info(): Uint8Array {
   const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"));
@@ -19,8 +22,8 @@ function info(): Uint8Array {
   const chain = encodeCapabilityChain(
     24,
     [
-      { id: 3, version: 1, body: bytes("fffe0000") },
-      { id: 1, version: 1, body: bytes(range) },
+      { id: 3, version: 1, structure: bytes(`${HEADER}fffe0000`) },
+      { id: 1, version: 1, structure: bytes(`${HEADER}${range}`) },
     ],
     false,
   );

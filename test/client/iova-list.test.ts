@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { iovaList } from "../../src/client/iova-list.ts";
 import { ModelTransport } from "../../src/client/model-transport.ts";
-import { type Capability, encodeCapabilityChain } from "../../src/uapi/capability-chain.ts";
+import { type CapabilityStructure, encodeCapabilityChain } from "../../src/uapi/capability-chain.ts";
 import { VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from "../../src/uapi/vfio.ts";
 import { VfioIommuType1Info } from "../../src/uapi/vfio-type1.ts";
 import { FakeHost } from "./fake-host.ts";
@@ -83,11 +83,15 @@ describe("iova-list", () => {
 
   it("prints the capabilities of newer kernels in the same style", () => {
     const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"));
-    const capabilities: Capability[] = [
-      { id: 2, version: 1, body: bytes("000000000000000000100000000000000000001000000000") },
-      { id: 3, version: 1, body: bytes("ffff0000") },
-      { id: 1, version: 1, body: bytes("0100000000000000" + "0010000000000000" + "ffffffffff000000") },
-      { id: 77, version: 2, body: bytes("") },
+    const capabilities: CapabilityStructure[] = [
+      { id: 2, version: 1, structure: bytes("0000000000000000" + "000000000000000000100000000000000000001000000000") },
+      { id: 3, version: 1, structure: bytes("0000000000000000" + "ffff0000") },
+      {
+        id: 1,
+        version: 1,
+        structure: bytes("0000000000000000" + "0100000000000000" + "0010000000000000" + "ffffffffff000000"),
+      },
+      { id: 77, version: 2, structure: bytes("0000000000000000" + "") },
     ];
     const chain = encodeCapabilityChain(24, capabilities, true);
     const info = VfioIommuType1Info.encode(

@@ -15,7 +15,7 @@ import {
   wholeNumber,
 } from "../../src/devices/options.ts";
 import { PLAIN_CONFIG } from "../../src/devices/pci/compose-config.ts";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import type { DeviceDescription, HostDescription } from "../../src/machine/host-description.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { loadHost } from "../../src/machine/load-host.ts";
 import { RandomCaller } from "../inspect/trace/random-caller.ts";
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import type { GroupDescription, HostDescription } from "../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
 import { IOMMU_HWPT_GET_DIRTY_BITMAP, IommuHwptGetDirtyBitmap } from "../../src/uapi/iommufd-hwpt.ts";

@@ -1,4 +1,4 @@
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import type { ModelTaskOptions } from "../../src/kernel/model-task.ts";
 import type { HostDescription, PciDeviceDescription } from "../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";

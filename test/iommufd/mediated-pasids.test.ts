@@ -40,7 +40,7 @@ function groupOf(id: number): VfioGroup {
 }
 
 function read(group: VfioGroup, device: string, pasid: number | undefined, address: bigint): bigint | string {
-  const port = group.port(device);
+  const port = group.dma.port(device);
   const target = pasid === undefined ? port : port.withPasid({ pasid, privileged: false, ats: true });
   const bytes = new Uint8Array(8);
   const fault = target.read(address, bytes);

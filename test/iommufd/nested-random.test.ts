@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { FirstLevelTable } from "../../src/iommu/vtd/first-level.ts";
+import type { FirstLevelTable } from "../../src/iommu/proposed.ts";
 import { GuestPages, Random, referenceWalk } from "../iommu/vtd/guest.ts";
 import { ABLE, GPA, NEST_PARENT, NestingLab, PAGES, PASID_FLAG, PLAIN, page } from "./nesting-lab.ts";
 

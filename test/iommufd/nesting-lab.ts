@@ -1,4 +1,4 @@
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import type { HostDescription } from "../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
 import * as hwpt from "../../src/uapi/iommufd-hwpt.ts";

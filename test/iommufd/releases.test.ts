@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { IommufdProgram } from "./iommufd-program.ts";
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../src/host/host.ts";
 import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../src/kernel/model-areas.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { encodeDescriptor } from "../../src/uapi/intel-invalidation.ts";
 import * as rfc from "../../src/uapi/rfc-2017.ts";
 import { VFIO_GROUP_GET_STATUS, VFIO_SET_IOMMU, VfioGroupStatus } from "../../src/uapi/vfio.ts";
-import { Host } from "../../src/vfio/host.ts";
 import {
   BACKED,
   BACKED_TOO,

@@ -1,10 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../src/host/host.ts";
+import { DmaGroup } from "../../src/iommu/dma-group.ts";
 import { PasidPool } from "../../src/iommu/pasid-pool.ts";
 import { VtdTables } from "../../src/iommu/vtd/tables.ts";
-import { Host as IommufdHost } from "../../src/iommufd/host.ts";
 import { ModelMemory } from "../../src/kernel/model-memory.ts";
-import { VfioGroup } from "../../src/vfio/group.ts";
-import { Host } from "../../src/vfio/host.ts";
 import { DIRECTORY } from "./area.ts";
 import { ContainerWorld, hostDescription } from "./container-world.ts";
 import { type Api, DIALECTS } from "./dialect.ts";
@@ -20,7 +19,7 @@ const POINTS: readonly Point[] = [
   { name: "a domain-id", prototype: VtdTables.prototype, method: "newDomain", errno: "ENOSPC" },
   { name: "a PASID", prototype: PasidPool.prototype, method: "allocate", errno: "ENOSPC" },
   { name: "the quota", prototype: PasidPool.prototype, method: "charge", errno: "ENOSPC" },
-  { name: "a group", prototype: VfioGroup.prototype, method: "claim", errno: "EPERM" },
+  { name: "a group", prototype: DmaGroup.prototype, method: "claim", errno: "EPERM" },
   { name: "pinning", prototype: ModelMemory.prototype, method: "pinFrom", errno: "ENOMEM", returns: true },
   { name: "pinning", prototype: ModelMemory.prototype, method: "pin", errno: "ENOMEM", returns: true },
   { name: "pinning", prototype: ModelMemory.prototype, method: "pinFast", errno: "EFAULT", returns: true },
@@ -219,7 +218,7 @@ function spaceOf(process: number, device: number): Line[] {
 describe("iommufd: a request that fails at any step changes nothing", () => {
   const description = iommufdDescription();
   const make = () => {
-    const machine = new ModelMachine(new IommufdHost(description), 3);
+    const machine = new ModelMachine(new Host(description), 3);
     return { machine, world: new IommufdWorld(machine, 3, 1) };
   };
   const bystanders: Line[] = [0, 1].flatMap((process): Line[] => [

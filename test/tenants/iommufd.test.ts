@@ -1,4 +1,4 @@
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { IommufdWorld, iommufdDescription } from "./iommufd-world.ts";
 import { ModelMachine } from "./machine.ts";
 import { processesOf, testTenants } from "./random-tenants.ts";

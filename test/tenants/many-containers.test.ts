@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
-import { Host as IommufdHost } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { viewOf } from "../../src/uapi/layout.ts";
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_GROUP_SET_CONTAINER, VFIO_SET_IOMMU } from "../../src/uapi/vfio.ts";
 import { VFIO_IOMMU_MAP_DMA, VfioIommuType1DmaMap } from "../../src/uapi/vfio-type1.ts";
-import { Host } from "../../src/vfio/host.ts";
 import { FIRST_DATA, PAGE, PAGES, pageAddress, pointVirtual, SCRATCH, VIRTUAL, WINDOW, writeTables } from "./area.ts";
 import { GROUPS, hostDescription } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
@@ -108,7 +107,7 @@ function useIommufd(process: TenantProcess, memory: Memory, round: number, check
 test.each([...(["vsva-v1", "vsva-v7", "rfc-2017"] as const), "iommufd" as const])(
   "containers one after another give back what they took: %s",
   (api) => {
-    const host = api === "iommufd" ? new IommufdHost(iommufdDescription()) : new Host(hostDescription(api));
+    const host = new Host(api === "iommufd" ? iommufdDescription() : hostDescription(api));
     const machine = new ModelMachine(host, 1);
     const process = machine.process(0);
     const memory = memoryOf(machine);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Host } from "../../src/vfio/host.ts";
+import { Host } from "../../src/host/host.ts";
 import { ContainerWorld, hostDescription } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
 import { type MakeWorld, runEpisodes, totalSteps } from "./episode.ts";

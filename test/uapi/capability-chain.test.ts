@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  type Capability,
   CapabilityChainError,
+  type CapabilityStructure,
   encodeCapabilityChain,
   parseCapabilityChain,
 } from "../../src/uapi/capability-chain.ts";
@@ -16,7 +16,14 @@ function withInfo(chain: Uint8Array): Uint8Array {
   return info;
 }
 
-const capability: fc.Arbitrary<Capability> = fc.record({
+/** A structure without its header. */
+function withBody(id: number, version: number, body: Uint8Array): CapabilityStructure {
+  const structure = new Uint8Array(8 + body.length);
+  structure.set(body, 8);
+  return { id, version, structure };
+}
+
+const capability = fc.record({
   id: fc.integer({ min: 0, max: 0xffff }),
   version: fc.integer({ min: 0, max: 0xffff }),
   body: fc.array(fc.integer({ min: 0, max: 255 }), { maxLength: 10 }).map((words) => {
@@ -30,7 +37,8 @@ describe("capability chains", () => {
   it("come back as they were encoded, but for padding", () => {
     fc.assert(
       fc.property(fc.array(capability, { minLength: 1, maxLength: 8 }), fc.boolean(), (capabilities, padTo8) => {
-        const found = parseCapabilityChain(withInfo(encodeCapabilityChain(BASE, capabilities, padTo8)), BASE, BASE);
+        const structures = capabilities.map(({ id, version, body }) => withBody(id, version, body));
+        const found = parseCapabilityChain(withInfo(encodeCapabilityChain(BASE, structures, padTo8)), BASE, BASE);
         expect(found.map(({ id, version }) => ({ id, version }))).toEqual(
           capabilities.map(({ id, version }) => ({ id, version })),
         );
@@ -49,16 +57,16 @@ describe("capability chains", () => {
   it("have the bytes of the iova-list mail", () => {
     const ranges = "0000000000000000ffffdffe00000000" + "0000f0fe00000000ffffffffffffff01";
     const body = new Uint8Array(Buffer.from(`0200000000000000${ranges}`, "hex"));
-    const chain = encodeCapabilityChain(BASE, [{ id: 1, version: 1, body }], true);
+    const chain = encodeCapabilityChain(BASE, [withBody(1, 1, body)], true);
     expect(chain).toHaveLength(0x48 - 0x18);
     expect(Buffer.from(chain.subarray(0, 8)).toString("hex")).toBe("0100010000000000");
   });
 
   it("leave what follows DMA_AVAIL at offset 68 without padding, at 72 with it (6.6)", () => {
     const capabilities = [
-      { id: 2, version: 1, body: new Uint8Array(24) },
-      { id: 3, version: 1, body: new Uint8Array(4) },
-      { id: 1, version: 1, body: new Uint8Array(24) },
+      withBody(2, 1, new Uint8Array(24)),
+      withBody(3, 1, new Uint8Array(4)),
+      withBody(1, 1, new Uint8Array(24)),
     ];
     const offsets = (padTo8: boolean) =>
       parseCapabilityChain(withInfo(encodeCapabilityChain(BASE, capabilities, padTo8)), BASE, BASE).map(

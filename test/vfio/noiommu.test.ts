@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { LiveFiles } from "../../src/vfio/sysfs.ts";
+import { LiveFiles } from "../../src/host/sysfs/live-files.ts";
 import { HostFileProgram } from "./pci/host-file-program.ts";
 
 const BDF = "0000:00:06.0";

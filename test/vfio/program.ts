@@ -1,3 +1,4 @@
+import { Host } from "../../src/host/host.ts";
 import { KernelError } from "../../src/kernel/errors.ts";
 import { PROT_READ, PROT_WRITE } from "../../src/kernel/model-areas.ts";
 import { ModelTask, type ModelTaskOptions } from "../../src/kernel/model-task.ts";
@@ -19,7 +20,6 @@ import {
   VfioIommuType1DmaMap,
   VfioIommuType1DmaUnmap,
 } from "../../src/uapi/vfio-type1.ts";
-import { Host } from "../../src/vfio/host.ts";
 
 /** The errno of a call as a name, or its value. */
 export type Result = number | string;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { Host } from "../../src/host/host.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
-import { Host } from "../../src/vfio/host.ts";
 import { Program } from "./program.ts";
 
 const LAB = readyMadeHost("lab")!;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { Host } from "../../src/iommufd/host.ts";
+import { Host } from "../../src/host/host.ts";
+import { LiveFiles } from "../../src/host/sysfs/live-files.ts";
 import { readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
-import { LiveFiles } from "../../src/vfio/sysfs.ts";
 import { Program } from "./program.ts";
 
 const DEVICE = "/sys/bus/pci/devices/0013:00:00.0";

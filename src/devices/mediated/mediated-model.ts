@@ -4,6 +4,7 @@ import type { DeviceBus, DeviceModel } from "../device-model.ts";
 export interface PinnedPage {
   /** Copies from `offset` bytes into the page. EFAULT when the memory is gone. */
   read(offset: number, into: Uint8Array): void;
+  /** Copies to there. EFAULT when the memory is gone. */
   write(offset: number, from: Uint8Array): void;
 }
 
@@ -20,11 +21,13 @@ export interface MediatedMemory {
   unpin(iova: bigint, pages: number): void;
   /** vfio_dma_rw(): reads through mappings without holding anything. */
   read(iova: bigint, into: Uint8Array): void;
+  /** vfio_dma_rw(): the same for writing. */
   write(iova: bigint, from: Uint8Array): void;
 }
 
 /** What a mediated device's driver has of the machine around it. */
 export interface MediatedSurroundings {
+  /** What its container or iommufd maps. */
   readonly memory: MediatedMemory;
   /** DMA through an IOMMU, on hosts where mediated devices have that. */
   readonly dma?: Pick<DeviceBus, "dmaRead" | "dmaWrite"> | undefined;

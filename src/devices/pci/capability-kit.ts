@@ -3,6 +3,7 @@ import * as pci from "./registers.ts";
 
 /** A capability as it lies in config space, before it has its place in the list. */
 export interface Capability {
+  /** Capability id (PCI_CAP_ID_*). */
   readonly id: number;
   /** Bytes, with the header. */
   readonly size: number;
@@ -14,6 +15,7 @@ export interface Capability {
 
 /** A capability of PCI Express's extended config space: its header has a version, and it lies from 0x100 on. */
 export interface ExtendedCapability extends Capability {
+  /** Version of an extended capability. */
   readonly version: number;
 }
 
@@ -30,18 +32,14 @@ export function placedAt<T extends Capability>(at: number, capability: T): T {
   return { ...capability, at };
 }
 
-/** @param resetsInD3 going from D3hot to D0 resets the function (No_Soft_Reset is clear) */
+/** Power management. `resetsInD3`: going from D3hot to D0 resets the function (No_Soft_Reset is clear). */
 export function powerManagement({ version, resetsInD3 }: { version: 2 | 3; resetsInD3: boolean }): Capability {
   const words = [[pci.PCI_PM_PMC, version] as const];
   const control = [pci.PCI_PM_CTRL, resetsInD3 ? 0 : pci.PCI_PM_CTRL_NO_SOFT_RESET] as const;
   return { id: pci.PCI_CAP_ID_PM, size: 8, words: [...words, control] };
 }
 
-/**
- * MSI with 64-bit addresses.
- * @param vectors a power of two up to 32
- * @param maskable each vector can be masked and shows whether it is pending
- */
+/** MSI with 64-bit addresses. `vectors`: a power of two up to 32. `maskable`: each vector can be masked and shows whether it is pending. */
 export function msi({ vectors, maskable = false }: { vectors: number; maskable?: boolean }): Capability {
   const log = Math.log2(vectors);
   if (!Number.isInteger(log) || log < 0 || log > 5) throw new RangeError(`MSI with ${vectors} vectors: 1, 2, 4 ... 32`);
@@ -49,12 +47,7 @@ export function msi({ vectors, maskable = false }: { vectors: number; maskable?:
   return { id: pci.PCI_CAP_ID_MSI, size: maskable ? 24 : 14, words: [[pci.PCI_MSI_FLAGS, flags]] };
 }
 
-/**
- * MSI-X.
- * @param vectors 1..2048
- * @param table 16 bytes for each vector; the model has nothing to do with them
- * @param pending a bit for each
- */
+/** MSI-X. `vectors`: 1 to 2048. `table`: 16 bytes for each vector; the model has nothing to do with them. `pending`: a bit for each. */
 export function msix({ vectors, table, pending }: { vectors: number; table: BarPlace; pending: BarPlace }): Capability {
   if (!Number.isInteger(vectors) || vectors < 1 || vectors > 2048)
     throw new RangeError(`MSI-X with ${vectors} vectors: 1 to 2048`);
@@ -70,9 +63,8 @@ export function msix({ vectors, table, pending }: { vectors: number; table: BarP
 }
 
 /**
- * PCI Express, version 2.
- * @param port an endpoint behind a port, or one that is integrated into the root complex
- * @param functionLevelReset it can be reset on its own
+ * PCI Express, version 2. `port`: an endpoint behind a port, or one that is integrated into the root complex. `functionLevelReset`: it can be reset
+ * on its own.
  */
 export function pciExpress(facts: { port: "endpoint" | "integrated"; functionLevelReset: boolean }): Capability {
   const type = facts.port === "integrated" ? pci.PCI_EXP_TYPE_RC_END : pci.PCI_EXP_TYPE_ENDPOINT;
@@ -96,7 +88,7 @@ export const ADVANCED_FEATURES: Capability = {
 /** Advanced error reporting; nothing has happened. */
 export const ADVANCED_ERRORS: ExtendedCapability = { id: pci.PCI_EXT_CAP_ID_ERR, version: 1, size: 0x2c, words: [] };
 
-/** @param serial 64 bits */
+/** Device serial number, 64 bits. */
 export function serialNumber(serial: bigint): ExtendedCapability {
   const half = (shift: bigint) => Number((serial >> shift) & 0xffff_ffffn);
   return { id: pci.PCI_EXT_CAP_ID_DSN, version: 1, size: 12, words: [...double(4, half(0n)), ...double(8, half(32n))] };

@@ -1,7 +1,9 @@
 import { type Cure, cures } from "./cures.ts";
 import { type FitRequest, judge, type Verdict } from "./judge.ts";
 
+/** Whether a guest fits, why, and what would help. */
 export interface FitResult extends Verdict {
+  /** What would make it fit, the best first. */
   readonly cures: readonly Cure[];
 }
 

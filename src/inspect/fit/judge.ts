@@ -6,9 +6,13 @@ import type { GuestLayout, LayoutRequest } from "./layout.ts";
 import { type Assumptions, checkLimits, type LimitVerdict } from "./limits.ts";
 import { hex } from "./sizes.ts";
 
+/** A guest on a host, as it is judged. */
 export interface FitRequest {
+  /** The host's side: devices, and what its kernel says of them. */
   readonly host: FitHost;
+  /** Where the guest's memory is. */
   readonly layout: GuestLayout;
+  /** What else counts. */
   readonly assumptions: Assumptions;
   /** How the layout came about, and how to make another one: what cures are tried with. Absent for a layout from a file. */
   readonly planned?: PlannedLayout;
@@ -26,7 +30,9 @@ export interface Verdict {
   readonly reasons: readonly string[];
   /** What must hold so that it fits, and could not be checked or is not so yet: each completes "it fits if ...". */
   readonly conditions: readonly string[];
+  /** Each range of the guest, and what it collides with. */
   readonly ranges: readonly RangeVerdict[];
+  /** Each limit, and what is needed of it. */
   readonly limits: readonly LimitVerdict[];
   /** What does not keep the guest from running, but should be known. */
   readonly warnings: readonly string[];

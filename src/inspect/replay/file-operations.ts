@@ -1,3 +1,4 @@
+import { LiveFiles } from "../../host/sysfs/live-files.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
@@ -5,7 +6,6 @@ import { EventFile } from "../../kernel/model-event.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { roundUp, viewOf } from "../../uapi/layout.ts";
 import type { PciDeviceFile } from "../../vfio/pci/device-file.ts";
-import { LiveFiles } from "../../vfio/sysfs.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import type { OperationOf } from "./operation.ts";
 import { fromHex, type Outcome, outcomeOf, outcomeOfVoid, toHex } from "./outcome.ts";

@@ -1,4 +1,4 @@
-import type { Host } from "../../vfio/host.ts";
+import type { Host } from "../../host/host.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import { fileOperations } from "./file-operations.ts";
 import { ioctlOperations } from "./ioctl-operations.ts";

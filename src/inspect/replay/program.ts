@@ -1,3 +1,4 @@
+import type { Host } from "../../host/host.ts";
 import { CdevFile } from "../../iommufd/cdev-file.ts";
 import { fail } from "../../kernel/errors.ts";
 import { type FileDescription, ForeignFile } from "../../kernel/file-description.ts";
@@ -5,7 +6,6 @@ import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
 import type { ModelMemory } from "../../kernel/model-memory.ts";
 import { ModelTask } from "../../kernel/model-task.ts";
 import { StructView } from "../../uapi/struct-view.ts";
-import type { Host } from "../../vfio/host.ts";
 import { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import type { Answer } from "./answer.ts";
 import { DONE, outcomeOf } from "./outcome.ts";

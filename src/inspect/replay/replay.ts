@@ -1,4 +1,4 @@
-import { Host } from "../../iommufd/host.ts";
+import { Host } from "../../host/host.ts";
 import { isLittleEndian } from "../../kernel/arch.ts";
 import { KernelError } from "../../kernel/errors.ts";
 import type { HostDescription } from "../../machine/host-description.ts";

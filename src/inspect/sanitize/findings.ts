@@ -13,11 +13,17 @@ type FindingKind =
 /** Says each finding once, and counts them. */
 export class Findings {
   readonly #say: ((line: string) => void) | undefined;
+  readonly #tell: ((line: string) => void) | undefined;
   readonly #found = new Map<FindingKind, number>();
   readonly #said = new Set<string>();
 
-  constructor(say: ((line: string) => void) | undefined) {
+  /**
+   * @param say hears all
+   * @param tell hears each finding, instead of `say`
+   */
+  constructor(say: ((line: string) => void) | undefined, tell = say) {
     this.#say = say;
+    this.#tell = tell;
   }
 
   get count(): number {
@@ -29,7 +35,7 @@ export class Findings {
     if (this.#said.has(line)) return;
     this.#said.add(line);
     this.#found.set(kind, (this.#found.get(kind) ?? 0) + 1);
-    this.#say?.(line);
+    this.#tell?.(line);
   }
 
   /** How it went, when the program is over. */

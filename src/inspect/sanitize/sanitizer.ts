@@ -45,9 +45,10 @@ export class Sanitizer implements Watcher {
   #container: FileDescription | undefined;
   #registerWritten = "";
 
-  constructor(say: ((line: string) => void) | undefined) {
+  /** See Findings. */
+  constructor(say: ((line: string) => void) | undefined, tell = say) {
     this.#isHeard = say !== undefined;
-    this.#found = new Findings(say);
+    this.#found = new Findings(say, tell);
   }
 
   get findings(): number {

@@ -4,8 +4,11 @@ import { callName, isCall } from "./print.ts";
 
 /** What a trace has of one request. */
 export interface SummaryRow {
+  /** The request or call. */
   readonly name: string;
+  /** How often it was made. */
   readonly calls: number;
+  /** How often it failed. */
   readonly errors: number;
   /** Time spent in the model; undefined where the recording has no times. */
   readonly microseconds: number | undefined;

@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import { koffi } from "../../native/koffi.ts";
 import { Arena } from "../arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { syscall, syscall3 } from "../libc.ts";

@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { fileURLToPath } from "node:url";
+import { ownProgram } from "../../native/own-program.ts";
 import { socketPair } from "../descriptors.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, posixSpawn, syscall } from "../libc.ts";
@@ -18,10 +18,10 @@ export function startTracer(): number | undefined {
   if (pair === undefined) return undefined;
   const [ours, theirs] = pair;
   const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-  const main = fileURLToPath(new URL(`./tracer-main${extension}`, import.meta.url));
+  const argv = ownProgram("tracer-main", new URL(`./tracer-main${extension}`, import.meta.url));
   const nothing = fs.openSync("/dev/null", "r+");
   const descriptors = new Map([0, 1, 2].map((fd) => [fd, nothing])).set(3, theirs);
-  const pid = posixSpawn({ path: process.execPath, argv: [process.execPath, main], descriptors, session: true });
+  const pid = posixSpawn({ path: argv[0], argv, descriptors, session: true });
   fs.closeSync(nothing);
   close(theirs);
   if (pid > 0) {

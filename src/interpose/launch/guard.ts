@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { fileURLToPath } from "node:url";
+import { ownProgram } from "../../native/own-program.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, syscall } from "../libc.ts";
 import { AT_FDCWD } from "../linux.ts";
@@ -16,21 +16,25 @@ export class Guard {
   readonly #pid: number;
   readonly #socket: number;
 
-  /** @param program a process in the mount namespace that was made for the program: that is how its processes are known */
-  constructor(program: number) {
-    const namespace = statPath(AT_FDCWD, `/proc/${program}/ns/mnt`) === 0 ? lastStat.inode : 0;
+  /** @param launched a process in the mount namespace that was made for the program: that is how its processes are known */
+  constructor(launched: number) {
+    const namespace = statPath(AT_FDCWD, `/proc/${launched}/ns/mnt`) === 0 ? lastStat.inode : 0;
     const nothing = fs.openSync("/dev/null", "r+");
-    const { pid, socket, control } = spawnLauncher([], { name: "uvfio-guard", standard: nothing });
+    const { pid, socket, control } = spawnLauncher([], {
+      name: "uvfio-guard",
+      standard: [nothing, nothing, nothing],
+      session: true,
+    });
     fs.closeSync(nothing);
     this.#pid = pid;
     this.#socket = socket;
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-    const main = fileURLToPath(new URL(`./guard-main${extension}`, import.meta.url));
+    const program = ownProgram("guard-main", new URL(`./guard-main${extension}`, import.meta.url));
     const list = new CallList();
     list.call(HOST_CALLS.chdir, ["/"]);
     list.call(HOST_CALLS.read, [control, Buffer.alloc(8), 1]);
-    const argv = list.words([process.execPath, main, String(namespace), String(program), 0]);
-    list.call(HOST_CALLS.execve, [process.execPath, argv, list.words([0])]);
+    const argv = list.words([...program, String(namespace), String(launched), 0]);
+    list.call(HOST_CALLS.execve, [program[0], argv, list.words([0])]);
     fs.writeSync(socket, list.encode());
   }
 

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { AT_FDCWD, CLONE_NEWNS, CLONE_NEWUSER, MS_REC, MS_SLAVE, O_WRONLY } from "../linux.ts";
+import { hasFilter } from "../process-facts.ts";
 import type { CallList } from "./call-list.ts";
 
 const DOCKER = "docker run --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt apparmor=unconfined";
@@ -48,8 +49,10 @@ function withoutNamespace(errno: string): ["not-permitted" | "no-user-namespace"
     return ["no-user-namespace", `${needed}; sysctl kernel.apparmor_restrict_unprivileged_userns=0 allows them`];
   if (setting("kernel/unprivileged_userns_clone") === "0")
     return ["no-user-namespace", `${needed}; sysctl kernel.unprivileged_userns_clone=1 allows them`];
-  const none = setting("user/max_user_namespaces") === "0";
-  return ["no-user-namespace", `${needed}${none ? "; sysctl user.max_user_namespaces is 0" : ""}`];
+  if (setting("user/max_user_namespaces") === "0")
+    return ["no-user-namespace", `${needed}; sysctl user.max_user_namespaces is 0`];
+  const inContainer = hasFilter() ? `: in a container allow them, with ${DOCKER}` : "";
+  return ["no-user-namespace", `${needed}${inContainer}`];
 }
 
 function setting(name: string): string | undefined {

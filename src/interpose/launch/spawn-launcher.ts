@@ -16,34 +16,39 @@ export interface Launcher {
   readonly control: number;
   /** A number that is free there, and not the lowest: that is what an open there returns. */
   readonly scratch: number;
+  /** Another that is free. */
+  readonly fuse: number;
 }
 
 interface Looks {
   readonly name: string;
-  /** Its stdin, stdout and stderr, in the place of ours; it has a session of its own then. */
-  readonly standard?: number;
+  /** Its stdin, stdout and stderr, in the place of ours. */
+  readonly standard?: readonly (number | undefined)[];
+  /** It has a session of its own. */
+  readonly session?: boolean;
 }
 
 /** Starts the launcher with our stdin, stdout and stderr. @param descriptors others that it has under the same numbers */
 export function spawnLauncher(
   descriptors: readonly number[],
-  { name, standard }: Looks = { name: "uvfio-launcher" },
+  { name, standard = [], session = false }: Looks = { name: "uvfio-launcher" },
 ): Launcher {
   const free = (from: number): number => (descriptors.includes(from) ? free(from + 1) : from);
   const control = free(3);
   const scratch = free(free(control + 1) + 1);
+  const fuse = free(scratch + 1);
   const pair = socketPair();
   if (pair === undefined) throw new InterposerError("host-failed", shortageText());
   const socket = pair[0];
   const far = aside(pair[1], control);
   const image = aside(imageFile(control), control);
   const kept = new Map(descriptors.map((fd) => [fd, fd]));
-  for (const fd of [0, 1, 2]) kept.set(fd, standard ?? fd);
+  for (const fd of [0, 1, 2]) kept.set(fd, standard[fd] ?? fd);
   const path = `/proc/self/fd/${image}`;
-  const pid = posixSpawn({ path, argv: [name], descriptors: kept.set(control, far), session: standard !== undefined });
+  const pid = posixSpawn({ path, argv: [name], descriptors: kept.set(control, far), session });
   close(image);
   close(far);
-  if (pid > 0) return { pid, socket, control, scratch };
+  if (pid > 0) return { pid, socket, control, scratch, fuse };
   close(socket);
   const noexec = errnoName(-pid) === "EACCES" ? ": sysctl vm.memfd_noexec must be below 2" : "";
   throw new InterposerError("host-failed", `the launcher cannot be started (${errnoName(-pid)})${noexec}`);

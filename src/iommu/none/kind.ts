@@ -20,7 +20,7 @@ export const none: IommuKind = {
     container: "type1",
   },
   ownKeys: [],
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "no",
   driver: PLAIN_DRIVER,
   iommufd: PLAIN_IOMMUFD,

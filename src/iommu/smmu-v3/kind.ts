@@ -29,7 +29,7 @@ export const smmuV3: IommuKind = {
     container: "type1",
   },
   ownKeys: [],
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "no",
   needs: "smmuV3Driver",
   driver: {

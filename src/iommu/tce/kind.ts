@@ -38,7 +38,7 @@ export const tce: IommuKind = {
     container: "spapr",
   },
   ownKeys: ["platform", "dma32_window_start", "dma32_window_size", "max_dynamic_windows", "levels"],
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "no",
   needs: "spaprContainer",
   driver: {

@@ -1,30 +1,14 @@
-import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
+import { encodeDescriptor, WHOLE_DEVICE_TLB } from "../../uapi/intel-invalidation.ts";
 import type { AskForPage, DmaTarget, PasidRequest } from "../dma-target.ts";
-import { type IommuDomain, type Mappings, NO_PASID, type Stage } from "../domain.ts";
-import type { Place, Requester } from "../requester.ts";
-import type { FirstLevelTable } from "./first-level.ts";
+import { type Mappings, NO_PASID, type Stage } from "../domain.ts";
+import type { FirstStage, GuestPasidTable, ProposedDomain } from "../proposed.ts";
+import type { Place, Requester, RequesterIdentity } from "../requester.ts";
 import { MappingsLevel } from "./mappings-level.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { PasidTarget } from "./pasid-target.ts";
 import { loadThrough, type SecondLevel, storeThrough } from "./second-level.ts";
 import type { TableMemory } from "./table-memory.ts";
-import { ALL_ADDRESSES, type TablesBySegment, type VtdTables } from "./tables.ts";
-
-/** A first stage over a domain: what a guest says of its page table. */
-export interface FirstStage {
-  readonly table: FirstLevelTable;
-  /** Requests with supervisor privilege are served. */
-  readonly supervisor: boolean;
-  /** Execute requests are served. */
-  readonly execute: boolean;
-}
-
-/** A PASID table that a guest keeps in its memory. */
-export interface GuestPasidTable {
-  /** Guest physical address of the directory. */
-  readonly directory: bigint;
-  readonly bits: number;
-}
+import type { TablesBySegment, VtdTables } from "./tables.ts";
 
 /** Something that a unit has for a domain while any place of the domain is there. */
 class Held<T> {
@@ -68,10 +52,11 @@ class Held<T> {
 type DomainIds = Held<number>;
 
 /**
- * A page table in the Intel IOMMUs of a host (struct dmar_domain): the mappings of an address space, or a guest's table over such a one. In each
- * unit it has a domain-id from its first place on until its last is left (intel/iommu.c:domain_attach_iommu).
+ * A page table in the Intel IOMMUs of a host (struct dmar_domain): the mappings of an address space, or a guest's table
+ * over such a one. In each unit it has a domain-id from its first place on until its last is left
+ * (intel/iommu.c:domain_attach_iommu).
  */
-export class VtdDomain implements IommuDomain {
+export class VtdDomain implements ProposedDomain {
   readonly #units: TablesBySegment;
   readonly #ids: DomainIds;
   /** Pointers that stand for the second level in PASID table entries. */
@@ -112,21 +97,23 @@ export class VtdDomain implements IommuDomain {
   /**
    * A guest's table over this domain's mappings.
    * @param first asked at each attach; may throw EINVAL for what the IOMMU cannot walk
-   * @param ids "own" as iommufd's nested page tables have them (intel/nested.c), "shared" as the proposals had it: then an invalidation of the
-   * domain reaches everything that is nested on it
+   * @param ids "own" as iommufd's nested page tables have them (intel/nested.c), "shared" as the proposals had it: then
+   * an invalidation of the domain reaches everything that is nested on it
    */
   nested(first: () => FirstStage, ids: "own" | "shared"): VtdDomain {
     return new VtdDomain(this.#units, ids === "shared" ? this.#ids : undefined, this.#level, this.#pointers, first);
   }
 
-  /** Other memory under the same domain-ids. */
   beside(mappings: Mappings, stage: Stage): VtdDomain {
     return new VtdDomain(this.#units, this.#ids, new MappingsLevel(mappings, stage), undefined, undefined);
   }
 
-  /** The units where it has a domain-id, with that. */
-  ids(): [VtdTables, number][] {
-    return this.#ids.entries();
+  idFor(identity: RequesterIdentity): number | undefined {
+    return this.#ids.get(this.#units.of(identity));
+  }
+
+  get isEntered(): boolean {
+    return this.#ids.entries().length > 0;
   }
 
   attach(requester: Requester, pasid: number, ask?: AskForPage): Place {
@@ -148,9 +135,6 @@ export class VtdDomain implements IommuDomain {
     return place;
   }
 
-  /**
-   * Lets all requests of a device with PASIDs go by a table that the guest keeps itself, over this domain's mappings. EBUSY, ENOSPC.
-   */
   attachTable(requester: Requester, { directory, bits }: GuestPasidTable): Place {
     const tables = this.#units.of(requester.identity);
     const level = this.#level;
@@ -188,7 +172,10 @@ export class VtdDomain implements IommuDomain {
     };
   }
 
-  /** In the block of a power of two that covers the range (cache.c:cache_tag_flush_range, calculate_psi_aligned_address). */
+  /**
+   * In the block of a power of two that covers the range (cache.c:cache_tag_flush_range,
+   * calculate_psi_aligned_address).
+   */
   flushRange(start: bigint, last: bigint, isLeaf: boolean): void {
     const from = (start >> PAGE_SHIFT) << PAGE_SHIFT;
     const bits = (from ^ last) === 0n ? 0 : (from ^ last).toString(2).length;
@@ -214,13 +201,15 @@ export class VtdDomain implements IommuDomain {
       unit.submit(encodeDescriptor("pasidIotlb", { granularity: 2, domain, pasid: pasid! }));
       const { ats, source: sourceId } = requester.identity;
       if (ats)
-        unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, pasid: pasid!, size: 1, address: ALL_ADDRESSES }));
+        unit.submit(
+          encodeDescriptor("pasidDeviceTlb", { sourceId, pasid: pasid!, size: 1, address: WHOLE_DEVICE_TLB }),
+        );
     });
   }
 
-  /** Forgets everything under its domain-ids: its own translations and those of all domains that share them. Device TLBs are the caller's. */
   flushIds(): void {
-    for (const [{ unit }, domain] of this.ids()) unit.submit(encodeDescriptor("iotlb", { granularity: 2, domain }));
+    for (const [{ unit }, domain] of this.#ids.entries())
+      unit.submit(encodeDescriptor("iotlb", { granularity: 2, domain }));
   }
 
   #eachPlace(each: (place: VtdPlace, domain: number) => void): void {

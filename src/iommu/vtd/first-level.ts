@@ -1,20 +1,6 @@
+import type { FirstLevelTable } from "../proposed.ts";
 import { type Access, type Refused, refuse } from "./access.ts";
 import type { TableMemory } from "./table-memory.ts";
-
-/** How a first-level table is to be walked: what a PASID table entry says about it. */
-export interface FirstLevelTable {
-  /** Address of the root table, a multiple of 4096. */
-  readonly root: bigint;
-  readonly levels: 4 | 5;
-  /** Supervisor writes honour R/W (as CR0.WP). */
-  readonly writeProtect: boolean;
-  /** Bit 63 of an entry means "cannot be executed"; otherwise it is reserved. */
-  readonly noExecute: boolean;
-  /** Supervisor requests cannot execute user pages. */
-  readonly smep: boolean;
-  /** Also sets the extended accessed bit, bit 10. */
-  readonly extendedAccessed: boolean;
-}
 
 /** What the entries down to some level allow together. */
 export interface Permission {
@@ -80,9 +66,10 @@ export function checkPermission(table: FirstLevelTable, found: Permission, acces
 }
 
 /**
- * Walks a table of the processor's format (Intel SDM volume 3, "4-Level Paging and 5-Level Paging") and sets its accessed bits, which happens only
- * once the table is known to allow the access. Whether the page can be reached is not known here, so that the dirty bit of a write is the
- * caller's to set (markDirty). Tables at addresses that `memory` cannot load refuse the walk.
+ * Walks a table of the processor's format (Intel SDM volume 3, "4-Level Paging and 5-Level Paging") and sets its
+ * accessed bits, which happens only once the table is known to allow the access. Whether the page can be reached is not
+ * known here, so that the dirty bit of a write is the caller's to set (markDirty). Tables at addresses that `memory`
+ * cannot load refuse the walk.
  * @param limit the first address that the guest cannot have: entries that point there are refused
  */
 export function walkFirstLevel(
@@ -144,7 +131,10 @@ function start(
   return { at: table.root, level: table.levels, permission: ALL };
 }
 
-/** PS is reserved in the two upper levels, the low address bits of a large leaf (but PAT) are, and bit 63 unless it means something. */
+/**
+ * PS is reserved in the two upper levels, the low address bits of a large leaf (but PAT) are, and bit 63 unless it
+ * means something.
+ */
 function hasReservedBits(
   table: FirstLevelTable,
   entry: bigint,
@@ -178,7 +168,10 @@ function markAccessed(
   return undefined;
 }
 
-/** Sets the leaf's dirty bit: for a write that every level lets through, and for no other. Refused when the table cannot be written. */
+/**
+ * Sets the leaf's dirty bit: for a write that every level lets through, and for no other. Refused when the table cannot
+ * be written.
+ */
 export function markDirty({ dirty, leaf }: FirstLevelHit, memory: TableMemory): Refused | undefined {
   if (dirty || memory.store(leaf.slot, leaf.entry | DIRTY)) return undefined;
   return refuse("tableUnwritable");

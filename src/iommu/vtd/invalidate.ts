@@ -1,12 +1,23 @@
 import { type Descriptor, decodeDescriptor } from "../../uapi/intel-invalidation.ts";
-import { type AddressRange, NO_DOMAIN } from "./iotlb.ts";
-import type { VtdUnit } from "./unit.ts";
+import type { DeviceContext } from "./device-context.ts";
+import { type AddressRange, NO_DOMAIN, type TranslationCache } from "./iotlb.ts";
+import type { PasidCache } from "./pasid-cache.ts";
+import type { PagingStructureCache } from "./walk-cache.ts";
 
 const PAGE = 4096n;
 const EVERYTHING: AddressRange = { start: 0n, bytes: 1n << 64n };
 
-/** What a descriptor does to the caches of a unit. A text says why it is none. */
-export function invalidate(unit: VtdUnit, descriptor: Descriptor): string | undefined {
+/** What a unit remembers. */
+export interface UnitCaches {
+  readonly iotlb: TranslationCache;
+  readonly structures: PagingStructureCache;
+  readonly pasidCache: PasidCache;
+  /** The context of a device, by its source-id; undefined when it is not attached. */
+  context(source: number): DeviceContext | undefined;
+}
+
+/** What a descriptor does to the caches of a unit. A text says what is wrong with it. */
+export function invalidate(unit: UnitCaches, descriptor: Descriptor): string | undefined {
   const decoded = decodeDescriptor(descriptor);
   if (typeof decoded === "string") return decoded;
   const { kind, fields } = decoded;
@@ -44,14 +55,23 @@ export function invalidate(unit: VtdUnit, descriptor: Descriptor): string | unde
 
 type Fields = Readonly<Record<string, bigint>>;
 
-/** By pages it removes second-level translations; nested ones are removed by domain, since their tags are guest addresses. */
-function invalidateIotlb(unit: VtdUnit, granularity: number, domain: number, fields: Fields): void {
+/**
+ * By pages it removes second-level translations; nested ones are removed by domain, since their tags are guest
+ * addresses.
+ */
+function invalidateIotlb(unit: UnitCaches, granularity: number, domain: number, fields: Fields): void {
   const which = granularity === 1 ? undefined : domain;
   unit.iotlb.invalidate(which, undefined, granularity === 3 ? maskedRange(fields) : undefined, granularity === 3);
   unit.structures.invalidate(which, undefined);
 }
 
-function invalidatePasidIotlb(unit: VtdUnit, granularity: number, domain: number, pasid: number, fields: Fields): void {
+function invalidatePasidIotlb(
+  unit: UnitCaches,
+  granularity: number,
+  domain: number,
+  pasid: number,
+  fields: Fields,
+): void {
   const range = granularity === 3 ? maskedRange(fields) : undefined;
   unit.iotlb.invalidate(domain, pasid, range);
   if (!range || !fields.leafHint) unit.structures.invalidate(domain, pasid, range);
@@ -64,7 +84,10 @@ function maskedRange(fields: Fields): AddressRange {
   return { start: start - (start % bytes), bytes };
 }
 
-/** PCI's encoding: with the size bit, the lowest zero bit above bit 12 says that twice as many bytes are meant (ATS specification). */
+/**
+ * PCI's encoding: with the size bit, the lowest zero bit above bit 12 says that twice as many bytes are meant (ATS
+ * specification).
+ */
 function sizedRange(fields: Fields): AddressRange {
   if (!fields.size) return { start: fields.address! * PAGE, bytes: PAGE };
   let ones = 0n;
@@ -75,6 +98,6 @@ function sizedRange(fields: Fields): AddressRange {
   return { start: start - (start % bytes), bytes };
 }
 
-function deviceTlb(unit: VtdUnit, fields: Fields) {
+function deviceTlb(unit: UnitCaches, fields: Fields) {
   return unit.context(Number(fields.sourceId))?.deviceTlb;
 }

@@ -5,10 +5,11 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
 } from "../../uapi/iommufd-hwpt.ts";
 import { bitsOfLast, lastOfBits } from "../address-bits.ts";
-import type { IommuDefaults, IommuDriverFacts, IommufdFacts, IommuKind } from "../kind.ts";
+import type { IommuDefaults, IommuDriverFacts, IommuKind } from "../kind.ts";
 import { X86_MSI_WINDOW } from "../known-regions.ts";
-import type { IommuUnit } from "../unit.ts";
+import type { IommufdFacts, IommuUnit } from "../unit.ts";
 import { type VtdMode, vtdHwInfo, vtdSysfs } from "./registers.ts";
+import { VtdUnits } from "./units.ts";
 
 /** INTEL_IOMMU_PGSIZES: every multiple of 4 KiB, whatever the unit's tables have. */
 const CLAIMED_SIZES = 2n ** 64n - 4096n;
@@ -31,8 +32,9 @@ const PLAIN_DEFAULTS: IommuDefaults = {
 };
 
 /**
- * First-stage tables are the CPU's, whose addresses are signed: only the lower half is given out (drivers/iommu/intel/iommu.c sets aperture_end
- * from gaw - 1 with use_first_level; recorded: intelsm has 48 bits and ends at 0x7fffffffffff).
+ * First-stage tables are the CPU's, whose addresses are signed: only the lower half is given out
+ * (drivers/iommu/intel/iommu.c sets aperture_end from gaw - 1 with use_first_level; recorded: intelsm has 48 bits and
+ * ends at 0x7fffffffffff).
  */
 const FIRST_STAGE_DEFAULTS: IommuDefaults = {
   ...PLAIN_DEFAULTS,
@@ -43,7 +45,8 @@ const FIRST_STAGE_DEFAULTS: IommuDefaults = {
 
 const DRIVER: IommuDriverFacts = {
   claimedPageSizes: (release) => (release.has("reportedPageSizes") ? undefined : CLAIMED_SIZES),
-  // second-stage entries can say "write only", but the driver used the read bit as "present" for long (recorded in dma_writeonly)
+  // second-stage entries can say "write only", but the driver used the read bit as "present" for long (recorded in
+  // dma_writeonly)
   writeImpliesRead: (release) => !release.has("writeOnlyDenied"),
   refusesDirectRegions: (release) => release.has("rmrrIneligible"),
   // intel/iommu.c:intel_iommu_map_pages
@@ -73,7 +76,7 @@ export const vtd: IommuKind = {
   model: "intel-vtd",
   title: "Intel VT-d",
   defaults: PLAIN_DEFAULTS,
-  canNest: false,
+  makeNesting: undefined,
   tracksDirtyPages: "yes",
   driver: DRIVER,
   iommufd: iommufd("legacy", IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_ALLOC_DIRTY_TRACKING, bitsOfLast),
@@ -87,7 +90,6 @@ export const vtdSecondStage: IommuKind = {
   needs: "vtdScalableMode",
   title: "Intel VT-d (second-stage tables)",
   means: (text) => /^intel-vtd\b/.test(text) && /scalable/i.test(text) && /second/i.test(text),
-  canNest: false,
   iommufd: iommufd("second-stage", IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_ALLOC_DIRTY_TRACKING, bitsOfLast),
   sysfs: vtdSysfs("second-stage", bitsOfLast),
 };
@@ -100,7 +102,7 @@ export const vtdScalable: IommuKind = {
   title: "Intel VT-d (first-stage tables)",
   means: (text) => /^intel-vtd\b/.test(text) && /scalable/i.test(text) && !/second/i.test(text),
   defaults: FIRST_STAGE_DEFAULTS,
-  canNest: true,
+  makeNesting: () => new VtdUnits(),
   // the driver does not use the dirty bits of first-stage tables
   tracksDirtyPages: "when nesting",
   driver: { ...DRIVER, writeImpliesRead: () => true, secondStage, hasPasidTables: true },

@@ -1,11 +1,9 @@
+import type { FirstLevelTable } from "../proposed.ts";
 import { type Refused, refuse } from "./access.ts";
-import type { FirstLevelTable } from "./first-level.ts";
 
 /** 64-bit words of a PASID table entry. */
 export const ENTRY_WORDS = 8;
 export const ENTRY_BYTES = 64;
-/** PASIDs are 20 bits (PCI Express). */
-export const PASID_BITS = 20;
 
 /** Which levels translate a PASID's requests (PGTT). */
 const PGTT = { first: 1, second: 2, nested: 3 } as const;

@@ -1,5 +1,7 @@
 import { type DmaTarget, NoTarget, type PasidRequest } from "../dma-target.ts";
-import type { Mappings, NestingIommus, Stage } from "../domain.ts";
+import type { Mappings, Stage } from "../domain.ts";
+import type { NestingUse } from "../nesting-iommus.ts";
+import type { InvalidatedUnit, ProposedIommus } from "../proposed.ts";
 import { type DmaOwner, Requester, type RequesterIdentity } from "../requester.ts";
 import { VtdDomain } from "./domain.ts";
 import { RejectedTarget } from "./pasid-target.ts";
@@ -7,20 +9,11 @@ import { type TablesBySegment, VtdTables } from "./tables.ts";
 import { VTD_INVALIDATIONS } from "./user-invalidation.ts";
 import { VTD_TABLES } from "./user-table.ts";
 
-/** What is in use in the IOMMUs of a host: all of it is back at 0 when everything is detached. */
-export interface VtdUse {
-  /** Devices that are attached to an owner. */
-  readonly requesters: number;
-  readonly domains: number;
-  /** PASID table entries. */
-  readonly entries: number;
-  /** Pages of host memory that tables lie in. */
-  readonly tablePages: number;
-  readonly secondLevels: number;
-}
-
-/** The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache and no invalidation. */
-export class VtdUnits implements NestingIommus, TablesBySegment {
+/**
+ * The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache
+ * and no invalidation.
+ */
+export class VtdUnits implements ProposedIommus, TablesBySegment {
   readonly tables = VTD_TABLES;
   readonly invalidations = VTD_INVALIDATIONS;
   readonly #bySegment = new Map<number, VtdTables>();
@@ -34,7 +27,19 @@ export class VtdUnits implements NestingIommus, TablesBySegment {
     return tables;
   }
 
-  get use(): VtdUse {
+  get proposed(): ProposedIommus {
+    return this;
+  }
+
+  unitOf(identity: RequesterIdentity): InvalidatedUnit {
+    return this.of(identity).unit;
+  }
+
+  isTaken(requester: Requester, pasid: number): boolean {
+    return this.of(requester.identity).isTaken(requester, pasid);
+  }
+
+  get use(): NestingUse {
     const all = [...this.#bySegment.values()];
     const sum = (count: (tables: VtdTables) => number) => all.reduce((total, tables) => total + count(tables), 0);
     return {
@@ -62,7 +67,10 @@ export class VtdUnits implements NestingIommus, TablesBySegment {
   }
 }
 
-/** A request that nothing is bound for. The parent's table is not asked about a mediated device: what is there is another's. */
+/**
+ * A request that nothing is bound for. The parent's table is not asked about a mediated device: what is there is
+ * another's.
+ */
 function refuse(tables: VtdTables, identity: RequesterIdentity, request: PasidRequest): DmaTarget {
   const { name, functionName, source, isMediated } = identity;
   if (isMediated) {

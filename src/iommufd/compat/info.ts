@@ -1,19 +1,12 @@
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
+import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import { roundUp } from "../../uapi/layout.ts";
 import { StructView } from "../../uapi/struct-view.ts";
 import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
-import {
-  VfioIommuType1InfoDmaAvail as AvailCapability,
-  VfioIommuType1Info as Info,
-  VfioIommuType1InfoCapIovaRange as RangeCapability,
-  VFIO_IOMMU_INFO_CAPS,
-  VFIO_IOMMU_INFO_PGSIZES,
-  VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
-  VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
-  VfioIovaRange,
-} from "../../uapi/vfio-type1.ts";
+import { VfioIommuType1Info as Info, VFIO_IOMMU_INFO_CAPS, VFIO_IOMMU_INFO_PGSIZES } from "../../uapi/vfio-type1.ts";
+import { availableMappings, type CapabilitySource, toldBy, usableRanges } from "../../vfio/capability-source.ts";
 import { UserStruct } from "../../vfio/user-struct.ts";
 import type { IommufdContext } from "../context.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
@@ -21,14 +14,23 @@ import { compatIoas } from "../requests/object-requests.ts";
 
 const MINIMUM = Info.endOf("iova_pgsizes");
 const ALL_SIZES = 2n ** 64n - 1n;
-/** Mappings are limited by memory alone; s390's QEMU wants more than type1's 65535 (vfio_compat.c:iommufd_fill_cap_dma_avail). */
+/**
+ * Mappings are limited by memory alone; s390's QEMU wants more than type1's 65535
+ * (vfio_compat.c:iommufd_fill_cap_dma_avail).
+ */
 const AVAILABLE = 0xffff_ffff;
+
+/** In the order in which the kernel adds them (vfio_compat.c:iommufd_vfio_iommu_get_info). */
+const SOURCES: readonly CapabilitySource<IoPageTable>[] = [
+  (_table, littleEndian) => availableMappings(AVAILABLE, littleEndian),
+  (table, littleEndian) => usableRanges(table.usableRanges(), littleEndian),
+];
 
 const user = new UserStruct(Info.size);
 
 /**
- * VFIO_IOMMU_GET_INFO. Unlike type1, argsz always becomes what is needed, and as much of the chain as fits is written although cap_offset is 0
- * then (vfio_compat.c:iommufd_vfio_iommu_get_info).
+ * VFIO_IOMMU_GET_INFO. Unlike type1, argsz always becomes what is needed, and as much of the chain as fits is written
+ * although cap_offset is 0 then (vfio_compat.c:iommufd_vfio_iommu_get_info).
  */
 export function getInfo(context: IommufdContext, task: Task, arg: Word): number {
   user.copyIn(task, arg, MINIMUM);
@@ -49,45 +51,37 @@ export function getInfo(context: IommufdContext, task: Task, arg: Word): number 
   return 0;
 }
 
-/** Writes the capabilities that there is room for, piece by piece as the kernel does. Returns the bytes that all would take. */
+/**
+ * Writes the capabilities that there is room for, piece by piece as the kernel does. Returns the bytes that all would
+ * take.
+ */
 function writeChain(table: IoPageTable, task: Task, arg: Word, argsz: number): number {
   let total: number = Info.size;
   let before: number | undefined;
-  for (const write of [writeAvailable, writeRanges]) {
+  for (const capability of toldBy(SOURCES, table, task.memory.littleEndian)) {
     const room = Math.max(0, argsz - total);
-    const size = roundUp(write(table, task, wordAdd(arg, total), room), 8);
+    writeStructure(capability, task, wordAdd(arg, total), room);
     if (before !== undefined && argsz >= total) {
       const next = new Uint8Array(4);
       new StructView(next, task.memory.littleEndian).setU32(0, total);
       task.memory.copyOut(wordAdd(arg, before + VfioInfoCapHeader.offsets.next), next, next.length);
     }
     before = total;
-    total += size;
+    total += roundUp(capability.structure.length, 8);
   }
   return total;
 }
 
-function writeAvailable(_table: IoPageTable, task: Task, at: Word, room: number): number {
-  const header = { id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version: 1, next: 0 };
-  const bytes = AvailCapability.encode({ header, avail: AVAILABLE }, 0, task.memory.littleEndian);
-  if (room >= bytes.length) task.memory.copyOut(at, bytes, bytes.length);
-  return bytes.length;
-}
-
-/** The ranges first, each that fits; the head when all fit. */
-function writeRanges(table: IoPageTable, task: Task, at: Word, room: number): number {
-  const ranges = table.usableRanges();
-  for (const [i, { start, last }] of ranges.entries()) {
-    const offset = RangeCapability.size + i * VfioIovaRange.size;
-    if (room < offset + VfioIovaRange.size) continue;
-    const range = VfioIovaRange.encode({ start, end: last }, 0, task.memory.littleEndian);
-    task.memory.copyOut(wordAdd(at, offset), range, range.length);
+/** The entries of a list first, each that fits; the rest when all fit. */
+function writeStructure(capability: CapabilityStructure, task: Task, at: Word, room: number): void {
+  const { id, version, structure, entries = { first: structure.length, size: 1 } } = capability;
+  const { first, size } = entries;
+  for (let offset = first; offset + size <= Math.min(room, structure.length); offset += size) {
+    task.memory.copyOut(wordAdd(at, offset), structure.subarray(offset), size);
   }
-  const size = RangeCapability.size + ranges.length * VfioIovaRange.size;
-  const header = { id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version: 1, next: 0 };
-  const head = RangeCapability.encode({ header, nr_iovas: ranges.length }, 0, task.memory.littleEndian);
-  if (room >= size) task.memory.copyOut(at, head, head.length);
-  return size;
+  if (room < structure.length) return;
+  VfioInfoCapHeader.write(new StructView(structure, task.memory.littleEndian), 0, { id, version, next: 0 });
+  task.memory.copyOut(at, structure, first);
 }
 
 /** What all page tables can do, sizes below the kernel's page folded into it (vfio_compat.c:iommufd_get_pagesizes). */

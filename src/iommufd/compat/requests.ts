@@ -48,7 +48,7 @@ function checkExtension(context: IommufdContext, type: Word): number {
     case VFIO_NOIOMMU_IOMMU:
       return context.module.noIommuBuilt ? 1 : 0;
     case VFIO_DMA_CC_IOMMU:
-      return compatIoas(context).hwpts.every(({ unit }) => unit.cacheCoherent) ? 1 : 0;
+      return compatIoas(context).hwpts.every(({ paging }) => paging.unit.cacheCoherent) ? 1 : 0;
     default:
       return 0;
   }

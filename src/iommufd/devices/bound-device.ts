@@ -1,12 +1,13 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { NO_PASID } from "../../iommu/domain.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, KernelError } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
-import type { VfioGroup } from "../../vfio/group.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
 import { IommufdObject } from "../object-table.ts";
-import type { Binding } from "./bind-device.ts";
+import type { AttachedDevice } from "./attachment.ts";
+import type { Binding, PasidBinding } from "./binding.ts";
 import { GroupAttachment } from "./group-attachment.ts";
 import { Hwpt } from "./hwpt.ts";
 import { PageTable } from "./page-table.ts";
@@ -15,9 +16,9 @@ import { PageTable } from "./page-table.ts";
 const LAST_PASID = 2 ** 31 - 1;
 
 /** A device that an iommufd has (struct iommufd_device). Its driver uses it, so that DESTROY is EBUSY. */
-export class BoundDevice extends IommufdObject implements Binding {
+export class BoundDevice extends IommufdObject implements Binding, AttachedDevice {
   readonly name: string;
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   readonly unit: IommuUnit;
   readonly #context: IommufdContext;
   readonly #groupAttachment: GroupAttachment;
@@ -25,16 +26,20 @@ export class BoundDevice extends IommufdObject implements Binding {
   #isAttached = false;
   /** With which PASIDs (vfio_device.pasids). */
   readonly #pasids = new Set<number>();
+  readonly pasids: PasidBinding = {
+    attach: (task, pasid, id) => this.#attachPasid(task, pasid, id),
+    detach: (pasid) => this.#detachPasid(pasid),
+  };
 
   /** Use create(), which checks. */
-  constructor(context: IommufdContext, name: string, group: VfioGroup, unit: IommuUnit) {
+  constructor(context: IommufdContext, name: string, group: DmaGroup, unit: IommuUnit) {
     super();
     this.name = name;
     this.group = group;
     this.unit = unit;
     this.#context = context;
     const { id } = group.iommuGroup;
-    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(context, group, unit);
+    this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(context, context.module, group, unit);
     context.groups.set(id, this.#groupAttachment);
     context.get();
     context.objects.add(this);
@@ -45,7 +50,7 @@ export class BoundDevice extends IommufdObject implements Binding {
    * device.c:iommufd_device_bind
    * @throws KernelError EPERM (interrupts are not isolated; somebody else has the group), EINVAL (firmware has)
    */
-  static create(context: IommufdContext, name: string, group: VfioGroup, unit: IommuUnit): BoundDevice {
+  static create(context: IommufdContext, name: string, group: DmaGroup, unit: IommuUnit): BoundDevice {
     const { booleanParameter, release } = context.module.context;
     if (!unit.isolatedMsi && !booleanParameter("iommufd/allow_unsafe_interrupts")) {
       fail(
@@ -61,6 +66,11 @@ export class BoundDevice extends IommufdObject implements Binding {
     return `device ${this.name}`;
   }
 
+  /** Its driver leaves DMA to the IOMMU. */
+  get memory(): undefined {
+    return undefined;
+  }
+
   /**
    * Attaches the device, or moves it when it is attached (device.c:iommufd_device_attach, iommufd_device_replace).
    * @param id an address space, for which a page table is found or made, or a page table
@@ -72,10 +82,10 @@ export class BoundDevice extends IommufdObject implements Binding {
   }
 
   /**
-   * The same for requests with a PASID (drivers/vfio/iommufd.c:vfio_iommufd_physical_pasid_attach_ioas). Number 0 is what the kernel takes requests
-   * without one for: it is attached when nothing else is.
+   * The same for requests with a PASID (drivers/vfio/iommufd.c:vfio_iommufd_physical_pasid_attach_ioas). Number 0 is
+   * what the kernel takes requests without one for: it is attached when nothing else is.
    */
-  attachPasid(task: Task, pasid: number, id: number): number {
+  #attachPasid(task: Task, pasid: number, id: number): number {
     if (pasid > LAST_PASID) fail("ENOSPC", `PASID ${pasid} is beyond 2^31`);
     const attached = this.#change(task, id, pasid, this.#pasids.has(pasid));
     this.#pasids.add(pasid);
@@ -90,13 +100,13 @@ export class BoundDevice extends IommufdObject implements Binding {
     this.#leave(this.#groupAttachment.detach(this, NO_PASID));
   }
 
-  detachPasid(pasid: number): void {
+  #detachPasid(pasid: number): void {
     if (this.#pasids.delete(pasid)) this.#leave(this.#groupAttachment.detach(this, pasid));
   }
 
   /** The driver lets go: device.c:iommufd_device_unbind. */
   unbind(): void {
-    for (const pasid of [...this.#pasids].sort((a, b) => a - b)) this.detachPasid(pasid);
+    for (const pasid of [...this.#pasids].sort((a, b) => a - b)) this.#detachPasid(pasid);
     this.detach();
     this.users--;
     this.#context.objects.destroy(this);

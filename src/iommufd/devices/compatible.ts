@@ -2,20 +2,27 @@ import { NO_PASID } from "../../iommu/domain.ts";
 import { canShareDomain } from "../../iommu/share-domain.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { PasidPlaces } from "../nesting/pasid-places.ts";
-import type { BoundDevice } from "./bound-device.ts";
-import type { GroupAttachment } from "./group-attachment.ts";
+import type { AttachedDevice, Attachment } from "./attachment.ts";
 import type { PageTable } from "./page-table.ts";
 
 /** PASIDs have 20 bits wherever there are any. */
 const PASIDS = 2 ** 20;
 
+/** What a group is attached to so far. */
+interface AttachedGroup {
+  /** For messages: "group 12". */
+  readonly label: string;
+  readonly hasPasids: boolean;
+  attachmentOf(pasid: number): Attachment | undefined;
+}
+
 /**
- * Whether a group can be attached to a page table (device.c:iommufd_hwpt_pasid_compat; iommu.c:iommu_attach_device_pasid; the attach operations
- * of the IOMMU's driver). Changes nothing. EINVAL, ENODEV.
+ * Whether a group can be attached to a page table (device.c:iommufd_hwpt_pasid_compat;
+ * iommu.c:iommu_attach_device_pasid; the attach operations of the IOMMU's driver). Changes nothing. EINVAL, ENODEV.
  */
 export function checkCompatible(
-  group: GroupAttachment,
-  device: BoundDevice,
+  group: AttachedGroup,
+  device: AttachedDevice,
   pageTable: PageTable,
   pasid: number,
   places: PasidPlaces | undefined,
@@ -36,22 +43,22 @@ export function checkCompatible(
   pageTable.checkWalkable();
 }
 
-function checkPasids(group: GroupAttachment, pageTable: PageTable, pasid: number): void {
+function checkPasids(group: AttachedGroup, pageTable: PageTable, pasid: number): void {
   if (pasid === NO_PASID) {
     if (pageTable.pasidCompatible || !group.hasPasids) return;
-    fail("EINVAL", `${group.group.label} is attached with PASIDs, and ${pageTable.label} was not made for such groups`);
+    fail("EINVAL", `${group.label} is attached with PASIDs, and ${pageTable.label} was not made for such groups`);
   }
   if (!pageTable.pasidCompatible) {
     fail("EINVAL", `${pageTable.label} was not made for PASIDs (IOMMU_HWPT_ALLOC_PASID)`);
   }
   const plain = group.attachmentOf(NO_PASID)?.pageTable;
   if (plain && !plain.pasidCompatible) {
-    fail("EINVAL", `${group.group.label} is attached to ${plain.label} without PASID, which was not made for PASIDs`);
+    fail("EINVAL", `${group.label} is attached to ${plain.label} without PASID, which was not made for PASIDs`);
   }
 }
 
 /** intel/iommu.c:paging_domain_compatible and its kin. */
-function checkShare(device: BoundDevice, { paging: hwpt }: PageTable): void {
+function checkShare(device: AttachedDevice, { paging: hwpt }: PageTable): void {
   const { unit, label } = device;
   if (hwpt.dirty && !unit.dirtyTracking) {
     fail("EINVAL", `${unit.label} of ${label} has no dirty tracking, which ${hwpt.label} was made for`);

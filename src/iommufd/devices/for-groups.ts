@@ -5,12 +5,14 @@ import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
 import { compatIoas } from "../requests/object-requests.ts";
 import { bindDevice } from "./bind-device.ts";
+import { forVfio } from "./binding.ts";
 
 /** An iommufd in the place of a container (drivers/vfio/group.c, vfio_compat.c). */
 export function forGroups(context: IommufdContext): GroupIommufd {
   return {
+    owner: context,
     take: (group) => {
-      if (group.iommuGroup.kind === "noiommu") takeWithoutIommu(context);
+      if (group.kind === "noiommu") takeWithoutIommu(context);
       else makeCompatIoas(context);
       context.get();
     },
@@ -20,23 +22,19 @@ export function forGroups(context: IommufdContext): GroupIommufd {
         if (!task.capable(CAP_SYS_RAWIO) || context.compatIoas) {
           fail(
             "EPERM",
-            `${device.name} has no IOMMU: it takes CAP_SYS_RAWIO, and an iommufd without an address space for VFIO`,
+            `${device} has no IOMMU: it takes CAP_SYS_RAWIO, and an iommufd without an address space for VFIO`,
           );
         }
-        return () => {};
+        return undefined;
       }
-      const bound = bindDevice(context, device.name, group);
+      const bound = bindDevice(context, device, group);
       try {
         bound.attach(task, compatIoas(context).id);
       } catch (error) {
         bound.unbind();
         throw error;
       }
-      group.inIommufd.set(device.name, { iommufd: context, id: bound.id, ownNode: false });
-      return () => {
-        bound.unbind();
-        group.inIommufd.delete(device.name);
-      };
+      return forVfio(bound);
     },
   };
 }

@@ -1,40 +1,42 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { NoTarget } from "../../iommu/dma-target.ts";
 import { NO_PASID } from "../../iommu/domain.ts";
 import { binds, groupLabel } from "../../iommu/group.ts";
-import type { RequesterIdentity } from "../../iommu/requester.ts";
+import type { DmaOwner, RequesterIdentity } from "../../iommu/requester.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
-import type { VfioGroup } from "../../vfio/group.ts";
 import type { Requesters } from "../../vfio/requesters.ts";
-import type { IommufdContext } from "../context.ts";
-import type { Ioas } from "../ioas.ts";
+import type { IommufdModule } from "../module.ts";
 import { PasidPlaces } from "../nesting/pasid-places.ts";
-import { Attachment } from "./attachment.ts";
-import type { BoundDevice } from "./bound-device.ts";
+import { type AttachedDevice, Attachment } from "./attachment.ts";
 import { checkCompatible } from "./compatible.ts";
-import type { PageTable } from "./page-table.ts";
+import type { PageTable, PagingTable } from "./page-table.ts";
 
 const NO_AUX_DOMAIN = new NoTarget("an iommufd gives a mediated device no PASID of its parent's, nor one of its own");
 
 /**
- * An IOMMU group as one iommufd has it (struct iommufd_group): for each PASID, and without one, all devices in it are attached to the same page
- * table.
+ * An IOMMU group as one iommufd has it (struct iommufd_group): for each PASID, and without one, all devices in it are
+ * attached to the same page table.
  */
 export class GroupAttachment {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   readonly #attachments = new Map<number, Attachment>();
   /** The devices in the IOMMUs' PASID tables, where they have any. */
   readonly #places: PasidPlaces | undefined;
   readonly #requesters: Requesters;
 
-  constructor(context: IommufdContext, group: VfioGroup, unit: IommuUnit) {
-    const { requesters, pasidHardware } = context.module;
+  constructor(owner: DmaOwner, { requesters, pasidHardware }: IommufdModule, group: DmaGroup, unit: IommuUnit) {
     this.group = group;
     this.#requesters = requesters;
     if (!pasidHardware || !unit.secondStage) return;
     const devices = group.iommuGroup.deviceNames.map((name) => requesters.find(name));
     const own = devices.filter((device) => device !== undefined && !device.isMediated) as RequesterIdentity[];
-    this.#places = new PasidPlaces(pasidHardware, context, own, (pasid) => this.#attachments.get(pasid));
+    this.#places = new PasidPlaces(pasidHardware, owner, own, (pasid) => this.#attachments.get(pasid));
+  }
+
+  /** For messages: "group 12". */
+  get label(): string {
+    return this.group.label;
   }
 
   /** The last device of the group leaves the iommufd. */
@@ -43,7 +45,7 @@ export class GroupAttachment {
     this.#places?.close();
   }
 
-  isAttached(device: BoundDevice, pasid: number): boolean {
+  isAttached(device: AttachedDevice, pasid: number): boolean {
     return this.#attachments.get(pasid)?.devices.has(device) ?? false;
   }
 
@@ -53,10 +55,11 @@ export class GroupAttachment {
   }
 
   /**
-   * device.c:iommufd_hw_pagetable_attach. EINVAL for another page table than the group's, or one that its IOMMU cannot walk, or with PASIDs where
-   * a page table was not made for them; EADDRINUSE; EBUSY; ENODEV for page requests that a device cannot make.
+   * device.c:iommufd_hw_pagetable_attach. EINVAL for another page table than the group's, or one that its IOMMU cannot
+   * walk, or with PASIDs where a page table was not made for them; EADDRINUSE; EBUSY; ENODEV for page requests that a
+   * device cannot make.
    */
-  attach(device: BoundDevice, pageTable: PageTable, pasid: number): void {
+  attach(device: AttachedDevice, pageTable: PageTable, pasid: number): void {
     const old = this.#attachments.get(pasid);
     if (old?.devices.has(device)) fail("EBUSY", `${device.label} is attached to ${old.pageTable.label} already`);
     if (old && device.unit.attachesOneDevice) {
@@ -88,7 +91,7 @@ export class GroupAttachment {
   }
 
   /** device.c:iommufd_device_do_replace: moves the whole group. Returns the page table that it leaves. */
-  replace(device: BoundDevice, pageTable: PageTable, pasid: number): PageTable | undefined {
+  replace(device: AttachedDevice, pageTable: PageTable, pasid: number): PageTable | undefined {
     const attachment = this.#attachments.get(pasid);
     if (!attachment?.devices.has(device)) fail("EINVAL", `${device.label} is not attached`);
     const { pageTable: old, devices } = attachment;
@@ -112,8 +115,11 @@ export class GroupAttachment {
     return old;
   }
 
-  /** device.c:iommufd_hw_pagetable_detach. Returns the page table that the device leaves; undefined when it is not attached. */
-  detach(device: BoundDevice, pasid: number): PageTable | undefined {
+  /**
+   * device.c:iommufd_hw_pagetable_detach. Returns the page table that the device leaves; undefined when it is not
+   * attached.
+   */
+  detach(device: AttachedDevice, pasid: number): PageTable | undefined {
     const attachment = this.#attachments.get(pasid);
     if (!attachment?.devices.delete(device)) return undefined;
     const { pageTable, devices, handle } = attachment;
@@ -128,7 +134,7 @@ export class GroupAttachment {
   }
 
   /** The PASIDs that a device is attached with, in order; without the attachment that has none. */
-  pasidsOf(device: BoundDevice): number[] {
+  pasidsOf(device: AttachedDevice): number[] {
     const pasids = [...this.#attachments.keys()].filter(
       (pasid) => pasid !== NO_PASID && this.isAttached(device, pasid),
     );
@@ -157,7 +163,7 @@ export class GroupAttachment {
 }
 
 /** io_pagetable.c:iopt_table_enforce_dev_resv_regions: all of the device's regions or none. */
-function reserveFor(device: BoundDevice, { table }: Ioas): void {
+function reserveFor(device: AttachedDevice, { table }: PagingTable["ioas"]): void {
   const { iommuGroup } = device.group;
   try {
     for (const { start, last, type } of iommuGroup.reservedRegions.filter(binds)) {

@@ -1,5 +1,6 @@
 import type { DmaTarget } from "../../iommu/dma-target.ts";
-import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
+import type { IommuDomain } from "../../iommu/domain.ts";
+import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
 import type { Task } from "../../kernel/task.ts";
 import {
@@ -12,14 +13,13 @@ import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
 import { IoasMappings } from "../nesting/ioas-mappings.ts";
-import type { NestedHwpt } from "../nesting/nested-hwpt.ts";
-import { PageTable } from "./page-table.ts";
+import { PageTable, type PagingTable } from "./page-table.ts";
 
 /** What first-stage tables cannot do (intel/iommu.c:intel_iommu_domain_alloc_paging_flags). */
 const SECOND_STAGE_FLAGS = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 
 /** A page table that an IOMMU walks, over an address space (struct iommufd_hwpt_paging). */
-export class Hwpt extends PageTable implements Domain {
+export class Hwpt extends PageTable implements Domain, PagingTable {
   readonly ioas: Ioas;
   readonly unit: IommuUnit;
   /** Others can be nested on it. */
@@ -27,7 +27,7 @@ export class Hwpt extends PageTable implements Domain {
   /** Of second-stage tables, where the IOMMU has both. */
   readonly isSecondStage: boolean;
   /** Those that are nested on it. */
-  readonly nested = new Set<NestedHwpt>();
+  readonly nested = new Set<PageTable>();
   /** Which of its pages devices wrote; undefined when it was not made to tell. */
   readonly dirty: DirtyPages | undefined;
 

@@ -1,31 +1,37 @@
 import type { PinnedPage } from "../../devices/mediated/mediated-model.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { DmaUnmapListener, MediatedAccess } from "../../vfio/backend.ts";
-import type { VfioGroup } from "../../vfio/group.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
 import { TableAccess } from "../memory/table-access.ts";
 import { IommufdObject } from "../object-table.ts";
-import type { Binding } from "./bind-device.ts";
+import type { Binding } from "./binding.ts";
 
 /** A mediated device whose driver uses mappings itself (struct iommufd_access, vfio_iommufd_emulated_bind). */
 export class MediatedUser extends IommufdObject implements Binding, MediatedAccess {
   readonly #context: IommufdContext;
   readonly #name: string;
-  readonly #group: VfioGroup;
   readonly #listeners = new Set<DmaUnmapListener>();
   #attached: { readonly ioas: Ioas; readonly access: TableAccess } | undefined;
 
-  constructor(context: IommufdContext, name: string, group: VfioGroup) {
+  constructor(context: IommufdContext, name: string) {
     super();
     this.#context = context;
     this.#name = name;
-    this.#group = group;
     context.get();
     context.objects.add(this);
     this.users++;
-    group.mediated.set(name, this);
+  }
+
+  /** Drivers of mediated devices know none. */
+  get pasids(): undefined {
+    return undefined;
+  }
+
+  get memory(): MediatedAccess {
+    return this;
   }
 
   get label(): string {
@@ -33,8 +39,8 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
   }
 
   /**
-   * Attaches, or moves: then its driver gives back what it holds of the old one (device.c:iommufd_access_change_ioas). ENOENT for anything but
-   * an address space, EADDRINUSE.
+   * Attaches, or moves: then its driver gives back what it holds of the old one (device.c:iommufd_access_change_ioas).
+   * ENOENT for anything but an address space, EADDRINUSE.
    */
   attach(_task: Task, id: number): number {
     const ioas = this.#context.objects.find(id, Ioas, "ioas");
@@ -58,7 +64,6 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
 
   unbind(): void {
     this.detach();
-    this.#group.mediated.delete(this.#name);
     this.users--;
     this.#context.objects.destroy(this);
     this.#context.put();
@@ -76,7 +81,7 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
 
   pinPages(
     caller: Task | undefined,
-    _group: VfioGroup,
+    _group: DmaGroup,
     iova: bigint,
     count: number,
     write: boolean,

@@ -1,9 +1,30 @@
-import type { IommuDomain, NestingIommus } from "../../iommu/domain.ts";
+import type { DmaTarget } from "../../iommu/dma-target.ts";
+import type { IommuDomain } from "../../iommu/domain.ts";
+import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
+import type { IommuUnit } from "../../iommu/unit.ts";
 import type { FaultQueue } from "../events/fault-queue.ts";
+import type { DirtyPages } from "../memory/dirty-pages.ts";
+import type { IoPageTable } from "../memory/io-page-table.ts";
 import { IommufdObject } from "../object-table.ts";
-import type { Hwpt } from "./hwpt.ts";
 
-/** What devices are attached to (struct iommufd_hw_pagetable): a page table over an address space, or one nested on such a one. */
+/** A page table over an address space. */
+export interface PagingTable {
+  readonly label: string;
+  readonly unit: IommuUnit;
+  /** The address space. */
+  readonly ioas: { readonly table: IoPageTable };
+  /** Of second-stage tables, where the IOMMU has both. */
+  readonly isSecondStage: boolean;
+  /** Which of its pages devices wrote; undefined when it was not made to tell. */
+  readonly dirty: DirtyPages | undefined;
+  /** Where DMA of the devices that are attached to it goes. */
+  readonly dma: DmaTarget;
+}
+
+/**
+ * What devices are attached to (struct iommufd_hw_pagetable): a page table over an address space, or one nested on such
+ * a one.
+ */
 export abstract class PageTable extends IommufdObject {
   /** Devices may be attached to it with a PASID. */
   readonly pasidCompatible: boolean;
@@ -19,7 +40,7 @@ export abstract class PageTable extends IommufdObject {
   }
 
   /** The one over an address space: itself, or what it is nested on (iommufd_private.h:find_hwpt_paging). */
-  abstract get paging(): Hwpt;
+  abstract get paging(): PagingTable;
 
   /** Its side in the IOMMUs that know PASIDs and nesting; undefined while it has not been used there. */
   get domain(): IommuDomain | undefined {
@@ -34,7 +55,10 @@ export abstract class PageTable extends IommufdObject {
 
   protected abstract makeDomain(iommus: NestingIommus): IommuDomain;
 
-  /** Whether requests without a PASID have to go through the IOMMU's tables, because they may miss there and ask for the page. */
+  /**
+   * Whether requests without a PASID have to go through the IOMMU's tables, because they may miss there and ask for the
+   * page.
+   */
   get isTranslatedByTable(): boolean {
     return this.fault !== undefined;
   }

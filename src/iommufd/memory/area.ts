@@ -22,7 +22,7 @@ export class Area implements Span {
     start: bigint,
     length: bigint,
     slice: { readonly pages: MappedPages; readonly startByte: bigint },
-    access: Access,
+    access: AreaAccess,
   ) {
     this.start = start;
     this.last = start + length - 1n;
@@ -71,7 +71,7 @@ export class Area implements Span {
 }
 
 /** What devices may do. */
-export interface Access {
+export interface AreaAccess {
   readonly readable: boolean;
   readonly writeable: boolean;
 }

@@ -1,5 +1,5 @@
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
-import { type Access, Area } from "./area.ts";
+import { Area, type AreaAccess } from "./area.ts";
 import { chooseIova } from "./choose-iova.ts";
 import { type Domain, type IoPageTable, refuseArea } from "./io-page-table.ts";
 import type { MappedPages } from "./mapped-pages.ts";
@@ -15,7 +15,8 @@ export interface Slice {
 }
 
 /**
- * Maps slices one behind the other, all or none. Checks in the order of io_pagetable.c:iopt_alloc_area_pages and iopt_insert_area.
+ * Maps slices one behind the other, all or none. Checks in the order of io_pagetable.c:iopt_alloc_area_pages and
+ * iopt_insert_area.
  * @param fixed where; the kernel chooses when it is undefined
  * @param hint address of the memory, whose alignment a choice keeps
  * @returns the first IOVA
@@ -25,7 +26,7 @@ export function mapSlices(
   slices: readonly Slice[],
   fixed: bigint | undefined,
   hint: bigint,
-  access: Access,
+  access: AreaAccess,
 ): bigint {
   const length = slices.reduce((sum, slice) => sum + slice.length, 0n);
   if (length === 0n) fail("EINVAL", "the length is 0");
@@ -45,7 +46,7 @@ export function mapSlices(
 }
 
 /** Maps memory that nobody maps yet; it goes when that fails. As mapSlices(). */
-export function mapNew(table: IoPageTable, slice: Slice, fixed: bigint | undefined, access: Access): bigint {
+export function mapNew(table: IoPageTable, slice: Slice, fixed: bigint | undefined, access: AreaAccess): bigint {
   try {
     return mapSlices(table, [slice], fixed, hintOf(slice), access);
   } finally {
@@ -69,7 +70,7 @@ function checkIova(table: IoPageTable, iova: bigint, length: bigint): void {
   if (area) fail("EEXIST", `iova ${hexRange(iova, last)} overlaps ${area.label}; unmap that first`);
 }
 
-function makeArea(table: IoPageTable, iova: bigint, slice: Slice, access: Access): Area {
+function makeArea(table: IoPageTable, iova: bigint, slice: Slice, access: AreaAccess): Area {
   if (access.writeable && !slice.pages.writable) {
     fail("EPERM", "the mapping that is copied is not writeable, so a writeable copy cannot be made");
   }

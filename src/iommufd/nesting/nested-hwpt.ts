@@ -1,4 +1,5 @@
-import type { IommuDomain, NestingIommus, UserTable } from "../../iommu/domain.ts";
+import type { IommuDomain, UserTable } from "../../iommu/domain.ts";
+import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import { PageTable } from "../devices/page-table.ts";
 

@@ -1,4 +1,4 @@
-import type { NestingIommus } from "../../iommu/domain.ts";
+import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import type { RequesterIdentity } from "../../iommu/requester.ts";
 
 /** The IOMMUs of a host that nests. */

@@ -1,3 +1,4 @@
+import { PASID_BITS } from "../../iommu/requester.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
@@ -14,9 +15,6 @@ import type { IommufdContext } from "../context.ts";
 import { BoundDevice } from "../devices/bound-device.ts";
 
 const ZEROS = new Uint8Array(4096);
-
-/** PASIDs have 20 bits wherever there are any. */
-const PASID_BITS = 20;
 
 /** device.c:iommufd_get_hw_info */
 export function getHwInfo(context: IommufdContext, command: Command): number {

@@ -13,7 +13,7 @@ import {
 } from "../../uapi/iommufd.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
-import type { Access } from "../memory/area.ts";
+import type { AreaAccess } from "../memory/area.ts";
 import { hintOf, mapNew, mapSlices, type Slice } from "../memory/map-area.ts";
 import { fileSlice, userSlice } from "../memory/new-pages.ts";
 import { slicesOf } from "../memory/slices-of.ts";
@@ -108,7 +108,7 @@ function refuseFlags(flags: number): void {
 }
 
 /** The checks that MAP, MAP_FILE and COPY share between their flags and their objects. */
-function accessOf(flags: number, values: readonly bigint[]): Access {
+function accessOf(flags: number, values: readonly bigint[]): AreaAccess {
   refuseHuge(values);
   const readable = (flags & IOMMU_IOAS_MAP_READABLE) !== 0;
   const writeable = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;

@@ -1,4 +1,5 @@
-import type { NestingIommus, UserFormat } from "../../iommu/domain.ts";
+import type { UserFormat } from "../../iommu/domain.ts";
+import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";

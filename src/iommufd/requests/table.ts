@@ -17,7 +17,7 @@ import { option } from "./option.ts";
 import { faultAlloc, hwQueueAlloc, vdeviceAlloc, veventqAlloc, viommuAlloc } from "./viommu-requests.ts";
 
 /** One request of /dev/iommu (struct iommufd_ioctl_op). */
-export interface Operation {
+export interface RequestHandler {
   readonly name: string;
   /** Bytes of the structure that are known. */
   readonly size: number;
@@ -29,10 +29,10 @@ export interface Operation {
   execute(context: IommufdContext, command: Command): number | RequestSteps;
 }
 
-type Execute = Operation["execute"];
+type Execute = RequestHandler["execute"];
 
 // biome-ignore lint/suspicious/noExplicitAny: layouts of any fields
-function operation(layout: Layout<any>, lastField: string, execute: Execute, needs?: FeatureName): Operation {
+function handler(layout: Layout<any>, lastField: string, execute: Execute, needs?: FeatureName): RequestHandler {
   return {
     name: layout.name.replace(/_v\d+$/, ""),
     size: layout.size,
@@ -43,38 +43,32 @@ function operation(layout: Layout<any>, lastField: string, execute: Execute, nee
 }
 
 /** main.c: iommufd_ioctl_ops. The named field is the last of the request's first version. */
-export const OPERATIONS: ReadonlyMap<number, Operation> = new Map([
-  [uapi.IOMMU_DESTROY, operation(uapi.IommuDestroy, "id", destroyObject)],
-  [uapi.IOMMU_IOAS_ALLOC, operation(uapi.IommuIoasAlloc, "out_ioas_id", ioasAlloc)],
-  [uapi.IOMMU_IOAS_ALLOW_IOVAS, operation(uapi.IommuIoasAllowIovas, "allowed_iovas", allowIovas)],
-  [uapi.IOMMU_IOAS_COPY, operation(uapi.IommuIoasCopy, "src_iova", ioasCopy)],
-  [uapi.IOMMU_IOAS_IOVA_RANGES, operation(uapi.IommuIoasIovaRanges, "out_iova_alignment", iovaRanges)],
-  [uapi.IOMMU_IOAS_MAP, operation(uapi.IommuIoasMap, "iova", ioasMap)],
-  [uapi.IOMMU_IOAS_UNMAP, operation(uapi.IommuIoasUnmap, "length", ioasUnmap)],
-  [uapi.IOMMU_OPTION, operation(uapi.IommuOption, "val64", option)],
-  [uapi.IOMMU_VFIO_IOAS, operation(uapi.IommuVfioIoas, "__reserved", vfioIoas)],
-  [hwpt.IOMMU_HWPT_ALLOC, operation(hwpt.IommuHwptAlloc, "__reserved", hwptAlloc, "hwptAlloc")],
-  [hwpt.IOMMU_GET_HW_INFO, operation(hwpt.IommuHwInfo, "__reserved", getHwInfo, "hwptAlloc")],
+export const HANDLERS: ReadonlyMap<number, RequestHandler> = new Map([
+  [uapi.IOMMU_DESTROY, handler(uapi.IommuDestroy, "id", destroyObject)],
+  [uapi.IOMMU_IOAS_ALLOC, handler(uapi.IommuIoasAlloc, "out_ioas_id", ioasAlloc)],
+  [uapi.IOMMU_IOAS_ALLOW_IOVAS, handler(uapi.IommuIoasAllowIovas, "allowed_iovas", allowIovas)],
+  [uapi.IOMMU_IOAS_COPY, handler(uapi.IommuIoasCopy, "src_iova", ioasCopy)],
+  [uapi.IOMMU_IOAS_IOVA_RANGES, handler(uapi.IommuIoasIovaRanges, "out_iova_alignment", iovaRanges)],
+  [uapi.IOMMU_IOAS_MAP, handler(uapi.IommuIoasMap, "iova", ioasMap)],
+  [uapi.IOMMU_IOAS_UNMAP, handler(uapi.IommuIoasUnmap, "length", ioasUnmap)],
+  [uapi.IOMMU_OPTION, handler(uapi.IommuOption, "val64", option)],
+  [uapi.IOMMU_VFIO_IOAS, handler(uapi.IommuVfioIoas, "__reserved", vfioIoas)],
+  [hwpt.IOMMU_HWPT_ALLOC, handler(hwpt.IommuHwptAlloc, "__reserved", hwptAlloc, "hwptAlloc")],
+  [hwpt.IOMMU_GET_HW_INFO, handler(hwpt.IommuHwInfo, "__reserved", getHwInfo, "hwptAlloc")],
   [
     hwpt.IOMMU_HWPT_SET_DIRTY_TRACKING,
-    operation(hwpt.IommuHwptSetDirtyTracking, "__reserved", setDirtyTracking, "hwptDirtyTracking"),
+    handler(hwpt.IommuHwptSetDirtyTracking, "__reserved", setDirtyTracking, "hwptDirtyTracking"),
   ],
   [
     hwpt.IOMMU_HWPT_GET_DIRTY_BITMAP,
-    operation(hwpt.IommuHwptGetDirtyBitmap, "data", getDirtyBitmap, "hwptDirtyTracking"),
+    handler(hwpt.IommuHwptGetDirtyBitmap, "data", getDirtyBitmap, "hwptDirtyTracking"),
   ],
-  [hwpt.IOMMU_HWPT_INVALIDATE, operation(hwpt.IommuHwptInvalidate, "__reserved", invalidate, "hwptInvalidate")],
-  [viommu.IOMMU_FAULT_QUEUE_ALLOC, operation(viommu.IommuFaultAlloc, "out_fault_fd", faultAlloc, "iommuFaultQueue")],
-  [uapi.IOMMU_IOAS_MAP_FILE, operation(uapi.IommuIoasMapFile, "iova", ioasMapFile, "virtualIommus")],
-  [viommu.IOMMU_VIOMMU_ALLOC, operation(viommu.IommuViommuAlloc, "out_viommu_id", viommuAlloc, "virtualIommus")],
-  [viommu.IOMMU_VDEVICE_ALLOC, operation(viommu.IommuVdeviceAlloc, "virt_id", vdeviceAlloc, "virtualIommus")],
-  [
-    uapi.IOMMU_IOAS_CHANGE_PROCESS,
-    operation(uapi.IommuIoasChangeProcess, "__reserved", changeProcess, "virtualIommus"),
-  ],
-  [
-    viommu.IOMMU_VEVENTQ_ALLOC,
-    operation(viommu.IommuVeventqAlloc, "out_veventq_fd", veventqAlloc, "virtualIommuEvents"),
-  ],
-  [viommu.IOMMU_HW_QUEUE_ALLOC, operation(viommu.IommuHwQueueAlloc, "length", hwQueueAlloc, "virtualIommuQueues")],
+  [hwpt.IOMMU_HWPT_INVALIDATE, handler(hwpt.IommuHwptInvalidate, "__reserved", invalidate, "hwptInvalidate")],
+  [viommu.IOMMU_FAULT_QUEUE_ALLOC, handler(viommu.IommuFaultAlloc, "out_fault_fd", faultAlloc, "iommuFaultQueue")],
+  [uapi.IOMMU_IOAS_MAP_FILE, handler(uapi.IommuIoasMapFile, "iova", ioasMapFile, "virtualIommus")],
+  [viommu.IOMMU_VIOMMU_ALLOC, handler(viommu.IommuViommuAlloc, "out_viommu_id", viommuAlloc, "virtualIommus")],
+  [viommu.IOMMU_VDEVICE_ALLOC, handler(viommu.IommuVdeviceAlloc, "virt_id", vdeviceAlloc, "virtualIommus")],
+  [uapi.IOMMU_IOAS_CHANGE_PROCESS, handler(uapi.IommuIoasChangeProcess, "__reserved", changeProcess, "virtualIommus")],
+  [viommu.IOMMU_VEVENTQ_ALLOC, handler(viommu.IommuVeventqAlloc, "out_veventq_fd", veventqAlloc, "virtualIommuEvents")],
+  [viommu.IOMMU_HW_QUEUE_ALLOC, handler(viommu.IommuHwQueueAlloc, "length", hwQueueAlloc, "virtualIommuQueues")],
 ]);

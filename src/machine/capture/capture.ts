@@ -19,7 +19,9 @@ export interface CaptureOptions {
   readonly configSpace: boolean;
 }
 
+/** A host that was captured. */
 export interface Captured {
+  /** As all else here takes it. */
   readonly host: HostDescription;
   /** The host file: comments about what is missing, then the host. */
   readonly yaml: string;

@@ -33,7 +33,7 @@ export class MediatedDevices {
   bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
     const memory = new GroupMemory(group, description.uuid, this.#context.pageSize);
     const made = createMediated(this.#host, description, memory, this.#context);
-    if (this.#host.api !== "mainline") made.target.dma = group.port(made.target.name);
+    if (this.#host.api !== "mainline") made.target.dma = group.dma.port(made.target.name);
     return new MediatedDevice(made, group.iommuGroup, memory, this.#context);
   }
 }
@@ -73,6 +73,11 @@ class MediatedDevice implements VfioDevice {
   /** device_cdev.c:vfio_df_check_token: drivers of mediated devices know no tokens. */
   checkToken(uuid: Uint8Array | undefined): void {
     if (uuid) fail("EINVAL", `${this.name} is a mediated device: it takes no token`);
+  }
+
+  /** The drivers of mediated devices in samples/vfio-mdev have no such operation. */
+  requestRelease(): boolean {
+    return false;
   }
 
   open(_task: Task, released: () => void): FileDescription {

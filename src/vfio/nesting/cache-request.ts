@@ -1,7 +1,6 @@
 import type { Requester } from "../../iommu/requester.ts";
-import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import { type Descriptor, encodeDescriptor } from "../../uapi/intel-invalidation.ts";
+import { type Descriptor, encodeDescriptor, WHOLE_DEVICE_TLB } from "../../uapi/intel-invalidation.ts";
 import {
   IOMMU_CACHE_INV_TYPE_DEV_IOTLB,
   IOMMU_CACHE_INV_TYPE_IOTLB,
@@ -32,8 +31,8 @@ export interface CacheRequest {
 const MAX_PIECES = 64;
 
 /**
- * Carries a request out on the devices that have something bound. EINVAL for a range that is none; ENODEV while nothing is bound and a device has no
- * IOMMU.
+ * Carries a request out on the devices that have something bound. EINVAL for a range that is empty or too long; ENODEV
+ * while nothing is bound and a device has no IOMMU.
  * @param only the source-id whose own TLB is meant
  */
 export function invalidateCaches(container: NestingContainer, request: CacheRequest, only?: number): void {
@@ -58,7 +57,10 @@ export function invalidateCaches(container: NestingContainer, request: CacheRequ
   }
 }
 
-/** Whose translations a device's own TLB is to forget; undefined for all of them. The parent of a mediated device serves others too: its are named. */
+/**
+ * Whose translations a device's own TLB is to forget; undefined for all of them. The parent of a mediated device serves
+ * others too: its are named.
+ */
 function deviceNumbers(container: NestingContainer, requester: Requester, pasid: number | undefined) {
   if (pasid === undefined) return requester.identity.isMediated ? container.ownNumbers(requester) : [undefined];
   const number = tableNumber(container, requester, pasid);
@@ -95,7 +97,7 @@ function deviceDescriptors(
   pasid: number | undefined,
   pieces: readonly Piece[] | undefined,
 ): Descriptor[] {
-  const all = { sourceId, size: 1, address: ALL_ADDRESSES };
+  const all = { sourceId, size: 1, address: WHOLE_DEVICE_TLB };
   if (pasid === undefined) return [encodeDescriptor("pasidDeviceTlb", { ...all, global: 1 })];
   if (!pieces) return [encodeDescriptor("pasidDeviceTlb", { ...all, pasid })];
   return pieces.map(({ page, order }) => {

@@ -1,6 +1,6 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
+import type { ProposedDomain } from "../../iommu/proposed.ts";
 import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
-import type { VtdDomain } from "../../iommu/vtd/domain.ts";
-import type { VfioGroup } from "../group.ts";
 import type { NestingHardware } from "./nesting-hardware.ts";
 
 /** The PASID of a mediated device's aux domain, which its requests without one use. */
@@ -9,9 +9,12 @@ interface Aux {
   readonly place: Place;
 }
 
-/** A group as a container has it: its devices as requesters of the container, each with what it needs to reach the container's memory. */
+/**
+ * A group as a container has it: its devices as requesters of the container, each with what it needs to reach the
+ * container's memory.
+ */
 export class Member {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   /** In the order of the group's devices. */
   readonly requesters: readonly Requester[];
   /** Devices that no IOMMU sees. */
@@ -21,7 +24,7 @@ export class Member {
 
   private constructor(
     hardware: NestingHardware,
-    group: VfioGroup,
+    group: DmaGroup,
     requesters: readonly Requester[],
     unseen: readonly string[],
   ) {
@@ -38,15 +41,15 @@ export class Member {
   static join(
     hardware: NestingHardware,
     owner: DmaOwner,
-    group: VfioGroup,
+    group: DmaGroup,
     plain: Requester["plain"],
-    auxDomain: VtdDomain,
+    auxDomain: ProposedDomain,
   ) {
     const names = group.iommuGroup.deviceNames;
     const identities = names.map((name) => hardware.requesters.find(name));
     const requesters = identities
       .filter((identity) => identity !== undefined)
-      .map((identity) => hardware.units.connect(identity, owner, plain));
+      .map((identity) => hardware.iommus.connect(identity, owner, plain));
     const unseen = names.filter((_name, i) => identities[i] === undefined);
     const member = new Member(hardware, group, requesters, unseen);
     try {
@@ -73,10 +76,10 @@ export class Member {
       this.#hardware.pasids.free(pasid);
     }
     this.#aux.clear();
-    for (const requester of [...this.requesters].reverse()) this.#hardware.units.disconnect(requester);
+    for (const requester of [...this.requesters].reverse()) this.#hardware.iommus.disconnect(requester);
   }
 
-  #giveAux(requester: Requester, domain: VtdDomain): void {
+  #giveAux(requester: Requester, domain: ProposedDomain): void {
     const pasid = hostPasid(this.#hardware, requester);
     let place: Place;
     try {
@@ -90,14 +93,17 @@ export class Member {
   }
 }
 
-/** A PASID of the host's that is free in a requester's table too: the parent's own user may have entered numbers there. ENOSPC. */
+/**
+ * A PASID of the host's that is free in a requester's table too: the parent's own user may have entered numbers there.
+ * ENOSPC.
+ */
 export function hostPasid(hardware: NestingHardware, requester: Requester): number {
-  const { pasids, units } = hardware;
+  const { pasids, iommus } = hardware;
   const passed: number[] = [];
   try {
     for (;;) {
       const pasid = pasids.allocate(requester.owner, undefined);
-      if (!units.of(requester.identity).isTaken(requester, pasid)) return pasid;
+      if (!iommus.isTaken(requester, pasid)) return pasid;
       passed.push(pasid);
     }
   } finally {

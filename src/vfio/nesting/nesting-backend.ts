@@ -1,12 +1,12 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { type DeviceDma, type DmaTarget, NoTarget } from "../../iommu/dma-target.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
-import type { Capability } from "../../uapi/capability-chain.ts";
+import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
-import type { IommuBackend, MediatedAccess } from "../backend.ts";
-import type { VfioGroup } from "../group.ts";
+import type { MappingBackend, MediatedAccess } from "../backend.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
 import { nestingCapability } from "./info-capability.ts";
 import { iommuOp } from "./iommu-op.ts";
@@ -16,31 +16,31 @@ import { opCapability } from "./op-probe.ts";
 import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
 
 /** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
-export class NestingBackend implements IommuBackend {
+export class NestingBackend implements MappingBackend {
   readonly name = "type1";
   readonly dialect: RequestDialect;
   readonly mediated: MediatedAccess;
   readonly dma: DmaTarget;
-  readonly #inner: IommuBackend;
+  readonly #inner: MappingBackend;
   readonly #iommu: Type1Iommu;
   readonly container: NestingContainer;
   /** Opened as VFIO_TYPE1_NESTING_IOMMU. */
   readonly #isNesting: boolean;
 
   /** @param isNesting opened as VFIO_TYPE1_NESTING_IOMMU */
-  constructor(inner: IommuBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean, opener: Opener) {
+  constructor(inner: MappingBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean, opener: Opener) {
     this.#inner = inner;
     this.#iommu = iommu;
     this.#isNesting = isNesting;
-    this.container = new NestingContainer(hardware, iommu, inner.dma!, opener);
+    this.container = new NestingContainer(hardware, iommu, inner.dma, opener);
     this.dialect = hardware.dialect(iommu.context.release, isNesting);
-    this.mediated = inner.mediated!;
-    this.dma = inner.dma!;
+    this.mediated = inner.mediated;
+    this.dma = inner.dma;
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))
-      iommu.proposedCapabilities = () => this.#capabilities();
+      iommu.proposedCapabilities = [(_iommu, littleEndian) => this.#capability(littleEndian)];
   }
 
-  attach(task: Task, group: VfioGroup): void {
+  attach(task: Task, group: DmaGroup): void {
     if (this.#isNesting) this.#refuse(group);
     // first, because it can be undone without a trace: type1 marks pages dirty when a group leaves
     this.container.join(group);
@@ -52,13 +52,13 @@ export class NestingBackend implements IommuBackend {
     }
   }
 
-  detach(group: VfioGroup): void {
+  detach(group: DmaGroup): void {
     this.container.leave(group);
     this.#inner.detach(group);
     this.container.secondLevelChanged();
   }
 
-  reach(group: VfioGroup, device: string): DeviceDma {
+  reach(group: DmaGroup, device: string): DeviceDma {
     return (
       this.container.reach(group, device) ?? new NoTarget(`${device} has no IOMMU here that could translate for it`)
     );
@@ -98,7 +98,7 @@ export class NestingBackend implements IommuBackend {
   }
 
   /** Nesting wants an IOMMU that has it; in v7 a nesting container holds one group. */
-  #refuse(group: VfioGroup): void {
+  #refuse(group: DmaGroup): void {
     const { unit } = group.iommuGroup;
     if (unit && !unit.hasPasidTables) {
       fail(
@@ -115,8 +115,8 @@ export class NestingBackend implements IommuBackend {
   }
 
   /** What there is to tell is known once a group is attached. */
-  #capabilities(): readonly Capability[] {
-    if (this.container.hardware.profile === "rfc-2017") return [opCapability(this.container)];
-    return this.#iommu.domains.length > 0 ? [nestingCapability()] : [];
+  #capability(littleEndian: boolean): CapabilityStructure | undefined {
+    if (this.container.hardware.profile === "rfc-2017") return opCapability(this.container);
+    return this.#iommu.domains.length > 0 ? nestingCapability(littleEndian) : undefined;
   }
 }

@@ -1,12 +1,11 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { PasidAccount } from "../../iommu/pasid-pool.ts";
+import type { FirstStage, GuestPasidTable, ProposedDomain } from "../../iommu/proposed.ts";
 import type { DmaOwner, Place, Requester } from "../../iommu/requester.ts";
-import type { FirstStage, GuestPasidTable, VtdDomain } from "../../iommu/vtd/domain.ts";
-import { ALL_ADDRESSES } from "../../iommu/vtd/tables.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
-import { encodeDescriptor } from "../../uapi/intel-invalidation.ts";
-import type { VfioGroup } from "../group.ts";
+import { encodeDescriptor, WHOLE_DEVICE_TLB } from "../../uapi/intel-invalidation.ts";
 import { refuseUnseen } from "../requesters.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
 import { ContainerMappings } from "./container-mappings.ts";
@@ -42,18 +41,18 @@ export interface Opener {
 /**
  * A container's part of the IOMMUs: its devices as requesters, its domains, and what is bound.
  *
- * PCI functions and mediated devices go through domains of their own: numbers that a guest chooses for the first can be those that the host has chosen
- * for the second, and translations are told apart by domain-id and PASID.
+ * PCI functions and mediated devices go through domains of their own: numbers that a guest chooses for the first can be
+ * those that the host has chosen for the second, and translations are told apart by domain-id and PASID.
  */
 export class NestingContainer implements DmaOwner {
   readonly hardware: NestingHardware;
   readonly #iommu: Type1Iommu;
   readonly #opener: Opener;
   readonly #plain: DmaTarget;
-  readonly #functions: VtdDomain;
-  readonly #mediated: VtdDomain;
-  readonly #members = new Map<VfioGroup, Member>();
-  #joining: VfioGroup | undefined;
+  readonly #functions: ProposedDomain;
+  readonly #mediated: ProposedDomain;
+  readonly #members = new Map<DmaGroup, Member>();
+  #joining: DmaGroup | undefined;
   /** By the PASID that devices' requests carry. */
   readonly #bound = new Map<number, Bound>();
   /** The devices that go by a PASID table of the guest's. */
@@ -66,8 +65,8 @@ export class NestingContainer implements DmaOwner {
     this.#plain = dma;
     const mappings = new ContainerMappings(iommu, dma);
     const stage = { last: LAST_ADDRESS, isSecond: true };
-    this.#functions = hardware.units.paging(mappings, stage);
-    this.#mediated = hardware.units.paging(mappings, stage);
+    this.#functions = hardware.iommus.paging(mappings, stage);
+    this.#mediated = hardware.iommus.paging(mappings, stage);
   }
 
   get label(): string {
@@ -76,7 +75,7 @@ export class NestingContainer implements DmaOwner {
     return `the container of ${groups || "no group"} (process ${name}, pid ${pid})`;
   }
 
-  get groups(): readonly VfioGroup[] {
+  get groups(): readonly DmaGroup[] {
     return [...this.#members.keys()];
   }
 
@@ -85,15 +84,18 @@ export class NestingContainer implements DmaOwner {
     return [...this.#members.values()].flatMap(({ requesters }) => requesters);
   }
 
-  /** The same for requests that are for all devices or none: ENODEV for a device that no IOMMU sees, before anything is done. */
+  /**
+   * The same for requests that are for all devices or none: ENODEV for a device that no IOMMU sees, before anything is
+   * done.
+   */
   needAll(): readonly Requester[] {
     for (const { unseen } of this.#members.values()) if (unseen.length > 0) refuseUnseen(unseen[0]!);
     return this.requesters;
   }
 
   /**
-   * Those that an invalidation is for. A device that no IOMMU sees takes nothing from the others: once something is bound it is for those that have
-   * it. ENODEV while nothing is.
+   * Those that an invalidation is for. A device that no IOMMU sees takes nothing from the others: once something is
+   * bound it is for those that have it. ENODEV while nothing is.
    */
   concerned(): readonly Requester[] {
     return this.hasBindings ? this.requesters : this.needAll();
@@ -125,18 +127,16 @@ export class NestingContainer implements DmaOwner {
 
   /** What a device's translations are tagged with; undefined when nothing of it has been entered. */
   domainIdOf(requester: Requester): number | undefined {
-    const tables = this.hardware.units.of(requester.identity);
-    const domain = this.#baseOf(requester);
-    return domain.ids().find(([each]) => each === tables)?.[1];
+    return this.#baseOf(requester).idFor(requester.identity);
   }
 
   /** Where DMA of a device of a member goes; undefined for a device that no IOMMU sees. */
-  reach(group: VfioGroup, name: string): Requester | undefined {
+  reach(group: DmaGroup, name: string): Requester | undefined {
     return this.#members.get(group)?.find(name);
   }
 
   /** A group comes in. ENOSPC, EBUSY, and then nothing has changed. */
-  join(group: VfioGroup): void {
+  join(group: DmaGroup): void {
     this.#joining = group;
     try {
       this.#members.set(group, Member.join(this.hardware, this, group, this.#plain, this.#mediated));
@@ -146,7 +146,7 @@ export class NestingContainer implements DmaOwner {
   }
 
   /** A group goes: whatever was bound for its devices is unbound. */
-  leave(group: VfioGroup): void {
+  leave(group: DmaGroup): void {
     const member = this.#members.get(group);
     if (!member) return;
     for (const [pasid, bound] of [...this.#bound]) {
@@ -160,22 +160,29 @@ export class NestingContainer implements DmaOwner {
 
   /**
    * Binds a guest's table to a PASID for all devices or for none.
-   * @param account whose quota a PASID counts against that the guest has chosen; not looked at where PASIDs are allocated
+   * @param account whose quota a PASID counts against that the guest has chosen; not looked at where PASIDs are
+   * allocated
    * @throws KernelError ENODEV, EBUSY, ENOSPC, and then nothing has changed
    */
   bind(pasid: number, first: FirstStage, account: PasidAccount): void {
-    const over = (base: VtdDomain) => base.nested(() => first, "shared");
+    const over = (base: ProposedDomain) => base.nested(() => first, "shared");
     this.#bind(pasid, { functions: over(this.#functions), mediated: over(this.#mediated) }, account);
   }
 
-  /** Binds a process's own memory to a PASID: the device then uses the addresses that the process uses. Errors as bind(). */
+  /**
+   * Binds a process's own memory to a PASID: the device then uses the addresses that the process uses. Errors as
+   * bind().
+   */
   bindProcess(pasid: number, space: AddressSpace): void {
     const mappings = new ProcessMappings(space);
-    const beside = (base: VtdDomain) => base.beside(mappings, { last: USER_LAST, isSecond: true });
+    const beside = (base: ProposedDomain) => base.beside(mappings, { last: USER_LAST, isSecond: true });
     this.#bind(pasid, { functions: beside(this.#functions), mediated: beside(this.#mediated) }, space);
   }
 
-  /** Unbinds from exactly the devices that it was bound on. Nothing bound is no failure: the caller could do nothing about it. */
+  /**
+   * Unbinds from exactly the devices that it was bound on. Nothing bound is no failure: the caller could do nothing
+   * about it.
+   */
   unbind(pasid: number): void {
     const bound = this.#bound.get(pasid);
     if (!bound) return;
@@ -183,7 +190,10 @@ export class NestingContainer implements DmaOwner {
     this.#forget(pasid, bound);
   }
 
-  /** Lets all devices go by a guest's PASID table. ENODEV, EBUSY, ENOSPC, EOPNOTSUPP for mediated devices: their parent's table is the host's. */
+  /**
+   * Lets all devices go by a guest's PASID table. ENODEV, EBUSY, ENOSPC, EOPNOTSUPP for mediated devices: their
+   * parent's table is the host's.
+   */
   bindGuestTable(table: GuestPasidTable): void {
     const requesters = this.needAll();
     const mediated = requesters.find(({ identity }) => identity.isMediated)?.identity;
@@ -213,19 +223,20 @@ export class NestingContainer implements DmaOwner {
     for (const requester of [...this.#guestTable.keys()].reverse()) this.#leaveTable(requester);
   }
 
-  /** Mappings went: nothing may be reached through what is cached of them (iommu.c:intel_iommu_tlb_sync, domain-wide). */
+  /**
+   * Mappings went: nothing may be reached through what is cached of them (iommu.c:intel_iommu_tlb_sync, domain-wide).
+   */
   secondLevelChanged(): void {
-    const units = new Set([...this.#functions.ids(), ...this.#mediated.ids()].map(([tables]) => tables));
-    if (units.size === 0) return;
+    if (!this.#functions.isEntered && !this.#mediated.isEntered) return;
     this.#functions.flushIds();
     this.#mediated.flushIds();
     const done = new Set<string>();
     for (const { identity } of this.requesters) {
       const { segment, source: sourceId } = identity;
-      const { unit } = this.hardware.units.of(identity);
+      const unit = this.hardware.iommus.unitOf(identity);
       if (done.has(`${segment}.${sourceId}`)) continue;
       done.add(`${segment}.${sourceId}`);
-      unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, global: 1, size: 1, address: ALL_ADDRESSES }));
+      unit.submit(encodeDescriptor("pasidDeviceTlb", { sourceId, global: 1, size: 1, address: WHOLE_DEVICE_TLB }));
     }
   }
 
@@ -236,13 +247,13 @@ export class NestingContainer implements DmaOwner {
     for (const pasid of this.hardware.pasids.of(this)) this.hardware.pasids.free(pasid);
   }
 
-  #baseOf({ identity }: Requester): VtdDomain {
+  #baseOf({ identity }: Requester): ProposedDomain {
     return identity.isMediated ? this.#mediated : this.#functions;
   }
 
   #bind(
     pasid: number,
-    domains: { readonly functions: VtdDomain; readonly mediated: VtdDomain },
+    domains: { readonly functions: ProposedDomain; readonly mediated: ProposedDomain },
     account: PasidAccount,
   ): void {
     const requesters = this.needAll();
@@ -260,7 +271,10 @@ export class NestingContainer implements DmaOwner {
     this.#bound.set(pasid, bound);
   }
 
-  /** A chosen PASID counts against the quota of its process while it is bound; an allocated one is unbound when it is freed. ENOSPC. */
+  /**
+   * A chosen PASID counts against the quota of its process while it is bound; an allocated one is unbound when it is
+   * freed. ENOSPC.
+   */
   #count(pasid: number, account: PasidAccount): () => void {
     const { pasids, guestsChoosePasids } = this.hardware;
     if (!guestsChoosePasids) return pasids.whenFreed(pasid, (freed) => this.unbind(freed));
@@ -268,7 +282,7 @@ export class NestingContainer implements DmaOwner {
     return () => pasids.credit(account);
   }
 
-  #bindFor(requester: Requester, pasid: number, { places }: Bound, domain: VtdDomain): void {
+  #bindFor(requester: Requester, pasid: number, { places }: Bound, domain: ProposedDomain): void {
     const isTranslated = this.hardware.guestsChoosePasids && requester.identity.isMediated;
     const number = isTranslated ? hostPasid(this.hardware, requester) : pasid;
     let place: Place;

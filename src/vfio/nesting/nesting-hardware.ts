@@ -1,5 +1,5 @@
-import { PasidPool } from "../../iommu/pasid-pool.ts";
-import type { VtdUnits } from "../../iommu/vtd/units.ts";
+import type { PasidPool } from "../../iommu/pasid-pool.ts";
+import type { ProposedIommus } from "../../iommu/proposed.ts";
 import type { Release } from "../../kernel/releases.ts";
 import type { ApiProfile } from "../../machine/host-description.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
@@ -9,13 +9,19 @@ import type { Requesters } from "../requesters.ts";
 /** What all containers of a host share for nested translation: the IOMMUs, the PASIDs and the devices. */
 export class NestingHardware {
   readonly profile: Exclude<ApiProfile, "mainline">;
-  readonly units: VtdUnits;
-  readonly pasids = new PasidPool();
+  readonly iommus: ProposedIommus;
+  readonly pasids: PasidPool;
   readonly requesters: Requesters;
 
-  constructor(profile: Exclude<ApiProfile, "mainline">, units: VtdUnits, requesters: Requesters) {
+  constructor(
+    profile: Exclude<ApiProfile, "mainline">,
+    iommus: ProposedIommus,
+    pasids: PasidPool,
+    requesters: Requesters,
+  ) {
     this.profile = profile;
-    this.units = units;
+    this.iommus = iommus;
+    this.pasids = pasids;
     this.requesters = requesters;
   }
 
@@ -24,7 +30,10 @@ export class NestingHardware {
     return proposedDialect(this.profile, isNesting, release.has("iommuUapiArgsz"));
   }
 
-  /** Guests choose their PASIDs themselves: then a mediated device's are translated, since guests that share its parent may choose the same. */
+  /**
+   * Guests choose their PASIDs themselves: then a mediated device's are translated, since guests that share its parent
+   * may choose the same.
+   */
   get guestsChoosePasids(): boolean {
     return this.profile === "rfc-2017";
   }

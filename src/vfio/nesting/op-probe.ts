@@ -1,7 +1,8 @@
-import { PASID_BITS } from "../../iommu/vtd/pasid-entry.ts";
-import type { Capability } from "../../uapi/capability-chain.ts";
+import { PASID_BITS } from "../../iommu/requester.ts";
+import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import * as rfc from "../../uapi/rfc-2017.ts";
 import { StructView } from "../../uapi/struct-view.ts";
+import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
 import { TABLE_FLAGS, TABLE_WIDTHS } from "./guest-table.ts";
 import type { NestingContainer } from "./nesting-container.ts";
 import { ALL_CACHES, KNOWN_HINTS, MAX_DESCRIPTORS, modelInForce, opsOf, TAKEN_DESCRIPTORS } from "./op-support.ts";
@@ -14,7 +15,10 @@ const PAGE_SIZES = (1n << 12n) | (1n << 21n) | (1n << 30n);
 /** What the first answer had, and what every caller has room for. */
 export const LEAST_ANSWER = Probe.endOf("pasid_bits");
 
-/** What PROBE and the capability say: a VfioIommuOpProbe with the models and devices behind it. Without a model that can nest it is empty. */
+/**
+ * What PROBE and the capability say: a VfioIommuOpProbe with the models and devices behind it. Without a model that can
+ * nest it is empty.
+ */
 export function opAnswer(container: NestingContainer): Uint8Array {
   const model = modelInForce(container);
   const models = model === 0 ? [] : [intelModel(opsOf(container))];
@@ -45,8 +49,11 @@ export function opAnswer(container: NestingContainer): Uint8Array {
   return answer;
 }
 
-export function opCapability(container: NestingContainer): Capability {
-  return { id: rfc.VFIO_IOMMU_TYPE1_INFO_CAP_OP, version: 1, body: opAnswer(container) };
+export function opCapability(container: NestingContainer): CapabilityStructure {
+  const answer = opAnswer(container);
+  const structure = new Uint8Array(VfioInfoCapHeader.size + answer.length);
+  structure.set(answer, VfioInfoCapHeader.size);
+  return { id: rfc.VFIO_IOMMU_TYPE1_INFO_CAP_OP, version: 1, structure };
 }
 
 function intelModel(ops: number): Uint8Array {

@@ -1,6 +1,7 @@
 import { capabilities, extendedCapabilities } from "../../devices/pci/capabilities.ts";
 import type { ConfigSpace } from "../../devices/pci/config-space.ts";
 import * as pci from "../../devices/pci/registers.ts";
+import type { Release } from "../../kernel/releases.ts";
 import { roundUp, viewOf } from "../../uapi/layout.ts";
 import {
   type ConfigPermissions,
@@ -31,10 +32,11 @@ export interface ConfigMap {
 const HIDDEN = 0;
 
 /**
- * Lays out config space for a user as the kernel does when a device is first opened (vfio_pci_config.c:vfio_config_init, vfio_cap_init,
- * vfio_ecap_init): the header and each capability that the kernel knows have rules, the others are left out of their list.
+ * Lays out config space for a user as the kernel does when a device is first opened
+ * (vfio_pci_config.c:vfio_config_init, vfio_cap_init, vfio_ecap_init): the header and each capability that the kernel
+ * knows have rules, the others are left out of their list.
  */
-export function mapConfig({ bytes }: ConfigSpace): ConfigMap {
+export function mapConfig({ bytes }: ConfigSpace, release: Release): ConfigMap {
   const parts = new Array<ConfigPart | undefined>(bytes.length).fill(undefined);
   const virtual = new Uint8Array(bytes.length);
   const place = (part: ConfigPart, length: number) => {
@@ -43,14 +45,14 @@ export function mapConfig({ bytes }: ConfigSpace): ConfigMap {
     virtual.set(bytes.subarray(part.start, end), part.start);
   };
   place({ start: 0, id: 0, extended: false, permissions: HEADER }, pci.PCI_STD_HEADER_SIZEOF);
-  placeCapabilities(bytes, virtual, place);
+  placeCapabilities(bytes, virtual, release, place);
   placeExtended(bytes, virtual, place);
   return { parts, virtual };
 }
 
 type Place = (part: ConfigPart, length: number) => void;
 
-function placeCapabilities(bytes: Uint8Array, virtual: Uint8Array, place: Place): void {
+function placeCapabilities(bytes: Uint8Array, virtual: Uint8Array, release: Release, place: Place): void {
   let pointer = pci.PCI_CAPABILITY_LIST;
   let count = 0;
   for (const { id, offset, next } of capabilities(bytes)) {
@@ -60,7 +62,7 @@ function placeCapabilities(bytes: Uint8Array, virtual: Uint8Array, place: Place)
       continue;
     }
     const flags = viewOf(bytes).getUint16(offset + 2, true);
-    const permissions = id === pci.PCI_CAP_ID_MSI ? msiPermissions(flags) : capabilityPermissions(id);
+    const permissions = id === pci.PCI_CAP_ID_MSI ? msiPermissions(flags) : capabilityPermissions(id, release);
     place({ start: offset, id, extended: false, permissions }, length);
     if (id === pci.PCI_CAP_ID_PM) hidePme(virtual, offset);
     pointer = offset + pci.PCI_CAP_LIST_NEXT;
@@ -100,7 +102,9 @@ function placeExtended(bytes: Uint8Array, virtual: Uint8Array, place: Place): vo
   if (count === 0 && all.length > 0) view.setUint32(pci.PCI_CFG_SPACE_SIZE, 0, true);
 }
 
-/** Bytes of a conventional capability; HIDDEN for those that the kernel keeps from users (pci_cap_length, vfio_cap_len). */
+/**
+ * Bytes of a conventional capability; HIDDEN for those that the kernel keeps from users (pci_cap_length, vfio_cap_len).
+ */
 function capabilityLength(bytes: Uint8Array, id: number, at: number): number {
   const byte = (offset: number) => bytes[at + offset]!;
   switch (id) {

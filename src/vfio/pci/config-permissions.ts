@@ -1,4 +1,5 @@
 import * as pci from "../../devices/pci/registers.ts";
+import type { Release } from "../../kernel/releases.ts";
 import { viewOf } from "../../uapi/layout.ts";
 
 /**
@@ -63,7 +64,7 @@ const PME = pci.PCI_PM_CTRL_PME_ENABLE | pci.PCI_PM_CTRL_PME_STATUS;
 /** Device control without phantom functions. */
 const DEVCTL_WRITABLE = 0xffff & ~pci.PCI_EXP_DEVCTL_PHANTOM;
 
-/** Conventional capabilities by id (vfio_pci_init_perm_bits); the others are DIRECT, MSI depends on the device. */
+/** Conventional capabilities by id (vfio_pci_init_perm_bits); MSI depends on the device, two on the release, the others are DIRECT. */
 const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [
     pci.PCI_CAP_ID_PM,
@@ -77,23 +78,12 @@ const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [pci.PCI_CAP_ID_VPD, masked(8, [NEXT, [pci.PCI_VPD_ADDR, 2, ALL, ALL], [pci.PCI_VPD_DATA, 4, ALL, ALL]])],
   [pci.PCI_CAP_ID_PCIX, masked(24, [NEXT, [pci.PCI_X_CMD, 2, 0, ALL], [8, 4, 0, ALL]])],
   [pci.PCI_CAP_ID_VNDR, DIRECT_RAW],
-  [
-    pci.PCI_CAP_ID_EXP,
-    masked(60, [
-      NEXT,
-      [
-        pci.PCI_EXP_DEVCTL,
-        2,
-        pci.PCI_EXP_DEVCTL_BCR_FLR | pci.PCI_EXP_DEVCTL_PAYLOAD | pci.PCI_EXP_DEVCTL_READRQ,
-        DEVCTL_WRITABLE,
-      ],
-      [pci.PCI_EXP_DEVCTL2, 2, 0, ~pci.PCI_EXP_DEVCTL2_ARI],
-    ]),
-  ],
-  [pci.PCI_CAP_ID_AF, masked(8, [NEXT, [pci.PCI_AF_CTRL, 1, pci.PCI_AF_CTRL_FLR, pci.PCI_AF_CTRL_FLR]])],
 ]);
 
-/** Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h, PCI_ERR_UNC_*. */
+/**
+ * Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h,
+ * PCI_ERR_UNC_*.
+ */
 const UNCORRECTABLE_ERRORS = 0x03ff_f031;
 const CORRECTABLE_ERRORS = 0x0000_f1c1;
 
@@ -117,8 +107,33 @@ const EXTENDED: ReadonlyMap<number, ConfigPermissions> = new Map([
   [pci.PCI_EXT_CAP_ID_DVSEC, DIRECT_RAW],
 ]);
 
-export function capabilityPermissions(id: number): ConfigPermissions {
-  return CAPABILITIES.get(id) ?? DIRECT;
+export function capabilityPermissions(id: number, release: Release): ConfigPermissions {
+  switch (id) {
+    case pci.PCI_CAP_ID_EXP:
+      return expressPermissions(release);
+    case pci.PCI_CAP_ID_AF: {
+      const reset: Field = [pci.PCI_AF_CTRL, 1, virtualReset(release, pci.PCI_AF_CTRL_FLR), pci.PCI_AF_CTRL_FLR];
+      return masked(8, [NEXT, reset]);
+    }
+    default:
+      return CAPABILITIES.get(id) ?? DIRECT;
+  }
+}
+
+/** init_pci_cap_exp_perm */
+function expressPermissions(release: Release): ConfigPermissions {
+  const sizes = release.has("virtualPayload") ? pci.PCI_EXP_DEVCTL_PAYLOAD | pci.PCI_EXP_DEVCTL_READRQ : 0;
+  const virtual = virtualReset(release, pci.PCI_EXP_DEVCTL_BCR_FLR) | sizes;
+  return masked(60, [
+    NEXT,
+    [pci.PCI_EXP_DEVCTL, 2, virtual, DEVCTL_WRITABLE],
+    [pci.PCI_EXP_DEVCTL2, 2, 0, ~pci.PCI_EXP_DEVCTL2_ARI],
+  ]);
+}
+
+/** The bit that asks for a function-level reset, where the kernel keeps it from the device. */
+function virtualReset(release: Release, bit: number): number {
+  return release.has("virtualReset") ? bit : 0;
 }
 
 export function extendedPermissions(id: number): ConfigPermissions {

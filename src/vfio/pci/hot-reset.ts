@@ -1,5 +1,6 @@
 import type { PciFunction } from "../../devices/pci/function.ts";
 import { parseAddress } from "../../devices/pci/topology.ts";
+import type { DmaOwner } from "../../iommu/requester.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
@@ -63,8 +64,8 @@ export function getHotResetInfo(device: OpenDevice, around: HotResetSurroundings
 }
 
 /**
- * VFIO_DEVICE_PCI_HOT_RESET (vfio_pci_ioctl_pci_hot_reset): of a device that was opened through its group by naming groups, of one that was
- * opened by its own node by naming none, and then its iommufd must have all that is hit.
+ * VFIO_DEVICE_PCI_HOT_RESET (vfio_pci_ioctl_pci_hot_reset): of a device that was opened through its group by naming
+ * groups, of one that was opened by its own node by naming none, and then its iommufd must have all that is hit.
  */
 export function hotReset(device: OpenDevice, around: HotResetSurroundings, task: Task, arg: Word): number {
   user.copyInSized(task, arg, HEADER, "vfio_pci_hot_reset");
@@ -86,16 +87,16 @@ export function hotReset(device: OpenDevice, around: HotResetSurroundings, task:
 }
 
 function ownNodeOf({ target }: OpenDevice, around: HotResetSurroundings): IommufdDevice | undefined {
-  const device = around.vfioGroupOf(target.name)?.inIommufd.get(target.name);
+  const device = around.vfioGroupOf(target.name)?.inIommufd(target.name);
   return device?.ownNode ? device : undefined;
 }
 
 /** vfio_pci_fill_devs, vfio_iommufd_get_dev_id: a function's id in an iommufd, or a VFIO_PCI_DEVID_*. */
-function idIn(iommufd: object, name: string, around: HotResetSurroundings): number {
+function idIn(iommufd: DmaOwner, name: string, around: HotResetSurroundings): number {
   const group = around.vfioGroupOf(name);
-  const device = group?.inIommufd.get(name);
+  const device = group?.inIommufd(name);
   if (device?.iommufd === iommufd) return device.id;
-  return group?.isOwnedBy(iommufd) ? VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
+  return group?.dma.isOwnedBy(iommufd) ? VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
 }
 
 function idFlags(ids: readonly number[]): number {
@@ -103,7 +104,7 @@ function idFlags(ids: readonly number[]): number {
   return VFIO_PCI_HOT_RESET_FLAG_DEV_ID | (isOwned ? VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED : 0);
 }
 
-function refuseForeign(iommufd: object, affected: readonly PciFunction[], around: HotResetSurroundings): void {
+function refuseForeign(iommufd: DmaOwner, affected: readonly PciFunction[], around: HotResetSurroundings): void {
   for (const { name } of affected) {
     if (!around.isBound(name)) fail("EINVAL", `${name} would be reset too, and no VFIO driver is bound to it`);
     if (idIn(iommufd, name, around) === VFIO_PCI_DEVID_NOT_OWNED) {
@@ -159,8 +160,9 @@ function readGroups(task: Task, arg: Word, count: number): Set<number> {
 }
 
 /**
- * QEMU's q35 machine lets the kernel wait in vain for the link of a root port after a bus reset, its virt machine does not (recorded
- * in d_hot_reset_C and _D): the devices are reset, the request fails all the same. Real ports come up again.
+ * QEMU's q35 machine lets the kernel wait in vain for the link of a root port after a bus reset, its virt machine does
+ * not (recorded in d_hot_reset_C and _D): the devices are reset, the request fails all the same. Real ports come up
+ * again.
  */
 function linkStaysDown({ target, context }: OpenDevice): boolean {
   const { vendor, device, subsystemVendor } = target.description;

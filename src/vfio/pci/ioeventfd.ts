@@ -1,10 +1,9 @@
 import type { AccessWidth } from "../../devices/device-model.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import type { EventSignal } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordFromBigInt } from "../../kernel/word.ts";
 import { VFIO_PCI_BAR5_REGION_INDEX } from "../../uapi/vfio-device.ts";
-import { VFIO_DEVICE_IOEVENTFD_SIZE_MASK, VfioDeviceIoeventfd } from "../../uapi/vfio-pci.ts";
+import { VFIO_DEVICE_IOEVENTFD_64, VFIO_DEVICE_IOEVENTFD_SIZE_MASK, VfioDeviceIoeventfd } from "../../uapi/vfio-pci.ts";
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
 import type { OpenDevice } from "./open-device.ts";
@@ -12,42 +11,6 @@ import { msixTable, refuseClaimed, splitOffset } from "./region.ts";
 
 /** vfio_pci_core.h: VFIO_PCI_IOEVENTFD_MAX */
 const IOEVENTFD_MAX = 1000;
-
-interface Ioeventfd {
-  readonly bar: number;
-  readonly at: number;
-  readonly width: AccessWidth;
-  readonly data: bigint;
-  readonly event: EventSignal;
-  readonly stop: (() => void) | undefined;
-}
-
-/** The writes to registers that eventfds stand for. */
-export class Ioeventfds {
-  #all: Ioeventfd[] = [];
-
-  get size(): number {
-    return this.#all.length;
-  }
-
-  find(bar: number, at: number, width: number, data: bigint): Ioeventfd | undefined {
-    return this.#all.find((one) => one.bar === bar && one.at === at && one.width === width && one.data === data);
-  }
-
-  add(one: Ioeventfd): void {
-    this.#all.push(one);
-  }
-
-  remove(one: Ioeventfd): void {
-    one.stop?.();
-    one.event.release();
-    this.#all = this.#all.filter((other) => other !== one);
-  }
-
-  close(): void {
-    for (const one of [...this.#all]) this.remove(one);
-  }
-}
 
 const AT = VfioDeviceIoeventfd.offsets;
 const MINIMUM = VfioDeviceIoeventfd.endOf("fd");
@@ -72,9 +35,20 @@ export function ioeventfd(device: OpenDevice, task: Task, arg: Word): number {
   if (table?.bar === bar && at + flags > table.start && at < table.end) {
     fail("EINVAL", `${hex(at)} of BAR ${bar} lies in the MSI-X table, which SET_IRQS looks after`);
   }
+  if (flags === VFIO_DEVICE_IOEVENTFD_64 && !writesQwords(device))
+    fail(
+      "EINVAL",
+      `${device.target.name}: kernels of this release do not write 8 bytes at once on ${device.context.arch}`,
+    );
   refuseClaimed(device.target, bar);
   setIoeventfd(device, task, bar, at, flags, data, fd);
   return 0;
+}
+
+/** Whether the kernel has iowrite64() (vfio_pci_rdwr.c: #ifdef iowrite64). */
+function writesQwords({ context: { arch, release } }: OpenDevice): boolean {
+  if (arch === "s390x") return release.has("zpciQwordEvents");
+  return arch !== "x86_64" || release.has("qwordEverywhere");
 }
 
 function setIoeventfd(

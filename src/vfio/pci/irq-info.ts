@@ -39,8 +39,7 @@ export function getIrqInfo(device: OpenDevice, task: Task, arg: Word): number {
   }
   user.setU32(AT.flags, VFIO_IRQ_INFO_EVENTFD | moreFlags(device, index));
   user.setU32(AT.count, vectorCount(device, index));
-  user.copyOut(task, arg, SIZE);
-  return 0;
+  return user.answer(task, arg, SIZE, device.context.release);
 }
 
 /** How many interrupt indexes vfio-pci of this release knows. */

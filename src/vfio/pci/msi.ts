@@ -62,10 +62,15 @@ export class MessageInterrupts {
    * is on (vfio_msi_alloc_irq).
    */
   allocate(vector: number): void {
-    if (vector < this.#allocated || (this.#kind === "MSI-X" && this.dynamic)) return;
+    if (this.#kind !== "MSI-X" || !this.dynamic) this.refuseBeyond(vector + 1);
+  }
+
+  /** EINVAL when it is on with fewer vectors. */
+  refuseBeyond(vectors: number): void {
+    if (vectors <= this.#allocated) return;
     fail(
       "EINVAL",
-      `${this.#target.name}: ${this.#kind} was set up with fewer vectors (${this.#allocated}) and cannot get vector ${vector} while it is on; switch the index off (DATA_NONE, ACTION_TRIGGER, count 0) and set all vectors at once`,
+      `${this.#target.name}: ${this.#kind} was set up with fewer vectors (${this.#allocated}) and has no vector ${vectors - 1} while it is on; switch the index off (DATA_NONE, ACTION_TRIGGER, count 0) and set all vectors at once`,
     );
   }
 

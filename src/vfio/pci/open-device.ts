@@ -5,10 +5,9 @@ import { resetsInD3 } from "../../devices/pci/reset-methods.ts";
 import type { PciTopology } from "../../devices/pci/topology.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
 import { Intx } from "./intx.ts";
-import { Ioeventfds } from "./ioeventfd.ts";
+import { Ioeventfds } from "./ioeventfds.ts";
 import { MessageInterrupts } from "./msi.ts";
 import type { PciContext } from "./pci-context.ts";
-import type { SharedRegions } from "./shared-regions.ts";
 import type { VfToken } from "./vf-token.ts";
 import { hasVga, VgaRegion } from "./vga-region.ts";
 import { VirtualConfig } from "./virtual-config.ts";
@@ -18,6 +17,18 @@ import { VirtualConfig } from "./virtual-config.ts";
  * i915 GVT) know INTx and MSI only, answer for all region indexes, and write no more of an info structure than they must.
  */
 export type DeviceServer = "vfio-pci" | "mediated";
+
+/** Memory in which a file's regions are shown. */
+export interface ShownMemory {
+  /** Carries out what was written there; returns whether there was something. */
+  poll(): boolean;
+  /** Puts there what the registers are now. */
+  show(): void;
+  /** Brings plain memory of a region to the device: what the program has put there counts. Bytes. */
+  pull(region: number, at: number, length: number): void;
+  /** Brings it back after the device's side has changed. */
+  push(region: number, at: number, length: number): void;
+}
 
 /** What a device is between its first open and its last close (struct vfio_pci_core_device): shared by all its open files. */
 export class OpenDevice {
@@ -44,7 +55,7 @@ export class OpenDevice {
   /** Of a physical function: what virtual ones are opened with. */
   token: VfToken | undefined;
   /** Memory in which programs have the regions mapped, one for each file that a transport has given memory to. */
-  readonly shared = new Set<SharedRegions>();
+  readonly shared = new Set<ShownMemory>();
   readonly #saved: Uint8Array;
 
   /** The first open: bus mastering off, a reset when there is one, and the state that the last close will put back. */
@@ -140,7 +151,7 @@ export class OpenDevice {
 
   #makeConfig(): VirtualConfig {
     const { intx, messages } = this;
-    return new VirtualConfig(this.target, {
+    return new VirtualConfig(this.target, this.context.release, {
       intxDisable: (disabled) => intx.onUserDisable(disabled),
       get msiInUse() {
         return messages.kind === "MSI";

@@ -20,7 +20,10 @@ const PIECE = 4096;
 /** The same of a region that is memory. */
 const MEMORY_PIECE = 65536;
 
-/** read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were moved. */
+/**
+ * read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were
+ * moved.
+ */
 export function accessRegion(
   device: OpenDevice,
   task: Task,
@@ -88,7 +91,7 @@ function accessBar(
     fail("EINVAL", `${target.name} has no ${index === ROM_BAR ? "expansion ROM" : `BAR ${index}`}`);
   if (at >= bar.size)
     fail("EINVAL", `region ${index} of ${target.name} has ${hex(bar.size)} bytes; ${hex(at)} is beyond`);
-  const { release } = device.context;
+  const { arch, release } = device.context;
   if (at + count > bar.size && !release.has("clippedBarAccess")) {
     fail(
       "EINVAL",
@@ -100,7 +103,8 @@ function accessBar(
   refuseClaimed(target, index);
   const length = Math.min(count, bar.size - at);
   // no 8-byte accesses to ROMs: some devices cannot take them
-  const widest = index === ROM_BAR || !release.has("qwordBarAccess") ? 4 : 8;
+  const hasQwords = release.has("qwordEverywhere") || (release.has("qwordBarAccess") && arch !== "x86_64");
+  const widest = index !== ROM_BAR && hasQwords ? 8 : 4;
   const most = target.model.isMemory(index) ? MEMORY_PIECE : PIECE;
   const bytes = new Uint8Array(Math.min(length, most));
   device.pollShared();
@@ -118,7 +122,9 @@ function accessBar(
   return length;
 }
 
-/** Splits an access as vfio_pci_core_do_io_rw does: aligned pieces as wide as can be; the MSI-X table reads as all ones. */
+/**
+ * Splits an access as vfio_pci_core_do_io_rw does: aligned pieces as wide as can be; the MSI-X table reads as all ones.
+ */
 function moveRegisters(
   device: OpenDevice,
   index: number,

@@ -2,7 +2,7 @@ import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
-import { type Capability, encodeCapabilityChain } from "../../uapi/capability-chain.ts";
+import { type CapabilityStructure, encodeCapabilityChain } from "../../uapi/capability-chain.ts";
 import { roundUp } from "../../uapi/layout.ts";
 import { StructView } from "../../uapi/struct-view.ts";
 import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
@@ -27,7 +27,11 @@ import { noVgaReason, VGA_REGION_SIZE } from "./vga-region.ts";
 
 const AT = VfioRegionInfo.offsets;
 const SIZE = VfioRegionInfo.size;
-const MSIX_MAPPABLE = { id: VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, version: 1, body: new Uint8Array() };
+const MSIX_MAPPABLE = {
+  id: VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
+  version: 1,
+  structure: new Uint8Array(VfioInfoCapHeader.size),
+};
 
 const user = new UserStruct(SIZE);
 
@@ -53,8 +57,7 @@ export function getRegionInfo(device: OpenDevice, task: Task, arg: Word): number
   const capability =
     flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilityOf(device, index, size, task.memory.littleEndian) : undefined;
   if (capability) addCapability(device, task, arg, capability);
-  user.copyOut(task, arg, SIZE);
-  return 0;
+  return user.answer(task, arg, SIZE, device.context.release);
 }
 
 function factsOf(device: OpenDevice, index: number): RegionFacts {
@@ -71,13 +74,16 @@ function factsOf(device: OpenDevice, index: number): RegionFacts {
   return { size: bar.size, flags: mappable ? readWrite | VFIO_REGION_INFO_FLAG_MMAP : readWrite };
 }
 
-/** What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it (msix_sparse_mmap_cap). */
+/**
+ * What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it
+ * (msix_sparse_mmap_cap).
+ */
 function capabilityOf(
   { target, context }: OpenDevice,
   index: number,
   size: number,
   littleEndian: boolean,
-): Capability | undefined {
+): CapabilityStructure | undefined {
   const table = msixTable(target);
   if (table?.bar !== index) return undefined;
   if (context.release.has("msixTableMappable")) return MSIX_MAPPABLE;
@@ -91,15 +97,15 @@ function capabilityOf(
   ];
   // a table that takes all pages leaves one empty area
   const said = areas.length === 0 ? [{ offset: 0n, size: 0n }] : areas;
-  const bytes = SPARSE.encode({ nr_areas: said.length }, said.length * AREA.size, littleEndian);
-  const view = new StructView(bytes, littleEndian);
+  const structure = SPARSE.encode({ nr_areas: said.length }, said.length * AREA.size, littleEndian);
+  const view = new StructView(structure, littleEndian);
   said.forEach((area, i) => {
     AREA.write(view, SPARSE.size + i * AREA.size, area);
   });
-  return { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, body: bytes.subarray(VfioInfoCapHeader.size) };
+  return { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, structure };
 }
 
-function addCapability(device: OpenDevice, task: Task, arg: Word, capability: Capability): void {
+function addCapability(device: OpenDevice, task: Task, arg: Word, capability: CapabilityStructure): void {
   const chain = encodeCapabilityChain(
     SIZE,
     [capability],

@@ -75,24 +75,26 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
   const count = user.u32(AT.count);
   if (argsz < MINIMUM) fail("EINVAL", `argsz of struct vfio_irq_set is ${argsz}, at least ${MINIMUM} are needed`);
   refuseIndex(device, index);
-  if (count >= U32_MAX - start) fail("EINVAL", `start ${start} plus count ${count} is beyond 32 bits`);
+  const isChecked = device.context.release.has("irqSetChecked");
+  if (isChecked && count >= U32_MAX - start) fail("EINVAL", `start ${start} plus count ${count} is beyond 32 bits`);
   const known = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)}`);
   const name = INDEX_NAMES[index]!;
+  const dataType = dataTypeOf(flags, isChecked);
   const vectors = vectorCount(device, index);
-  if (start >= vectors || start + count > vectors) {
+  const isBeyond = start >= vectors || start + count > vectors;
+  if (isBeyond && (isChecked || dataType !== VFIO_IRQ_SET_DATA_NONE)) {
     fail(
       "EINVAL",
       `start ${start} plus count ${count} is beyond the vectors of ${name} that ${device.target.name} has (${vectors})`,
     );
   }
-  const dataType = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
   const bytes = dataBytes(dataType) * count;
   if (argsz - MINIMUM < bytes) fail("EINVAL", `argsz ${argsz} leaves no room for ${bytes} bytes of data`);
   const data = new Uint8Array(bytes);
   if (bytes > 0) task.memory.copyIn(wordAdd(arg, MINIMUM), data, bytes);
   const view = new StructView(data, task.memory.littleEndian);
-  // the kernel looks at the first element even when there is none; the count is checked later
+  // the kernel looks at the first element even when the count is 0; the count is checked later
   return {
     task,
     name,
@@ -103,6 +105,14 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
     isSet: (i) => (data[i] ?? 0) !== 0,
     fd: (i) => view.s32(i * 4),
   };
+}
+
+/** Before it was checked, the first of several types counted. */
+function dataTypeOf(flags: number, isChecked: boolean): number {
+  const given = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+  if (isChecked) return given;
+  const order = [VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_BOOL, VFIO_IRQ_SET_DATA_EVENTFD];
+  return order.find((type) => given & type) ?? 0;
 }
 
 function dataBytes(dataType: number): number {

@@ -2,6 +2,7 @@ import type { ConfigWidth } from "../../devices/pci/config-space.ts";
 import { D3HOT, type PciFunction } from "../../devices/pci/function.ts";
 import { isIntxHidden } from "../../devices/pci/known-interrupts.ts";
 import * as pci from "../../devices/pci/registers.ts";
+import type { Release } from "../../kernel/releases.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import { type ConfigMap, type ConfigPart, mapConfig } from "./config-map.ts";
 import { maskBits } from "./config-permissions.ts";
@@ -19,22 +20,48 @@ export interface ConfigEffects {
   reset(): void;
 }
 
+/** Where a capability says that the function can be reset, and where it is asked for. */
+interface ResetBit {
+  readonly ability: number;
+  readonly able: number;
+  readonly register: number;
+  readonly bit: number;
+}
+
+const EXPRESS_RESET: ResetBit = {
+  ability: pci.PCI_EXP_DEVCAP,
+  able: pci.PCI_EXP_DEVCAP_FLR,
+  register: pci.PCI_EXP_DEVCTL,
+  bit: pci.PCI_EXP_DEVCTL_BCR_FLR,
+};
+
+/** AF_CAP is a byte: it is read as the fourth of the capability's first four. */
+const ADVANCED_RESET: ResetBit = {
+  ability: 0,
+  able: (pci.PCI_AF_CAP_FLR | pci.PCI_AF_CAP_TP) << (pci.PCI_AF_CAP * 8),
+  register: pci.PCI_AF_CTRL,
+  bit: pci.PCI_AF_CTRL_FLR,
+};
+
 /**
- * The config space that a user of an open device sees (vfio_pci_config.c): part of it is a virtual copy, the rest the device's own, and
- * what may be written is decided bit by bit.
+ * The config space that a user of an open device sees (vfio_pci_config.c): part of it is a virtual copy, the rest the
+ * device's own, and what may be written is decided bit by bit.
  */
 export class VirtualConfig {
   readonly #target: PciFunction;
   readonly #map: ConfigMap;
   readonly #view: DataView;
   readonly #effects: ConfigEffects;
+  /** Whether a function-level reset is asked of the device itself, which then keeps nothing of its config space. */
+  readonly #passesReset: boolean;
   /** Whether the base address registers were written since they were last made to look like hardware. */
   #barsWritten = true;
 
-  constructor(target: PciFunction, effects: ConfigEffects) {
+  constructor(target: PciFunction, release: Release, effects: ConfigEffects) {
     this.#target = target;
     this.#effects = effects;
-    this.#map = mapConfig(target.config);
+    this.#passesReset = !release.has("virtualReset");
+    this.#map = mapConfig(target.config, release);
     this.#view = viewOf(this.#map.virtual);
     this.#correct();
   }
@@ -108,8 +135,8 @@ export class VirtualConfig {
   }
 
   /**
-   * For recordings of machines whose description has no config space: what they show of the fields that firmware chooses (command,
-   * revision, cache line, addresses, interrupt line) is taken over.
+   * For recordings of machines whose description has no config space: what they show of the fields that firmware
+   * chooses (command, revision, cache line, addresses, interrupt line) is taken over.
    */
   adopt(offset: number, bytes: Uint8Array): void {
     for (const [i, byte] of bytes.entries()) {
@@ -171,7 +198,10 @@ export class VirtualConfig {
     else if (!part.extended) this.#afterCapability(part, at - part.start, width, value, readRequest);
   }
 
-  /** A request for vital product data (vfio_vpd_config_write) is never completed: no device here has any, its flag stays as written. */
+  /**
+   * A request for vital product data (vfio_vpd_config_write) is never completed: no device here has any, its flag stays
+   * as written.
+   */
   #afterCapability(part: ConfigPart, offset: number, width: ConfigWidth, value: number, readRequest: number): void {
     switch (part.id) {
       case pci.PCI_CAP_ID_PM:
@@ -181,12 +211,34 @@ export class VirtualConfig {
         if (offset <= pci.PCI_MSI_FLAGS && offset + width >= pci.PCI_MSI_FLAGS) this.#afterMsiFlags(part.start);
         break;
       case pci.PCI_CAP_ID_EXP:
-        this.#afterExpress(part.start, readRequest);
+        if (this.#passesReset) this.#passReset(part.start, EXPRESS_RESET, offset, width, value);
+        else this.#afterExpress(part.start, readRequest);
         break;
       case pci.PCI_CAP_ID_AF:
-        this.#afterAdvanced(part.start);
+        if (this.#passesReset) this.#passReset(part.start, ADVANCED_RESET, offset, width, value);
+        else this.#afterAdvanced(part.start);
         break;
     }
+  }
+
+  /**
+   * The device has been written the bit that resets it. Nobody puts its config space back: it decodes nothing and sends no interrupts until the
+   * user writes the command register.
+   */
+  #passReset(
+    start: number,
+    { ability, able, register, bit }: ResetBit,
+    offset: number,
+    width: number,
+    value: number,
+  ): void {
+    const written = offset <= register ? value >>> ((register - offset) * 8) : value << ((offset - register) * 8);
+    const reaches = offset <= register + 1 && offset + width > register;
+    if (!reaches || !(written & bit)) return;
+    if ((this.#target.readConfig(start + ability, 4) & able) !== able) return;
+    this.#target.reset();
+    this.#target.config.restore();
+    this.#target.setCommand(pci.PCI_COMMAND_IO | pci.PCI_COMMAND_MEMORY | pci.PCI_COMMAND_MASTER, false);
   }
 
   #writeMasked(part: ConfigPart, at: number, offset: number, width: ConfigWidth, value: number): void {
@@ -230,7 +282,10 @@ export class VirtualConfig {
     return this.#view.getUint16(part.start + pci.PCI_EXP_DEVCTL, true) & pci.PCI_EXP_DEVCTL_READRQ;
   }
 
-  /** vfio_exp_config_write: a reset that was asked for, and the read request size, which is never below the payload size. */
+  /**
+   * vfio_exp_config_write: a reset that was asked for, and the read request size, which is never below the payload
+   * size.
+   */
   #afterExpress(start: number, readRequestBefore: number): void {
     const at = start + pci.PCI_EXP_DEVCTL;
     const control = this.#view.getUint16(at, true);
@@ -255,7 +310,10 @@ export class VirtualConfig {
     if ((this.#target.readConfig(start + pci.PCI_AF_CAP, 1) & both) === both) this.#effects.reset();
   }
 
-  /** Makes the virtual base address registers look like hardware: that is how a user learns their sizes (vfio_bar_fixup). */
+  /**
+   * Makes the virtual base address registers look like hardware: that is how a user learns their sizes
+   * (vfio_bar_fixup).
+   */
   #shapeBars(): void {
     if (!this.#barsWritten) return;
     this.#barsWritten = false;

@@ -1,7 +1,6 @@
 import type { ZpciDescription } from "../../devices/description.ts";
 import type { Release } from "../../kernel/releases.ts";
-import type { Capability } from "../../uapi/capability-chain.ts";
-import { VfioInfoCapHeader } from "../../uapi/vfio.ts";
+import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import {
   VFIO_DEVICE_INFO_CAP_ZPCI_BASE,
   VFIO_DEVICE_INFO_CAP_ZPCI_GROUP,
@@ -15,8 +14,14 @@ const PFIP_BYTES = 4;
 const BASE_1 = zdev.VfioDeviceInfoCapZpciBase.offsets.fh;
 const GROUP_1 = zdev.VfioDeviceInfoCapZpciGroup.offsets.imaxstbl;
 
-/** What VFIO_DEVICE_GET_INFO tells of a function of s390, in this order (vfio_pci_zdev.c:vfio_pci_info_zdev_add_caps). */
-export function zpciCapabilities(zpci: ZpciDescription, release: Release, littleEndian: boolean): Capability[] {
+/**
+ * What VFIO_DEVICE_GET_INFO tells of a function of s390, in this order (vfio_pci_zdev.c:vfio_pci_info_zdev_add_caps).
+ */
+export function zpciCapabilities(
+  zpci: ZpciDescription,
+  release: Release,
+  littleEndian: boolean,
+): CapabilityStructure[] {
   const { group, utilString } = zpci;
   const hasHandle = release.has("zpciFunctionHandle");
   const base = zdev.VfioDeviceInfoCapZpciBase.encode(
@@ -53,11 +58,11 @@ export function zpciCapabilities(zpci: ZpciDescription, release: Release, little
   const util = zdev.VfioDeviceInfoCapZpciUtil;
   return [
     hasHandle
-      ? capability(VFIO_DEVICE_INFO_CAP_ZPCI_BASE, 2, base)
-      : capability(VFIO_DEVICE_INFO_CAP_ZPCI_BASE, 1, base.subarray(0, BASE_1)),
+      ? { id: VFIO_DEVICE_INFO_CAP_ZPCI_BASE, version: 2, structure: base }
+      : { id: VFIO_DEVICE_INFO_CAP_ZPCI_BASE, version: 1, structure: base.subarray(0, BASE_1) },
     hasHandle
-      ? capability(VFIO_DEVICE_INFO_CAP_ZPCI_GROUP, 2, ofGroup)
-      : capability(VFIO_DEVICE_INFO_CAP_ZPCI_GROUP, 1, ofGroup.subarray(0, GROUP_1)),
+      ? { id: VFIO_DEVICE_INFO_CAP_ZPCI_GROUP, version: 2, structure: ofGroup }
+      : { id: VFIO_DEVICE_INFO_CAP_ZPCI_GROUP, version: 1, structure: ofGroup.subarray(0, GROUP_1) },
     ...(utilString ? [withBytes(VFIO_DEVICE_INFO_CAP_ZPCI_UTIL, util, utilString, littleEndian)] : []),
     withBytes(VFIO_DEVICE_INFO_CAP_ZPCI_PFIP, zdev.VfioDeviceInfoCapZpciPfip, pfip, littleEndian),
   ];
@@ -68,13 +73,8 @@ function withBytes(
   layout: typeof zdev.VfioDeviceInfoCapZpciUtil | typeof zdev.VfioDeviceInfoCapZpciPfip,
   bytes: Uint8Array,
   littleEndian: boolean,
-): Capability {
+): CapabilityStructure {
   const structure = layout.encode({ size: bytes.length }, bytes.length, littleEndian);
   structure.set(bytes, layout.size);
-  return capability(id, 1, structure);
-}
-
-/** A capability from its whole structure, header included. */
-function capability(id: number, version: number, structure: Uint8Array): Capability {
-  return { id, version, body: structure.subarray(VfioInfoCapHeader.size) };
+  return { id, version: 1, structure };
 }

@@ -1,6 +1,6 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { TceEndpoint } from "../../iommu/tce/endpoint.ts";
 import { fail } from "../../kernel/errors.ts";
-import type { VfioGroup } from "../group.ts";
 import { disable } from "./enable.ts";
 import type { TceContainer } from "./tce-container.ts";
 import { releaseRegion } from "./unregister-memory.ts";
@@ -10,7 +10,7 @@ import { freeWindow } from "./windows.ts";
  * Takes a group in: checks in the order of vfio_iommu_spapr_tce.c:tce_iommu_attach_group.
  * @param endpoint undefined for a group that is no endpoint of a PCI host bridge
  */
-export function attachGroup(container: TceContainer, group: VfioGroup, endpoint: TceEndpoint | undefined): void {
+export function attachGroup(container: TceContainer, group: DmaGroup, endpoint: TceEndpoint | undefined): void {
   const { groups, v2 } = container;
   if (endpoint === undefined) fail("ENODEV", `${group.label} is behind no PCI host bridge with DMA windows`);
   if (v2 && endpoint.facts.maxDynamicWindows === 0) {
@@ -49,7 +49,7 @@ function setWindows(container: TceContainer, endpoint: TceEndpoint): void {
 }
 
 /** Lets a group go: all windows are emptied, for those that stay too (tce_iommu_release_ownership). */
-export function detachGroup(container: TceContainer, group: VfioGroup): void {
+export function detachGroup(container: TceContainer, group: DmaGroup): void {
   const index = container.groups.findIndex((attached) => attached.group === group);
   if (index < 0) return;
   const [left] = container.groups.splice(index, 1);
@@ -62,7 +62,9 @@ export function detachGroup(container: TceContainer, group: VfioGroup): void {
   endpoint.releaseOwnership();
 }
 
-/** The container lets go of its IOMMU: windows, regions and charges (tce_iommu_release). Its groups are gone already. */
+/**
+ * The container lets go of its IOMMU: windows, regions and charges (tce_iommu_release). Its groups are gone already.
+ */
 export function releaseContainer(container: TceContainer): void {
   for (const slot of container.windows.keys()) freeWindow(container, slot);
   for (const region of container.registered) releaseRegion(container, region);

@@ -1,4 +1,5 @@
 import type { IommuDescription } from "../../iommu/description.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
 import type { TceEndpoint, TceFacts } from "../../iommu/tce/endpoint.ts";
@@ -12,7 +13,6 @@ import { VFIO_CHECK_EXTENSION, VFIO_EEH, VFIO_SPAPR_TCE_IOMMU, VFIO_SPAPR_TCE_v2
 import * as spapr from "../../uapi/vfio-spapr.ts";
 import { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
 import type { IommuBackend, IommuDriver } from "../backend.ts";
-import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { attachGroup, detachGroup, releaseContainer } from "./attach.ts";
 import { tceCreate } from "./create-window.ts";
@@ -66,7 +66,7 @@ export class SpaprDriver implements IommuDriver {
     return this.#iommu.spapr?.platform === "pseries";
   }
 
-  #endpointOf({ iommuGroup }: VfioGroup): TceEndpoint | undefined {
+  #endpointOf({ iommuGroup }: DmaGroup): TceEndpoint | undefined {
     const { spapr: description, pageSizes } = this.#iommu;
     if (description === undefined || iommuGroup.kind !== "iommu") return undefined;
     let endpoint = this.#endpoints.get(iommuGroup);
@@ -92,12 +92,12 @@ export class SpaprBackend implements IommuBackend {
   readonly dma: DmaTarget;
   readonly #container: TceContainer;
   readonly #driver: Pick<IommuDriver, "checkExtension">;
-  readonly #endpointOf: (group: VfioGroup) => TceEndpoint | undefined;
+  readonly #endpointOf: (group: DmaGroup) => TceEndpoint | undefined;
 
   constructor(
     container: TceContainer,
     driver: Pick<IommuDriver, "checkExtension">,
-    endpointOf: (group: VfioGroup) => TceEndpoint | undefined,
+    endpointOf: (group: DmaGroup) => TceEndpoint | undefined,
   ) {
     this.#container = container;
     this.#driver = driver;
@@ -105,11 +105,20 @@ export class SpaprBackend implements IommuBackend {
     this.dma = new TceDma(container);
   }
 
-  attach(_task: Task, group: VfioGroup): void {
+  /** Its container takes none. */
+  get mediated(): undefined {
+    return undefined;
+  }
+
+  reach({ iommuGroup }: DmaGroup): DmaTarget | undefined {
+    return iommuGroup.kind === "iommu" ? this.dma : undefined;
+  }
+
+  attach(_task: Task, group: DmaGroup): void {
     attachGroup(this.#container, group, this.#endpointOf(group));
   }
 
-  detach(group: VfioGroup): void {
+  detach(group: DmaGroup): void {
     detachGroup(this.#container, group);
   }
 

@@ -1,16 +1,16 @@
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { TceEndpoint } from "../../iommu/tce/endpoint.ts";
 import type { TceWindow } from "../../iommu/tce/tce-window.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
-import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import type { MemoryRegion } from "./memory-region.ts";
 import { type ProcessRegions, regionsOf } from "./process-regions.ts";
 
 /** A group in the container with the endpoint that it is to the hardware (struct tce_iommu_group). */
 export interface AttachedEndpoint {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   readonly endpoint: TceEndpoint;
 }
 

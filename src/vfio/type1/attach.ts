@@ -1,21 +1,21 @@
 import type { IovaRangeList } from "../../address/iova-ranges.ts";
 import { addressToPage, PAGE_SIZE } from "../../address/pages.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { binds, groupLabel, type ReservedRegion } from "../../iommu/group.ts";
 import { canShareDomain } from "../../iommu/share-domain.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { ERRNO } from "../../uapi/errno.ts";
-import type { VfioGroup } from "../group.ts";
 import type { AttachedGroup, Type1Domain, Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED } from "./mapping-table.ts";
 import { excludeReserved, narrowTo, refresh, widenTo } from "./valid-ranges.ts";
 
 /**
- * Takes a group into the container: checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_attach_group. When it throws
- * nothing has changed.
+ * Takes a group into the container: checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_attach_group. When it
+ * throws nothing has changed.
  */
-export function attachGroup(iommu: Type1Iommu, task: Task, group: VfioGroup): void {
+export function attachGroup(iommu: Type1Iommu, task: Task, group: DmaGroup): void {
   if (iommu.vaddrInvalidCount > 0) {
     fail(
       "EBUSY",
@@ -62,7 +62,7 @@ export function attachGroup(iommu: Type1Iommu, task: Task, group: VfioGroup): vo
 }
 
 /** Lets a group go: vfio_iommu_type1.c:vfio_iommu_type1_detach_group. */
-export function detachGroup(iommu: Type1Iommu, group: VfioGroup): void {
+export function detachGroup(iommu: Type1Iommu, group: DmaGroup): void {
   const emulated = iommu.emulatedGroups.findIndex((attached) => attached.group === group);
   if (emulated >= 0) {
     const [left] = iommu.emulatedGroups.splice(emulated, 1);
@@ -82,18 +82,21 @@ export function detachGroup(iommu: Type1Iommu, group: VfioGroup): void {
   }
 }
 
-function isAttached(iommu: Type1Iommu, group: VfioGroup): boolean {
+function isAttached(iommu: Type1Iommu, group: DmaGroup): boolean {
   const same = (attached: AttachedGroup) => attached.group === group;
   return iommu.emulatedGroups.some(same) || iommu.domains.some((domain) => domain.groups.some(same));
 }
 
-function refuseNesting(iommu: Type1Iommu, group: VfioGroup, unit: IommuUnit): void {
+function refuseNesting(iommu: Type1Iommu, group: DmaGroup, unit: IommuUnit): void {
   if (iommu.nesting)
     fail(unit.nesting, `${unit.label} of ${group.label} cannot nest translations (VFIO_TYPE1_NESTING_IOMMU)`);
 }
 
-/** A device that firmware uses stays in its domain (intel/iommu.c:intel_iommu_attach_device; RMRRs that may be relaxed are none). */
-function refuseDirectRegions(group: VfioGroup, unit: IommuUnit): void {
+/**
+ * A device that firmware uses stays in its domain (intel/iommu.c:intel_iommu_attach_device; RMRRs that may be relaxed
+ * do not count).
+ */
+function refuseDirectRegions(group: DmaGroup, unit: IommuUnit): void {
   if (!unit.refusesDirectRegions) return;
   const direct = group.iommuGroup.reservedRegions.find(({ type }) => type === "direct");
   if (!direct) return;
@@ -104,8 +107,8 @@ function refuseDirectRegions(group: VfioGroup, unit: IommuUnit): void {
 }
 
 /**
- * A new domain gets all that is mapped (vfio_iommu_type1.c:vfio_iommu_replay): in order, each must be a multiple of its smallest page
- * (iommu.c:iommu_map, EINVAL) and lie where its tables reach (the driver).
+ * A new domain gets all that is mapped (vfio_iommu_type1.c:vfio_iommu_replay): in order, each must be a multiple of its
+ * smallest page (iommu.c:iommu_map, EINVAL) and lie where its tables reach (the driver).
  */
 function refuseMapped(iommu: Type1Iommu, unit: IommuUnit): void {
   const { byIova } = iommu.mappings;
@@ -124,8 +127,10 @@ function refuseMapped(iommu: Type1Iommu, unit: IommuUnit): void {
   }
 }
 
-/** The new aperture must share something with the valid ranges and hold all that is mapped (vfio_iommu_aper_conflict). */
-function refuseAperture(iommu: Type1Iommu, group: VfioGroup, unit: IommuUnit): void {
+/**
+ * The new aperture must share something with the valid ranges and hold all that is mapped (vfio_iommu_aper_conflict).
+ */
+function refuseAperture(iommu: Type1Iommu, group: DmaGroup, unit: IommuUnit): void {
   const { ranges } = iommu.validRanges;
   if (ranges.length === 0) return;
   const first = ranges[0]!;
@@ -139,7 +144,7 @@ function refuseAperture(iommu: Type1Iommu, group: VfioGroup, unit: IommuUnit): v
   if (below || above) fail("EINVAL", `${iommu.describeHere()} lies outside the aperture ${aperture}; unmap it first`);
 }
 
-function refuseReserved(iommu: Type1Iommu, group: VfioGroup, regions: readonly ReservedRegion[]): void {
+function refuseReserved(iommu: Type1Iommu, group: DmaGroup, regions: readonly ReservedRegion[]): void {
   for (const region of regions) {
     if (!binds(region) || !isMapped(iommu, region.start, region.last)) continue;
     fail(
@@ -154,7 +159,10 @@ function isMapped(iommu: Type1Iommu, start: bigint, last: bigint): boolean {
   return iommu.mappings.byIova.overlaps(firstPage, addressToPage(last) - firstPage + 1);
 }
 
-/** The first IOMMU comes to mappings that so far only mediated devices used: all of them are pinned, or none (vfio_iommu_replay). */
+/**
+ * The first IOMMU comes to mappings that so far only mediated devices used: all of them are pinned, or none
+ * (vfio_iommu_replay).
+ */
 function pinAll(iommu: Type1Iommu, task: Task): void {
   const { byIova } = iommu.mappings;
   for (let more = byIova.first(); more; more = byIova.next()) {

@@ -1,8 +1,8 @@
 import { IovaRangeList } from "../../address/iova-ranges.ts";
 import { PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
+import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { hexRange } from "../../kernel/errors.ts";
-import type { Capability } from "../../uapi/capability-chain.ts";
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -12,7 +12,7 @@ import {
   VFIO_DMA_UNMAP_FLAG_VADDR,
 } from "../../uapi/vfio-type1.ts";
 import type { DmaUnmapListener } from "../backend.ts";
-import type { VfioGroup } from "../group.ts";
+import type { CapabilitySource } from "../capability-source.ts";
 import type { ModelContext } from "../model-context.ts";
 import { DirtyBitmap } from "./dirty-bitmap.ts";
 import { MAP_LOCK_CAPABLE, MAP_PINNED, MAP_VADDR_INVALID, MAP_WRITE, MappingTable } from "./mapping-table.ts";
@@ -25,7 +25,7 @@ export interface Type1Domain {
 
 /** A group in the container (struct vfio_iommu_group). */
 export interface AttachedGroup {
-  readonly group: VfioGroup;
+  readonly group: DmaGroup;
   /** Whether it can dirty only pages that it pinned (pinned_page_dirty_scope): mediated devices. */
   pinnedPageDirtyScope: boolean;
 }
@@ -58,8 +58,8 @@ export class Type1Iommu {
   pageSizes: bigint;
   /** The smallest of them in bytes: the granularity of every request. */
   pageBytes: number;
-  /** Capabilities of GET_INFO that a proposal adds; one that has the number of another takes its place. */
-  proposedCapabilities: (() => readonly Capability[]) | undefined;
+  /** Capabilities of GET_INFO that a proposal adds. */
+  proposedCapabilities: readonly CapabilitySource<Type1Iommu>[] = [];
   vaddrInvalidCount = 0;
   /** Somebody was told that an unmap inside a mapping takes nothing: once for each container. */
   partialUnmapSaid = false;
@@ -91,7 +91,10 @@ export class Type1Iommu {
     return this.entryLimit - this.mappings.size;
   }
 
-  /** Whether none can be made any more. Asked for each mapping: a difference can be too large for V8 to have it without an object. */
+  /**
+   * Whether none can be made any more. Asked for each mapping: a difference can be too large for V8 to have it without
+   * an object.
+   */
   get isFull(): boolean {
     return this.mappings.size === this.entryLimit;
   }
@@ -112,8 +115,8 @@ export class Type1Iommu {
   }
 
   /**
-   * Pins the pages of the mapping in `slot` and charges them (vfio_pin_map_dma). Pages that mediated devices hold already are
-   * charged already.
+   * Pins the pages of the mapping in `slot` and charges them (vfio_pin_map_dma). Pages that mediated devices hold
+   * already are charged already.
    * @param budget what may be charged for it, in pages; by the limit of the process that made it when left out
    * @returns 0, or -EFAULT or -ENOMEM with nothing pinned
    */
@@ -182,7 +185,10 @@ export class Type1Iommu {
     space.lockedPages -= mappings.chargedHere(slot);
   }
 
-  /** Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved afterwards. */
+  /**
+   * Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved
+   * afterwards.
+   */
   notifyUnmap(): void {
     const { start, pages } = this.mappings.byIova;
     const bytes = pageRunBytes(start, pages);
@@ -207,14 +213,16 @@ export class Type1Iommu {
     mappings.external.delete(slot);
   }
 
-  /** Whether RLIMIT_MEMLOCK counts for a mapping: the process behind it has a limit, and made it without CAP_IPC_LOCK. */
+  /**
+   * Whether RLIMIT_MEMLOCK counts for a mapping: the process behind it has a limit, and made it without CAP_IPC_LOCK.
+   */
   isLockLimited(slot: number): boolean {
     return !(this.mappings.flagsOf(slot) & MAP_LOCK_CAPABLE) && this.mappings.isLimited(slot);
   }
 
   /**
-   * How many more pages of a mapping's process may be locked (Infinity with CAP_IPC_LOCK). Negative when the limit was lowered below what is
-   * locked.
+   * How many more pages of a mapping's process may be locked (Infinity with CAP_IPC_LOCK). Negative when the limit was
+   * lowered below what is locked.
    * @param memlock RLIMIT_MEMLOCK in bytes, of that process when left out
    */
   lockBudget(slot: number, memlock = this.mappings.limitOf(slot)): number {

@@ -30,11 +30,11 @@ export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(iommu, task, arg, flags) : undefined;
 
   const pages = doUnmap(iommu, task, flags, bitmap);
-  if (!iommu.context.release.has("unmapSizeReported")) return 0;
+  const { release } = iommu.context;
+  if (!release.has("unmapSizeReported")) return 0;
   user.setHalves(AT.size, pageLow(pages), pageHigh(pages));
   // a reply that cannot be written is an error although the mappings are gone
-  user.copyOut(task, arg, SIZE);
-  return 0;
+  return user.answer(task, arg, SIZE, release);
 }
 
 function readBitmapRequest(iommu: Type1Iommu, task: Task, arg: Word, flags: number): BitmapRequest {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import { FaultSpecError, parseFault } from "../../../src/inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../../../src/inspect/fault/injector.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
-import { Host } from "../../../src/iommufd/host.ts";
 import { lab } from "../../../src/machine/hosts/lab.ts";
 import { Program } from "../../vfio/program.ts";
 

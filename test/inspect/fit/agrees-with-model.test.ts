@@ -1,20 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fitHost } from "../../../src/cli/fit-host.ts";
 import { Container } from "../../../src/client/container.ts";
 import { Group } from "../../../src/client/group.ts";
 import { ModelTransport } from "../../../src/client/model-transport.ts";
 import { SystemCallError } from "../../../src/client/transport.ts";
+import { Host } from "../../../src/host/host.ts";
 import { checkFit } from "../../../src/inspect/fit/fit.ts";
 import type { GuestRange } from "../../../src/inspect/fit/layout.ts";
 import { GIB, KIB } from "../../../src/inspect/fit/sizes.ts";
 import { PROT_READ, PROT_WRITE } from "../../../src/kernel/model-areas.ts";
 import { ModelTask } from "../../../src/kernel/model-task.ts";
 import { CAP_DAC_OVERRIDE, CAP_IPC_LOCK } from "../../../src/kernel/task.ts";
+import { fitHost } from "../../../src/library/fit/fit-host.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { VFIO_TYPE1v2_IOMMU } from "../../../src/uapi/vfio.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { question } from "./hosts.ts";
 
 const PAGE = 0x1000n;

@@ -1,4 +1,3 @@
-import { fitHost } from "../../../src/cli/fit-host.ts";
 import { checkFit, type FitResult } from "../../../src/inspect/fit/fit.ts";
 import type { FitHost } from "../../../src/inspect/fit/host-side.ts";
 import type { FitRequest } from "../../../src/inspect/fit/judge.ts";
@@ -6,6 +5,7 @@ import type { LayoutRequest } from "../../../src/inspect/fit/layout.ts";
 import { chooseVmm } from "../../../src/inspect/fit/layouts/index.ts";
 import type { Assumptions } from "../../../src/inspect/fit/limits.ts";
 import { GIB } from "../../../src/inspect/fit/sizes.ts";
+import { fitHost } from "../../../src/library/fit/fit-host.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 

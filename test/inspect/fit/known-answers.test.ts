@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { fitHost } from "../../../src/cli/fit-host.ts";
 import { checkFit } from "../../../src/inspect/fit/fit.ts";
 import { parseRangesFile } from "../../../src/inspect/fit/layouts/ranges-file.ts";
 import { KIB, MIB, TIB } from "../../../src/inspect/fit/sizes.ts";
+import { fitHost } from "../../../src/library/fit/fit-host.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import { recording } from "../../machine/recordings.ts";
 import { ask, fromText, gib, readyMade } from "./hosts.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import { Sanitizer } from "../../../src/inspect/sanitize/sanitizer.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
-import { Host } from "../../../src/iommufd/host.ts";
 import { lab } from "../../../src/machine/hosts/lab.ts";
 import { Program } from "../../vfio/program.ts";
 

@@ -1,3 +1,4 @@
+import type { Host } from "../../../src/host/host.ts";
 import { PROT_NONE, PROT_READ, PROT_WRITE } from "../../../src/kernel/model-areas.ts";
 import { EventFile } from "../../../src/kernel/model-event.ts";
 import { MemfdFile } from "../../../src/kernel/model-memfd.ts";
@@ -5,7 +6,6 @@ import { wordFromBigInt } from "../../../src/kernel/word.ts";
 import { viewOf } from "../../../src/uapi/layout.ts";
 import type { RequestRow } from "../../../src/uapi/requests/request-row.ts";
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_SET_IOMMU } from "../../../src/uapi/vfio.ts";
-import type { Host } from "../../../src/vfio/host.ts";
 import { Program } from "../../vfio/program.ts";
 
 /** A reproducible sequence of numbers (mulberry32). */

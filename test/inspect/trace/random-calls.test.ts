@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import { parseOperations } from "../../../src/inspect/replay/recording.ts";
 import { replay } from "../../../src/inspect/replay/replay.ts";
 import { PLAIN, TracePrinter } from "../../../src/inspect/trace/print.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
-import { Host } from "../../../src/iommufd/host.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 import { loadHost } from "../../../src/machine/load-host.ts";
 import { RandomCaller } from "./random-caller.ts";

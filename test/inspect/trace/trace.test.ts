@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import type { Operation } from "../../../src/inspect/replay/operation.ts";
 import { parseOperations } from "../../../src/inspect/replay/recording.ts";
 import { replay } from "../../../src/inspect/replay/replay.ts";
@@ -6,7 +7,6 @@ import { PLAIN, TracePrinter } from "../../../src/inspect/trace/print.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { summarize, summaryLines } from "../../../src/inspect/trace/summary.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
-import { Host } from "../../../src/iommufd/host.ts";
 import { isLittleEndian } from "../../../src/kernel/arch.ts";
 import { lab } from "../../../src/machine/hosts/lab.ts";
 import { readBundle } from "../../recordings/bundle.ts";

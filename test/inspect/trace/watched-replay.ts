@@ -1,9 +1,9 @@
+import { Host } from "../../../src/host/host.ts";
 import type { Operation } from "../../../src/inspect/replay/operation.ts";
 import { ReplayProcess } from "../../../src/inspect/replay/process.ts";
 import { parseOperations } from "../../../src/inspect/replay/recording.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
-import { Host } from "../../../src/iommufd/host.ts";
 import { isLittleEndian } from "../../../src/kernel/arch.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 

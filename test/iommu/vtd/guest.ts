@@ -1,6 +1,6 @@
+import type { FirstLevelTable } from "../../../src/iommu/proposed.ts";
 import type { Access } from "../../../src/iommu/vtd/access.ts";
 import type { FaultReason } from "../../../src/iommu/vtd/fault-reasons.ts";
-import type { FirstLevelTable } from "../../../src/iommu/vtd/first-level.ts";
 
 export const PAGE = 4096;
 

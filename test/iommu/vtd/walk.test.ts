@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import type { FirstLevelTable } from "../../../src/iommu/proposed.ts";
 import type { Access } from "../../../src/iommu/vtd/access.ts";
-import type { FirstLevelTable } from "../../../src/iommu/vtd/first-level.ts";
 import { HostPasidTable } from "../../../src/iommu/vtd/pasid-table.ts";
 import { SecondLevelTable } from "../../../src/iommu/vtd/second-level.ts";
 import { VtdUnit } from "../../../src/iommu/vtd/unit.ts";

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import {
@@ -11,7 +12,6 @@ import {
 } from "../../../src/uapi/vfio-device.ts";
 import { VFIO_DEVICE_FEATURE, VfioDeviceFeature } from "../../../src/uapi/vfio-feature.ts";
 import { VFIO_DEVICE_GET_PCI_HOT_RESET_INFO } from "../../../src/uapi/vfio-pci.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { Program, type Result } from "../program.ts";
 import { CONFIG, SAMPLES, Sample, sampleHost } from "./sample-program.ts";
 

@@ -1,11 +1,11 @@
 import * as reg from "../../../src/devices/mediated/sample/registers.ts";
+import { Host } from "../../../src/host/host.ts";
 import { EventFile } from "../../../src/kernel/model-event.ts";
 import type { ModelTask, ModelTaskOptions } from "../../../src/kernel/model-task.ts";
 import { emulatedGroup, mdevDevice } from "../../../src/machine/describe.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import { VFIO_DEVICE_SET_IRQS, VfioIrqSet } from "../../../src/uapi/vfio-device.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { Program, type Result } from "../program.ts";
 
 export const PAGE = 4096n;

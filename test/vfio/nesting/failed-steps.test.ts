@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
+import type { Host } from "../../../src/host/host.ts";
 import { PasidPool } from "../../../src/iommu/pasid-pool.ts";
 import { VtdTables } from "../../../src/iommu/vtd/tables.ts";
 import { KernelError } from "../../../src/kernel/errors.ts";
 import * as rfc from "../../../src/uapi/rfc-2017.ts";
 import { VFIO_GROUP_GET_STATUS, VFIO_SET_IOMMU, VfioGroupStatus } from "../../../src/uapi/vfio.ts";
-import type { Host } from "../../../src/vfio/host.ts";
 import { Type1Iommu } from "../../../src/vfio/type1/iommu.ts";
 import type { Result } from "../program.ts";
 import {

@@ -1,10 +1,10 @@
+import { Host } from "../../../src/host/host.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { IommuCacheInvalidateInfoV59, IommuGpasidBindDataV59 } from "../../../src/uapi/iommu-v59.ts";
 import { IommuCacheInvalidateInfo, IommuGpasidBindData } from "../../../src/uapi/iommu-v510.ts";
 import * as v1 from "../../../src/uapi/vsva-v1.ts";
 import * as v7 from "../../../src/uapi/vsva-v7.ts";
 import type { Container } from "../../../src/vfio/container.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { Program, type Result } from "../program.ts";
 
 export const EDU = "0000:03:00.0";

@@ -100,7 +100,7 @@ export function decodeAnswer(bytes: Uint8Array) {
 /** The IOMMU of the first device of a container. */
 export function unitOf(program: NestingProgram, container: Result): VtdUnit {
   const { hardware, requesters } = nestingOf(program, container);
-  return hardware.units.of(requesters[0]!.identity).unit;
+  return hardware.iommus.unitOf(requesters[0]!.identity) as VtdUnit;
 }
 
 export function nestingOf(program: NestingProgram, container: Result): NestingContainer {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import { NoTarget } from "../../../src/iommu/dma-target.ts";
-import type { FirstStage } from "../../../src/iommu/vtd/domain.ts";
+import type { FirstStage } from "../../../src/iommu/proposed.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { parseCapabilityChain } from "../../../src/uapi/capability-chain.ts";
 import { type DescriptorKind, encodeDescriptor } from "../../../src/uapi/intel-invalidation.ts";
@@ -8,7 +9,6 @@ import * as rfc from "../../../src/uapi/rfc-2017.ts";
 import { VFIO_SET_IOMMU } from "../../../src/uapi/vfio.ts";
 import { VfioIommuType1Info } from "../../../src/uapi/vfio-type1.ts";
 import type { Container } from "../../../src/vfio/container.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import type { NestingBackend } from "../../../src/vfio/nesting/nesting-backend.ts";
 import { NestingContainer } from "../../../src/vfio/nesting/nesting-container.ts";
 import type { Type1Iommu } from "../../../src/vfio/type1/iommu.ts";

@@ -1,7 +1,7 @@
+import { Host } from "../../../src/host/host.ts";
 import { PROT_READ, PROT_WRITE } from "../../../src/kernel/model-areas.ts";
 import { EventFile } from "../../../src/kernel/model-event.ts";
 import { VFIO_DEVICE_SET_IRQS, VfioIrqSet } from "../../../src/uapi/vfio-device.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { readBundle } from "../../recordings/bundle.ts";
 import { Program, type Result } from "../program.ts";
 

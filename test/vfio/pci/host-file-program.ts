@@ -1,7 +1,7 @@
+import { Host } from "../../../src/host/host.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
 import { VFIO_DEVICE_GET_REGION_INFO, VfioRegionInfo } from "../../../src/uapi/vfio-device.ts";
 import { VFIO_DEVICE_FEATURE } from "../../../src/uapi/vfio-feature.ts";
-import { Host } from "../../../src/vfio/host.ts";
 import { Program, type Result } from "../program.ts";
 
 /** A program on a host that a test describes as a file. */

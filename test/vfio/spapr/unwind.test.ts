@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DeviceClock } from "../../../src/devices/device-clock.ts";
 import { DEVICE_KINDS } from "../../../src/devices/kinds.ts";
+import { DmaGroup } from "../../../src/iommu/dma-group.ts";
 import { Ioda2Endpoint } from "../../../src/iommu/tce/ioda2.ts";
 import type { TceWindow } from "../../../src/iommu/tce/tce-window.ts";
 import { fail, KernelError } from "../../../src/kernel/errors.ts";
@@ -9,7 +10,6 @@ import { ModelTask } from "../../../src/kernel/model-task.ts";
 import { Release } from "../../../src/kernel/releases.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import { VFIO_IOMMU_SPAPR_TCE_CREATE, VfioIommuSpaprTceCreate } from "../../../src/uapi/vfio-spapr.ts";
-import { VfioGroup } from "../../../src/vfio/group.ts";
 import { SpaprBackend } from "../../../src/vfio/spapr/driver.ts";
 import { TceContainer } from "../../../src/vfio/spapr/tce-container.ts";
 import { Program } from "../program.ts";
@@ -46,12 +46,12 @@ function containerOfFour() {
     booleanParameter: () => false,
     warn: () => {},
   };
-  const endpoints = new Map<VfioGroup, Recorded>();
+  const endpoints = new Map<DmaGroup, Recorded>();
   const container = new TceContainer(context, true);
   const backend = new SpaprBackend(container, { checkExtension: () => 1 }, (group) => endpoints.get(group));
   for (let id = 0; id < GROUPS; id++) {
     const iommuGroup = { id, unit: undefined, kind: "iommu" as const, reservedRegions: [], deviceNames: [] };
-    const group = new VfioGroup(iommuGroup, { hostDriversIn: () => [] });
+    const group = new DmaGroup(iommuGroup, { in: () => [] });
     endpoints.set(group, new Recorded(FACTS, 65536));
     backend.attach(task, group);
   }
@@ -106,7 +106,7 @@ describe("a window that one of several groups refuses", () => {
     const { task, backend, container, endpoints, createWindow } = containerOfFour();
     createWindow(2n ** 30n);
     const iommuGroup = { id: 9, unit: undefined, kind: "iommu" as const, reservedRegions: [], deviceNames: [] };
-    const late = new VfioGroup(iommuGroup, { hostDriversIn: () => [] });
+    const late = new DmaGroup(iommuGroup, { in: () => [] });
     const endpoint = new Recorded(FACTS, 65536);
     endpoint.refuses = true;
     endpoints.set(late, endpoint);

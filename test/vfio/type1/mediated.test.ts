@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
+import type { DmaGroup } from "../../../src/iommu/dma-group.ts";
 import type { GroupDescription, HostDescription } from "../../../src/machine/host-description.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_UPDATE_VADDR } from "../../../src/uapi/vfio.ts";
 import type { MediatedAccess } from "../../../src/vfio/backend.ts";
 import type { Container } from "../../../src/vfio/container.ts";
-import type { VfioGroup } from "../../../src/vfio/group.ts";
 import { ranges } from "../info.ts";
 import { Program, type Result } from "../program.ts";
 
@@ -16,7 +16,7 @@ const MSI = 0xfee0_0000n;
 const PAGE = 4096n;
 
 /** The driver's side of a mediated device in a container, as the container's backend offers it. */
-function driverOf(program: Program, container: Result): { access: MediatedAccess; group: VfioGroup } {
+function driverOf(program: Program, container: Result): { access: MediatedAccess; group: DmaGroup } {
   const file = program.task.files.get(Number(container)) as Container;
   return { access: file.backend!.mediated!, group: file.groups[0]! };
 }

@@ -1,7 +1,9 @@
 import type { PasidRequest } from "../../../iommu/dma-target.ts";
 import type { TranslationAbilities } from "../../description.ts";
-import type { AccessWidth, DeviceBus, DeviceModel } from "../../device-model.ts";
+import type { AccessWidth, DeviceBus } from "../../device-model.ts";
 import { Interrupts } from "../../interrupts.ts";
+import type { SavableModel, SavedState } from "../../saved-state.ts";
+import { newRegisters, readEdu, saveEdu } from "./edu-state.ts";
 
 const IDENTIFICATION = 0x010000edn;
 const ALL_ONES = 2n ** 64n - 1n;
@@ -47,32 +49,24 @@ const BUFFER_SIZE = 4096n;
 const WIDE_FROM = 0x80;
 
 /**
- * QEMU's educational device (docs/specs/edu.rst, hw/misc/edu.c): a factorial engine, an interrupt that can be raised at will, and a DMA
- * engine with a buffer of 4 KiB at 0x40000 of its own address space. Everything it is told to do is done at once.
+ * QEMU's educational device (docs/specs/edu.rst, hw/misc/edu.c): a factorial engine, an interrupt that can be raised at
+ * will, and a DMA engine with a buffer of 4 KiB at 0x40000 of its own address space. Everything it is told to do is
+ * done at once.
  */
-export class EduDevice implements DeviceModel {
+export class EduDevice implements SavableModel {
   readonly #bus: DeviceBus;
   readonly #interrupts: Interrupts;
   /** Address bits that its DMA engine drives. */
   readonly #dmaMask: bigint;
   readonly #buffer = new Uint8Array(Number(BUFFER_SIZE));
-  #liveness = 0n;
+  #registers = newRegisters();
   #livenessWritten = false;
-  #factorial = 0n;
-  #status = 0n;
-  #irqStatus = 0n;
-  #source = 0n;
-  #destination = 0n;
-  #count = 0n;
-  #command = 0n;
 
   /** DMA_PASID and DMA_RESULT are there. */
   readonly #isExtended: boolean;
   readonly #canWait: boolean;
   /** Bits of DMA_PASID that it has. */
   readonly #pasidBits: bigint;
-  #pasid = 0n;
-  #result = 0n;
   /** The transfer that waits for a page. An answer that comes when it is another one, after a reset, is nobody's. */
   #waiting: object | undefined;
 
@@ -92,7 +86,7 @@ export class EduDevice implements DeviceModel {
     if (width < 4) return 0n;
     const nothing = width === 8 ? ALL_ONES : ALL_ONES_32;
     if (offset < WIDE_FROM && width !== 4) return nothing;
-    const value = this.#register(offset);
+    const value = this.#valueAt(offset);
     return value === undefined ? nothing : BigInt.asUintN(width * 8, value);
   }
 
@@ -102,14 +96,14 @@ export class EduDevice implements DeviceModel {
     if (offset >= DMA_SOURCE && this.#waiting) return;
     switch (offset) {
       case LIVENESS:
-        this.#liveness = BigInt.asUintN(32, ~value);
+        this.#registers.liveness = BigInt.asUintN(32, ~value);
         this.#livenessWritten = true;
         return;
       case FACTORIAL:
         this.#compute(value);
         return;
       case STATUS:
-        this.#status = value & STATUS_IRQ_FACTORIAL;
+        this.#registers.status = value & STATUS_IRQ_FACTORIAL;
         return;
       case IRQ_RAISE:
         this.#raise(value);
@@ -118,37 +112,43 @@ export class EduDevice implements DeviceModel {
         this.#acknowledge(value);
         return;
       case DMA_SOURCE:
-        this.#source = value;
+        this.#registers.source = value;
         return;
       case DMA_DESTINATION:
-        this.#destination = value;
+        this.#registers.destination = value;
         return;
       case DMA_COUNT:
-        this.#count = value;
+        this.#registers.count = value;
         return;
       case DMA_COMMAND:
         if (value & COMMAND_RUN) this.#run(value & COMMAND_BITS);
         return;
       case DMA_PASID:
-        this.#pasid = value & this.#pasidBits;
+        this.#registers.pasid = value & this.#pasidBits;
         return;
     }
   }
 
   reset(): void {
-    this.#liveness = 0n;
-    this.#factorial = 0n;
-    this.#status = 0n;
-    this.#irqStatus = 0n;
+    this.#registers = newRegisters();
     this.#interrupts.reset();
-    this.#source = 0n;
-    this.#destination = 0n;
-    this.#count = 0n;
-    this.#command = 0n;
-    this.#pasid = 0n;
-    this.#result = 0n;
     this.#waiting = undefined;
     this.#buffer.fill(0);
+  }
+
+  save(): SavedState {
+    return saveEdu(this.#registers, this.#buffer);
+  }
+
+  /** A transfer that waited for a page begins again. */
+  restore(state: SavedState): void {
+    const [registers, buffer] = readEdu(state, this.#buffer.length);
+    this.reset();
+    this.#registers = registers;
+    this.#livenessWritten = true;
+    this.#buffer.set(buffer);
+    if (registers.irqStatus !== 0n) this.#interrupts.restore();
+    if (registers.command & COMMAND_RUN) this.#run(registers.command);
   }
 
   isMemory(): boolean {
@@ -168,34 +168,34 @@ export class EduDevice implements DeviceModel {
 
   adopt(_region: number, offset: number, value: bigint): boolean {
     if (offset !== LIVENESS || this.#livenessWritten) return false;
-    this.#liveness = BigInt.asUintN(32, value);
+    this.#registers.liveness = BigInt.asUintN(32, value);
     return true;
   }
 
-  #register(offset: number): bigint | undefined {
+  #valueAt(offset: number): bigint | undefined {
     switch (offset) {
       case 0:
         return IDENTIFICATION;
       case LIVENESS:
-        return this.#liveness;
+        return this.#registers.liveness;
       case FACTORIAL:
-        return this.#factorial;
+        return this.#registers.factorial;
       case STATUS:
-        return this.#status;
+        return this.#registers.status;
       case IRQ_STATUS:
-        return this.#irqStatus;
+        return this.#registers.irqStatus;
       case DMA_SOURCE:
-        return this.#source;
+        return this.#registers.source;
       case DMA_DESTINATION:
-        return this.#destination;
+        return this.#registers.destination;
       case DMA_COUNT:
-        return this.#count;
+        return this.#registers.count;
       case DMA_COMMAND:
-        return this.#command;
+        return this.#registers.command;
       case DMA_PASID:
-        return this.#isExtended ? this.#pasid : undefined;
+        return this.#isExtended ? this.#registers.pasid : undefined;
       case DMA_RESULT:
-        return this.#isExtended ? this.#result : undefined;
+        return this.#isExtended ? this.#registers.result : undefined;
     }
     return undefined;
   }
@@ -206,33 +206,37 @@ export class EduDevice implements DeviceModel {
     for (let factor = BigInt.asUintN(32, value); factor > 0n && result !== 0n; factor--) {
       result = BigInt.asUintN(32, result * factor);
     }
-    this.#factorial = result;
-    if (this.#status & STATUS_IRQ_FACTORIAL) this.#raise(IRQ_FACTORIAL);
+    this.#registers.factorial = result;
+    if (this.#registers.status & STATUS_IRQ_FACTORIAL) this.#raise(IRQ_FACTORIAL);
   }
 
   #raise(bits: bigint): void {
-    this.#irqStatus |= BigInt.asUintN(32, bits);
-    if (this.#irqStatus === 0n) return;
+    this.#registers.irqStatus |= BigInt.asUintN(32, bits);
+    if (this.#registers.irqStatus === 0n) return;
     this.#interrupts.raise();
   }
 
   #acknowledge(bits: bigint): void {
-    this.#irqStatus &= ~BigInt.asUintN(32, bits);
-    if (this.#irqStatus === 0n) this.#interrupts.lower();
+    this.#registers.irqStatus &= ~BigInt.asUintN(32, bits);
+    if (this.#registers.irqStatus === 0n) this.#interrupts.lower();
   }
 
   #pasidRequest(): PasidRequest | undefined {
-    if (!(this.#pasid & PASID_ENABLE)) return undefined;
-    const has = (bit: bigint) => (this.#pasid & bit) !== 0n;
-    return { pasid: Number(this.#pasid & PASID_MASK), ats: has(PASID_ATS), privileged: has(PASID_PRIVILEGED) };
+    if (!(this.#registers.pasid & PASID_ENABLE)) return undefined;
+    const has = (bit: bigint) => (this.#registers.pasid & bit) !== 0n;
+    return {
+      pasid: Number(this.#registers.pasid & PASID_MASK),
+      ats: has(PASID_ATS),
+      privileged: has(PASID_PRIVILEGED),
+    };
   }
 
   #run(command: bigint): void {
     // nobody sees it running, except while it waits
-    this.#command = command & ~COMMAND_RUN;
+    this.#registers.command = command & ~COMMAND_RUN;
     const toMemory = (command & COMMAND_TO_MEMORY) !== 0n;
-    const inner = toMemory ? this.#source : this.#destination;
-    const count = this.#count;
+    const inner = toMemory ? this.#registers.source : this.#registers.destination;
+    const count = this.#registers.count;
     // a transfer that leaves the buffer does not happen, but it completes
     if (inner < BUFFER_START || inner + count > BUFFER_START + BUFFER_SIZE) {
       this.#complete();
@@ -243,7 +247,7 @@ export class EduDevice implements DeviceModel {
   }
 
   #transfer(toMemory: boolean, part: Uint8Array): void {
-    const outer = (toMemory ? this.#destination : this.#source) & this.#dmaMask;
+    const outer = (toMemory ? this.#registers.destination : this.#registers.source) & this.#dmaMask;
     const pasid = this.#pasidRequest();
     const bus = this.#bus;
     if (!this.#canWait) {
@@ -269,17 +273,17 @@ export class EduDevice implements DeviceModel {
       return;
     }
     this.#waiting = waiting;
-    this.#command |= COMMAND_RUN;
+    this.#registers.command |= COMMAND_RUN;
   }
 
   #finish(arrived: boolean): void {
-    this.#result = arrived ? 0n : RESULT_FAULT;
+    this.#registers.result = arrived ? 0n : RESULT_FAULT;
     this.#complete();
   }
 
   #complete(): void {
-    const command = this.#command;
-    this.#command = command & ~COMMAND_RUN;
+    const command = this.#registers.command;
+    this.#registers.command = command & ~COMMAND_RUN;
     if (command & COMMAND_IRQ) this.#raise(IRQ_DMA);
   }
 }

@@ -1,0 +1,80 @@
+import { Host } from "../../host/host.ts";
+import { parseFault } from "../../inspect/fault/fault-spec.ts";
+import { FaultInjector } from "../../inspect/fault/injector.ts";
+import { Sanitizer } from "../../inspect/sanitize/sanitizer.ts";
+import { Recorder } from "../../inspect/trace/recorder.ts";
+import { watchKernel } from "../../inspect/watch/watch-kernel.ts";
+import { joinModelWatches } from "../../inspect/watch/watcher.ts";
+import type { Observer, Served } from "../../interpose/index.ts";
+import type { HostDescription } from "../../machine/host-description.ts";
+import { errnoName } from "../../uapi/errno.ts";
+import type { Inspection } from "./inspection.ts";
+
+/**
+ * The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start
+ * without it.
+ */
+export function inspectedHost(
+  description: HostDescription,
+  { trace, faults, sanitize, counters, found, each = false }: Inspection,
+  { say, warn }: { readonly say: (line: string) => void; readonly warn: (line: string) => void },
+  observer: Observer,
+  ended: () => void,
+): Served {
+  const sink = trace?.sink;
+  const encoding = description.arch === "ppc64le" ? "powerpc" : "plain";
+  const recorder =
+    sink && new Recorder({ pageSize: description.pageSize, encoding, write: (line) => sink.write(line) });
+  if (trace) trace.sink.write(trace.head);
+  const injector = faults.length > 0 ? new FaultInjector(faults.map((text) => parseFault(text))) : undefined;
+  const sanitizer =
+    sanitize || each ? new Sanitizer(sanitize ? say : undefined, sanitize ? (found ?? say) : undefined) : undefined;
+  // the recorder sees what the injector does, the sanitizer only what reaches the model
+  const watchers = [recorder, injector, sanitizer].filter(
+    (watcher): watcher is NonNullable<typeof watcher> => watcher !== undefined,
+  );
+  const watch = joinModelWatches(watchers);
+  const kernel = new Host(description, {
+    ...(watch && { watch }),
+    onWarning: (message) => {
+      warn(message);
+      recorder?.note(message);
+    },
+  });
+  watchKernel(kernel, watchers, say);
+  return {
+    kernel,
+    observer: {
+      ...observer,
+      finished: (call) => {
+        recorder?.addDescriptor(call.fd);
+        const { path, error, kind, pid, tid, result } = call;
+        // permissions of a node are the transport's to check: the model has not heard of such an open
+        if (
+          recorder &&
+          path !== undefined &&
+          kind === undefined &&
+          error?.code === "EACCES" &&
+          !recorder.sawOpen(path)
+        ) {
+          recorder.refusedOpen(path, errnoName(-result), error.reason, { pid, tid });
+        }
+      },
+    },
+    ended: () => {
+      sanitizer?.end();
+      recorder?.end();
+      sink?.end();
+      for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
+        if (each && index === faults.length - 1) counters.eachInjected = injected;
+        else if (injected === 0)
+          say(
+            `--fault ${spec.text} failed nothing: ${matched} ${matched === 1 ? "call or access" : "calls or accesses"} matched it`,
+          );
+      }
+      counters.leakedMappings = sanitizer?.leakedMappings ?? 0;
+      counters.findings = sanitize ? (sanitizer?.findings ?? 0) : 0;
+      ended();
+    },
+  };
+}
