@@ -24,6 +24,8 @@ export class CallerMemory {
   readonly #looks: SlowLooks;
   /** The call changes nothing, or proves its caller itself before it does: what it reads need not be proved. */
   isHarmless = false;
+  /** Something was found by the caller's number that has not been proved yet. */
+  isUnproved = false;
 
   constructor(listener: Listener, looks: SlowLooks) {
     this.#listener = listener;
@@ -68,6 +70,7 @@ export class CallerMemory {
 
   /** Throws when the caller is gone: what was found by its number may be another's. Nobody hears it then. */
   prove(): void {
+    this.isUnproved = false;
     if (!this.#listener.isValid()) fail("EINTR", "the caller is gone");
   }
 }

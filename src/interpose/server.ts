@@ -4,6 +4,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
+import { CallLimit } from "./call-limit.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
@@ -55,6 +56,8 @@ const TICK_US = 20_000;
 const BLOCK_US = 10_000;
 /** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
 const MOMENT_MS = 1;
+/** How long, in microseconds, everybody waits for a program in a call that may wait for it. */
+const PATIENCE_US = 500;
 /** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
 const TURN_MS = 10;
 
@@ -67,6 +70,8 @@ export class Server {
   readonly #observer: Observer | undefined;
   readonly #epoll = new Epoll();
   readonly #stop = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+  /** Devices go on with something. */
+  readonly #resumed = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   readonly #root: number;
   readonly #files: InjectedFiles;
   readonly #processes: ProcessTable;
@@ -74,6 +79,7 @@ export class Server {
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
   readonly #jobs: AsideJobs;
+  readonly #limit: CallLimit;
   readonly #listener: Listener;
   readonly #context: CallContext;
   readonly #turns: Turns;
@@ -96,7 +102,8 @@ export class Server {
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
-    this.#listener = new Listener(listener);
+    this.#limit = new CallLimit(PATIENCE_US);
+    this.#listener = new Listener(listener, this.#limit);
     this.#jobs = new AsideJobs();
     const looks = new SlowLooks(
       this.#jobs,
@@ -105,7 +112,7 @@ export class Server {
     );
     const caller = new CallerMemory(this.#listener, looks);
     this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
-    this.#watches = new EventWatches(this.#epoll, () => this.#processes.pids());
+    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
@@ -136,7 +143,13 @@ export class Server {
       dispatch(this.#context, observer, taken);
     };
     const { deviceWork } = kernel;
-    if (deviceWork) deviceWork.inSlices = true;
+    if (deviceWork) {
+      deviceWork.inSlices = true;
+      // the thread may be waiting for descriptors just then
+      deviceWork.resumed = () => {
+        fs.writeSync(this.#resumed, new BigUint64Array([1n]));
+      };
+    }
     const callWork = {
       get isPending() {
         return longCalls.isPending;
@@ -152,7 +165,7 @@ export class Server {
         failed: ({ path, pid }, error) => this.#tellFailed(path, pid, error),
       };
     }
-    for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
+    for (const fd of [listener, files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
   }
@@ -214,6 +227,7 @@ export class Server {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
       else if (fd === this.#stop) this.#over = true;
+      else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
       else if (fd === this.#fuse?.fd) asked = true;
@@ -283,8 +297,13 @@ export class Server {
 
   #close(): void {
     this.#over = true;
-    if (this.#kernel.deviceWork) this.#kernel.deviceWork.inSlices = false;
+    const { deviceWork } = this.#kernel;
+    if (deviceWork) {
+      deviceWork.inSlices = false;
+      delete deviceWork.resumed;
+    }
     this.#listener.close();
+    this.#limit.close();
     this.#jobs.close();
     this.#doorbells.close();
     this.#fuse?.close();
@@ -295,6 +314,7 @@ export class Server {
     dropSpares();
     close(this.#root);
     close(this.#stop);
+    close(this.#resumed);
   }
 }
 
