@@ -27,7 +27,7 @@ function copyPages() {
   for (const name of readdirSync(join(root, "docs"))) {
     if (name === "errors.md") continue;
     if (name.endsWith(".md")) writePage(name, withinSite(read(`docs/${name}`)));
-    else cpSync(join(root, "docs", name), join(pages, name));
+    else cpSync(join(root, "docs", name), join(pages, name), { recursive: true });
   }
   mkdirSync(join(pages, "errors"));
   for (const { name, text } of splitErrors(read("docs/errors.md"))) writePage(name, text);

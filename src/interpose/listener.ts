@@ -36,6 +36,8 @@ export const LOWEST = -1;
 export class Listener {
   readonly fd: number;
   readonly #arena = new Arena(256);
+  /** Low half of the last notification's id. */
+  #lastId = 0;
   readonly #limit = new CallLimit(ADDFD_PATIENCE_US);
 
   constructor(fd: number) {
@@ -54,6 +56,16 @@ export class Listener {
   close(): void {
     close(this.fd);
     this.#limit.close();
+  }
+
+  /**
+   * Whether notifications have vanished since the last time: they are numbered in the order in which they came (kernel/seccomp.c:
+   * seccomp_next_notify_id).
+   */
+  get hasMissed(): boolean {
+    const next = (this.#lastId + 1) >>> 0;
+    this.#lastId = this.#arena.u32(0);
+    return this.#lastId !== next;
   }
 
   /** Takes the next notification. False when it vanished in between (its task was killed or interrupted). */

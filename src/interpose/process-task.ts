@@ -86,7 +86,7 @@ export class ProcessTask implements Task {
 
   capable(capability: number): boolean {
     if (this.mayOpenNode && capability === CAP_DAC_OVERRIDE) return true;
-    return this.#credentials.capable(this.#tid, capability);
+    return this.#credentials.capable(this.#tid, capability, this.process);
   }
 
   memlockLimit(): number {

@@ -1,5 +1,5 @@
 import type { FileDescription } from "./file-description.ts";
-import type { FileTree } from "./file-tree.ts";
+import type { HostFiles } from "./host-files.ts";
 import type { Task } from "./task.ts";
 
 /** A character device node that the host has. */
@@ -25,12 +25,12 @@ export interface DeviceWork {
 }
 
 /**
- * A booted host as a transport sees it: files that programs find, nodes that they open, and module parameters that they
- * may write. Everything behind an opened node is a FileDescription.
+ * A booted host as a transport sees it: files that programs find and write, and nodes that they open. Everything behind an opened node is a
+ * FileDescription.
  */
 export interface HostKernel {
-  /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of. */
-  readonly tree: FileTree;
+  /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of now. */
+  readonly files: HostFiles;
 
   /** What devices do by themselves. Absent: nothing that takes time. */
   readonly deviceWork?: DeviceWork;
@@ -55,10 +55,4 @@ export interface HostKernel {
    * both encodings are taken, since the programs that run here are built for other machines. Absent: numbers are plain.
    */
   plainRequest?(request: number): number;
-
-  /**
-   * Where the kernel reads module parameters from when a transport keeps them as files that programs may write:
-   * called with the path below /sys/module, returns the text or undefined. Unset, the host's own values count.
-   */
-  parameterReader?: (path: string) => string | undefined;
 }

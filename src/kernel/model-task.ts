@@ -45,7 +45,7 @@ let lastPid = FIRST_PID;
  * A process of the model with one thread. Credentials and limits can be changed as setuid(), capset() and setrlimit()
  * do.
  */
-export class ModelTask implements Task {
+export class ModelTask implements Task, Disposable {
   /** The thread that calls. */
   readonly tid: number;
   /** The process. */
@@ -114,5 +114,10 @@ export class ModelTask implements Task {
    */
   exit(): void {
     this.files.closeAll();
+  }
+
+  /** As exit(). */
+  [Symbol.dispose](): void {
+    this.exit();
   }
 }

@@ -10,24 +10,28 @@ import type { ModelContext } from "../model-context.ts";
 
 /** The PCI functions of a host, by name, as they are when it has booted. */
 export function createFunctions(host: HostDescription, context: ModelContext): ReadonlyMap<string, PciFunction> {
-  const { clock, warn, kinds } = context;
   const functions = new Map<string, PciFunction>();
-  for (const { device } of allDevices(host)) {
-    if (device.bus !== "pci") continue;
-    const config = configSpace(host, device, kinds);
-    const kind = kinds.pciKind(device.model);
-    const instance = {
-      ...deviceInstance(kind, device),
-      translation: translationOf(host, device),
-      ids: device,
-      rom: romOf(device),
-    };
-    functions.set(
-      device.bdf,
-      new PciFunction(device.bdf, device, config, clock, warn, (bus) => kind.create(bus, instance)),
-    );
-  }
+  for (const { device } of allDevices(host))
+    if (device.bus === "pci") functions.set(device.bdf, createFunction(host, device, context));
   return functions;
+}
+
+/** One PCI function of a host, as it comes up. */
+export function createFunction(
+  host: HostDescription,
+  device: PciDeviceDescription,
+  context: ModelContext,
+): PciFunction {
+  const { clock, warn, kinds } = context;
+  const config = configSpace(host, device, kinds);
+  const kind = kinds.pciKind(device.model);
+  const instance = {
+    ...deviceInstance(kind, device),
+    translation: translationOf(host, device),
+    ids: device,
+    rom: romOf(device),
+  };
+  return new PciFunction(device.bdf, device, config, clock, warn, (bus) => kind.create(bus, instance));
 }
 
 function romOf(device: PciDeviceDescription): Uint8Array | undefined {
