@@ -44,7 +44,8 @@ export class CallInHand {
     const argument = this.argument!.bytes;
     const own = bytes.subarray(0, argument.length - offset);
     if (into === "program") this.#isWritten = true;
-    // What another thread of the program has changed since the start of the call is what counts. Text comes as text here, not as its bytes.
+    // What another thread of the program has changed since the start of the call is what counts. Text comes as text
+    // here, not as its bytes.
     else if (!this.#isWritten && !this.#isText) argument.set(own, offset);
     else return true;
     this.#written!.set(own, offset);
@@ -52,8 +53,8 @@ export class CallInHand {
   }
 
   /**
-   * The argument of a request after the call. Not as memory has it, unless that refused a part: other threads may have changed it by now, and what the
-   * model wrote may be on its way still (userfaultfd).
+   * The argument of a request after the call. Not as memory has it, unless that refused a part: other threads may have
+   * changed it by now, and what the model wrote may be on its way still (userfaultfd).
    */
   after(): Uint8Array {
     const { call, unwritableFrom } = this;
