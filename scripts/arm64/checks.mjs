@@ -6,6 +6,8 @@ import { brotliDecompressSync } from "node:zlib";
 
 const RANGES = "valid iova 0000000000000000 - 00000000fedfffff\nvalid iova 00000000fef00000 - 01ffffffffffffff\n";
 const REFUSED = /^uvfio: iova-ranges\[\d+\]: VFIO_IOMMU_MAP_DMA = EINVAL: iova 0xfee00000-0xfee00fff overlaps .*\n$/;
+/** Of test/recordings: the larger ones take many minutes here. s390x is big-endian. */
+const RECORDINGS = ["amd-ivmd", "intel39-resv-k72fd", "smmuv3", "s390x-ap0"];
 const USER = { uid: 1000, gid: 1000 };
 let failures = 0;
 
@@ -22,15 +24,16 @@ await check("memory that is looked at aside, by a thread in machine code", () =>
     },
   ),
 );
-await check("a driver of ioat through mapped registers", () =>
-  equal(uvfio({}, "run", "-m", "lab", "--", "ioat-driver", "3", "0000:01:00.0"), {}),
+await check("a driver of edu through /dev/iommu: DMA, and which pages it wrote", () =>
+  equal(uvfio({}, "run", "-m", "lab", "--", "iommufd-edu", "0000:03:00.0", "dirty"), {
+    stdout: "taken: 0x8000000000000018\n",
+  }),
 );
 await check("a program whose uvfio is killed is told", killed);
 await check("whether a guest fits", () =>
   equal(uvfio({}, "fit", "-m", "arm", "--memory", "64G"), { stdout: /^It fits\.\n/ }),
 );
-for (const file of readdirSync("/uvfio").filter((name) => name.endsWith(".json.br")))
-  await check(`recorded calls: ${file.replace(".json.br", "")}`, () => replay(file));
+for (const name of RECORDINGS) await check(`recorded calls: ${name}`, () => replay(`${name}.json.br`));
 console.log(failures === 0 ? "ARM64: all passed" : `ARM64: ${failures} failed`);
 
 async function check(name, run) {
@@ -62,7 +65,7 @@ function ranges(options) {
 }
 
 async function killed() {
-  const child = spawn("uvfio", ["run", "--", "sh", "-c", "echo $$; exec sleep 1000"], {
+  const child = spawn("uvfio", ["run", "--", "sh", "-c", "sleep 1000 & sleep 3; echo $$; wait"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [pid] = await once(child.stdout, "data");
