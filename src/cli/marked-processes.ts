@@ -41,7 +41,7 @@ export class MarkedProcesses {
       const at = environment.indexOf(this.#entry);
       return at === 0 || (at > 0 && environment[at - 1] === 0);
     } catch {
-      // it has ended, or is none of ours
+      // it has ended, or is not ours
       return false;
     }
   }

@@ -10,7 +10,7 @@ export interface TraceOptions extends Omit<Wanted, "coloured"> {
   readonly json?: boolean;
 }
 
-/** `uvfio trace`: a trace or recording as text. Exit status 2 when it is none, or its end is missing. */
+/** `uvfio trace`: a trace or recording as text. Exit status 2 when the file is not a trace, or its end is missing. */
 export async function traceCommand(file: string, options: TraceOptions): Promise<number> {
   const { summary = false, json = false, ...wanted } = options;
   const trace = readTrace(file, { ...wanted, coloured: hasColours(1) && !json });

@@ -196,7 +196,7 @@ function report(
   reply: Exclude<Reply, "later">,
   error: KernelError | undefined,
 ): Omit<FinishedCall, "delivered" | "microseconds"> | undefined {
-  // A call that is none of ours is not reported: those that go on natively, unless they are about a file of ours.
+  // A call that is not for us is not reported: those that go on natively, unless they are about a file of ours.
   if (reply === "native" && context.description === undefined) return undefined;
   const result = reply === "native" ? 0 : reply;
   if (observer.finished === undefined && (result >= 0 || observer.failed === undefined)) return undefined;

@@ -252,7 +252,7 @@ export class HeldMemory {
 }
 
 /**
- * Has a page come in for writing: process_vm_writev() takes hold of it first, and then finds nothing to write, because our address is none. So a
+ * Has a page come in for writing: process_vm_writev() takes hold of it first, and then finds nothing to write, because our address is not mapped. So a
  * process that has got the number of `tid` meanwhile is not written to.
  */
 function askForPage(room: Room, tid: number, address: number): CallAside {

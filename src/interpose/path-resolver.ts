@@ -127,7 +127,7 @@ export class PathResolver {
     if (!opening.path.startsWith("/")) return this.#glance(opening, base, RESOLVE_NO_SYMLINKS);
     const found = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     if (found !== undefined) return found;
-    // What is not there may be there by a link that means something else to the thread than to us, /proc/self. What is there and is none of ours is none
+    // What is not there may be there by a link that means something else to the thread than to us, /proc/self. What is there and is not ours is none
     // for the thread either: below /proc/self all ways out are of the kind that the look before does not take.
     const plain = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
     return plain === "follow" ? plain : undefined;

@@ -74,7 +74,7 @@ export class StreamFiles {
     return { file, fd };
   }
 
-  /** Forgets a file, without a release. False for one that is none of these. */
+  /** Forgets a file, without a release. False for a file of another kind. */
   forget(file: InjectedFile): boolean {
     const stream = this.#byInode.get(file.inode);
     if (stream?.file !== file) return false;

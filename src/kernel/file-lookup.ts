@@ -17,7 +17,7 @@ export class FileLookup {
     return at === undefined ? undefined : this.#files.find(at);
   }
 
-  /** Where the link at the end of a path leads, as it stands there; undefined when it is none. */
+  /** Where the link at the end of a path leads, as it stands there; undefined when the path ends in no link. */
   readlink(path: string): string | undefined {
     const at = this.resolve(path, false);
     const entry = at === undefined ? undefined : this.#files.find(at);

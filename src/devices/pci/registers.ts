@@ -43,7 +43,6 @@ export const PCI_CAP_ID_MSIX = 0x11;
 export const PCI_CAP_ID_SATA = 0x12;
 export const PCI_CAP_ID_AF = 0x13;
 /** The highest that kernels know up to 7.2: Enhanced Allocation. */
-export const PCI_CAP_ID_MAX = 0x14;
 
 export const PCI_PM_PMC = 2;
 export const PCI_PM_CAP_D1 = 0x0200;
@@ -56,7 +55,6 @@ export const PCI_PM_CTRL_PME_ENABLE = 0x100;
 export const PCI_PM_CTRL_PME_STATUS = 0x8000;
 
 export const PCI_VPD_ADDR = 2;
-export const PCI_VPD_ADDR_F = 0x8000;
 export const PCI_VPD_DATA = 4;
 
 export const PCI_MSI_FLAGS = 2;

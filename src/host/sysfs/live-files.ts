@@ -40,7 +40,7 @@ export class LiveFiles {
     return this.#isNode(path) || this.#names.find(path) !== undefined;
   }
 
-  /** readlink path: where the link at the end of a path leads, as it stands there; undefined when it is none. */
+  /** readlink path: where the link at the end of a path leads, as it stands there; undefined for what is no link. */
   readlink(path: string): string | undefined {
     return this.#names.readlink(path);
   }

@@ -123,7 +123,7 @@ export class Tracer {
         ptrace.detach(tid, 0);
         break;
       case ptrace.PTRACE_EVENT_EXIT:
-        // A traced zombie is none for its parent until its tracer has seen it: it dies untraced.
+        // The parent does not see a traced zombie before its tracer has seen it: it dies untraced.
         this.#forget(tid);
         ptrace.detach(tid, 0);
         break;

@@ -33,7 +33,7 @@ export class FuseChannel {
     this.fd = fd;
   }
 
-  /** Takes the next request in hand. "none": there is none now. "over": the file system is gone. */
+  /** Takes the next request in hand. "none": nothing waits now. "over": the file system is gone. */
   next(): "request" | "none" | "over" {
     for (;;) {
       this.#length = syscall3(HOST_CALLS.read, this.fd, this.#request.address, REQUEST_SIZE);

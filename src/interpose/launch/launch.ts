@@ -25,7 +25,7 @@ const SIGXFSZ = 25;
 /** glibc's own. */
 const SIGCANCEL = 32;
 const SIGSETXID = 33;
-/** A limit or an offset that is none. */
+/** Stands for "no limit" and "no offset". */
 const NONE = -1;
 
 /** What the process is to look like before it becomes the program. */

@@ -15,7 +15,7 @@ const LISTED_MAX = 20;
 
 /**
  * Refuses a filter that is a slip of the pen: a name that no request and no call has, a descriptor that the trace does
- * not know. A request that was only not made is none.
+ * not know. A request that was only not made counts as known.
  * @throws UsageError
  */
 export function refuseStrangers(operations: readonly Operation[], { fd, request }: Filters, file: string): void {

@@ -340,7 +340,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     return bytes.length;
   }
 
-  /** A tail that is none is left alone. */
+  /** A number that is no tail of the queue changes nothing. */
   #readTail(queue: SubmissionQueue, shadow: Shadow): void {
     const tail = this.#readIndex(shadow.doorbell);
     if (tail < queue.size) queue.tail = tail;
