@@ -6,8 +6,8 @@ import type { DeviceDescription, HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 
 /**
- * A description may be made in code, or of a file that was read with other kinds of devices: what its devices are is checked before a host is
- * made of it. Throws HostDescriptionError with the place.
+ * A description may be made in code, or of a file that was read with other kinds of devices: what its devices are is
+ * checked before a host is made of it. Throws HostDescriptionError with the place.
  */
 export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
   const problems = host.groups.flatMap(({ devices }, group) =>
@@ -21,7 +21,8 @@ export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
 function problemsOf(device: DeviceDescription, kinds: DeviceKinds): readonly string[] {
   const { bus, model } = device;
   const models = bus === "pci" ? kinds.pciModels : kinds.mediatedModels;
-  if (!models.includes(model)) return [`model: ${notOneOf(model, models)}`];
+  if (!models.includes(model) && !(bus === "pci" && kinds.hasPciModel(model)))
+    return [`model: ${notOneOf(model, models)}`];
   const kind: DeviceKind = bus === "pci" ? kinds.pciKind(model) : kinds.mediatedKind(model);
   return readOptions(kind, device.options ?? {}).problems.map(
     ({ option, message }) => `options${option === undefined ? "" : `.${option}`}: ${message}`,

@@ -79,7 +79,7 @@ export async function fuzz(
   });
   let stuck = "";
   const giveUp = setTimeout(() => {
-    stuck = `; it was stuck:\n${processesOf(binary).map(stateOf).join("")}`;
+    stuck = `; it was stuck:\n${[String(child.pid), ...processesOf(binary)].map(stateOf).join("")}`;
     child.kill("SIGKILL");
   }, SILENCE_MS);
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
