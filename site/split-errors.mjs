@@ -6,21 +6,20 @@ export function splitErrors(markdown) {
   const intro = head.replace(/\]\(([\w-]+\.md)/g, "](../$1");
   const pages = [];
   let requests = "";
+  let beside = "";
   for (const section of rest) {
     const [title, ...bodies] = section.split(/^### /m);
     if (title.startsWith("Requests")) requests = title.replace(/^Requests\n/, "");
+    else beside = title.replace(/^[^\n]*\n/, "").trim();
     for (const body of bodies) {
       const heading = body.slice(0, body.indexOf("\n"));
       const isSource = title.startsWith("Also possible");
       const name = `${isSource ? "also-" : ""}${fileName(heading)}`;
-      const about = isSource
-        ? "\n_Reasons that the sources have and that neither recordings nor tests provoke._\n"
-        : "";
       pages.push({
         name,
         heading,
         isSource,
-        text: `# ${heading}\n${about}${body.slice(heading.length)}\n[All requests](index.md)\n`,
+        text: `# ${heading}\n${body.slice(heading.length)}\n[All requests](index.md)\n`,
       });
     }
   }
@@ -29,7 +28,7 @@ export function splitErrors(markdown) {
       .filter((page) => page.isSource === isSource)
       .map(({ name, heading }) => `- [${heading}](${name}.md)`)
       .join("\n");
-  const index = `${intro.replace(/\(#also-possible\)/g, "(#also-possible)")}
+  const index = `${intro}
 Each request has a page:
 
 ${list(false)}
@@ -38,7 +37,7 @@ ${list(false)}
 ${requests}
 ## Also possible
 
-What the sources have beside, by part:
+${beside}
 
 ${list(true)}
 `;

@@ -1,13 +1,15 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitepress";
 
-const errors = readdirSync(new URL("../.pages/errors", import.meta.url))
+const folder = new URL("../.pages/errors/", import.meta.url);
+const errors = readdirSync(folder)
   .filter((name) => name !== "index.md" && !name.startsWith("also-"))
   .sort()
-  .map((name) => ({
-    text: name.replace(/\.md$/, "").replaceAll("-", "_").toUpperCase(),
-    link: `/errors/${name.replace(/md$/, "html")}`,
-  }));
+  .map((name) => ({ text: headingOf(name), link: `/errors/${name.replace(/md$/, "html")}` }));
+
+function headingOf(name) {
+  return /^# (.*)/.exec(readFileSync(new URL(name, folder), "utf8"))[1].replaceAll("`", "");
+}
 
 const page = (text, name) => ({ text, link: `/${name}.html` });
 
@@ -17,9 +19,11 @@ export default defineConfig({
   srcDir: ".pages",
   outDir: "dist",
   cacheDir: ".cache",
-  // from a file system or below any path too
-  base: "./",
+  // where the site is served: a path that begins and ends with /
+  base: process.env.UVFIO_SITE_BASE ?? "/",
   ignoreDeadLinks: false,
+  // braces at the end of a line are part of a reason
+  markdown: { attrs: { disable: true } },
   themeConfig: {
     search: { provider: "local" },
     outline: "deep",
@@ -40,6 +44,7 @@ export default defineConfig({
             page("README", "readme"),
             page("Your first test", "first-test"),
             page("The command", "command"),
+            page("In CI and containers", "ci"),
           ],
         },
         {

@@ -2,13 +2,18 @@ import { LeafIndex } from "./leaf-index.ts";
 import { RunLeaves } from "./run-leaves.ts";
 
 // A module's own constants are constants to V8; imported ones it loads and checks each time.
-/** Runs that a leaf has room for, and leaves that an inner node has room for: #descend() is written for these numbers. */
+/**
+ * Runs that a leaf has room for, and leaves that an inner node has room for: #descend() is written for these numbers.
+ */
 const LEAF = 48;
 const INNER = 64;
 /** A leaf that has fewer runs is joined with a neighbour, if both together leave room. */
 const FEW = (LEAF * 3) / 8;
 const JOINED = (LEAF * 3) / 4;
-/** When its runs are taken out from the front, it asks its neighbours when it has a multiple of 8, and the last time when it has none. */
+/**
+ * When its runs are taken out from the front, it asks its neighbours when it has a multiple of 8, and the last time
+ * when it has none.
+ */
 const LOOK = 7;
 /** Where the lengths and values of a leaf's runs begin, in words of 32 bits (run-leaves.ts). */
 const PAGES = LEAF * 2;
@@ -20,12 +25,13 @@ const MAX_WORD = 0xffff_ffff;
 const MAX_NODE = 0xff_ffff;
 
 /**
- * Non-overlapping runs of pages, each with a 32-bit value: what the kernel keeps in a red-black tree of vfio_dma. Here it is a B+ tree of
- * three levels (leaf-index.ts, run-leaves.ts) in a few arrays of doubles: a lookup among a million runs waits for memory about twice,
- * where a binary tree waits ten times, and there is nothing in it that a garbage collector walks.
+ * Non-overlapping runs of pages, each with a 32-bit value: what the kernel keeps in a red-black tree of vfio_dma. Here
+ * it is a B+ tree of three levels (leaf-index.ts, run-leaves.ts) in a few arrays of doubles: a lookup among a million
+ * runs waits for memory about twice, where a binary tree waits ten times, and there is nothing in it that a garbage
+ * collector walks.
  *
- * The map has one cursor: seek() and next() move it, start, pages and value read the run there. No call allocates but the
- * growth of the arrays, which are given back as runs are taken out.
+ * The map has one cursor: seek() and next() move it, start, pages and value read the run there. No call allocates but
+ * the growth of the arrays, which are given back as runs are taken out.
  */
 export class IntervalMap {
   /** Number of runs. */
@@ -33,7 +39,9 @@ export class IntervalMap {
   #leaves = new RunLeaves();
   /** The place of the index is the cursor's leaf. */
   #index = new LeafIndex(this.#leaves.take());
-  /** The cursor: a leaf, where it lies, and a run in it; when there is no run at the cursor, the end of the last leaf. */
+  /**
+   * The cursor: a leaf, where it lies, and a run in it; when there is no run at the cursor, the end of the last leaf.
+   */
   #leaf = 0;
   #slab = this.#leaves.slabOf(0);
   #words = this.#leaves.wordsOf(0);
@@ -41,9 +49,15 @@ export class IntervalMap {
   #at = 0;
   /** No run reaches this page or one behind it: what is mapped at rising addresses need not be looked for. */
   #beyond = 0;
-  /** Where the lowest run ends: what is mapped and unmapped in the same order need not be looked for either. 0 without a run. */
+  /**
+   * Where the lowest run ends: what is mapped and unmapped in the same order need not be looked for either. 0 without a
+   * run.
+   */
   #lowEnd = 0;
-  /** What #descend() looks for. As its argument it would be an object on the heap each time: a number that has not 31 bits. */
+  /**
+   * What #descend() looks for. As its argument it would be an object on the heap each time: a number that has not 31
+   * bits.
+   */
   readonly #sought = new Float64Array(1);
   /** Lengths of 2^32 pages and more, by first page. */
   readonly #long = new Map<number, number>();
@@ -64,7 +78,7 @@ export class IntervalMap {
     return this.#words[(this.#base + this.#at) * 2 + VALUE]!;
   }
 
-  /** Moves the cursor to the first run that ends at or after `page`; false when there is none. */
+  /** Moves the cursor to the first run that ends at or after `page`; false when no run does. */
   seek(page: number): boolean {
     const at = this.#at;
     if (at < LEAF) {
@@ -81,7 +95,7 @@ export class IntervalMap {
     return this.seek(0);
   }
 
-  /** Moves the cursor to the last run that begins at or before `page`; false when there is none. */
+  /** Moves the cursor to the last run that begins at or before `page`; false when no run does. */
   seekBefore(page: number): boolean {
     if (this.size === 0) return false;
     this.#sought[0] = page;
@@ -116,7 +130,7 @@ export class IntervalMap {
     if (start < this.#lowEnd || this.size === 1) this.#lowEnd = start + pages;
   }
 
-  /** Takes the run at the cursor out; the cursor is then on the run behind it, false when there is none. */
+  /** Takes the run at the cursor out; the cursor is then on the run behind it, false when that was the last. */
   removeHere(): boolean {
     const leaves = this.#leaves;
     const leaf = this.#leaf;
@@ -136,14 +150,15 @@ export class IntervalMap {
     }
     const isLowest = start < this.#lowEnd;
     const length = leaves.lengthOf(leaf);
-    // where runs go one after the other, not each time: of two neighbours that have become small, the one that did last finds the other
+    // where runs go one after the other, not each time: of two neighbours that have become small, the one that did last
+    // finds the other
     if (length < FEW && (!isFirst || (length & LOOK) === 0) && this.#join(leaf, length)) {
       const more = this.#searchTree(start);
       if (isLowest) this.#lowEnd = this.start + this.pages;
       return more;
     }
-    // the key of the very first leaf is never looked at; that of another is exactly the first run's, because a run in the leaf
-    // before that ends behind the key would not be found
+    // the key of the very first leaf is never looked at; that of another is exactly the first run's, because a run in
+    // the leaf before that ends behind the key would not be found
     if (isLowest) this.#lowEnd = this.start + this.pages;
     else if (isFirst) this.#index.setKey(this.start);
     else return at < leaves.ends[leaf]! || this.#toNextLeaf();
@@ -177,7 +192,9 @@ export class IntervalMap {
     this.size = 0;
   }
 
-  /** What seek() does when the page is not in the run at the cursor: as a rule it is in the one behind it, or anywhere. */
+  /**
+   * What seek() does when the page is not in the run at the cursor: as a rule it is in the one behind it, or anywhere.
+   */
   #search(page: number): boolean {
     if (page < this.#lowEnd) {
       this.#toLeaf(this.#index.toFirstLeaf());
@@ -209,11 +226,13 @@ export class IntervalMap {
   }
 
   /**
-   * Moves the cursor to the last run that begins at or before the page in #sought; to the very first when there is none.
+   * Moves the cursor to the last run that begins at or before the page in #sought; to the very first when all begin
+   * behind it.
    *
-   * Comparisons become numbers, not jumps: no processor can foretell which way a lookup goes, and one jump foretold wrongly takes longer
-   * than all comparisons here. What is compared with first in a leaf lies in all of its lines: they are not in the cache when there are a
-   * million runs, and are waited for once. It is one function, because V8 would inline some parts of it and not others.
+   * Comparisons become numbers, not jumps: no processor can foretell which way a lookup goes, and one jump foretold
+   * wrongly takes longer than all comparisons here. What is compared with first in a leaf lies in all of its lines:
+   * they are not in the cache when there are a million runs, and are waited for once. It is one function, because V8
+   * would inline some parts of it and not others.
    */
   #descend(): void {
     const page = this.#sought[0]!;
@@ -316,7 +335,10 @@ export class IntervalMap {
     if (this.start < start) this.#at++;
   }
 
-  /** The cursor's leaf has no room at its end. The cursor is where a run belongs that begins at `start`, also afterwards. */
+  /**
+   * The cursor's leaf has no room at its end. The cursor is where a run belongs that begins at `start`, also
+   * afterwards.
+   */
   #makeRoom(start: number): void {
     const first = this.#leaves.firsts[this.#leaf]!;
     if (first === 0) {

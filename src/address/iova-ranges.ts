@@ -20,7 +20,7 @@ export function cutOut(ranges: readonly IovaRange[], hole: IovaRange): IovaRange
   return left;
 }
 
-/** What two sorted lists have in common with one window. */
+/** What sorted ranges have in common with a window. */
 export function clip(ranges: readonly IovaRange[], window: IovaRange): IovaRange[] {
   const left: IovaRange[] = [];
   for (const { start, last } of ranges) {
@@ -64,7 +64,9 @@ export class IovaRangeList {
 /** The whole of a 64-bit address space. */
 export const ALL_ADDRESSES: IovaRange = { start: 0n, last: 2n ** 64n - 1n };
 
-/** What of [window.start, window.last] none of the ranges covers, in order. The ranges may overlap and need no order. */
+/**
+ * What of [window.start, window.last] none of the ranges covers, in order. The ranges may overlap and need no order.
+ */
 export function holesIn(window: IovaRange, ranges: Iterable<IovaRange>): IovaRange[] {
   let left: IovaRange[] = [window];
   for (const range of ranges) left = cutOut(left, range);

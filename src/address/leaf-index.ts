@@ -8,19 +8,23 @@ const FEW = (NODE * 3) / 8;
 const JOINED = (NODE * 3) / 4;
 
 /**
- * Which leaf a page belongs to: the two levels above the leaves of an interval map. Inner nodes have up to 64 leaves each; one root has all
- * inner nodes: one or two for a thousand runs, some thousand for ten million. The key of a leaf is the first page of its first run, that
- * of an inner node the key of its first leaf. The keys of the very first leaf and node are never looked at.
+ * Which leaf a page belongs to: the two levels above the leaves of an interval map. Inner nodes have up to 64 leaves
+ * each; one root has all inner nodes: one or two for a thousand runs, some thousand for ten million. The key of a leaf
+ * is the first page of its first run, that of an inner node the key of its first leaf. The keys of the very first leaf
+ * and node are never looked at.
  *
- * The index has a place, one leaf. IntervalMap looks a page up, which is most of what there is to do, and then sets it; everything that
- * changes the index does so at the place.
+ * The index has a place, one leaf. IntervalMap looks a page up, which is most of what there is to do, and then sets it;
+ * everything that changes the index does so at the place.
  */
 export class LeafIndex {
   /** The keys of the leaves of all inner nodes, 64 for each node. Those that are not in use are Infinity. */
   keys: Float64Array = new Float64Array(NODE).fill(Number.POSITIVE_INFINITY);
   /** Their numbers. */
   leaves: Uint32Array = new Uint32Array(NODE);
-  /** The keys of the inner nodes, in order; Infinity where there are none. The length is a power of four, which the search asks for. */
+  /**
+   * The keys of the inner nodes, in order; Infinity behind the last. The length is a power of four, which the search
+   * asks for.
+   */
   rootKeys: Float64Array = new Float64Array(1);
   /** Their numbers. */
   nodes: Uint32Array = new Uint32Array(1);
@@ -39,7 +43,7 @@ export class LeafIndex {
     this.#lengths[0] = 1;
   }
 
-  /** Goes to the next leaf and returns it; -1 when there is none. */
+  /** Goes to the next leaf and returns it; -1 behind the last. */
   toNextLeaf(): number {
     const right = this.right;
     if (right !== NONE) {
@@ -66,12 +70,12 @@ export class LeafIndex {
     return this.leaves[this.place]!;
   }
 
-  /** The leaf before this one in the same node, -1 when there is none. */
+  /** The leaf before this one in the same node, -1 for the first. */
   get left(): number {
     return (this.place & WITHIN) > 0 ? this.leaves[this.place - 1]! : NONE;
   }
 
-  /** The leaf behind this one in the same node, -1 when there is none. */
+  /** The leaf behind this one in the same node, -1 for the last. */
   get right(): number {
     return (this.place & WITHIN) + 1 < this.#lengths[this.place >>> NODE_SHIFT]! ? this.leaves[this.place + 1]! : NONE;
   }

@@ -1,6 +1,6 @@
 /**
- * Inside the model an address is a page number: a 64-bit address shifted right by 12 is at most 2^52, an exact double, so
- * that the hot path needs no bigint. The unit is 4 KiB on every host, also where the kernel's page is 64 KiB.
+ * Inside the model an address is a page number: a 64-bit address shifted right by 12 is at most 2^52, an exact double,
+ * so that the hot path needs no bigint. The unit is 4 KiB on every host, also where the kernel's page is 64 KiB.
  */
 export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 4096;

@@ -25,8 +25,8 @@ export class RangeTable implements Iterable<IovaRange> {
     starts: BigUint64Array<ArrayBuffer>,
     lasts: BigUint64Array<ArrayBuffer>,
   ): Generator<void, RangeTable | undefined> {
-    // Each on its own: of ranges that do not overlap the n-th start and the n-th end belong together, and of others some start does not come
-    // after the end before it.
+    // Each on its own: of ranges that do not overlap the n-th start and the n-th end belong together, and of others
+    // some start does not come after the end before it.
     for (const values of [starts, lasts]) if (!(yield* isRising(values))) yield* sortInSteps(values);
     for (let i = 1; i < starts.length; i++) {
       if (starts[i]! <= lasts[i - 1]!) return undefined;
@@ -50,7 +50,10 @@ export class RangeTable implements Iterable<IovaRange> {
     return { start: this.#starts[at]!, last: this.#lasts[at]! };
   }
 
-  /** The parts of [start, last] that are in ranges, in order; ranges that touch as one. Only those of `length` bytes or more. */
+  /**
+   * The parts of [start, last] that are in ranges, in order; ranges that touch as one. Only those of `length` bytes or
+   * more.
+   */
   *within(start: bigint, last: bigint, length: bigint): Generator<IovaRange> {
     for (let at = this.#from(start); at < this.size && this.#starts[at]! <= last; ) {
       const from = this.#starts[at]!;

@@ -12,12 +12,12 @@ const SLAB_MASK = SLAB - 1;
 const NONE = -1;
 
 /**
- * The leaves of an interval map: up to 48 runs each, sorted, in slabs. A leaf is a number; what it holds begins at baseOf(leaf) of
- * slabOf(leaf): the first pages of its runs as doubles, then for each run its length and its value as words of 32 bits, which wordsOf(leaf)
- * shows. Dense, because what a lookup among a million runs waits for is memory.
+ * The leaves of an interval map: up to 48 runs each, sorted, in slabs. A leaf is a number; what it holds begins at
+ * baseOf(leaf) of slabOf(leaf): the first pages of its runs as doubles, then for each run its length and its value as
+ * words of 32 bits, which wordsOf(leaf) shows. Dense, because what a lookup among a million runs waits for is memory.
  *
- * There may be a gap in front of the runs, so that the first one is taken out without a move of the others. First pages in the gap are
- * -Infinity, those behind the runs Infinity: a search needs to know of neither.
+ * There may be a gap in front of the runs, so that the first one is taken out without a move of the others. First pages
+ * in the gap are -Infinity, those behind the runs Infinity: a search needs to know of neither.
  */
 export class RunLeaves {
   /** Where the runs of each leaf begin: how large the gap is. */
@@ -92,7 +92,10 @@ export class RunLeaves {
     this.ends[leaf] = 0;
   }
 
-  /** Puts a run before the one at `at` of a leaf; returns where it is. The first goes into the gap, others need room at the leaf's end. */
+  /**
+   * Puts a run before the one at `at` of a leaf; returns where it is. The first goes into the gap, others need room at
+   * the leaf's end.
+   */
   insert(leaf: number, at: number, start: number, pages: number, value: number): number {
     const slab = this.slabOf(leaf);
     const words = this.wordsOf(leaf);

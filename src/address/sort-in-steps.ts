@@ -6,7 +6,10 @@ const DIGIT = DIGITS - 1;
 /** Values between two steps. */
 const STEP = 16384;
 
-/** Sorts 64-bit values in place, rising, in steps of far less than a millisecond: by one digit of 16 bits after the other. */
+/**
+ * Sorts 64-bit values in place, rising, in steps of far less than a millisecond: by one digit of 16 bits after the
+ * other.
+ */
 export function* sortInSteps(values: BigUint64Array<ArrayBuffer>): Generator<void, void> {
   if (values.length <= SMALL) {
     values.sort();

@@ -8,8 +8,9 @@ export interface Span {
 const CHUNK = 128;
 
 /**
- * Spans that do not overlap, to the byte, in order of their addresses: what iommufd keeps in an interval tree. Sorted chunks, found by two
- * binary searches; a chunk knows how large the holes between its spans are, so that room is found without looking at each. IntervalMap is the faster kind for page-aligned runs of numbers.
+ * Spans that do not overlap, to the byte, in order of their addresses: what iommufd keeps in an interval tree. Sorted
+ * chunks, found by two binary searches; a chunk knows how large the holes between its spans are, so that room is found
+ * without looking at each. IntervalMap is the faster kind for page-aligned runs of numbers.
  */
 export class SpanMap<S extends Span> implements Iterable<S> {
   /** Never without a chunk; only the first may be empty, when there is no other. */
@@ -36,7 +37,10 @@ export class SpanMap<S extends Span> implements Iterable<S> {
     }
   }
 
-  /** The parts of [start, last] that no span meets and that have `length` bytes at least, in order. Nothing may be added or taken out meanwhile. */
+  /**
+   * The parts of [start, last] that no span meets and that have `length` bytes at least, in order. Nothing may be added
+   * or taken out meanwhile.
+   */
   *holes(start: bigint, last: bigint, length: bigint): Generator<Span> {
     const wanted = Number(length);
     const first = this.#chunkOf(start);
@@ -125,13 +129,13 @@ export class SpanMap<S extends Span> implements Iterable<S> {
     if (size > this.#holeBounds[index]!) this.#holeBounds[index] = size;
   }
 
-  /** The byte behind the span in front of a place; 0 when there is none. */
+  /** The byte behind the span in front of a place; 0 in front of the first. */
   #endBefore(index: number, at: number): bigint {
     const before = at > 0 ? this.#chunks[index]![at - 1] : this.#chunks[index - 1]?.at(-1);
     return before === undefined ? 0n : before.last + 1n;
   }
 
-  /** The first chunk whose last span ends at or above the address; the last chunk when there is none. */
+  /** The first chunk whose last span ends at or above the address; the last chunk when all end below it. */
   #chunkOf(address: bigint): number {
     let low = 0;
     let high = this.#chunks.length - 1;

@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { parseFault } from "../inspect/fault/fault-spec.ts";
+import { FaultSpecError, parseFault } from "../inspect/fault/fault-spec.ts";
 import { refuseUnserved } from "../inspect/fault/served-requests.ts";
 import { counted } from "../kernel/counted.ts";
 import { type Inspection, noCounts } from "../library/run/inspection.ts";
@@ -70,7 +70,13 @@ function target(text: string, { description }: HostOrder): { readonly name: stri
   const [name = "", errno = DEFAULT_ERRNO, ...rest] = text.split("=");
   if (/[#@:]/.test(name) || rest.length > 0)
     throw new UsageError(`--fault-each "${text}": only a request and an errno, like VFIO_IOMMU_MAP_DMA=ENOMEM`);
-  refuseUnserved(parseFault(`${name}=${errno}`), description);
+  const spec = `${name}=${errno}`;
+  try {
+    refuseUnserved(parseFault(spec), description);
+  } catch (error) {
+    if (!(error instanceof FaultSpecError)) throw error;
+    throw new UsageError(error.message.replace(`--fault "${spec}"`, `--fault-each "${text}"`));
+  }
   return { name, errno };
 }
 

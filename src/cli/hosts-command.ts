@@ -16,7 +16,7 @@ export async function hostsCommand(
   name: string | undefined,
   { json = false, yaml = false }: HostsOptions,
 ): Promise<number> {
-  if (json && yaml) throw new UsageError("--json and --yaml: one of them");
+  if (json && yaml) throw new UsageError("--json and --yaml: give one of them");
   if (yaml && name === undefined) throw new UsageError("--yaml prints one host: name it (uvfio hosts lists them)");
   if (name !== undefined) {
     const host = await loadHost(name);

@@ -113,6 +113,8 @@ function isFifo(path: string): boolean {
 }
 
 const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: "the folder is not there",
+  ENOTDIR: "a part of the path is no folder",
   ENOSPC: "no space left",
   EDQUOT: "quota exceeded",
   EFBIG: "larger than a file may be here",

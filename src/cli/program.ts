@@ -35,17 +35,8 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .exitOverride()
     .showSuggestionAfterError()
     .configureHelp({ sortSubcommands: false })
-    .configureOutput({
-      writeOut: print,
-      writeErr: complainRaw,
-      outputError: (text) =>
-        complain(
-          text
-            .trim()
-            .replace(/^error: /, "")
-            .replace(/\s*\n\s*/g, " "),
-        ),
-    });
+    .configureOutput({ writeOut: print, writeErr: complainRaw, outputError: (text) => complain(oneLine(text)) })
+    .addHelpText("after", PROGRAM_HELP);
 
   withHost(program.command("run"))
     .description("run a program against a VFIO host; its exit status is the program's")
@@ -147,7 +138,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
       "build a kernel tree's VFIO selftests and run them in all their IOMMU modes; exit status 1 when one fails",
     )
     .argument("<tree>", "a kernel's source, 6.18 or newer")
-    .option("--device <bdf>", "the device that they use", "0000:01:00.0")
+    .option("--device <bdf>", "the device that they use (default: 0000:01:00.0)")
     .option("--only <test>", "only this test program; may be repeated", collect)
     .option("--build <dir>", "build there and keep it (default: a temporary folder)")
     .option("--json", "every test's result as JSON")
@@ -158,7 +149,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
 
   program
     .command("capture")
-    .description("describe the host it runs on as a host file that run and fit take")
+    .description("describe this machine as a host file, which -m of the other commands takes")
     .option("-o, --output <file>", "write there (default: -, which is stdout)")
     .option("--root <dir>", "read DIR/sys, DIR/proc and DIR/dev of another tree (default: /)")
     .option("--name <name>", "the host's name in the file (default: captured)")
@@ -171,7 +162,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
 
   program
     .command("man")
-    .description("print the manual page, for man -l - or a file in a man1 folder")
+    .description("print the manual page: uvfio man | man -l -")
     .action(() =>
       finish(
         import("./man-page.ts").then(({ manPage }) => {
@@ -197,6 +188,11 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
       finish(import("./completion/complete.ts").then((module) => module.completeCommand(program, words))),
     );
 
+  for (const command of program.commands) sayWhereHelpIs(command);
+  const named = args[0] === "help" ? args[1] : undefined;
+  // commander would show the help of all
+  if (named !== undefined && !program.commands.some((command) => command.name() === named))
+    program.error(`unknown command '${named}'; uvfio --help lists them`);
   await program.parseAsync(spellOut(args), { from: "user" });
   return status;
 }
@@ -211,6 +207,34 @@ function spellOut(args: readonly string[]): string[] {
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
+
+/** commander's text of an error as one line without its own prefix. */
+function oneLine(text: string): string {
+  return text
+    .trim()
+    .replace(/^error: /, "")
+    .replace(/\s*\n\s*/g, " ");
+}
+
+/** What is missing on a command line is found in its help: errors of that kind name it. */
+function sayWhereHelpIs(command: Command): void {
+  const isMissing = /^missing required argument|argument missing$|^too many arguments/;
+  command.configureOutput({
+    outputError: (text) => {
+      const line = oneLine(text);
+      complain(isMissing.test(line) ? `${line}; uvfio ${command.name()} --help shows how to write it` : line);
+    },
+  });
+}
+
+const PROGRAM_HELP = `
+Examples:
+  uvfio run -- ./my-vfio-program 0000:00:1b.0          run it on the default host; stderr says why calls fail
+  uvfio run -m amd -- ./my-vfio-program 0000:01:00.0   on an AMD host
+  uvfio hosts lab                                      a host whose devices work, and their addresses
+  uvfio fit -m amd --memory 1011G                      does a guest fit this host?
+  uvfio run --help                                     all that run can do, with examples
+Pages by task: docs/index.md in the package.`;
 
 const RUN_HELP = `
 Reasons for failed calls go to stderr. Examples:
@@ -264,7 +288,7 @@ function hostHelp(host: string): string {
 function withRelease(command: Command, kernel = "the host's"): Command {
   return command
     .option("--kernel <X.Y>", `behave as this kernel release (default: ${kernel})`)
-    .option("--api <name>", "meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017");
+    .option("--api <name>", "meaning of request numbers: mainline, vsva-v1, vsva-v7 or rfc-2017 (default: the host's)");
 }
 
 function version(): string {

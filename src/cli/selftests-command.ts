@@ -18,12 +18,14 @@ import { SelftestsScratch } from "./selftests-scratch.ts";
 
 export interface SelftestsOptions extends HostOverrides {
   readonly machine?: string;
-  readonly device: string;
+  readonly device?: string;
   readonly only?: readonly string[];
   readonly build?: string;
   readonly json?: boolean;
 }
 
+/** The ready-made host's first DMA engine. */
+const DEFAULT_DEVICE = "0000:01:00.0";
 /** How long one test program may take, in milliseconds; the slowest copies 320 GiB. */
 const TIMEOUT = 900_000;
 
@@ -36,7 +38,7 @@ export async function selftestsCommand(path: string, options: SelftestsOptions):
   const tree = openKernelTree(resolve(path));
   const overrides = { kernel: kernel ?? tree.release, ...(api !== undefined && { api }) };
   const host = await loadHost(machine, overrides);
-  const device = deviceName(findDevice(host, options.device).device);
+  const device = deviceName(findDevice(host, options.device ?? DEFAULT_DEVICE).device);
   const scratch = new SelftestsScratch();
   const work = async () => {
     const folder = options.build === undefined ? scratch.path : resolve(options.build);

@@ -1,6 +1,6 @@
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import type { FileTree } from "../kernel/file-tree.ts";
+import { FileLookup } from "../kernel/file-lookup.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { PROT_READ, PROT_WRITE } from "../kernel/model-areas.ts";
 import { EventFile } from "../kernel/model-event.ts";
@@ -24,7 +24,6 @@ import {
   systemCallError,
   type Transport,
 } from "./transport.ts";
-import { TreeLookup } from "./tree-lookup.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 
@@ -48,13 +47,14 @@ export class ModelTransport implements Transport, Disposable {
   private readonly mappings = new Set<Mapping>();
   /** A page of the process for the structures of calls; undefined while a call uses it. */
   private scratch: { readonly address: number; readonly bytes: Uint8Array } | undefined;
-  private lookup: { tree: FileTree; names: TreeLookup } | undefined;
+  private readonly names: FileLookup;
 
   /** Of a booted host. */
   constructor(kernel: HostKernel, options: ModelTransportOptions = {}) {
     const { littleEndian = true } = kernel;
     const { makeTask = () => new ModelTask({ littleEndian }), encoding = "plain" } = options;
     this.kernel = kernel;
+    this.names = new FileLookup(kernel.files);
     this.task = makeTask();
     this.encoding = encoding;
     this.scratch = this.makeScratch();
@@ -157,18 +157,18 @@ export class ModelTransport implements Transport, Disposable {
   }
 
   readlink(path: string): string {
-    const target = this.names().readlink(path);
+    const target = this.names.readlink(path);
     if (target !== undefined) return target;
     if (this.exists(path)) throw systemCallError(`readlink ${path}`, "EINVAL", "this is no link");
     throw systemCallError(`readlink ${path}`, "ENOENT", "the host has no such file");
   }
 
   exists(path: string): boolean {
-    return this.names().exists(path) || this.kernel.deviceNodes().some((node) => node.path === path);
+    return this.names.find(path) !== undefined || this.kernel.deviceNodes().some((node) => node.path === path);
   }
 
   list(path: string): readonly string[] {
-    return this.names().list(path);
+    return this.names.list(path);
   }
 
   /** The process ends: its mappings go, its files are closed. */
@@ -225,12 +225,6 @@ export class ModelTransport implements Transport, Disposable {
     const bytes = new Uint8Array(memory.pageSize);
     const object = new FlatMemory(memory.pageSize, bytes);
     return { address: memory.mmap({ length: bytes.length, protection: RW, object, shared: true }), bytes };
-  }
-
-  private names(): TreeLookup {
-    const { tree } = this.kernel;
-    if (this.lookup?.tree !== tree) this.lookup = { tree, names: new TreeLookup(tree) };
-    return this.lookup.names;
   }
 }
 

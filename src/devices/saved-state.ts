@@ -1,9 +1,13 @@
 import type { DeviceModel } from "./device-model.ts";
 
-/** What a device is in the middle of its life, without its config space and its interrupt vectors: those are the function's. */
+/**
+ * What a device is in the middle of its life, without its config space and its interrupt vectors: those are the
+ * function's.
+ */
 export interface SavedState {
   /** Which form `bytes` have. A kind takes back every form that it ever gave. */
   readonly version: number;
+  /** The state itself, as its model wrote it. */
   readonly bytes: Uint8Array;
 }
 

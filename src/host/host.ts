@@ -8,20 +8,21 @@ import { nestingIommusOf } from "../iommu/kinds.ts";
 import type { NestingIommus, NestingUse } from "../iommu/nesting-iommus.ts";
 import { PasidPool } from "../iommu/pasid-pool.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
-import { fail, KernelError } from "../kernel/errors.ts";
+import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
-import type { FileTree } from "../kernel/file-tree.ts";
+import { WaitsError } from "../kernel/host-files.ts";
 import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import { ModuleParameters } from "../kernel/module-parameters.ts";
 import { Release, releaseWarning } from "../kernel/releases.ts";
 import type { Task } from "../kernel/task.ts";
 import { checkModels } from "../machine/check-models.ts";
-import { deviceNodes, isVfioDriver, vfioDevices } from "../machine/device-nodes.ts";
+import { deviceNodes, isVfioDriver } from "../machine/device-nodes.ts";
 import { deviceName, findGroup } from "../machine/find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
 import { probeRefusal, refusedDrivers } from "../machine/refused-driver.ts";
 import { vfioPciParameters } from "../machine/sysfs/modules.ts";
-import { sysfsTree } from "../machine/sysfs-tree.ts";
+import { SysfsFiles } from "../machine/sysfs/sysfs-files.ts";
+import { physicalFunctions } from "../machine/virtual-functions.ts";
 import { vmdControllerOf } from "../machine/vmd.ts";
 import { type IoctlEncoding, plainRequest } from "../uapi/ioctl.ts";
 import type { VfioDevice } from "../vfio/device.ts";
@@ -34,8 +35,11 @@ import { NOIOMMU_PARAMETER } from "../vfio/noiommu.ts";
 import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
 import { createDevice } from "./create-device.ts";
-import { DriverBinding, isHostDriver } from "./driver-binding.ts";
+import { type BootDevice, DriverBinding, isHostDriver } from "./driver-binding.ts";
 import { hostParts } from "./parts.ts";
+import { HostActions } from "./sysfs/host-actions.ts";
+import { HostState } from "./sysfs/host-state.ts";
+import { type MadeFunction, makeFunctions, withFunctions, withoutFunctions } from "./sysfs/virtual-functions.ts";
 import { ZpciSlots } from "./zpci-slots.ts";
 
 /** What is in use of the IOMMUs of a host. */
@@ -61,10 +65,8 @@ export interface HostOptions {
  * nodes are its parts (parts.ts).
  */
 export class Host implements HostKernel {
-  /** What was booted. */
-  readonly description: HostDescription;
-  /** Its files: what /sys, and parts of /dev and /proc, consist of. */
-  readonly tree: FileTree;
+  /** Its files: what /sys, and parts of /dev and /proc, consist of now. */
+  readonly files: SysfsFiles;
   /** Module parameters as they are now. */
   readonly parameters = new ModuleParameters();
   /** Which driver has which device. */
@@ -73,7 +75,10 @@ export class Host implements HostKernel {
   readonly slots: ZpciSlots;
   /** What devices do by themselves. */
   readonly deviceWork: DeviceClock;
-  parameterReader?: (path: string) => string | undefined;
+  /** As it booted. */
+  readonly #boot: HostDescription;
+  #description: HostDescription;
+  readonly #state: HostState;
   readonly #context: ModelContext;
   readonly #pci: PciDevices;
   readonly #mediated: MediatedDevices;
@@ -87,11 +92,11 @@ export class Host implements HostKernel {
 
   /** Throws HostDescriptionError for a model that is unknown and options that it has not got. */
   constructor(description: HostDescription, options: HostOptions = {}) {
-    this.description = description;
+    this.#boot = description;
+    this.#description = description;
     const { watch, models } = options;
     const kinds = kindsWith(models);
     checkModels(description, kinds);
-    this.tree = sysfsTree(description, undefined, kinds);
     this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     this.#context = {
@@ -100,8 +105,8 @@ export class Host implements HostKernel {
       pageSize: description.pageSize,
       clock: this.deviceWork,
       kinds,
-      numberParameter: (name) => this.#parameter(name),
-      booleanParameter: (name) => this.#parameter(name) !== 0,
+      numberParameter: (name) => this.parameters.get(name),
+      booleanParameter: (name) => this.parameters.get(name) !== 0,
       watch: options.watch,
       warn: (message) => {
         if (warnings.has(message)) return;
@@ -127,13 +132,23 @@ export class Host implements HostKernel {
       vfio: { group: (id) => this.#groups.get(id), deviceAt: (index) => this.#deviceAt(index) },
     });
     this.binding = new DriverBinding({
-      binding: (device, driver) => this.#refuseBinding(device, driver),
+      claiming: (device, driver) => this.#refuseClaim(device, driver),
+      probing: (device, driver) => this.#refuseProbe(device, driver),
       bound: (device, driver) => this.#bound(device, driver),
       unbound: (device, driver) => this.#unbound(device, driver),
+      changed: (device) => this.#changed(device),
+      refused: (device, driver, why) => this.#context.warn(`${driver} does not take ${device}: ${why}`),
     });
-    for (const group of description.groups) this.#addGroup(group);
     this.slots = new ZpciSlots(description, this.binding);
+    this.#state = new HostState(this.binding, this.slots, (state) => new HostActions(this.#actedOn(state)));
+    this.files = new SysfsFiles(() => this.#description, this.#state, kinds);
+    for (const group of description.groups) this.#addGroup(group);
     for (const line of refusedDrivers(description)) this.#context.warn(line);
+  }
+
+  /** As it is now: virtual functions come and go. */
+  get description(): HostDescription {
+    return this.#description;
   }
 
   /** How this host's architecture encodes request numbers. */
@@ -150,15 +165,18 @@ export class Host implements HostKernel {
   }
 
   deviceNodes(): readonly DeviceNode[] {
-    return deviceNodes(this.description).filter(({ path }) => this.#parts.some((part) => part.hasNode(path)));
+    return deviceNodes(this.#description, this.#state).filter(({ path }) =>
+      this.#parts.some((part) => part.hasNode(path)),
+    );
   }
 
   open(task: Task, path: string, _flags: number): FileDescription {
-    if (path.endsWith("/") || this.tree.directories.includes(path)) fail("EISDIR", `${path} is a directory`);
+    if (path.endsWith("/")) fail("EISDIR", `${path} is a directory`);
     for (const part of this.#parts) {
       const file = part.open(task, path);
       if (file) return file;
     }
+    if (this.files.find(path)?.kind === "directory") fail("EISDIR", `${path} is a directory`);
     fail("ENOENT", `${path} is not on this host`);
   }
 
@@ -172,32 +190,17 @@ export class Host implements HostKernel {
     return this.#descriptions.get(device)?.group;
   }
 
-  /** A device by its number among those that VFIO had at boot; undefined when it has none of that number now. */
+  /** A device by its number among those that VFIO has; undefined when it has none of that number. */
   #deviceAt(index: number): { readonly device: VfioDevice; readonly group: VfioGroup } | undefined {
-    const found = vfioDevices(this.description)[index];
-    if (!found || found.index !== index || !this.#context.release.has("deviceNodes")) return undefined;
-    const group = this.#groups.get(found.group.id);
-    const device = group?.devices.find(({ name }) => name === deviceName(found.device));
+    const name = this.#state.indexes.keyOf(index);
+    if (name === undefined || !this.#context.release.has("deviceNodes")) return undefined;
+    const group = this.#groups.get(this.#descriptions.get(name)!.group);
+    const device = group?.devices.find((each) => each.name === name);
     // no-IOMMU groups' devices have no nodes of their own
     return group && device && group.iommuGroup.kind !== "noiommu" ? { device, group } : undefined;
   }
 
-  /** A parameter's value now: what a program wrote into the transport's file counts when the kernel would have taken it. */
-  #parameter(name: string): number {
-    const [module, parameter] = name.split("/");
-    const written = this.parameterReader?.(`${module}/parameters/${parameter}`);
-    if (written !== undefined && written !== this.parameters.text(name)) {
-      try {
-        this.parameters.write(name, written);
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
-        this.#context.warn(`/sys/module/${module}/parameters/${parameter} is ignored: ${error.reason}`);
-      }
-    }
-    return this.parameters.get(name);
-  }
-
-  #addGroup(group: GroupDescription): void {
+  #addIommuGroup(group: GroupDescription): void {
     const unit = unitOf(group.iommu ?? this.description.iommu, this.#context.release);
     const emulated = group.devices.some((device) => device.bus === "mdev" && !device.iommuBacked);
     const kind = emulated ? "emulated" : unit && !group.noIommu ? "iommu" : "noiommu";
@@ -209,25 +212,33 @@ export class Host implements HostKernel {
       deviceNames: group.devices.map(deviceName),
     } as const;
     this.#dmaGroups.set(group.id, new DmaGroup(iommuGroup, this.#hostDrivers));
+  }
+
+  #addGroup(group: GroupDescription): void {
+    this.#addIommuGroup(group);
+    const { kind } = this.#dmaGroups.get(group.id)!.iommuGroup;
     for (const device of group.devices) {
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
-      this.binding.add(name, device.driver ?? undefined, device.bus === "pci" ? device.refusedDriver : undefined);
+      this.binding.add(name, bootDevice(device));
       // before no-IOMMU mode vfio-pci took no device without a group
       const isTaken = kind !== "noiommu" || this.#context.release.has("noiommuGroups");
       if (device.driver !== null && isTaken) this.#bound(name, device.driver);
     }
   }
 
-  /** A VFIO driver cannot take a device without a group; a host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
-  #refuseBinding(device: string, driver: string): void {
+  /** A VFIO driver cannot take a device without a group. */
+  #refuseProbe(device: string, driver: string): void {
+    if (!isVfioDriver(driver)) return;
     const described = this.#descriptions.get(device)!;
-    const group = this.#dmaGroups.get(described.group)!;
-    if (isVfioDriver(driver)) {
-      const isOn = this.parameters.has(NOIOMMU_PARAMETER) && this.#parameter(NOIOMMU_PARAMETER) !== 0;
-      const refusal = probeRefusal(this.description, this.#groupDescription(described.group), described.device, isOn);
-      if (refusal !== undefined) fail("EINVAL", `${driver} cannot be bound to ${device}: ${refusal}`);
-    }
+    const isOn = this.parameters.has(NOIOMMU_PARAMETER) && this.parameters.get(NOIOMMU_PARAMETER) !== 0;
+    const refusal = probeRefusal(this.description, this.#groupDescription(described.group), described.device, isOn);
+    if (refusal !== undefined) fail("EINVAL", `${driver} cannot be bound to ${device}: ${refusal}`);
+  }
+
+  /** A host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
+  #refuseClaim(device: string, driver: string): void {
+    const group = this.#dmaGroups.get(this.#descriptions.get(device)!.group)!;
     if (isHostDriver(driver) && group.isClaimed) {
       fail("EINVAL", `${driver} cannot have ${device}: ${group.label} belongs to user space`);
     }
@@ -243,21 +254,111 @@ export class Host implements HostKernel {
     const group = this.#groups.get(id) ?? new VfioGroup(this.#dmaGroups.get(id)!);
     this.#groups.set(id, group);
     group.devices.push(createDevice(device, group, this.#pci, this.#mediated));
+    this.#state.minors.take(id);
+    this.#state.indexes.take(name);
   }
 
   #unbound(name: string, driver: string): void {
+    // a driver that lets go of a physical function takes its virtual ones along (vfio_pci_core.c:vfio_pci_core_unregister_device)
+    if (physicalFunctions(this.#description).get(name)?.functions.length) this.#disableFunctions(name);
     if (!isVfioDriver(driver)) return;
     const id = this.#descriptions.get(name)!.group;
     const group = this.#groups.get(id)!;
     const index = group.devices.findIndex((device) => device.name === name);
-    if (group.devices[index]!.isOpen) {
-      fail("EBUSY", `${name} is open; a kernel would wait here until it is closed`);
-    }
+    if (group.devices[index]!.isOpen) this.#askBack(group.devices[index]!);
     group.devices.splice(index, 1);
     this.#pci.unbind(name);
+    this.#state.indexes.giveBack(name);
     if (group.devices.length > 0) return;
     group.driversGone();
     this.#groups.delete(id);
+    this.#state.minors.giveBack(id);
+  }
+
+  /** vfio_main.c:vfio_unregister_group_dev waits until a device is closed, and asks its user to do that (vfio_pci_core.c:vfio_pci_core_request). */
+  #askBack(device: VfioDevice): never {
+    const how = device.requestRelease()
+      ? "its user is asked to let go of it (REQ interrupt)"
+      : "there is no device request channel registered: blocked until its user lets go of it";
+    this.#context.warn(`${device.name}: ${how}`);
+    throw new WaitsError("EBUSY", `${device.name} is open; a kernel would wait here until it is closed`);
+  }
+
+  /** Something of a device is not what it was. */
+  #changed(name: string): void {
+    const { device, group } = this.#descriptions.get(name)!;
+    this.files.change(group);
+    if (device.bus === "mdev") this.files.change("fixed");
+  }
+
+  #actedOn({ removed }: HostState): ConstructorParameters<typeof HostActions>[0] {
+    const host = this;
+    return {
+      get description() {
+        return host.#description;
+      },
+      parameters: this.parameters,
+      binding: this.binding,
+      slots: this.slots,
+      pci: this.#pci,
+      removed,
+      arrive: (device) => this.#arrive(device),
+      changed: (device) => this.#changed(device),
+      enableFunctions: (physical, count) => this.#enableFunctions(physical, count),
+      disableFunctions: (physical) => this.#disableFunctions(physical),
+    };
+  }
+
+  /** A device of the description is found again. */
+  #arrive(name: string, how: { readonly override?: string | undefined; readonly isProbed?: boolean } = {}): void {
+    const { override, isProbed = true } = how;
+    const boot = bootDevice(this.#descriptions.get(name)!.device);
+    this.binding.add(name, { ...boot, driver: undefined, override });
+    this.#changed(name);
+    if (isProbed) this.binding.arrive(name);
+  }
+
+  #enableFunctions(physical: string, count: number): void {
+    const { kinds } = this.#context;
+    const about = physicalFunctions(this.#description).get(physical)!;
+    const made = makeFunctions(this.#boot, this.#description, about, { count, kinds });
+    this.#describe(withFunctions(this.#description, made));
+    this.#pci.showFunctions(physical, count);
+    const isOurs = this.binding.driverOf(physical) === "vfio-pci";
+    for (const one of made) this.#addFunction(one);
+    // vfio-pci wants the functions that it makes for itself (vfio_pci_core.c:vfio_pci_bus_notifier)
+    for (const { device } of made) {
+      const isProbed = isOurs || this.#state.actions.functionsAutoprobe(physical);
+      this.#arrive(device.bdf, { override: isOurs ? "vfio-pci" : undefined, isProbed });
+    }
+    this.#changed(physical);
+  }
+
+  #addFunction({ device, group }: MadeFunction): void {
+    this.#pci.add(this.#description, device, group.id);
+    this.#requesters.add(this.#description, device);
+    this.#descriptions.set(device.bdf, { device, group: group.id });
+    if (!this.#dmaGroups.has(group.id)) this.#addIommuGroup(group);
+  }
+
+  #disableFunctions(physical: string): void {
+    const about = physicalFunctions(this.#description).get(physical)!;
+    const names = about.functions.map(({ bdf }) => bdf);
+    for (const name of names.toReversed()) if (this.binding.has(name)) this.binding.remove(name);
+    for (const name of names) {
+      this.#changed(name);
+      this.#state.removed.delete(name);
+      this.#pci.remove(name);
+      this.#descriptions.delete(name);
+    }
+    this.#describe(withoutFunctions(this.#description, about, new Set(names)));
+    this.#pci.showFunctions(physical, 0);
+    this.#changed(physical);
+  }
+
+  #describe(description: HostDescription): void {
+    this.#description = description;
+    this.#pci.describe(description);
   }
 
   /** What is behind a VMD controller is there only while the driver vmd has that: it is not for anybody to unbind. */
@@ -274,4 +375,13 @@ export class Host implements HostKernel {
         return [`${name} (${driver})`];
       }),
   };
+}
+
+function bootDevice(device: DeviceDescription): BootDevice {
+  const driver = device.driver ?? undefined;
+  if (device.bus !== "pci") return { driver, override: undefined, native: driver, ids: undefined };
+  const wanted = driver ?? device.refusedDriver;
+  const isOurs = isVfioDriver(wanted ?? null);
+  // A VFIO driver has been given the device on purpose, also where it cannot have it.
+  return { driver, override: isOurs ? wanted : undefined, native: isOurs ? undefined : wanted, ids: device };
 }

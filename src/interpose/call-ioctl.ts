@@ -29,13 +29,12 @@ export function handleIoctl(context: CallContext): Reply {
 
 /** userfaultfd(): memory of the program may have to be waited for from now on. */
 export function handleWaiting({ on: { looks } }: CallContext): Reply {
-  looks.required = true;
+  looks.require(false);
   return "native";
 }
 
 /** A new file system: what memory maps of it may have to be waited for. */
 export function handleMount({ on: { looks } }: CallContext): Reply {
-  looks.required = true;
-  looks.forHeldToo = true;
+  looks.require(true);
   return "native";
 }

@@ -28,8 +28,11 @@ export class CallLimit {
   /** The timer's number; undefined when this thread can have none. */
   readonly #timer: number | undefined;
 
+  readonly microseconds: number;
+
   /** @param microseconds that a call may take */
   constructor(microseconds: number) {
+    this.microseconds = microseconds;
     this.#timer = makeTimer();
     arena.setU64(SET + 8, microseconds * 1000);
     // and again, for the case that it rings before the call waits

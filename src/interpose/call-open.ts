@@ -57,6 +57,7 @@ const how = new Uint8Array(OPEN_HOW_SIZE);
 /** open, openat, openat2: the nodes are ours, everything else is the kernel's. */
 export function handleOpen(context: CallContext): Reply {
   const { task, resolver, credentials, kernel, files, caller, installs } = context.on;
+  caller.isHarmless = true;
   const opening = readOpening(context);
   if (opening === undefined) return "native";
   if ((opening.flags & O_PATH) !== 0) {
@@ -66,6 +67,7 @@ export function handleOpen(context: CallContext): Reply {
   const target = resolver.resolve(opening);
   if (target === undefined) return "native";
   caller.prove();
+  caller.isHarmless = false;
   const node = target.node ?? target.file?.node;
   // What no driver's open() made, none can open again (fs/libfs.c:alloc_anon_inode and no_open).
   if (node === undefined) fail("ENXIO", `${target.file?.description.label} cannot be opened by a path`);

@@ -22,8 +22,10 @@ export interface Owner {
 export class CallerMemory {
   readonly #listener: Listener;
   readonly #looks: SlowLooks;
-  /** The call changes nothing: who makes it need not be proved. */
+  /** The call changes nothing, or proves its caller itself before it does: what it reads need not be proved. */
   isHarmless = false;
+  /** Something was found by the caller's number that has not been proved yet. */
+  isUnproved = false;
 
   constructor(listener: Listener, looks: SlowLooks) {
     this.#listener = listener;
@@ -55,7 +57,7 @@ export class CallerMemory {
       if (found === "too long") longString(address, max);
       text = found.toString(encoding);
     }
-    this.prove();
+    if (!this.isHarmless) this.prove();
     return text;
   }
 
@@ -68,6 +70,7 @@ export class CallerMemory {
 
   /** Throws when the caller is gone: what was found by its number may be another's. Nobody hears it then. */
   prove(): void {
+    this.isUnproved = false;
     if (!this.#listener.isValid()) fail("EINTR", "the caller is gone");
   }
 }

@@ -7,6 +7,7 @@ import { syscall } from "./libc.ts";
 import { LINUX_CAPABILITY_VERSION_3, RLIMIT_MEMLOCK } from "./linux.ts";
 import { lastStat, statUserNamespace } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
+import type { Process } from "./process-table.ts";
 
 const CAP_DAC_READ_SEARCH = 2;
 const SEARCH_ANYWHERE = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH);
@@ -39,13 +40,21 @@ export class Credentials {
     this.#namespace = statUserNamespace(launcher) === 0 ? lastStat.inode : 0;
   }
 
-  capable(tid: number, capability: number): boolean {
+  /** @param process of the thread */
+  capable(tid: number, capability: number, process: Process): boolean {
     if (!readCapabilities(tid)) return false;
     const allowed = capability < 32 ? this.#allowed : this.#allowedHigh;
     const effective = arena.u32(capability < 32 ? 8 : 20);
     if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
     // A program that went into a namespace of its own has its capabilities only there.
-    return this.#isInNamespace(tid);
+    return this.#isKnownInNamespace(tid, process.pid === tid ? process : undefined);
+  }
+
+  /** @param process of which it is the first thread, if that is known */
+  #isKnownInNamespace(tid: number, process: Process | undefined): boolean {
+    if (process === undefined) return this.#isInNamespace(tid);
+    process.isInNamespace ||= this.#isInNamespace(tid);
+    return process.isInNamespace;
   }
 
   #isInNamespace(tid: number): boolean {
@@ -54,11 +63,12 @@ export class Credentials {
 
   /**
    * What decides about a path when another thread walks along it: its filesystem user, its groups, and the capabilities that override permissions.
+   * @param process of which it is the first thread, if that is known
    */
-  assume(tid: number): Assumed {
+  assume(tid: number, process?: Process): Assumed {
     const ids = readIds(tid);
     // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that are in it.
-    const isOurs = !this.#madeNamespace && this.#isInNamespace(tid);
+    const isOurs = !this.#madeNamespace && this.#isKnownInNamespace(tid, process);
     const overrides = isOurs && readCapabilities(tid) ? arena.u32(8) & SEARCH_ANYWHERE : 0;
     return this.#own.assume(ids, overrides);
   }

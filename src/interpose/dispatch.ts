@@ -42,11 +42,18 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   execveat: handleExec,
   userfaultfd: handleWaiting,
   mount: handleMount,
+  unshare: handleNamespace,
+  setns: handleNamespace,
   fsopen: handleMount,
 };
 
 function handleExec({ on: { processes, task } }: CallContext): Reply {
   processes.beforeExec(task.tid);
+  return "native";
+}
+
+function handleNamespace({ on: { processes, task } }: CallContext): Reply {
+  processes.beforeNamespace(task.tid);
   return "native";
 }
 

@@ -45,6 +45,11 @@ export class Epoll {
     return this.#timeout.address;
   }
 
+  /** Whether more may be ready than were told. */
+  isFull(count: number): boolean {
+    return count === MAX_EVENTS;
+  }
+
   /** The descriptor of the n-th that is ready, until the next wait, add or remove. */
   descriptor(index: number): number {
     return this.#events.u32(index * EVENT_SIZE + DATA);

@@ -1,8 +1,9 @@
 import { Arena } from "./arena.ts";
+import type { CallLimit } from "./call-limit.ts";
 import type { Epoll } from "./epoll.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { syscall } from "./libc.ts";
-import { RWF_NOWAIT } from "./linux.ts";
+import { syscall, syscall3 } from "./libc.ts";
+import { POLLOUT, RWF_NOWAIT } from "./linux.ts";
 
 // struct iovec {base, length} @0, then the eventfd's counter.
 const COUNTER = 16;
@@ -12,15 +13,31 @@ arena.setU64(8, 8);
 /** preadv2()'s offset for "where the file stands". */
 const HERE = -1;
 
+// struct pollfd {s32 fd, s16 events, s16 revents} @0; struct timespec of 0 @16
+const poll = new Arena(32);
+const one = new Arena(8);
+one.setU64(0, 1);
+
+function isWritable(fd: number): boolean {
+  poll.setU32(0, fd);
+  poll.setU32(4, POLLOUT);
+  return syscall(HOST_CALLS.ppoll, poll.address, 1, poll.address + 16, 0, 0) === 1;
+}
+
 /** Eventfds of programs whose being written to means something to the model (the kernel's virqfds). */
 export class EventWatches {
   readonly #handlers = new Map<number, () => void>();
   readonly #epoll: Epoll;
+  readonly #limit: CallLimit;
   /** The process ids of the programs that are served. */
   readonly programs: () => Iterable<number>;
 
-  /** @param epoll where the server waits */
-  constructor(epoll: Epoll, programs: () => Iterable<number>) {
+  /**
+   * @param epoll where the server waits
+   * @param limit ends a write that waits
+   */
+  constructor(epoll: Epoll, limit: CallLimit, programs: () => Iterable<number>) {
+    this.#limit = limit;
     this.#epoll = epoll;
     this.programs = programs;
   }
@@ -39,6 +56,14 @@ export class EventWatches {
   /** Handles what was written since the last time: before a call of the program, which may have written before it called. */
   check(): void {
     if (this.#handlers.size > 0) for (const [fd, handler] of this.#handlers) this.#check(fd, handler);
+  }
+
+  /** Raises an eventfd of ours by one, unless its counter is as high as it gets: the kernel's own signal is lost then, too (fs/eventfd.c:eventfd_signal_mask). */
+  raise(fd: number): void {
+    if (!isWritable(fd)) return;
+    // The program may have filled it up since, and what is full is waited for.
+    if (this.#limit.isUsable) this.#limit.syscall3(HOST_CALLS.write, fd, one.address, 8);
+    else syscall3(HOST_CALLS.write, fd, one.address, 8);
   }
 
   #check(fd: number, handler: () => void): void {

@@ -76,6 +76,7 @@ export interface FilterOptions {
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
  * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
  * - execve, because the memory of a process is another one afterwards;
+ * - unshare and setns, after which a thread may be in another user namespace;
  * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to be waited for afterwards.
  *
  * read and write come first: programs make more of them than of all others together, and each instruction counts.
@@ -106,7 +107,8 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
   for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
   for (const call of ["readv", "writev", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
-  for (const call of ["openat2", "execve", "execveat", "userfaultfd", "fsopen"] as const) jump(call, notify);
+  for (const call of ["openat2", "execve", "execveat", "userfaultfd", "fsopen", "unshare", "setns"] as const)
+    jump(call, notify);
   jump("mount", label("mount"));
   if (trapFstat) {
     for (const call of ["fstat", "fstat64"] as const) jump(call, notify);

@@ -38,6 +38,8 @@ const groupList = new Arena(4 * MAX_GROUPS);
 
 /** Who this thread is when it looks for files. Other threads are not changed: these are the system calls themselves, not libc's, which change all. */
 export class Identity {
+  /** Of this thread, when it is nobody else. Asked for when programs are served: it has given up by then what it gives up. */
+  #capabilities: { readonly low: number; readonly high: number } | undefined;
   readonly #fsuid = syscall(HOST_CALLS.setfsuid, NONE);
   readonly #fsgid = syscall(HOST_CALLS.setfsgid, NONE);
   readonly #groups = ownGroups();
@@ -47,7 +49,8 @@ export class Identity {
    * @param overrides of OVERRIDES, the capabilities that are kept, as far as this process has them
    */
   assume(ids: Ids, overrides: number): Assumed {
-    const { low, high } = readCapabilities();
+    this.#capabilities ??= readCapabilities();
+    const { low, high } = this.#capabilities;
     const wanted = ((low & ~OVERRIDES) | (low & overrides)) >>> 0;
     const { fsuid, fsgid, groups } = ids;
     const isSame = fsuid === this.#fsuid && fsgid === this.#fsgid && sameNumbers(groups, this.#groups);

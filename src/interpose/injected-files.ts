@@ -5,7 +5,7 @@ import { noteShortage } from "./descriptor-shortage.ts";
 import { memoryFile } from "./descriptors.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFile, markOpened, type Origin } from "./injected-file.ts";
-import { close, syscall, syscall3 } from "./libc.ts";
+import { close, seekEnd, syscall, syscall3 } from "./libc.ts";
 import {
   AT_FDCWD,
   F_ADD_SEALS,
@@ -13,7 +13,6 @@ import {
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
   F_SETLEASE,
-  F_UNLCK,
   F_WRLCK,
   IN_CLOSE,
   IN_OPEN,
@@ -25,8 +24,6 @@ import {
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDWR,
-  SEEK_CUR,
-  SEEK_SET,
 } from "./linux.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
 import { StreamFiles } from "./stream-files.ts";
@@ -140,8 +137,9 @@ export class InjectedFiles {
     markOpened(fd);
     // Who opens it once more, through /proc/self/fd, needs the rights that the node asks for; what has no node cannot be opened.
     syscall(HOST_CALLS.fchmod, memory, origin === undefined ? 0 : origin.mode & 0o7777);
-    if (origin) syscall(HOST_CALLS.fchown, memory, origin.uid, origin.gid);
     statDescriptor(memory);
+    if (origin && (origin.uid !== lastStat.uid || origin.gid !== lastStat.gid))
+      syscall(HOST_CALLS.fchown, memory, origin.uid, origin.gid);
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
     const file = new InjectedFile(description, origin?.node, {
@@ -163,16 +161,17 @@ export class InjectedFiles {
     this.#byWatch.delete(file.watch);
     this.#closing.delete(file);
     this.#mapped.delete(file);
-    syscall(HOST_CALLS.inotify_rm_watch, this.inotify, file.watch);
+    // The watch goes with the memory, of which this is the last descriptor, or will be.
     file.close();
   }
 
   /**
    * Releases what was closed since the last time. The event is queued before the close() returns, so what a program does
    * after it finds the file released when this runs before the call is handled.
+   * @param announced there may be something in the queue
    */
-  drain(): void {
-    for (;;) {
+  drain(announced: boolean): void {
+    while (announced) {
       const length = syscall3(HOST_CALLS.read, this.inotify, arena.address + 256, EVENTS);
       if (length <= 0) break;
       // struct inotify_event: wd s32@0, mask u32@4, cookie u32@8, len u32@12, name
@@ -227,7 +226,7 @@ export class InjectedFiles {
         else if (now - since > UNDECIDED_MS) this.#closing.delete(file);
         continue;
       }
-      if (lease === 0) syscall(HOST_CALLS.fcntl, file.memory, F_SETLEASE, F_UNLCK);
+      // which closes the descriptor, and so gives the lease back
       this.#release(file);
     }
   }
@@ -253,7 +252,5 @@ export class InjectedFiles {
  * get at the memory behind the file.
  */
 function makeUnreadable(fd: number): void {
-  // LLONG_MAX is no number that JavaScript has.
-  syscall(HOST_CALLS.lseek, fd, 2 ** 63 - 1024, SEEK_SET);
-  syscall(HOST_CALLS.lseek, fd, 1023, SEEK_CUR);
+  seekEnd(fd);
 }

@@ -1,5 +1,6 @@
 import { koffi } from "../native/koffi.ts";
 import { HOST_CALLS } from "./host-calls.ts";
+import { SEEK_SET } from "./linux.ts";
 
 const libc = koffi.load(null);
 
@@ -7,6 +8,8 @@ const libc = koffi.load(null);
 // arm64 Linux its integer arguments travel in the same registers as those of a prototype.
 const rawSyscall = libc.func("syscall", "int64", Array(7).fill("int64"));
 const rawThree = libc.func("syscall", "int64", Array(4).fill("int64"));
+const rawLongSeek = rawThree as (number: number, fd: number, offset: bigint, whence: number) => number;
+const LLONG_MAX = 2n ** 63n - 1n;
 const rawWithBuffer = libc.func("syscall", "int64", ["int64", "int64", "void *", "int64", "int64"]);
 
 /** Makes one system call. Returns its value, or the negative errno as the kernel itself does. */
@@ -71,6 +74,11 @@ export function pread(fd: number, into: Uint8Array, offset: number): number {
 export function pwrite(fd: number, from: Uint8Array, offset: number): number {
   const result = rawWithBuffer(HOST_CALLS.pwrite64, fd, from, from.length, offset) as number;
   return result === -1 ? -koffi.errno() : result;
+}
+
+/** lseek() to LLONG_MAX, which is no number that JavaScript has. */
+export function seekEnd(fd: number): void {
+  rawLongSeek(HOST_CALLS.lseek, fd, LLONG_MAX, SEEK_SET);
 }
 
 export function close(fd: number): void {

@@ -55,6 +55,7 @@ export const OPEN_HOW_SIZE = 24;
 // stat.h
 export const S_IFMT = 0o170000;
 export const S_IFCHR = 0o020000;
+export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
 export const S_ISVTX = 0o1000;
@@ -111,7 +112,10 @@ export const AUDIT_ARCH_I386 = 0x4000_0003;
 export const AUDIT_ARCH_AARCH64 = 0xc000_00b7;
 
 // mount.h, sched.h, prctl.h
+export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
 export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
 export const MS_MOVE = 8192;
@@ -132,7 +136,6 @@ export const RLIMIT_MEMLOCK = 8;
 
 // fs.h
 export const SEEK_SET = 0;
-export const SEEK_CUR = 1;
 /** The last of the ways to seek: SEEK_HOLE. */
 export const SEEK_MAX = 4;
 export const RWF_HIPRI = 1;

@@ -2,7 +2,7 @@ import { type Word, wordFromHalves } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { Arena } from "./arena.ts";
 import type { CallAside, Room } from "./aside/aside-jobs.ts";
-import { CallLimit } from "./call-limit.ts";
+import type { CallLimit } from "./call-limit.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall3 } from "./libc.ts";
 import {
@@ -27,8 +27,6 @@ const ARGS = 32;
 const RESPONSE = 96;
 // struct seccomp_notif_addfd: id u64@0, flags u32@8, srcfd u32@12, newfd u32@16, newfd_flags u32@20
 const ADDFD = 128;
-/** How long, in microseconds, everybody waits until a caller takes a descriptor. */
-const ADDFD_PATIENCE_US = 500;
 /** The caller's lowest free number. */
 export const LOWEST = -1;
 
@@ -36,10 +34,14 @@ export const LOWEST = -1;
 export class Listener {
   readonly fd: number;
   readonly #arena = new Arena(256);
-  readonly #limit = new CallLimit(ADDFD_PATIENCE_US);
+  /** Low half of the last notification's id. */
+  #lastId = 0;
+  readonly #limit: CallLimit;
 
-  constructor(fd: number) {
+  /** @param limit ends a call that waits for a caller to take its descriptor */
+  constructor(fd: number, limit: CallLimit) {
     this.fd = fd;
+    this.#limit = limit;
   }
 
   /**
@@ -53,7 +55,16 @@ export class Listener {
   /** From here on calls of programs that still run answer ENOSYS. */
   close(): void {
     close(this.fd);
-    this.#limit.close();
+  }
+
+  /**
+   * Whether notifications have vanished since the last time: they are numbered in the order in which they came (kernel/seccomp.c:
+   * seccomp_next_notify_id).
+   */
+  get hasMissed(): boolean {
+    const next = (this.#lastId + 1) >>> 0;
+    this.#lastId = this.#arena.u32(0);
+    return this.#lastId !== next;
   }
 
   /** Takes the next notification. False when it vanished in between (its task was killed or interrupted). */
@@ -141,7 +152,7 @@ export class Listener {
   addDescriptor(fd: number, number: number, closeOnExec: number): number {
     const arena = this.#arena;
     writeAddition(arena.view, ADDFD, { id: this.#id(), fd, number, closeOnExec });
-    const over = performance.now() + ADDFD_PATIENCE_US / 1000;
+    const over = performance.now() + this.#limit.microseconds / 1000;
     for (;;) {
       const result = this.#limit.syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
       // other signals interrupt it too

@@ -1,30 +1,60 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { Arena } from "./arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { close, syscall } from "./libc.ts";
+import {
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_PATH,
+  O_WRONLY,
+  OPEN_HOW_SIZE,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_SYMLINKS,
+  S_IFCHR,
+} from "./linux.ts";
+import { NULL_DEVICE } from "./null-device.ts";
 import { lastStat, statPath } from "./path-stat.ts";
 
 interface NodeFile {
   readonly node: DeviceNode;
+  readonly inode: number;
   readonly deviceMajor: number;
   readonly deviceMinor: number;
 }
 
+// struct open_how @0, a path @32
+const PATH = 32;
+const arena = new Arena(1024);
+
 /** The files that stand for device nodes in the program's tree, recognized by inode: a path has many spellings. */
 export class NodeFiles {
+  readonly #root: number;
   readonly #byInode = new Map<number, NodeFile>();
-  readonly #paths: ReadonlySet<string>;
+  readonly #byPath = new Map<string, NodeFile | undefined>();
 
   /** @param root a descriptor of the program's root directory */
   constructor(root: number, nodes: readonly DeviceNode[]) {
-    this.#paths = new Set(nodes.map(({ path }) => path));
+    this.#root = root;
+    for (const node of nodes) this.#know(node);
+  }
+
+  /** Nodes have come or gone: so do their files. */
+  update(nodes: readonly DeviceNode[]): void {
+    const now = new Set(nodes.map(({ path }) => path));
+    for (const path of this.#byPath.keys()) if (!now.has(path)) this.#remove(path);
     for (const node of nodes) {
-      if (statPath(root, node.path.slice(1)) < 0) continue;
-      const { inode, deviceMajor, deviceMinor } = lastStat;
-      this.#byInode.set(inode, { node, deviceMajor, deviceMinor });
+      if (this.#byPath.has(node.path)) continue;
+      this.#make(node);
+      this.#know(node);
     }
   }
 
   /** Whether a path is a node's in its shortest form: to a thread with the program's root. */
   hasPath(path: string): boolean {
-    return this.#paths.has(path);
+    return this.#byPath.has(path);
   }
 
   /** The node whose file the last statx() saw. */
@@ -34,5 +64,47 @@ export class NodeFiles {
     return file.deviceMajor === lastStat.deviceMajor && file.deviceMinor === lastStat.deviceMinor
       ? file.node
       : undefined;
+  }
+
+  #know(node: DeviceNode): void {
+    let file: NodeFile | undefined;
+    if (statPath(this.#root, node.path.slice(1)) === 0) {
+      const { inode, deviceMajor, deviceMinor } = lastStat;
+      file = { node, inode, deviceMajor, deviceMinor };
+      this.#byInode.set(inode, file);
+    }
+    this.#byPath.set(node.path, file);
+  }
+
+  #remove(path: string): void {
+    const file = this.#byPath.get(path);
+    this.#byPath.delete(path);
+    if (file !== undefined) this.#byInode.delete(file.inode);
+    this.#within(path, (directory, name) => syscall(HOST_CALLS.unlinkat, directory, name, 0));
+  }
+
+  #make({ path, mode }: DeviceNode): void {
+    const below = path.slice(1, path.lastIndexOf("/"));
+    this.#within(`/${below}`, (directory, name) => syscall(HOST_CALLS.mkdirat, directory, name, 0o755));
+    this.#within(path, (directory, name) => {
+      if (syscall(HOST_CALLS.mknodat, directory, name, S_IFCHR | mode, NULL_DEVICE) >= 0) return;
+      // In a user namespace mknod is EPERM, and a plain file stands in.
+      const flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+      const fd = syscall(HOST_CALLS.openat, directory, name, flags, mode);
+      if (fd >= 0) close(fd);
+    });
+  }
+
+  /** Does something with a name in its directory, which is looked for without following a link: the program may have put one there. */
+  #within(path: string, act: (directory: number, name: number) => void): void {
+    const slash = path.lastIndexOf("/");
+    arena.setU64(0, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    arena.setU64(8, 0);
+    arena.setU64(16, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+    const above = arena.text(PATH, path.slice(1, slash));
+    const directory = syscall(HOST_CALLS.openat2, this.#root, above, arena.address, OPEN_HOW_SIZE);
+    if (directory < 0) return;
+    act(directory, arena.text(PATH, path.slice(slash + 1)));
+    close(directory);
   }
 }

@@ -27,6 +27,7 @@ import type { NodeFiles } from "./node-files.ts";
 import { statAside } from "./path-aside.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
 import { walk } from "./path-walk.ts";
+import type { ProcessTable } from "./process-table.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 
 const HOW = 0;
@@ -40,6 +41,7 @@ interface Tools {
   readonly files: InjectedFiles;
   readonly credentials: Credentials;
   readonly looks: SlowLooks;
+  readonly processes: ProcessTable;
 }
 
 /** An open() that a thread asks for. */
@@ -60,6 +62,9 @@ interface Found extends Owned {
   readonly file?: InjectedFile;
 }
 
+/** What a quick look tells: that, or that it takes following each link; "elsewhere" is what is there and none of ours, undefined what is not there. */
+type Seen = Found | "follow" | "elsewhere" | undefined;
+
 /** That, and who opens it. */
 export interface Target extends Found {
   readonly ids: Ids;
@@ -74,8 +79,10 @@ export class PathResolver {
   readonly #files: InjectedFiles;
   readonly #credentials: Credentials;
   readonly #looks: SlowLooks;
+  readonly #processes: ProcessTable;
 
-  constructor({ nodes, files, credentials, looks }: Tools) {
+  constructor({ nodes, files, credentials, looks, processes }: Tools) {
+    this.#processes = processes;
     this.#nodes = nodes;
     this.#files = files;
     this.#credentials = credentials;
@@ -94,7 +101,7 @@ export class PathResolver {
     const base = fromRoot ? root : start(tid, startName(directory));
     try {
       const seen = base < 0 ? undefined : this.#look(opening, root, base);
-      return seen && this.#exactly(opening, root, base, seen);
+      return seen === undefined || seen === "elsewhere" ? undefined : this.#exactly(opening, root, base, seen);
     } finally {
       if (base >= 0 && base !== root) closeBrief(base);
       closeBrief(root);
@@ -114,31 +121,33 @@ export class PathResolver {
   }
 
   /** One quick look with our own rights: most paths lead elsewhere. "follow" when only following each link can tell. */
-  #look(opening: Opening, root: number, base: number): Found | "follow" | undefined {
+  #look(opening: Opening, root: number, base: number): Seen {
     if (isScoped(opening.resolve)) return "follow";
     // From the thread's root all links mean what they mean to it; from elsewhere an absolute one would lead into our own root.
     if (!opening.path.startsWith("/")) return this.#glance(opening, base, RESOLVE_NO_SYMLINKS);
     const found = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     if (found !== undefined) return found;
-    // What is not there may be there by a link that means something else to the thread than to us, /proc/self.
+    // What is not there may be there by a link that means something else to the thread than to us, /proc/self. What is there and is none of ours is none
+    // for the thread either: below /proc/self all ways out are of the kind that the look before does not take.
     const plain = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
     return plain === "follow" ? plain : undefined;
   }
 
-  #glance({ tid, path, flags }: Opening, at: number, resolve: number): Found | "follow" | undefined {
+  #glance({ tid, path, flags }: Opening, at: number, resolve: number): Seen {
     const found = openAs(at, path, flags, resolve | RESOLVE_CACHED);
-    if (found !== -ERRNO.EAGAIN) return found === -ERRNO.ELOOP ? "follow" : this.#take(found);
+    if (found === -ERRNO.ELOOP) return "follow";
+    if (found !== -ERRNO.EAGAIN) return found < 0 ? undefined : (this.#take(found) ?? "elsewhere");
     const how = O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW);
     const stat = statAside(this.#looks, tid, { at, path, flags: how, resolve });
     if (typeof stat === "number") return stat === -ERRNO.ELOOP ? "follow" : undefined;
     lastStat.bytes.set(stat);
     // It is in memory now.
-    return this.#nodes.findLastStat() || this.#files.findLastStat() ? "follow" : undefined;
+    return this.#nodes.findLastStat() || this.#files.findLastStat() ? "follow" : "elsewhere";
   }
 
   #exactly(opening: Opening, root: number, base: number, seen: Found | "follow"): Target | undefined {
     const { tid, path, flags, resolve } = opening;
-    const ids = this.#credentials.assume(tid);
+    const ids = this.#credentials.assume(tid, this.#processes.led(tid));
     // From its root, and with rights like its own, we have seen what the thread sees.
     if (seen !== "follow" && ids.isOurs && path.startsWith("/") && resolve === 0) return { ...seen, ids };
     // Within a directory the kernel can walk for us, whoever we are.

@@ -96,6 +96,7 @@ export class ProcessMemory extends AddressSpace {
    */
   override pin(vaddr: number, pages: number, write: boolean, budget: number): number {
     this.charged = 0;
+    if (this.#tools.caller.isUnproved) this.#tools.caller.prove();
     const held = this.#held;
     if (held === undefined) return -ERRNO.EFAULT;
     const survey = this.#survey(held, vaddr, pages);

@@ -14,6 +14,8 @@ export class Process {
   memory: ProcessMemory | undefined;
   /** Threads whose execve() was let through: it may have failed, or may still be going on. */
   readonly executing = new Set<number>();
+  /** Its first thread is known to be in the user namespace that the program was started in. */
+  isInNamespace = false;
 
   constructor(pid: number, pidfd: number) {
     this.pid = pid;
@@ -66,6 +68,11 @@ export class ProcessTable {
     return process;
   }
 
+  /** The known process whose first thread waits for our answer. */
+  led(tid: number): Process | undefined {
+    return this.#processes.get(tid);
+  }
+
   /** The memory of a process, for calls on behalf of one of its threads. Throws when that is gone. */
   memory(process: Process, tid: number): ProcessMemory {
     if (process.executing.size > 0) this.#checkExecuted(process, tid);
@@ -87,6 +94,12 @@ export class ProcessTable {
       if (this.#early.size >= MAX_EARLY) this.#early.clear();
       this.#early.set(pid, new Set([tid]));
     }
+  }
+
+  /** A thread is about to call unshare() or setns(): it may be in another user namespace afterwards. */
+  beforeNamespace(tid: number): void {
+    const process = this.#processes.get(tid);
+    if (process) process.isInNamespace = false;
   }
 
   /** Until the thread that called execve() is known to have gone on, every call may be the new program's first. */

@@ -1,6 +1,6 @@
 import type { AddressSpace } from "../kernel/address-space.ts";
 import { fail } from "../kernel/errors.ts";
-import { CAP_DAC_OVERRIDE, type FileTable, type Task } from "../kernel/task.ts";
+import { CAP_DAC_OVERRIDE, CAP_IPC_LOCK, type FileTable, type Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
@@ -24,6 +24,8 @@ export class ProcessTask implements Task {
   };
   #tid = 0;
   #process: Process | undefined;
+  /** CAP_IPC_LOCK, once it was asked for. */
+  #mayLock: boolean | undefined;
   /**
    * The file permissions of the node in hand have been checked, as the kernel does before a driver's open() runs: by its
    * stand-in's owner and mode, which the program may have changed. The model need not check them again.
@@ -41,6 +43,8 @@ export class ProcessTask implements Task {
     this.#tid = tid;
     this.#process = undefined;
     this.mayOpenNode = false;
+    this.#mayLock = undefined;
+    this.#caller.isUnproved = false;
     this.#files.use(this);
   }
 
@@ -81,15 +85,27 @@ export class ProcessTask implements Task {
   }
 
   get euid(): number {
-    return this.#credentials.euid(this.#tid);
+    return this.#proved(this.#credentials.euid(this.#tid));
   }
 
   capable(capability: number): boolean {
     if (this.mayOpenNode && capability === CAP_DAC_OVERRIDE) return true;
-    return this.#credentials.capable(this.#tid, capability);
+    // What is pinned asks for it more than once, and proves its caller when it has all that it asks for.
+    if (capability === CAP_IPC_LOCK) {
+      this.#caller.isUnproved = true;
+      this.#mayLock ??= this.#credentials.capable(this.#tid, capability, this.process);
+      return this.#mayLock;
+    }
+    return this.#proved(this.#credentials.capable(this.#tid, capability, this.process));
   }
 
   memlockLimit(): number {
-    return this.#credentials.memlockLimit(this.#tid);
+    return this.#proved(this.#credentials.memlockLimit(this.#tid));
+  }
+
+  /** What was found by the caller's number is the caller's if it waits still. */
+  #proved<T>(found: T): T {
+    this.#caller.prove();
+    return found;
   }
 }

@@ -3,7 +3,6 @@ import { KernelError } from "../kernel/errors.ts";
 import { type EventSignal, type FileDescription, type FileMemory, ForeignFile } from "../kernel/file-description.ts";
 import type { FileTable } from "../kernel/task.ts";
 import { ERRNO, type ErrnoName, errnoName } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
 import type { EventWatches } from "./event-watches.ts";
 import { HeldFileMemory } from "./file-memory.ts";
@@ -12,7 +11,7 @@ import { isMarked } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import type { Installs } from "./installs.ts";
 import { close, syscall } from "./libc.ts";
-import { O_CLOEXEC, O_RDWR, POLLOUT } from "./linux.ts";
+import { O_CLOEXEC, O_RDWR } from "./linux.ts";
 import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 import type { ProcessTask } from "./process-task.ts";
@@ -94,17 +93,6 @@ class ProgramFile extends ForeignFile {
   }
 }
 
-// struct pollfd {s32 fd, s16 events, s16 revents} @0; struct timespec of 0 @16
-const poll = new Arena(32);
-const one = new Arena(8);
-one.setU64(0, 1);
-
-function isWritable(fd: number): boolean {
-  poll.setU32(0, fd);
-  poll.setU32(4, POLLOUT);
-  return syscall(HOST_CALLS.ppoll, poll.address, 1, poll.address + 16, 0, 0) === 1;
-}
-
 /** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
 function eventfdId(pid: number, fd: number | string): string | undefined {
   return /^eventfd-id:\s*(\S+)/m.exec(readProc(pid, `fdinfo/${fd}`) ?? "")?.[1];
@@ -128,9 +116,7 @@ class HeldEvent implements EventSignal {
   }
 
   signal(): void {
-    // A counter that is as high as it gets would hold us up until the program reads it; the kernel's own signal is lost then, too
-    // (fs/eventfd.c:eventfd_signal_mask).
-    if (this.#fd >= 0 && isWritable(this.#fd)) syscall(HOST_CALLS.write, this.#fd, one.address, 8);
+    if (this.#fd >= 0) this.#watches.raise(this.#fd);
   }
 
   isAbandoned(): boolean {

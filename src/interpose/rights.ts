@@ -3,7 +3,7 @@ import { readCapabilities, setEffective } from "./identity.ts";
 /**
  * The capabilities that serving takes, where uvfio is root: to look into processes of all users (SYS_PTRACE, and DAC_OVERRIDE and DAC_READ_SEARCH for
  * what /proc shows of them), to look along paths as somebody else (SETUID, SETGID), to give a file the owner of its node and still see its last
- * close (CHOWN, LEASE), and to pass signals on (KILL).
+ * close (CHOWN, LEASE), to make the nodes of devices that come (MKNOD), and to pass signals on (KILL).
  */
 const NEEDED = [
   0, // CAP_CHOWN
@@ -13,6 +13,7 @@ const NEEDED = [
   6, // CAP_SETGID
   7, // CAP_SETUID
   19, // CAP_SYS_PTRACE
+  27, // CAP_MKNOD
   28, // CAP_LEASE
 ].reduce((set, capability) => set | (1 << capability), 0);
 

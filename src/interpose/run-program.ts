@@ -1,4 +1,3 @@
-import type { FileTree } from "../kernel/file-tree.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
@@ -15,7 +14,7 @@ import { Server } from "./server.ts";
 
 /** What a program is run against. */
 export interface Served {
-  readonly kernel: HostKernel & { readonly tree: FileTree };
+  readonly kernel: HostKernel;
   readonly observer?: Observer;
   /** Called when the last task is gone, before runProgram() returns. */
   readonly ended?: () => void;
@@ -38,6 +37,8 @@ export interface RunOptions {
   readonly limit?: TimeLimit;
   /** Use a user namespace even though this process may mount. */
   readonly userNamespace?: boolean;
+  /** Serve the host's /sys as a file system, where that can be. On by default; otherwise it shows what was at the start. */
+  readonly serveFiles?: boolean;
 }
 
 export interface TimeLimit {
@@ -60,6 +61,7 @@ const PATIENCE_US = 2_000_000;
  */
 export async function runProgram({ kernel, observer, ended }: Served, options: RunOptions): Promise<number> {
   const { argv, env, cwd = null, descriptors = [], limit, trapFstat = true, userNamespace = !mayMount() } = options;
+  const { serveFiles = true } = options;
   checkArguments(options);
   const words = argv.map((text) => Buffer.from(text as string));
   const variables = environment(env);
@@ -72,9 +74,11 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   let collectTogether = () => {};
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
-    const number = launch.prepare({ tree: kernel.tree, nodes: kernel.deviceNodes(), cwd, trapFstat, userNamespace });
+    const { files } = kernel;
+    const nodes = kernel.deviceNodes();
+    const number = launch.prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles });
     const listener = takeListener(launch.pid, number);
-    const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer });
+    const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse });
     signals.server = server;
     server.watch(launch.control, () => launch.hear());
     server.watch(launch.pidfd, () => {

@@ -1,8 +1,10 @@
 import fs from "node:fs";
+import type { KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
+import { CallLimit } from "./call-limit.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
@@ -10,7 +12,7 @@ import { dispatch, resumeLongCall } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
-import { readFileBelow } from "./file-below.ts";
+import type { FuseServer } from "./fuse/fuse-server.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
 import { Installs } from "./installs.ts";
@@ -24,6 +26,7 @@ import type { Observer } from "./observer.ts";
 import { ParkedCalls } from "./parked-calls.ts";
 import { PathResolver } from "./path-resolver.ts";
 import { openPath } from "./path-stat.ts";
+import { readProc } from "./proc-file.ts";
 import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
@@ -39,6 +42,8 @@ export interface ServerOptions {
   /** The program runs in a user namespace made for it. */
   readonly userNamespace: boolean;
   readonly observer?: Observer | undefined;
+  /** Serves the host's files to the program; closed at the end. */
+  readonly fuse?: FuseServer | undefined;
 }
 
 /**
@@ -51,6 +56,8 @@ const TICK_US = 20_000;
 const BLOCK_US = 10_000;
 /** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
 const MOMENT_MS = 1;
+/** How long, in microseconds, everybody waits for a program in a call that may wait for it. */
+const PATIENCE_US = 500;
 /** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
 const TURN_MS = 10;
 
@@ -72,30 +79,40 @@ export class Server {
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
   readonly #jobs: AsideJobs;
+  readonly #limit: CallLimit;
   readonly #listener: Listener;
   readonly #context: CallContext;
   readonly #turns: Turns;
+  readonly #fuse: FuseServer | undefined;
   readonly #watched = new Map<number, () => void>();
   #over = false;
   #toldShortage = false;
   /** When the last task let go of the filter; 0 while there is one. */
   #hungUp = 0;
 
-  constructor({ listener, kernel, launcher, userNamespace, observer }: ServerOptions) {
+  constructor({ listener, kernel, launcher, userNamespace, observer, fuse }: ServerOptions) {
     this.#kernel = kernel;
     this.#observer = observer;
     const root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
     this.#root = root;
-    const files = new InjectedFiles((description) => release(description, observer));
+    const files = new InjectedFiles((description) => {
+      release(description, observer);
+      guarded(() => fuse?.retry(), observer);
+    });
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
-    this.#listener = new Listener(listener);
+    this.#limit = new CallLimit(PATIENCE_US);
+    this.#listener = new Listener(listener, this.#limit);
     this.#jobs = new AsideJobs();
-    const looks = new SlowLooks(this.#jobs, (message) => observer?.noticed?.(message));
+    const looks = new SlowLooks(
+      this.#jobs,
+      (message) => observer?.noticed?.(message),
+      () => fuse?.hasOpenFiles === true,
+    );
     const caller = new CallerMemory(this.#listener, looks);
     this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
-    this.#watches = new EventWatches(this.#epoll, () => this.#processes.pids());
+    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
@@ -113,7 +130,7 @@ export class Server {
       files,
       doorbells: this.#doorbells,
       nodes,
-      resolver: new PathResolver({ nodes, files, credentials, looks }),
+      resolver: new PathResolver({ nodes, files, credentials, looks, processes: this.#processes }),
       credentials,
       caller,
       looks,
@@ -122,7 +139,7 @@ export class Server {
       installs,
     });
     parked.again = (taken) => {
-      this.#catchUp();
+      this.#catchUp(true);
       dispatch(this.#context, observer, taken);
     };
     const { deviceWork } = kernel;
@@ -140,7 +157,14 @@ export class Server {
       run: (milliseconds: number) => resumeLongCall(this.#context, observer, milliseconds),
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
-    kernel.parameterReader = (path) => readFileBelow(root, `sys/module/${path}`);
+    this.#fuse = fuse;
+    if (fuse) {
+      this.#epoll.add(fuse.fd);
+      fuse.hooks = {
+        acted: () => nodes.update(kernel.deviceNodes()),
+        failed: ({ path, pid }, error) => this.#tellFailed(path, pid, error),
+      };
+    }
     for (const fd of [listener, files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
@@ -197,6 +221,8 @@ export class Server {
     let notified = 0;
     let rung = false;
     let taken = false;
+    let asked = false;
+    let closed = epoll.isFull(count);
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
@@ -204,13 +230,17 @@ export class Server {
       else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
-      else if (fd !== this.#files.inotify) this.#hear(fd);
+      else if (fd === this.#fuse?.fd) asked = true;
+      else if (fd === this.#files.inotify) closed = true;
+      else this.#hear(fd);
     }
     if (rung) this.#doorbells.hear();
     if (taken) this.#jobs.hear();
     this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
-    this.#catchUp();
+    // A close before the call was announced with it: unless the announcement was of another call, whose caller was killed before it was taken.
+    const isAnother = received && this.#listener.hasMissed;
+    this.#catchUp(closed || isAnother || !received);
     if (received) {
       dispatch(this.#context, this.#observer);
       this.#tellShortage();
@@ -218,10 +248,25 @@ export class Server {
       epoll.remove(this.#listener.fd);
       this.#hungUp = performance.now();
     }
+    if (asked) guarded(() => this.#serveFiles(), this.#observer);
     guarded(() => this.#turns.take(received), this.#observer);
     if (this.#hungUp === 0) return;
     if (this.#processes.size > 0) this.#hungUp = performance.now();
     if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+  }
+
+  #serveFiles(): void {
+    const fuse = this.#fuse!;
+    try {
+      fuse.take();
+    } finally {
+      if (fuse.isOver) this.#epoll.remove(fuse.fd);
+    }
+  }
+
+  #tellFailed(path: string, pid: number, error: KernelError): void {
+    const program = readProc(pid, "comm")?.trim() ?? "a program";
+    this.#observer?.noticed?.(`${program}[${pid}]: write ${path} = ${error.code}: ${error.reason}`);
   }
 
   /** Says so, once, when we had no descriptor for a program. */
@@ -241,10 +286,10 @@ export class Server {
     else this.#processes.gone(fd);
   }
 
-  /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. */
-  #catchUp(): void {
+  /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. @param closed files may have been closed */
+  #catchUp(closed: boolean): void {
     guarded(() => {
-      this.#files.drain();
+      this.#files.drain(closed);
       this.#watches.check();
       this.#mappings.look();
     }, this.#observer);
@@ -258,9 +303,10 @@ export class Server {
       delete deviceWork.resumed;
     }
     this.#listener.close();
+    this.#limit.close();
     this.#jobs.close();
     this.#doorbells.close();
-    delete this.#kernel.parameterReader;
+    this.#fuse?.close();
     this.#files.releaseAll();
     this.#processes.clear();
     this.#files.close();

@@ -13,13 +13,10 @@ const PATIENCE_MS = 0.5;
  */
 export class SlowLooks {
   readonly jobs: AsideJobs;
-  /**
-   * A program can make its memory wait: it has a userfaultfd, or has mounted a file system. From now on all looks into memory that may wait
-   * are made aside. Until then none is, because that takes several times as long.
-   */
-  required = false;
-  /** Also those into memory that is held (held-memory.ts): what lies there may be a file's, of a file system that a program serves. */
-  forHeldToo = false;
+  #isRequired = false;
+  /** Whether files that we serve ourselves may be in its memory. */
+  readonly #servesFiles: () => boolean;
+  #isHeldToo = false;
   readonly #notice: (message: string) => void;
   #isNoticed = false;
   /** Of the call in hand, from when it was made before. */
@@ -28,9 +25,29 @@ export class SlowLooks {
   #writes: Job<boolean>[] = [];
 
   /** @param notice tells a person, in one line, of a program that makes too much wait */
-  constructor(jobs: AsideJobs, notice: (message: string) => void) {
+  constructor(jobs: AsideJobs, notice: (message: string) => void, servesFiles: () => boolean = () => false) {
     this.jobs = jobs;
+    this.#servesFiles = servesFiles;
     this.#notice = notice;
+  }
+
+  /**
+   * Whether a program can make its memory wait: it has a userfaultfd, has mounted a file system, or has a file open that we serve ourselves. Then
+   * all looks into memory are made aside. Otherwise none is, because that takes several times as long.
+   */
+  get required(): boolean {
+    return this.#isRequired || this.#servesFiles();
+  }
+
+  /** Also those into memory that is held (held-memory.ts): what lies there may be a file's, of a file system that a program or we serve. */
+  get forHeldToo(): boolean {
+    return this.#isHeldToo || this.#servesFiles();
+  }
+
+  /** A program can make its memory wait from now on. @param heldToo also memory that is held */
+  require(heldToo: boolean): void {
+    this.#isRequired = true;
+    this.#isHeldToo ||= heldToo;
   }
 
   /** A call begins. @param taken what it has learnt so far */

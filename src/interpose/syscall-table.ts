@@ -29,6 +29,8 @@ export type TrappedCall =
   | "execveat"
   | "userfaultfd"
   | "mount"
+  | "unshare"
+  | "setns"
   | "fsopen";
 
 /** How one architecture's programs call the kernel. */
@@ -69,6 +71,8 @@ export const X64: Abi = {
     execveat: 322,
     userfaultfd: 323,
     mount: 165,
+    unshare: 272,
+    setns: 308,
     fsopen: 430,
   },
 };
@@ -102,6 +106,8 @@ export const IA32: Abi = {
     execveat: 358,
     userfaultfd: 374,
     mount: 21,
+    unshare: 310,
+    setns: 346,
     fsopen: 430,
   },
 };
@@ -133,6 +139,8 @@ export const ARM64: Abi = {
     execveat: 281,
     userfaultfd: 282,
     mount: 40,
+    unshare: 97,
+    setns: 268,
     fsopen: 430,
   },
 };

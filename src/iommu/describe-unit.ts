@@ -4,7 +4,7 @@ import type { IommuDescription } from "./description.ts";
 import { kindOf } from "./kinds.ts";
 import type { IommuUnit } from "./unit.ts";
 
-/** The IOMMU of a host as its kernel driver presents it; undefined where there is none. */
+/** The IOMMU of a host as its kernel driver presents it; undefined on a host without one. */
 export function unitOf(description: IommuDescription, release: Release): IommuUnit | undefined {
   const kind = kindOf(description.model);
   if (!kind.translates) return undefined;

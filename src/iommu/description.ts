@@ -4,20 +4,35 @@ export interface IommuDescription {
   readonly model: string;
   /** First IOVA byte that a domain translates (struct iommu_domain_geometry.aperture_start). Default 0. */
   readonly apertureStart: bigint;
-  /** Last IOVA byte, inclusive (aperture_end). Default: from `address_bits`, else the ranges of a recording, else the kind's. */
+  /**
+   * Last IOVA byte, inclusive (aperture_end). Default: from `address_bits`, else the ranges of a recording, else the
+   * kind's.
+   */
   readonly apertureLast: bigint;
-  /** Bitmap of page sizes in bytes: bit 12 set means 4 KiB pages (struct iommu_domain.pgsize_bitmap). Default: the kind's. 0 without an IOMMU. */
+  /**
+   * Bitmap of page sizes in bytes: bit 12 set means 4 KiB pages (struct iommu_domain.pgsize_bitmap). Default: the
+   * kind's. 0 without an IOMMU.
+   */
   readonly pageSizes: bigint;
-  /** Whether the IOMMU can make a device's accesses snoop (enforce_cache_coherency; VFIO_DMA_CC_IOMMU). Default: the kind's. */
+  /**
+   * Whether the IOMMU can make a device's accesses snoop (enforce_cache_coherency; VFIO_DMA_CC_IOMMU). Default: the
+   * kind's.
+   */
   readonly cacheCoherent: boolean;
-  /** Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants allow_unsafe_interrupts. Default: kind and arch. */
+  /**
+   * Whether MSIs of one group cannot be forged by another (isolated MSI). Without it VFIO wants
+   * allow_unsafe_interrupts. Default: kind and arch.
+   */
   readonly interruptRemapping: boolean;
   /**
-   * Only for kinds that can (IommuKind.makeNesting), and left out for false: it also has second-stage tables and nests first-stage ones on them, has
-   * PASIDs, takes the translations that devices cache (ATS) and their page requests (PRI).
+   * Only for kinds that can (IommuKind.makeNesting), and left out for false: it also has second-stage tables and nests
+   * first-stage ones on them, has PASIDs, takes the translations that devices cache (ATS) and their page requests
+   * (PRI).
    */
   readonly nesting?: true;
-  /** Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING); left out where it does not. */
+  /**
+   * Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING); left out where it does not.
+   */
   readonly dirtyTracking?: boolean;
   /** VT-d's capability registers where a capture has them; made from the facts above where it has not. */
   readonly registers?: UnitRegisters;
@@ -42,7 +57,10 @@ export interface SpaprDescription {
   readonly dma32WindowStart: bigint;
   /** Bytes. Default 2 GiB on powernv, 1 GiB on pseries. */
   readonly dma32WindowSize: bigint;
-  /** How many windows a group can have (info.ddw.max_dynamic_windows_supported). 0xffffffff: firmware without dynamic windows. */
+  /**
+   * How many windows a group can have (info.ddw.max_dynamic_windows_supported). 0xffffffff: firmware without dynamic
+   * windows.
+   */
   readonly maxDynamicWindows: number;
   /** Most levels of a TCE table (info.ddw.levels). */
   readonly levels: number;

@@ -6,8 +6,8 @@ const NO_PASIDS = new NoTarget(
 );
 
 /**
- * The device's side of whatever translates for it. What it leads to is resolved when the device's group is attached to an owner, and dropped when the
- * group is detached; no access looks anything up.
+ * The device's side of whatever translates for it. What it leads to is resolved when the device's group is attached to
+ * an owner, and dropped when the group is detached; no access looks anything up.
  */
 export class DevicePort implements DeviceDma {
   #reach: DeviceDma | undefined;

@@ -12,8 +12,8 @@ export interface HostDrivers {
 }
 
 /**
- * A group as the IOMMU has it (struct iommu_group): who owns the DMA of its devices, and where that goes. It is there whatever drivers its devices
- * have. Containers and iommufds own it; neither needs a group of VFIO for that.
+ * A group as the IOMMU has it (struct iommu_group): who owns the DMA of its devices, and where that goes. It is there
+ * whatever drivers its devices have. Containers and iommufds own it; neither needs a group of VFIO for that.
  */
 export class DmaGroup {
   readonly iommuGroup: IommuGroup;
@@ -74,7 +74,8 @@ export class DmaGroup {
   }
 
   /**
-   * Takes the group for a container or an iommufd (iommu_group_claim_dma_owner, iommu_device_claim_dma_owner). An owner may take it several times.
+   * Takes the group for a container or an iommufd (iommu_group_claim_dma_owner, iommu_device_claim_dma_owner). An owner
+   * may take it several times.
    * @throws KernelError EPERM (somebody else has it, or drivers of the host), EINVAL (firmware has)
    */
   claim(owner: DmaOwner, release: Release): void {

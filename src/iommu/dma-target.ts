@@ -4,11 +4,11 @@ export interface DmaFault {
   readonly iova: bigint;
   /** What is wrong there, for the person who looks for it: the nearest mapping, the missing permission. */
   readonly reason: string;
-  /** `iova` went through a PASID table: it may be an address of a guest's, which is none of the mappings'. */
+  /** `iova` went through a PASID table: it may be a guest's address, which the mappings do not have. */
   readonly byPasidTable?: true;
   /**
-   * Asks for the page (PRI): there when the access was made by a device that waits, and its page requests are on. Once; `answered` may be called
-   * before this returns.
+   * Asks for the page (PRI): there when the access was made by a device that waits, and its page requests are on. Once;
+   * `answered` may be called before this returns.
    */
   ask?(answered: (granted: boolean) => void): void;
 }
@@ -16,8 +16,8 @@ export interface DmaFault {
 /** What a device's accesses to memory go to: whatever translates its I/O virtual addresses now. */
 export interface DmaTarget {
   /**
-   * The device reads `into.length` bytes at `iova`. What cannot be reached is zeros in `into`, as recorded (dma_unmapped,
-   * dma_partial_page_cross).
+   * The device reads `into.length` bytes at `iova`. What cannot be reached is zeros in `into`, as recorded
+   * (dma_unmapped, dma_partial_page_cross).
    * @param waits the device can wait for a page: the access then ends at the first one that it may ask for
    * @returns the first fault; undefined when all bytes were read
    */
@@ -27,7 +27,9 @@ export interface DmaTarget {
   write(iova: bigint, from: Uint8Array, waits?: boolean): DmaFault | undefined;
 }
 
-/** What the requests of one device reach: those without a PASID by read() and write(), those with one by withPasid(). */
+/**
+ * What the requests of one device reach: those without a PASID by read() and write(), those with one by withPasid().
+ */
 export interface DeviceDma extends DmaTarget {
   /** Left out where nothing translates PASIDs. */
   withPasid?(request: PasidRequest): DmaTarget;

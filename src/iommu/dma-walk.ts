@@ -21,14 +21,16 @@ export interface AccessMap<Fault> {
   /**
    * Carries out what an access meets at an address, at most up to where another mapping, or a gap, begins.
    * @param page the address, as a page of 4 KiB and how many bytes are before it in there
-   * @param bytes of the whole access; those before `done` have been dealt with, so that the one at `done` is the one at the address
+   * @param bytes of the whole access; those before `done` have been dealt with, so that the one at `done` is the one at
+   * the address
    */
   meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<Fault>;
 }
 
 /**
- * The one place where a device's access is cut at the boundaries of mappings. It takes what the access meets one after the other; what is refused
- * faults, and reads as zeros, as recorded (dma_unmapped, dma_partial_page_cross). Behind the last address is the first.
+ * The one place where a device's access is cut at the boundaries of mappings. It takes what the access meets one after
+ * the other; what is refused faults, and reads as zeros, as recorded (dma_unmapped, dma_partial_page_cross). Behind the
+ * last address is the first.
  * @returns the first fault
  */
 export function walkAccess<Fault>(
@@ -88,8 +90,8 @@ export function refused(bytes: number, reason: (at: bigint) => string): Refused<
 }
 
 /**
- * Moves bytes that a mapping lets through. Held memory is always there for a kernel; a transport can lose it (a process that ended, a file that was
- * cut), and then they are refused.
+ * Moves bytes that a mapping lets through. Held memory is always there for a kernel; a transport can lose it (a process
+ * that ended, a file that was cut), and then they are refused.
  */
 export function moved(piece: Uint8Array, move: () => void): Met<DmaFault> {
   try {

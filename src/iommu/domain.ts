@@ -30,16 +30,18 @@ export interface Stage {
 }
 
 /**
- * A page table as those use it who attach devices to it: containers of the proposals, and iommufd (struct iommu_domain, iommu_domain_ops). Each kind of
- * IOMMU that knows PASIDs has one in its folder. It takes nothing as long as it is attached nowhere.
+ * A page table as those use it who attach devices to it: containers of the proposals, and iommufd (struct iommu_domain,
+ * iommu_domain_ops). Each kind of IOMMU that knows PASIDs has one in its folder. It takes nothing as long as it is
+ * attached nowhere.
  */
 export interface IommuDomain {
   /**
-   * Enters it for requests of a device with a PASID, or without one (NO_PASID). The owner binds the place to the requester.
+   * Enters it for requests of a device with a PASID, or without one (NO_PASID). The owner binds the place to the
+   * requester.
    * @param pasid the number in the IOMMU's table
    * @param ask who takes page requests of the device
-   * @throws KernelError EBUSY (the entry belongs to somebody else; the reason names both), ENOSPC (no domain-id is free), EINVAL (the IOMMU cannot
-   * walk it), and then nothing has changed
+   * @throws KernelError EBUSY (the entry belongs to somebody else; the reason names both), ENOSPC (no domain-id is
+   * free), EINVAL (the IOMMU cannot walk it), and then nothing has changed
    */
   attach(requester: Requester, pasid: number, ask?: AskForPage): Place;
   /**
@@ -56,14 +58,19 @@ export interface IommuDomain {
   flushRange(start: bigint, last: bigint, isLeaf: boolean): void;
 }
 
-/** A guest's page table, as its owner has described it in a structure of the IOMMU's (iommu_ops.domain_alloc_nested). */
+/**
+ * A guest's page table, as its owner has described it in a structure of the IOMMU's (iommu_ops.domain_alloc_nested).
+ */
 export interface UserTable {
   /** EINVAL for a table that the IOMMU cannot walk; only an attach looks at that. */
   check(): void;
   nestedOn(parent: IommuDomain): IommuDomain;
 }
 
-/** What a guest wants forgotten of its page table, in a structure of the IOMMU's (iommu_domain_ops.cache_invalidate_user). */
+/**
+ * What a guest wants forgotten of its page table, in a structure of the IOMMU's
+ * (iommu_domain_ops.cache_invalidate_user).
+ */
 export interface UserInvalidation {
   /**
    * @param domain undefined for a table that never was attached: only the structure is checked

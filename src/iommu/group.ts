@@ -10,14 +10,17 @@ export interface ReservedRegion {
   readonly type: ReservedRegionType;
 }
 
-/** Regions that only firmware uses before the operating system takes over do not bind the user (IOMMU_RESV_DIRECT_RELAXABLE). */
+/**
+ * Regions that only firmware uses before the operating system takes over do not bind the user
+ * (IOMMU_RESV_DIRECT_RELAXABLE).
+ */
 export function binds(region: ReservedRegion): boolean {
   return region.type !== "direct-relaxable";
 }
 
 /**
- * iommu: an IOMMU translates; emulated: a mediated device without IOMMU backing, whose driver pins what it uses; noiommu: made up
- * by VFIO for a device that has no IOMMU at all (enum vfio_group_type).
+ * iommu: an IOMMU translates; emulated: a mediated device without IOMMU backing, whose driver pins what it uses;
+ * noiommu: made up by VFIO for a device that has no IOMMU at all (enum vfio_group_type).
  */
 export type IommuGroupKind = "iommu" | "emulated" | "noiommu";
 

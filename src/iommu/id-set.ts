@@ -1,8 +1,8 @@
 const BITS = 32;
 
 /**
- * Which of the numbers from 0 to a limit are taken. Finding the lowest free one of a range costs a few steps however many are taken: each word of
- * a level stands for 32 of the level below, a bit is set when all of them are taken.
+ * Which of the numbers from 0 to a limit are taken. Finding the lowest free one of a range costs a few steps however
+ * many are taken: each word of a level stands for 32 of the level below, a bit is set when all of them are taken.
  */
 export class IdSet {
   readonly #limit: number;
@@ -29,7 +29,7 @@ export class IdSet {
     return (this.#levels[0]![id >>> 5]! & (1 << (id & 31))) !== 0;
   }
 
-  /** Takes the lowest free number of a range, both ends included; undefined when there is none. */
+  /** Takes the lowest free number of a range, both ends included; undefined when all are taken. */
   take(min: number, max: number): number | undefined {
     const id = this.#lowestFree(min);
     if (id > Math.min(max, this.#limit - 1)) return undefined;
@@ -58,7 +58,7 @@ export class IdSet {
     }
   }
 
-  /** The lowest free number from `from` on; Infinity when there is none. */
+  /** The lowest free number from `from` on; Infinity when all are taken. */
   #lowestFree(from: number): number {
     let at = from;
     let level = 0;

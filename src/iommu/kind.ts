@@ -19,8 +19,8 @@ export interface KnownRegion {
 }
 
 /**
- * All facts and behaviour of one kind of IOMMU that do not need its page tables. A kind is a folder under iommu/ and a line in kinds.ts; nobody
- * outside the folder names it.
+ * All facts and behaviour of one kind of IOMMU that do not need its page tables. A kind is a folder under iommu/ and a
+ * line in kinds.ts; nobody outside the folder names it.
  */
 export interface IommuKind {
   /** In host files: "intel-vtd". */
@@ -37,8 +37,8 @@ export interface IommuKind {
   means?(text: string): boolean;
   readonly defaults: IommuDefaults;
   /**
-   * What its tables translate, for kinds whose devices reach less: an aperture in a description is then the devices' range, and what lies outside of
-   * it is reserved. Absent where the aperture is all that there is.
+   * What its tables translate, for kinds whose devices reach less: an aperture in a description is then the devices'
+   * range, and what lies outside of it is reserved. Absent where the aperture is all that there is.
    */
   readonly geometry?: Aperture;
   /** Keys of `iommu` in a host file that only this kind has. */

@@ -26,7 +26,10 @@ export const IOMMU_KINDS: readonly IommuKind[] = [
 /** The names of kinds in host files. */
 export const IOMMU_MODELS: readonly string[] = IOMMU_KINDS.map(({ model }) => model);
 
-/** The kind of that name. Descriptions that are made in code are not checked before, so it throws RangeError for a name that there is not. */
+/**
+ * The kind of that name. Descriptions that are made in code are not checked before, so it throws RangeError for a name
+ * that there is not.
+ */
 export function kindOf(model: string): IommuKind {
   const kind = IOMMU_KINDS.find((candidate) => candidate.model === model);
   if (!kind)
@@ -35,8 +38,8 @@ export function kindOf(model: string): IommuKind {
 }
 
 /**
- * The IOMMUs of a host as those use them who bind page tables and PASIDs. The vSVA proposals were written for the one kind that nests, and on a host of
- * another kind speak to such ones.
+ * The IOMMUs of a host as those use them who bind page tables and PASIDs. The vSVA proposals were written for the one
+ * kind that nests, and on a host of another kind speak to such ones.
  */
 export function nestingIommusOf(model: string): NestingIommus {
   const make = kindOf(model).makeNesting ?? IOMMU_KINDS.find((kind) => kind.makeNesting)!.makeNesting!;

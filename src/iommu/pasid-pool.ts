@@ -48,7 +48,7 @@ export class PasidPool {
   }
 
   /**
-   * The lowest free PASID of a range. ENOSPC when there is none, or when the process has its quota.
+   * The lowest free PASID of a range. ENOSPC when all are taken, or when the process has its quota.
    * @param account undefined for the host's own, which no quota counts
    * @param quota how many the process may have
    */

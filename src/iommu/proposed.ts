@@ -39,7 +39,10 @@ export interface InvalidatedUnit {
   submit(descriptor: Descriptor): string | undefined;
 }
 
-/** A domain as the vSVA proposals use it: what is made from one has the same domain-ids, so that an invalidation of one reaches all. */
+/**
+ * A domain as the vSVA proposals use it: what is made from one has the same domain-ids, so that an invalidation of one
+ * reaches all.
+ */
 export interface ProposedDomain extends IommuDomain {
   /**
    * A guest's table over this domain's mappings.
@@ -49,13 +52,21 @@ export interface ProposedDomain extends IommuDomain {
   nested(first: () => FirstStage, ids: "own" | "shared"): ProposedDomain;
   /** Other memory under the same domain-ids. */
   beside(mappings: Mappings, stage: Stage): ProposedDomain;
-  /** Lets all requests of a device with PASIDs go by a table that the guest keeps itself, over this domain's mappings. EBUSY, ENOSPC. */
+  /**
+   * Lets all requests of a device with PASIDs go by a table that the guest keeps itself, over this domain's mappings.
+   * EBUSY, ENOSPC.
+   */
   attachTable(requester: Requester, table: GuestPasidTable): Place;
-  /** What a device's translations are tagged with; undefined where nothing of the domain has been entered in its IOMMU. */
+  /**
+   * What a device's translations are tagged with; undefined where nothing of the domain has been entered in its IOMMU.
+   */
   idFor(identity: RequesterIdentity): number | undefined;
   /** Whether anything of it has been entered anywhere. */
   readonly isEntered: boolean;
-  /** Forgets everything under its domain-ids: its own translations and those of all domains that share them. Device TLBs are the caller's. */
+  /**
+   * Forgets everything under its domain-ids: its own translations and those of all domains that share them. Device TLBs
+   * are the caller's.
+   */
   flushIds(): void;
 }
 

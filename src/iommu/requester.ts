@@ -1,6 +1,9 @@
 import type { DeviceDma, DmaFault, DmaTarget, PasidRequest } from "./dma-target.ts";
 
-/** Who has devices and decides what they reach: a container or an iommufd. It is told from others as an object; the label is for messages. */
+/**
+ * Who has devices and decides what they reach: a container or an iommufd. It is told from others as an object; the
+ * label is for messages.
+ */
 export interface DmaOwner {
   /** "the container of group 11 (process vm, pid 4711)" */
   readonly label: string;
@@ -39,10 +42,12 @@ export interface Place {
 }
 
 /**
- * A device as its owner has it: made when the device is attached to the owner, dropped when it is detached. All DMA of the device goes through it.
+ * A device as its owner has it: made when the device is attached to the owner, dropped when it is detached. All DMA of
+ * the device goes through it.
  *
- * This is the one rule about PASIDs, for every API: **a request with a PASID is translated only by a binding that its own owner made for this
- * requester.** What else the tables of the IOMMU hold for the same source-id, and what is bound in the owner for other devices, does not count.
+ * This is the one rule about PASIDs, for every API: **a request with a PASID is translated only by a binding that its
+ * own owner made for this requester.** What else the tables of the IOMMU hold for the same source-id, and what is bound
+ * in the owner for other devices, does not count.
  */
 export class Requester implements DeviceDma {
   readonly identity: RequesterIdentity;
@@ -68,8 +73,8 @@ export class Requester implements DeviceDma {
   }
 
   /**
-   * Requests with `pasid` go through `place` from now on. The number is the device's: that of the entry in the IOMMU's table may be another one.
-   * The PASID must be free.
+   * Requests with `pasid` go through `place` from now on. The number is the device's: that of the entry in the IOMMU's
+   * table may be another one. The PASID must be free.
    */
   bind(pasid: number, place: Place): void {
     if (place.requester !== this) throw new Error(`a binding of ${place.requester.identity.name} is not for others`);

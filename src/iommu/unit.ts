@@ -26,8 +26,8 @@ export interface IommuUnit {
   /** Whether its driver knows nested domains of the old kind, and with which errno enabling them fails if not. */
   readonly nesting: "EINVAL" | "EPERM";
   /**
-   * VT-d that has both stages, nests first-stage tables on second-stage ones and knows PASIDs: what its second-stage tables are like. The others
-   * have one stage, which is described here.
+   * VT-d that has both stages, nests first-stage tables on second-stage ones and knows PASIDs: what its second-stage
+   * tables are like. The others have one stage, which is described here.
    */
   readonly secondStage?: IommuUnit;
   /** Its driver refuses domains of user space to devices that firmware uses (regions of type direct): EPERM. */
@@ -54,7 +54,10 @@ export interface IommuUnit {
 
 /** What the kernel's driver has for iommufd, beyond plain page tables. */
 export interface IommufdFacts {
-  /** Flags that a page table may be made with; undefined where the driver takes none, not even those that only the core looks at. */
+  /**
+   * Flags that a page table may be made with; undefined where the driver takes none, not even those that only the core
+   * looks at.
+   */
   readonly hwptFlags: number | undefined;
   /** Whether it nests page tables itself, without a virtual IOMMU. */
   readonly nests: boolean;

@@ -37,8 +37,8 @@ const user = new UserStruct(Attach.size);
 const UUID_BYTES = 16;
 
 /**
- * An open /dev/vfio/devices/vfioN (drivers/vfio/device_cdev.c). It can do nothing but BIND_IOMMUFD until that has worked; from then on it is the
- * device's file.
+ * An open /dev/vfio/devices/vfioN (drivers/vfio/device_cdev.c). It can do nothing but BIND_IOMMUFD until that has
+ * worked; from then on it is the device's file.
  */
 export class CdevFile extends FileDescription {
   override readonly kind = "device";

@@ -11,8 +11,8 @@ const PIECE = 4096;
 const tail = new Uint8Array(PIECE);
 
 /**
- * One copy of a caller's structure that begins with `size`, taken once (struct iommufd_ucmd). The buffer is shared by all requests of the
- * single-threaded model.
+ * One copy of a caller's structure that begins with `size`, taken once (struct iommufd_ucmd). The buffer is shared by
+ * all requests of the single-threaded model.
  */
 export class Command {
   readonly bytes = new Uint8Array(LARGEST);
@@ -49,7 +49,9 @@ export class Command {
     task.memory.copyIn(arg, this.bytes, Math.min(size, known));
   }
 
-  /** The same structure in a buffer of its own: for what is answered after other requests. The task is there again then. */
+  /**
+   * The same structure in a buffer of its own: for what is answered after other requests. The task is there again then.
+   */
   keep(): Command {
     const kept = new Command();
     kept.bytes.set(this.bytes);

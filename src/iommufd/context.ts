@@ -7,8 +7,8 @@ import type { IommufdModule } from "./module.ts";
 import { ObjectTable } from "./object-table.ts";
 
 /**
- * What is behind an open /dev/iommu (struct iommufd_ctx). Devices that are bound to it, groups that are in it and its event files keep it when
- * its own descriptor is closed; with the last of them everything in it goes.
+ * What is behind an open /dev/iommu (struct iommufd_ctx). Devices that are bound to it, groups that are in it and its
+ * event files keep it when its own descriptor is closed; with the last of them everything in it goes.
  */
 export class IommufdContext implements DmaOwner {
   readonly module: IommufdModule;

@@ -12,7 +12,10 @@ const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
 const DEVICE_NODE = /^\/dev\/vfio\/devices\/vfio(\d+)$/;
 
-/** /dev/iommu, and with it the nodes of VFIO's devices and perhaps /dev/vfio/vfio (main.c: iommu_misc_dev, vfio_misc_dev; device_cdev.c). */
+/**
+ * /dev/iommu, and with it the nodes of VFIO's devices and perhaps /dev/vfio/vfio (main.c: iommu_misc_dev,
+ * vfio_misc_dev; device_cdev.c).
+ */
 export class IommufdNodes implements HostPart {
   readonly #ground: HostGround;
   readonly #module: IommufdModule;

@@ -54,12 +54,12 @@ export class ObjectTable implements Iterable<IommufdObject> {
     object.destroy();
   }
 
-  /** Any object; undefined when there is none with this id. */
+  /** Any object; undefined when no object has this id. */
   get(id: number): IommufdObject | undefined {
     return this.#objects.get(id);
   }
 
-  /** An object of one kind; ENOENT for an id that is none's or another's. */
+  /** An object of one kind; ENOENT for an id that no object has, or one of another kind. */
   find<T extends IommufdObject>(id: number, kind: Kind<T>, what: string): T {
     const object = this.#objects.get(id);
     if (object instanceof kind) return object;

@@ -17,7 +17,10 @@ export abstract class AddressSpace {
   /** Pages that iommufd holds here (VmPin). */
   pinnedPages = 0;
 
-  /** Of the last successful pin(): how many of its pages count as locked memory (device memory does not). */
+  /**
+   * Of the last pin(), pinFrom() or pinFast() that held pages: how many of them count as locked memory (device memory
+   * does not).
+   */
   charged = 0;
 
   /** Locked pages that are not the model's own: mlock() by the program. Counts against the limit too. */
@@ -32,8 +35,8 @@ export abstract class AddressSpace {
   abstract copyIn(address: Word, into: Uint8Array, length: number, words?: Int32Array): void;
 
   /**
-   * copy_to_user(): EFAULT when any byte cannot be written; the bytes before the first page that refuses are written all
-   * the same, as the kernel does.
+   * copy_to_user(): EFAULT when any byte cannot be written; the bytes before the first page that refuses are written
+   * all the same, as the kernel does.
    * @param words as in copyIn()
    */
   abstract copyOut(address: Word, from: Uint8Array, length: number, words?: Int32Array): void;
@@ -42,24 +45,25 @@ export abstract class AddressSpace {
   abstract copyString(address: Word, max: number): string;
 
   /**
-   * Holds the pages behind `vaddr` (page-aligned bytes) for DMA, as pin_user_pages(FOLL_LONGTERM) does: every page must be
-   * mapped and readable, or writable when `write`. Stops with -ENOMEM as soon as more than `budget` of them would count as locked memory.
-   * All or nothing.
+   * Holds the pages behind `vaddr` (page-aligned bytes) for DMA, as pin_user_pages(FOLL_LONGTERM) does: every page must
+   * be mapped and readable, or writable when `write`. Stops with -ENOMEM as soon as more than `budget` of them would
+   * count as locked memory. All or nothing.
    * @returns an id for readPinned, writePinned and unpin (>= 0), or a negative errno: -EFAULT, -ENOMEM
    */
   abstract pin(vaddr: number, pages: number, write: boolean, budget: number): number;
 
   /**
-   * The same from a page number of 4 KiB on. As long as such a number is below 2^31 a call with it allocates nothing, which one with an address
-   * can.
+   * The same from a page number of 4 KiB on. As long as such a number is below 2^31 a call with it allocates nothing,
+   * which one with an address can.
    */
   pinFrom(page: number, pages: number, write: boolean, budget: number): number {
     return this.pin(page * 4096, pages, write, budget);
   }
 
   /**
-   * As pin() without a budget, by the processor's page tables where they have the pages (pin_user_pages_fast()): what is there and may be written
-   * or executed can be held for reading, although the mapping does not say so. A transport that cannot look there asks the mapping only.
+   * As pin() without a budget, by the processor's page tables where they have the pages (pin_user_pages_fast()): what
+   * is there and may be written or executed can be held for reading, although the mapping does not say so. A transport
+   * that cannot look there asks the mapping only.
    */
   pinFast(vaddr: number, pages: number, write: boolean): number {
     return this.pin(vaddr, pages, write, Number.POSITIVE_INFINITY);
@@ -68,8 +72,8 @@ export abstract class AddressSpace {
   abstract unpin(pin: number): void;
 
   /**
-   * How many pages from `vaddr` on pin() could hold before the first that refuses, as a number of at most `pages`. Memory of
-   * devices refuses here, as it does where the kernel wants pages and not addresses (pin_user_pages()).
+   * How many pages from `vaddr` on pin() could hold before the first that refuses, as a number of at most `pages`.
+   * Memory of devices refuses here, as it does where the kernel wants pages and not addresses (pin_user_pages()).
    */
   pinnable(vaddr: number, pages: number, write: boolean): number {
     let held = 0;

@@ -1,4 +1,7 @@
-/** Up to here, in bytes, a loop copies faster than set(), which needs a view of the part first: a structure of a request. */
+/**
+ * Up to here, in bytes, a loop copies faster than set(), which needs a view of the part first: a structure of a
+ * request.
+ */
 const SMALL = 64;
 
 /** Copies `count` bytes. */

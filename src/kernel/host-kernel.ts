@@ -1,5 +1,5 @@
 import type { FileDescription } from "./file-description.ts";
-import type { FileTree } from "./file-tree.ts";
+import type { HostFiles } from "./host-files.ts";
 import type { Task } from "./task.ts";
 
 /** A character device node that the host has. */
@@ -15,31 +15,33 @@ export interface DeviceNode {
 /** What devices do by themselves after the call that told them to. */
 export interface DeviceWork {
   /**
-   * Set by a transport that calls run() as long as isPending: devices leave the larger part of long jobs to that. Otherwise they have done what
-   * they are told when the call that told them returns.
+   * Set by a transport that calls run() as long as isPending: devices leave the larger part of long jobs to that.
+   * Otherwise they have done what they are told when the call that told them returns.
    */
   inSlices: boolean;
   readonly isPending: boolean;
-  /** Set by such a transport: a device goes on outside of any call, so that there may be something to do and to show. */
+  /**
+   * Set by such a transport: a device goes on outside of any call, so that there may be something to do and to show.
+   */
   resumed?: () => void;
   /** Goes on with what devices have to do, for so long and one small piece more. */
   run(milliseconds: number): void;
 }
 
 /**
- * A booted host as a transport sees it: files that programs find, nodes that they open, and module parameters that they
- * may write. Everything behind an opened node is a FileDescription.
+ * A booted host as a transport sees it: files that programs find and write, and nodes that they open. Everything behind
+ * an opened node is a FileDescription.
  */
 export interface HostKernel {
-  /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of. */
-  readonly tree: FileTree;
+  /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of now. */
+  readonly files: HostFiles;
 
   /** What devices do by themselves. Absent: nothing that takes time. */
   readonly deviceWork?: DeviceWork;
 
   /**
-   * The byte order of the machine's own programs, for transports that make up processes of it; little-endian when left out. A process that comes from
-   * elsewhere has its own (AddressSpace.littleEndian).
+   * The byte order of the machine's own programs, for transports that make up processes of it; little-endian when left
+   * out. A process that comes from elsewhere has its own (AddressSpace.littleEndian).
    */
   readonly littleEndian?: boolean;
 
@@ -53,14 +55,9 @@ export interface HostKernel {
   open(task: Task, path: string, flags: number): FileDescription;
 
   /**
-   * The request that a program means by a number of ioctl(), in the plain encoding of _IO() that files take: on a host of powerpc
-   * both encodings are taken, since the programs that run here are built for other machines. Absent: numbers are plain.
+   * The request that a program means by a number of ioctl(), in the plain encoding of _IO() that files take: on a host
+   * of powerpc both encodings are taken, since the programs that run here are built for other machines. Absent: numbers
+   * are plain.
    */
   plainRequest?(request: number): number;
-
-  /**
-   * Where the kernel reads module parameters from when a transport keeps them as files that programs may write:
-   * called with the path below /sys/module, returns the text or undefined. Unset, the host's own values count.
-   */
-  parameterReader?: (path: string) => string | undefined;
 }

@@ -1,13 +1,15 @@
 import { copyBytes } from "./copy-bytes.ts";
 import { MemoryObject } from "./model-object.ts";
 
-/** Bytes that are allocated together, or one page where that is more: a copy of 64 KiB is one or two moves, not sixteen. */
+/**
+ * Bytes that are allocated together, or one page where that is more: a copy of 64 KiB is one or two moves, not sixteen.
+ */
 const CHUNK_BYTES = 65536;
 
 /**
- * Bytes behind each piece. Buffers up to 63 bytes apart modulo 4096 are copied up to twelve times slower than others on some processors (`rep
- * movsb` takes a load for one of its own last stores). With the allocator's header of 16 bytes this makes the distance of two pieces a multiple
- * of 64.
+ * Bytes behind each piece. Buffers up to 63 bytes apart modulo 4096 are copied up to twelve times slower than others on
+ * some processors (`rep movsb` takes a load for one of its own last stores). With the allocator's header of 16 bytes
+ * this makes the distance of two pieces a multiple of 64.
  */
 const SPACING = 48;
 

@@ -35,7 +35,9 @@ export function holdFile(file: FileDescription): () => void {
   return () => drop(file);
 }
 
-/** The file descriptors of a process in the model. Releases a file when its last descriptor goes, in whichever table. */
+/**
+ * The file descriptors of a process in the model. Releases a file when its last descriptor goes, in whichever table.
+ */
 export class ModelFileTable implements FileTable {
   /** Descriptors from this number on are EMFILE (RLIMIT_NOFILE). */
   limit: number;

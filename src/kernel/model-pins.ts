@@ -17,15 +17,18 @@ const NONE = 0xffff;
 const SEVERAL = 0xfffe;
 
 /**
- * What is held for DMA of one memory, by number. A pin is one run of pages of one object as a rule, and those lie in typed arrays,
- * so that a pin allocates nothing and a million of them are nothing that the garbage collector walks. Pins of several runs are lists.
+ * What is held for DMA of one memory, by number. A pin is one run of pages of one object as a rule, and those lie in
+ * typed arrays, so that a pin allocates nothing and a million of them are nothing that the garbage collector walks.
+ * Pins of several runs are lists.
  */
 export class PinTable implements PageHolder {
   /** How many pins there are. */
   size = 0;
   /** First page and number of pages of each. */
   #runs = new Float64Array(2 * INITIAL);
-  /** The number of its object: all that letting go looks at, so it lies by itself and stays in the processor's caches. */
+  /**
+   * The number of its object: all that letting go looks at, so it lies by itself and stays in the processor's caches.
+   */
   #object = new Uint16Array(INITIAL).fill(NONE);
   #used = 0;
   #free = new Uint32Array(INITIAL);
@@ -100,7 +103,9 @@ export class PinTable implements PageHolder {
     return [{ object, first: this.firstOf(pin), pages: this.pagesOf(pin), at: 0 }];
   }
 
-  /** What is held of an object's range is another object's from now on, at the same page numbers. Looks at every pin. */
+  /**
+   * What is held of an object's range is another object's from now on, at the same page numbers. Looks at every pin.
+   */
   move(object: MemoryObject, first: number, pages: number, to: MemoryObject): void {
     const number = this.#numbers.get(object);
     for (let pin = 0; number !== undefined && pin < this.#used; pin++) {

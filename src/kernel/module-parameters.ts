@@ -1,4 +1,5 @@
 import { fail } from "./errors.ts";
+import { writtenFlag, writtenNumber } from "./written-number.ts";
 
 /** How the kernel reads and prints a module parameter (kernel/params.c). */
 export type ParameterType = "uint" | "bool";
@@ -38,7 +39,7 @@ export class ModuleParameters {
   write(name: string, text: string): void {
     const parameter = this.#find(name);
     if (!parameter.writable) fail("EACCES", `parameter ${name} is read-only`);
-    parameter.value = parameter.type === "bool" ? parseBool(name, text) : parseUint(name, text);
+    parameter.value = parameter.type === "bool" ? Number(writtenFlag(name, text)) : writtenNumber(name, text, UINT_MAX);
   }
 
   #find(name: string): Parameter {
@@ -46,21 +47,4 @@ export class ModuleParameters {
     if (!parameter) fail("ENOENT", `no module parameter ${name}`);
     return parameter;
   }
-}
-
-/** kstrtouint() with base 0: decimal, 0x hexadecimal or 0 octal, one newline allowed behind it. */
-function parseUint(name: string, text: string): number {
-  const match = /^\+?(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)\n?$/i.exec(text);
-  if (!match) fail("EINVAL", `"${text.trim()}" is not a number that ${name} takes (0..${UINT_MAX}, 0x... allowed)`);
-  const digits = match[1]!;
-  const value = BigInt(/^0[0-7]/.test(digits) ? `0o${digits.slice(1)}` : digits);
-  if (value > BigInt(UINT_MAX)) fail("ERANGE", `${digits} is more than ${name} can hold (${UINT_MAX})`);
-  return Number(value);
-}
-
-/** kstrtobool(). */
-function parseBool(name: string, text: string): number {
-  if (/^([yt1]|on)/i.test(text)) return 1;
-  if (/^([nf0]|of)/i.test(text)) return 0;
-  fail("EINVAL", `"${text.trim()}" is neither yes nor no, as ${name} takes it`);
 }

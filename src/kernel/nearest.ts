@@ -14,7 +14,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best?.candidate;
 }
 
-/** " (did you mean amd?)" behind a word that is none of the candidates; nothing where none is close. */
+/** " (did you mean amd?)" behind a word that is not among the candidates; nothing where no candidate is close. */
 export function didYouMean(word: string, candidates: readonly string[]): string {
   const guess = nearest(word, candidates);
   return guess === undefined ? "" : ` (did you mean ${guess}?)`;

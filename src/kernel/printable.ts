@@ -1,10 +1,13 @@
-/** Characters that do more than stand for themselves: a terminal obeys them, they hide or reorder what follows, or they are half of one. */
+/**
+ * Characters that do more than stand for themselves: a terminal obeys them, they hide or reorder what follows, or they
+ * are half of one.
+ */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]/gu;
 
 /**
- * Text of somebody else's making (a name, a path, a line of a file) as it can stand in a line for people: control characters are written as
- * escapes, and what is longer than `most` characters is cut in the middle.
+ * Text of somebody else's making (a name, a path, a line of a file) as it can stand in a line for people: control
+ * characters are written as escapes, and what is longer than `most` characters is cut in the middle.
  */
 export function printable(text: string, most = Number.POSITIVE_INFINITY): string {
   const short = text.length > most ? shortened(text, most) : text;

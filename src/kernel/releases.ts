@@ -42,7 +42,8 @@ export const OLDEST_RELEASE = "3.6";
 export const NEWEST_RELEASE = "7.2";
 
 /**
- * The release that a person means: `6.12`, `5.4.0`, or what `uname -r` prints (`6.12.107+deb13-amd64`). Undefined when the text names none.
+ * The release that a person means: `6.12`, `5.4.0`, or what `uname -r` prints (`6.12.107+deb13-amd64`). Undefined when
+ * the text names none.
  * @returns `major.minor`
  */
 export function releaseFrom(text: string): string | undefined {
@@ -65,7 +66,7 @@ export function releaseWarning(name: string): string | undefined {
   return `kernel ${name} is newer than ${NEWEST_RELEASE}, the newest that uvfio knows: it answers as ${NEWEST_RELEASE} does`;
 }
 
-/** A release as one comparable number; undefined when the text is none. */
+/** A release as one comparable number; undefined for another text. */
 export function releaseNumber(name: string): number | undefined {
   const match = /^(\d{1,3})\.(\d{1,4})$/.exec(name);
   return match ? Number(match[1]) * 10000 + Number(match[2]) : undefined;

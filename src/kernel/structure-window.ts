@@ -2,8 +2,8 @@ import { type Area, PROT_READ, PROT_WRITE } from "./model-areas.ts";
 import { FlatMemory } from "./model-pages.ts";
 
 /**
- * The mapping that a program has its structures in, as words: a request that finds its structure there again need not look for the mapping.
- * Only for memory in one piece that can be read and written.
+ * The mapping that a program has its structures in, as words: a request that finds its structure there again need not
+ * look for the mapping. Only for memory in one piece that can be read and written.
  */
 export class StructureWindow {
   /** Bytes. */

@@ -10,7 +10,10 @@ export const CAP_SYS_RESOURCE = 24;
 
 /** The file descriptors of a process. */
 export interface FileTable {
-  /** The description behind a descriptor; undefined when there is none (EBADF). A file that is not the model's is a ForeignFile. */
+  /**
+   * The description behind a descriptor; undefined when it is not open (EBADF). A file that is not the model's is a
+   * ForeignFile.
+   */
   get(fd: number): FileDescription | undefined;
 
   /**

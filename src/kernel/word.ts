@@ -1,7 +1,7 @@
 /**
- * An unsigned long as a program passes it: a number while that is exact, a bigint beyond 2^53. User addresses are always
- * numbers; only odd arguments (kernel addresses, negative values widened to 64 bits) are bigints, so that the usual call
- * allocates nothing.
+ * An unsigned long as a program passes it: a number while that is exact, a bigint beyond 2^53. User addresses are
+ * always numbers; only odd arguments (kernel addresses, negative values widened to 64 bits) are bigints, so that the
+ * usual call allocates nothing.
  */
 export type Word = number | bigint;
 

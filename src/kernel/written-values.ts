@@ -2,8 +2,8 @@ import { didYouMean } from "./nearest.ts";
 import { isPrintable } from "./printable.ts";
 
 /**
- * Single values that people write, in a host file or in code: each takes what YAML makes of it (text, bigint, boolean) or JavaScript has, and says
- * what is wrong with it in words for the person who wrote it.
+ * Single values that people write, in a host file or in code: each takes what YAML makes of it (text, bigint, boolean)
+ * or JavaScript has, and says what is wrong with it in words for the person who wrote it.
  */
 
 export type Reading<T> = { readonly value: T } | { readonly problem: string };

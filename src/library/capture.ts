@@ -13,8 +13,8 @@ export interface CaptureOptions {
 }
 
 /**
- * Describes the host that this runs on, or the one whose files are below `root` (`uvfio capture`). What is handed out is a description that can be
- * used, and a host file that says the same.
+ * Describes the host that this runs on, or the one whose files are below `root` (`uvfio capture`). What is handed out
+ * is a description that can be used, and a host file that says the same.
  * @throws CaptureError when there is no /sys, or its IOMMU is of a kind that has no model
  */
 export function capture({ root = "/", name = "captured", configSpace = false }: CaptureOptions = {}): Captured {

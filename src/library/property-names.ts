@@ -3,7 +3,8 @@ import { FitInputError } from "../inspect/fit/input-error.ts";
 import { UsageError } from "./usage-error.ts";
 
 /**
- * Calls what the command calls too, whose messages name options as the command has them: here they are properties, and --max-memory is maxMemory.
+ * Calls what the command calls too, whose messages name options as the command has them: here they are properties, and
+ * --max-memory is maxMemory.
  * @throws UsageError for what makes no sense
  */
 export async function withPropertyNames<T>(call: () => T | Promise<T>): Promise<T> {

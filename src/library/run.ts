@@ -22,7 +22,9 @@ export interface RunOptions extends HostOverrides {
   readonly collect?: boolean;
   /** It is ended when it takes longer. Milliseconds; never when left out. */
   readonly timeout?: number;
-  /** Have calls or DMA fail, as `uvfio run --fault` takes them: "VFIO_IOMMU_MAP_DMA#3=ENOMEM" (docs/fault-injection.md). */
+  /**
+   * Have calls or DMA fail, as `uvfio run --fault` takes them: "VFIO_IOMMU_MAP_DMA#3=ENOMEM" (docs/fault-injection.md).
+   */
   readonly faults?: readonly string[];
   /** Look for misuse of DMA mappings (docs/sanitizer.md). */
   readonly sanitize?: boolean;
@@ -61,8 +63,8 @@ export const FAILURES_MAX = 10_000;
 let turn: Promise<unknown> = Promise.resolve();
 
 /**
- * Runs an unmodified program against a host, as `uvfio run` does, and resolves when it and all that it has started have ended. A run serves the program
- * in this thread; several run one after the other.
+ * Runs an unmodified program against a host, as `uvfio run` does, and resolves when it and all that it has started have
+ * ended. A run serves the program in this thread; several run one after the other.
  *
  * @param argv the program and its arguments; it is looked for along PATH
  * @throws HostDescriptionError, UsageError for what is asked; InterposerError when the program could not be started

@@ -14,7 +14,10 @@ const PCI_PRIMARY_BUS = 0x18;
 const NO_LINE = 0xff;
 const ABSENT = 0xffff;
 
-/** What a device's place in its machine adds to the config space that its kind has: lines, buses, functions, PCI Express. */
+/**
+ * What a device's place in its machine adds to the config space that its kind has: lines, buses, functions, PCI
+ * Express.
+ */
 export function adaptConfig(host: HostDescription, device: PciDeviceDescription, config: Uint8Array): Uint8Array {
   setLine(config, device);
   if (device.physfn !== undefined) makeVirtual(config);
@@ -35,7 +38,9 @@ function setLine(config: Uint8Array, { irq }: PciDeviceDescription): void {
   config[pci.PCI_INTERRUPT_LINE] = irq === 0 || irq > NO_LINE ? NO_LINE : irq;
 }
 
-/** Its header has neither ids nor a line nor memory to switch on (Single Root I/O Virtualization specification, 3.4.1). */
+/**
+ * Its header has neither ids nor a line nor memory to switch on (Single Root I/O Virtualization specification, 3.4.1).
+ */
 function makeVirtual(config: Uint8Array): void {
   const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
   view.setUint16(0, ABSENT, true);

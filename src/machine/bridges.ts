@@ -4,8 +4,8 @@ import { routingId, segmentOf } from "./virtual-functions.ts";
 import { vmdControllers } from "./vmd.ts";
 
 /**
- * Which bridge leads to which bus. A bridge's config space says it, or its description. For the others buses are numbered as firmware does it, depth
- * first: a bus is below the nearest bridge before it that leads nowhere yet.
+ * Which bridge leads to which bus. A bridge's config space says it, or its description. For the others buses are
+ * numbered as firmware does it, depth first: a bus is below the nearest bridge before it that leads nowhere yet.
  */
 export interface Bridges {
   /** By bus: "0000:01". A bus that is missing here is a root bus. */

@@ -6,8 +6,8 @@ import type { DeviceDescription, HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 
 /**
- * A description may be made in code, or of a file that was read with other kinds of devices: what its devices are is checked before a host is
- * made of it. Throws HostDescriptionError with the place.
+ * A description may be made in code, or of a file that was read with other kinds of devices: what its devices are is
+ * checked before a host is made of it. Throws HostDescriptionError with the place.
  */
 export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
   const problems = host.groups.flatMap(({ devices }, group) =>

@@ -9,10 +9,16 @@ export function deviceInstance(kind: DeviceKind, device: DeviceDescription): Dev
   return { name: deviceName(device), options: readOptions(kind, device.options ?? {}).values };
 }
 
-/** On hosts that speak a proposal every device has PASIDs and a TLB of its own (docs/vsva.md); nobody there answers page requests. */
+/**
+ * On hosts that speak a proposal every device has PASIDs and a TLB of its own (docs/vsva.md); nobody there answers page
+ * requests.
+ */
 const PROPOSED: TranslationAbilities = { pasid: true, ats: true, pri: false };
 
-/** What a PCI device does of translation on a host, whether or not it shows it in its config space; undefined for nothing. */
+/**
+ * What a PCI device does of translation on a host, whether or not it shows it in its config space; undefined for
+ * nothing.
+ */
 export function translationOf(host: HostDescription, device: PciDeviceDescription): TranslationAbilities | undefined {
   return device.translation ?? (host.api === "mainline" ? undefined : PROPOSED);
 }

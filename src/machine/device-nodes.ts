@@ -1,6 +1,7 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
-import { allDevices, type FoundDevice } from "./find-device.ts";
+import { allDevices, deviceName, type FoundDevice } from "./find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
+import type { SysfsState } from "./sysfs/sysfs-state.ts";
 
 /** The misc devices' major, and the minor that VFIO has for ever (include/linux/miscdevice.h: VFIO_MINOR). */
 const MISC_MAJOR = 10;
@@ -49,21 +50,31 @@ export function groupNodePath({ id, noIommu }: GroupDescription): string {
   return noIommu ? `/dev/vfio/noiommu-${id}` : `/dev/vfio/${id}`;
 }
 
-/** The devices that have nodes of their own: with iommufd, but not in no-IOMMU mode (drivers/vfio/vfio_main.c: vfio_device_add). */
-export function devicesWithNodes(host: HostDescription): readonly NumberedDevice[] {
-  return host.iommufd ? vfioDevices(host).filter(({ group }) => !group.noIommu) : [];
+/** The minor numbers of the groups' nodes at boot, in the order in which VFIO gets the groups. */
+export function groupNodeMinors(host: HostDescription): ReadonlyMap<number, number> {
+  const groups = host.groups.filter((group) => group.devices.some(hasVfioDriver));
+  return new Map(groups.map(({ id }, minor) => [id, minor]));
 }
 
-/** The nodes below /dev that the host has at boot, everything that has a VFIO driver being bound to it. */
-export function deviceNodes(host: HostDescription): readonly DeviceNode[] {
+/** Whether VFIO's devices in a group have nodes of their own: with iommufd, but not in no-IOMMU mode (vfio_main.c: vfio_device_add). */
+export function haveOwnNodes(host: HostDescription, group: GroupDescription): boolean {
+  return host.iommufd && !group.noIommu;
+}
+
+/** The nodes below /dev that the host has now. */
+export function deviceNodes(host: HostDescription, state: SysfsState): readonly DeviceNode[] {
   const nodes: DeviceNode[] = [{ path: "/dev/vfio/vfio", major: MISC_MAJOR, minor: VFIO_MINOR, mode: 0o666 }];
-  const groups = host.groups.filter((group) => group.devices.some(hasVfioDriver));
-  for (const [minor, group] of groups.entries())
-    nodes.push({ path: groupNodePath(group), major: VFIO_GROUP_MAJOR, minor, mode: 0o600 });
+  for (const group of host.groups) {
+    const minor = state.groupMinorOf(group.id);
+    if (minor !== undefined) nodes.push({ path: groupNodePath(group), major: VFIO_GROUP_MAJOR, minor, mode: 0o600 });
+  }
   if (!host.iommufd) return nodes;
   // iommufd's miscdevice asks for 0660 and belongs to root (drivers/iommu/iommufd/main.c).
   nodes.push({ path: "/dev/iommu", major: MISC_MAJOR, minor: IOMMU_MINOR, mode: 0o660 });
-  for (const { index } of devicesWithNodes(host))
+  const devices = allDevices(host)
+    .filter(({ group }) => haveOwnNodes(host, group))
+    .flatMap(({ device }) => state.vfioIndexOf(deviceName(device)) ?? []);
+  for (const index of devices.sort((a, b) => a - b))
     nodes.push({ path: `/dev/vfio/devices/vfio${index}`, major: VFIO_DEVICE_MAJOR, minor: index, mode: 0o600 });
   return nodes;
 }

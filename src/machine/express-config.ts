@@ -2,8 +2,9 @@ import { capabilities, findCapability } from "../devices/pci/capabilities.ts";
 import * as pci from "../devices/pci/registers.ts";
 
 /**
- * PCI Express put behind the capabilities of a config space, and the extended space with an empty list of errors: what a device shows that is PCI
- * Express and of which nothing more is known (PCI Express Base Specification, 7.5.3; pci_regs.h).
+ * PCI Express put behind the capabilities of a config space, and the extended space with an empty list of errors: what
+ * a device shows that is PCI Express and of which nothing more is known (PCI Express Base Specification, 7.5.3;
+ * pci_regs.h).
  */
 export const ADVANCED_ERRORS = 0x100;
 

@@ -1,8 +1,9 @@
 import type { PciDeviceDescription } from "./host-description.ts";
 
 /**
- * Which devices are PCI Express, where neither a description nor a config space says it: those of a kind that has never been made otherwise.
- * The others are taken for conventional ones, as functions of a chip set and emulated devices on a root bus are.
+ * Which devices are PCI Express, where neither a description nor a config space says it: those of a kind that has never
+ * been made otherwise. The others are taken for conventional ones, as functions of a chip set and emulated devices on a
+ * root bus are.
  */
 
 /** Base class and subclass. */
@@ -23,7 +24,10 @@ const EXPRESS_SINCE: ReadonlyMap<number, number> = new Map([
   [0x19e5, 0x0200], // Huawei
 ]);
 
-/** Single ids, "from-to" inclusive, of Intel (8086) and Broadcom (14e4) networking; the numbers lie between those of older buses. */
+/**
+ * Single ids, "from-to" inclusive, of Intel (8086) and Broadcom (14e4) networking; the numbers lie between those of
+ * older buses.
+ */
 const EXPRESS_IDS: ReadonlyMap<number, readonly (readonly [number, number])[]> = new Map([
   [
     0x8086,

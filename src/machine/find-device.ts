@@ -25,9 +25,9 @@ export function allDevices(host: HostDescription): readonly FoundDevice[] {
 }
 
 /**
- * Finds a device by its PCI address, which need not have the domain when that is 0000 (00:1b.0), its UUID, or a sysfs path that ends in one of
- * them (/sys/bus/pci/devices/0000:00:1b.0, with or without slashes at the end).
- * Throws HostDescriptionError that lists the devices there are.
+ * Finds a device by its PCI address, which need not have the domain when that is 0000 (00:1b.0), its UUID, or a sysfs
+ * path that ends in one of them (/sys/bus/pci/devices/0000:00:1b.0, with or without slashes at the end). Throws
+ * HostDescriptionError that lists the devices there are.
  */
 export function findDevice(host: HostDescription, nameOrPath: string): FoundDevice {
   const wanted = fullAddress(nameOrPath.replace(/\/+$/, "").replace(/^.*\//, "").toLowerCase());

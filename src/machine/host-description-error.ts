@@ -1,4 +1,6 @@
-/** A host description that cannot be used. Each problem is one line and says what is wrong and where: file, line, field. */
+/**
+ * A host description that cannot be used. Each problem is one line and says what is wrong and where: file, line, field.
+ */
 export class HostDescriptionError extends Error {
   /** Never empty; `message` is these, a line each. */
   readonly problems: readonly string[];

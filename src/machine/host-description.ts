@@ -142,6 +142,8 @@ export interface PciDeviceDescription extends PciIdentity {
   readonly physfn?: string;
   /** How many virtual functions it can have: there on physical functions. */
   readonly sriovTotalVfs?: number;
+  /** First VF Offset, VF Stride and VF Device ID. Absent: what its config space or its virtual functions say, else 1, 1 and its own id. */
+  readonly sriov?: { readonly offset: number; readonly stride: number; readonly vfDevice: number };
   /** Number of its INTx line as /sys shows it; 0 for none. Absent: what its config space says. */
   readonly irq?: number;
   /** Something beside PCI devices of this host that has a handler on its INTx line. */

@@ -10,7 +10,10 @@ import {
   shown,
 } from "../kernel/written-values.ts";
 
-/** The kinds of single values in a host file, for its schema. What is wrong with one is said in words for the person who wrote it. */
+/**
+ * The kinds of single values in a host file, for its schema. What is wrong with one is said in words for the person who
+ * wrote it.
+ */
 
 function checked<T>(check: (value: unknown) => Reading<T>) {
   return z.unknown().transform((value, context): T => {

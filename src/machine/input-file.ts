@@ -4,7 +4,7 @@ import { bytesOfText } from "../uapi/byte-text.ts";
 /** What stands for stdin wherever a file can be named. */
 export const STDIN = "-";
 
-/** A file that cannot be read, or is none that a person would write. The message says why, without the file's name. */
+/** A file that cannot be read, or that no person would write. The message says why, without the file's name. */
 export class InputFileError extends Error {
   /** Of the system call, where one failed. */
   readonly code: string | undefined;
@@ -18,14 +18,17 @@ export class InputFileError extends Error {
 
 /** Bytes that are read at once. */
 const CHUNK = 1 << 20;
-/** How long a FIFO may be without anybody who has it open for writing, and how long a writer may say nothing. Milliseconds. */
+/**
+ * How long a FIFO may be without anybody who has it open for writing, and how long a writer may say nothing.
+ * Milliseconds.
+ */
 const NO_WRITER_MS = 5_000;
 const SILENT_WRITER_MS = 60_000;
 const POLL_MS = 10;
 
 /**
- * Reads a text file, or stdin for "-". Never more than `most` bytes, and never for ever: a FIFO that nobody writes to is given up.
- * Stdin is waited for like any filter does.
+ * Reads a text file, or stdin for "-". Never more than `most` bytes, and never for ever: a FIFO that nobody writes to
+ * is given up. Stdin is waited for like any filter does.
  * @throws InputFileError
  */
 export function readInput(path: string, most: number): string {

@@ -14,7 +14,10 @@ export interface KernelNeeds {
   readonly hasMediatedDevices: boolean;
 }
 
-/** Why a kernel of that release cannot have such a host; undefined when it can. Releases that have less answer as they did. */
+/**
+ * Why a kernel of that release cannot have such a host; undefined when it can. Releases that have less answer as they
+ * did.
+ */
 export function refuseKernel({ kernel, model, api, container, hasMediatedDevices }: KernelNeeds): string | undefined {
   if ((api ?? "mainline") !== "mainline") return undefined;
   const release = new Release(kernel);

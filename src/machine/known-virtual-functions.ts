@@ -83,6 +83,12 @@ export function isVirtualFunctionId(ids: string): boolean {
   return ids in VIRTUAL_FUNCTION_OF;
 }
 
+/** Device id of the virtual functions that a device of these ids makes, where that is known. */
+export function virtualFunctionOf(physical: string): number | undefined {
+  const found = Object.entries(VIRTUAL_FUNCTION_OF).find(([, makers]) => makers.includes(physical))?.[0];
+  return found === undefined ? undefined : Number.parseInt(found.slice(found.indexOf(":") + 1), 16);
+}
+
 /** Whether devices of these ids can be a physical function and one of its virtual ones. */
 export function canBeVirtualFunctionOf(virtual: string, physical: string): boolean {
   return VIRTUAL_FUNCTION_OF[virtual]?.includes(physical) ?? false;

@@ -8,7 +8,9 @@ import { placeBars, placedByHand } from "./place-bars.ts";
 
 const CONVENTIONAL_SIZE = 256;
 
-/** The device's config space as firmware leaves it: as recorded, or else what its kind has and its place makes of it. */
+/**
+ * The device's config space as firmware leaves it: as recorded, or else what its kind has and its place makes of it.
+ */
 export function configSpace(
   host: HostDescription,
   device: PciDeviceDescription,

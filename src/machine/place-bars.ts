@@ -10,7 +10,10 @@ const FIRST_ADDRESS = { memory: 0xc000_0000n, memory64: 0x40_0000_0000n, io: 0x1
 
 const known = new WeakMap<HostDescription, ReadonlyMap<string, readonly PlacedBar[]>>();
 
-/** The BARs of all devices without recorded config space by BDF, in the order of the description, each at a multiple of its size. */
+/**
+ * The BARs of all devices without recorded config space by BDF, in the order of the description, each at a multiple of
+ * its size.
+ */
 export function placeBars(host: HostDescription): ReadonlyMap<string, readonly PlacedBar[]> {
   let placed = known.get(host);
   if (!placed) {

@@ -12,7 +12,10 @@ import { virtio } from "./hosts/virtio.ts";
 /** The host that is meant when none is named. */
 export const DEFAULT_HOST = "intel";
 
-/** The hosts that need no file, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed at start-up. */
+/**
+ * The hosts that need no file, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed at
+ * start-up.
+ */
 export const READY_MADE_HOSTS: readonly HostDescription[] = [
   intel,
   amd,

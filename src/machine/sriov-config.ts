@@ -21,7 +21,7 @@ const PREFETCHABLE = 8;
  * @param bars of its first virtual function
  */
 export function addSriov(config: Uint8Array, physical: PhysicalFunction, bars: readonly PlacedBar[]): void {
-  const { functions, total, offset, stride, device } = physical;
+  const { functions, total, offset, stride, vfDevice } = physical;
   const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
   const last = extendedCapabilities(config).at(-1);
   if (last) link(view, last.offset, ARI);
@@ -35,7 +35,7 @@ export function addSriov(config: Uint8Array, physical: PhysicalFunction, bars: r
   view.setUint16(SRIOV + 0x10, functions.length, true);
   view.setUint16(SRIOV + 0x14, offset, true);
   view.setUint16(SRIOV + 0x16, stride, true);
-  view.setUint16(SRIOV + 0x1a, functions[0]?.device ?? device.device, true);
+  view.setUint16(SRIOV + 0x1a, vfDevice, true);
   view.setUint32(SRIOV + 0x1c, PAGE_SIZES, true);
   view.setUint32(SRIOV + 0x20, 1, true);
   for (const { index, type, address } of bars) {

@@ -1,5 +1,7 @@
+import { findExtended } from "../devices/pci/capabilities.ts";
+import { PCI_EXT_CAP_ID_SRIOV } from "../devices/pci/registers.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
-import { canBeVirtualFunctionOf, isVirtualFunctionId } from "./known-virtual-functions.ts";
+import { canBeVirtualFunctionOf, isVirtualFunctionId, virtualFunctionOf } from "./known-virtual-functions.ts";
 
 /** A physical function and its virtual ones, by their routing ids (Single Root I/O Virtualization specification, 2.1.2). */
 export interface PhysicalFunction {
@@ -11,6 +13,24 @@ export interface PhysicalFunction {
   /** First VF Offset and VF Stride. */
   readonly offset: number;
   readonly stride: number;
+  /** VF Device ID. */
+  readonly vfDevice: number;
+}
+
+/** pci_regs.h: PCI_SRIOV_TOTAL_VF, _VF_OFFSET, _VF_STRIDE, _VF_DID. */
+const TOTAL = 0x0e;
+const OFFSET = 0x14;
+const STRIDE = 0x16;
+const VF_DEVICE = 0x1a;
+
+/** What a recorded config space says of virtual functions; undefined when it says nothing. */
+function sriovOf({
+  config,
+}: PciDeviceDescription): (NonNullable<PciDeviceDescription["sriov"]> & { readonly total: number }) | undefined {
+  const at = config && findExtended(config, PCI_EXT_CAP_ID_SRIOV);
+  if (config === undefined || at === undefined) return undefined;
+  const word = (offset: number) => config[at + offset]! | (config[at + offset + 1]! << 8);
+  return { total: word(TOTAL), offset: word(OFFSET), stride: word(STRIDE), vfDevice: word(VF_DEVICE) };
 }
 
 /** A function's 16-bit number on its segment: bus, slot, function. */
@@ -66,13 +86,17 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
   const found = new Map<string, PhysicalFunction>();
   for (const device of all) {
     const functions = [...(of.get(device.bdf) ?? [])].sort((a, b) => routingId(a.bdf) - routingId(b.bdf));
-    if (functions.length === 0 && device.sriovTotalVfs === undefined) continue;
+    const recorded = sriovOf(device);
+    if (functions.length === 0 && device.sriovTotalVfs === undefined && !recorded?.total) continue;
+    const known = device.sriov ?? recorded;
     const [first, second] = functions.map(({ bdf }) => routingId(bdf));
-    const offset = first === undefined ? 1 : first - routingId(device.bdf);
-    const stride = second === undefined ? 1 : second - first!;
+    const offset = first === undefined ? (known?.offset ?? 1) : first - routingId(device.bdf);
+    const stride = second === undefined ? (known?.stride ?? 1) : second - first!;
     const last = functions.at(-1);
     const used = last && first !== undefined ? Math.floor((routingId(last.bdf) - first) / stride) + 1 : 0;
-    found.set(device.bdf, { device, functions, offset, stride, total: Math.max(device.sriovTotalVfs ?? 0, used) });
+    const total = Math.max(device.sriovTotalVfs ?? recorded?.total ?? 0, used);
+    const vfDevice = functions[0]?.device ?? known?.vfDevice ?? virtualFunctionOf(ids(device)) ?? device.device;
+    found.set(device.bdf, { device, functions, offset, stride, total, vfDevice });
   }
   return found;
 }

@@ -2,8 +2,9 @@ import type { DeviceDescription, HostDescription, PciDeviceDescription } from ".
 import { segmentOf } from "./virtual-functions.ts";
 
 /**
- * Intel's Volume Management Device: a RAID controller whose driver (vmd) makes a PCI segment of its own for the NVMe devices behind it, numbered from
- * 0x10000 on (drivers/pci/controller/vmd.c:vmd_find_free_domain). Those devices are there only while that driver has the controller.
+ * Intel's Volume Management Device: a RAID controller whose driver (vmd) makes a PCI segment of its own for the NVMe
+ * devices behind it, numbered from 0x10000 on (drivers/pci/controller/vmd.c:vmd_find_free_domain). Those devices are
+ * there only while that driver has the controller.
  */
 const FIRST_DOMAIN = 0x1_0000;
 const RAID = 0x0104;

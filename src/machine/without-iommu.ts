@@ -1,12 +1,15 @@
 import { kindOf } from "../iommu/kinds.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
 
-/** The name that VFIO gives to groups of its own making: no-IOMMU and unbacked mdev ones (drivers/vfio/group.c: vfio_noiommu_group_alloc). */
+/**
+ * The name that VFIO gives to groups of its own making: no-IOMMU and unbacked mdev ones (drivers/vfio/group.c:
+ * vfio_noiommu_group_alloc).
+ */
 export const VFIO_GROUP_NAME = "vfio-noiommu";
 
 /**
- * Groups for devices that have no IOMMU, one for each, as no-IOMMU mode would make them: the number of the group that a file puts them in, and for
- * the others the lowest that are free (iommu_group_alloc takes them from an ida).
+ * Groups for devices that have no IOMMU, one for each, as no-IOMMU mode would make them: the number of the group that a
+ * file puts them in, and for the others the lowest that are free (iommu_group_alloc takes them from an ida).
  * @param devices those that a file puts in no group
  */
 export function groupsWithoutIommu(
@@ -40,7 +43,10 @@ export function isNoIommuModeOn({ modules }: Pick<HostDescription, "modules">): 
   return modules.vfio.enableUnsafeNoiommuMode === true;
 }
 
-/** Why a device cannot have a VFIO driver, in words for who wants it; the bind is EINVAL (group.c:vfio_group_find_or_alloc). */
+/**
+ * Why a device cannot have a VFIO driver, in words for who wants it; the bind is EINVAL
+ * (group.c:vfio_group_find_or_alloc).
+ */
 export function noGroupReason({ modules, iommu }: Pick<HostDescription, "modules" | "iommu">): string {
   const cure =
     modules.vfio.enableUnsafeNoiommuMode === undefined

@@ -1,8 +1,9 @@
 import type { PciDeviceDescription } from "./host-description.ts";
 
 /**
- * Config space of QEMU's devices as a guest on s390 sees it: 256 bytes, without the zeros at the end. By "vendor:device". Recorded on s390x
- * (d_config_A to _E): the BARs have no addresses there, and there is no interrupt pin.
+ * Config space of QEMU's devices as a guest on s390 sees it: 256 bytes, without the zeros at the end. By
+ * "vendor:device". Recorded on s390x (d_config_A to _E): the BARs have no addresses there, and there is no interrupt
+ * pin.
  */
 const CONFIGS: Readonly<Record<string, string>> = {
   // virtio-rng

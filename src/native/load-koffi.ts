@@ -13,9 +13,10 @@ export class NativeModuleError extends Error {
 let loaded: Koffi | undefined;
 
 /**
- * koffi's native module, without the package koffi around it: that one has an install script (it compiles where nothing is prebuilt), which package
- * managers warn of or do not run, and takes longer to load than the native module itself. The prebuilt modules are packages of their own,
- * optional ones, of which a package manager takes the one for the machine.
+ * koffi's native module, without the package koffi around it: that one has an install script (it compiles where nothing
+ * is prebuilt), which package managers warn of or do not run, and takes longer to load than the native module itself.
+ * The prebuilt modules are packages of their own, optional ones, of which a package manager takes the one for the
+ * machine.
  * @throws NativeModuleError when there is none
  */
 export function loadKoffi(): Koffi {

@@ -1,6 +1,7 @@
 /**
- * Paths, arguments and the like are bytes to the kernel and texts here. A byte that is part of no UTF-8 character becomes one of the 128 code units
- * from U+DC80 on, which no UTF-8 gives; so every byte comes back. (Python calls that "surrogateescape".)
+ * Paths, arguments and the like are bytes to the kernel and texts here. A byte that is part of no UTF-8 character
+ * becomes one of the 128 code units from U+DC80 on, which no UTF-8 gives; so every byte comes back. (Python calls that
+ * "surrogateescape".)
  */
 
 const ESCAPE = 0xdc00;
@@ -23,7 +24,10 @@ export function textOfBytes(bytes: Uint8Array): string {
   return text;
 }
 
-/** What a text stands for, for whoever takes bytes as well as texts: the text itself unless there are bytes in it that no text gives. */
+/**
+ * What a text stands for, for whoever takes bytes as well as texts: the text itself unless there are bytes in it that
+ * no text gives.
+ */
 export function bytesOfText(text: string): string | Buffer {
   if (!ESCAPED.test(text)) return text;
   const pieces: Buffer[] = [];

@@ -3,8 +3,9 @@ import { StructView } from "./struct-view.ts";
 import { VfioInfoCapHeader } from "./vfio.ts";
 
 /**
- * The list of capabilities behind an info structure (drivers/vfio/vfio_main.c:vfio_info_cap_add(), vfio_info_cap_shift()):
- * each begins with a VfioInfoCapHeader whose `next` counts from the start of the info structure.
+ * The list of capabilities behind an info structure (drivers/vfio/vfio_main.c:vfio_info_cap_add(),
+ * vfio_info_cap_shift()): each begins with a VfioInfoCapHeader whose `next` counts from the start of the info
+ * structure.
  */
 
 /** A capability to be put into a chain. */
@@ -42,12 +43,16 @@ export class CapabilityChainError extends Error {
 }
 
 const HEADER = VfioInfoCapHeader.size;
-/** Headers consist of u16 and u32, so a reader needs no more; a kernel before 6.6 really makes chains that are not 8-aligned. */
+/**
+ * Headers consist of u16 and u32, so a reader needs no more; a kernel before 6.6 really makes chains that are not
+ * 8-aligned.
+ */
 const ALIGNMENT = VfioInfoCapHeader.align;
 
 /**
  * The bytes of a chain that begins `base` bytes behind the start of the info structure (its cap_offset).
- * @param padTo8 whether each capability is padded to 8 bytes, as kernels do since 6.6. Before, the 12 bytes of DMA_AVAIL
+ * @param padTo8 whether each capability is padded to 8 bytes, as kernels do since 6.6. Before, the 12 bytes of
+ * DMA_AVAIL
  *   left the next one misaligned.
  * @param littleEndian the caller's byte order
  */
@@ -72,8 +77,8 @@ export function encodeCapabilityChain(
 }
 
 /**
- * Follows a chain through `info`, which begins with the info structure and ends where its argsz says. A capability does not
- * say how long it is, so its body reaches to the next header above it, or to the end.
+ * Follows a chain through `info`, which begins with the info structure and ends where its argsz says. A capability does
+ * not say how long it is, so its body reaches to the next header above it, or to the end.
  * @param first the structure's cap_offset; 0 means that there is no chain
  * @param fixedSize bytes of the info structure itself, where no capability can lie
  * @param littleEndian the kernel's byte order

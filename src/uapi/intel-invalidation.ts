@@ -1,7 +1,7 @@
 /**
- * Invalidation descriptors of Intel VT-d: the 128 bits that a driver puts into the invalidation queue (VT-d specification, "Invalidation
- * Descriptors"; the same bits in drivers/iommu/intel/iommu.h, QI_*). Every bit is either in a field below or reserved, and reserved bits
- * must be zero.
+ * Invalidation descriptors of Intel VT-d: the 128 bits that a driver puts into the invalidation queue (VT-d
+ * specification, "Invalidation Descriptors"; the same bits in drivers/iommu/intel/iommu.h, QI_*). Every bit is either
+ * in a field below or reserved, and reserved bits must be zero.
  */
 
 /** Bits of a descriptor: `first` is the lowest one, 0-63 in the low word, 64-127 in the high one. */
@@ -131,7 +131,10 @@ export const DESCRIPTORS = {
 
 export type DescriptorKind = keyof typeof DESCRIPTORS;
 
-/** A descriptor taken apart: every field of its kind. Numbers, but `address` and `statusAddress`, which need more than 32 bits. */
+/**
+ * A descriptor taken apart: every field of its kind. Numbers, but `address` and `statusAddress`, which need more than
+ * 32 bits.
+ */
 export interface DecodedDescriptor {
   readonly kind: DescriptorKind;
   readonly fields: Readonly<Record<string, bigint>>;
@@ -139,7 +142,7 @@ export interface DecodedDescriptor {
 
 const KINDS = Object.keys(DESCRIPTORS) as DescriptorKind[];
 
-/** Takes a descriptor apart; a text says why it is none. */
+/** Takes a descriptor apart; a text says what is wrong with it. */
 export function decodeDescriptor({ low, high }: Descriptor): DecodedDescriptor | string {
   const type = Number(low & 0xfn);
   const kind = KINDS.find((name) => DESCRIPTORS[name].type === type);

@@ -1,11 +1,11 @@
 /**
- * How a request number is put together: `_IO(type, nr)`, a request without size and direction, which is all that VFIO and
- * iommufd use (include/uapi/asm-generic/ioctl.h; arch/powerpc/include/uapi/asm/ioctl.h).
+ * How a request number is put together: `_IO(type, nr)`, a request without size and direction, which is all that VFIO
+ * and iommufd use (include/uapi/asm-generic/ioctl.h; arch/powerpc/include/uapi/asm/ioctl.h).
  */
 
 /**
- * Most architectures encode "no direction" as 0, so `_IO(';', 100)` is 0x3b64. powerpc (like mips, sparc and alpha) has a
- * 3-bit direction field in which "none" is 1: 0x20003b64.
+ * Most architectures encode "no direction" as 0, so `_IO(';', 100)` is 0x3b64. powerpc (like mips, sparc and alpha) has
+ * a 3-bit direction field in which "none" is 1: 0x20003b64.
  */
 export type IoctlEncoding = "plain" | "powerpc";
 
@@ -38,8 +38,8 @@ export function decodeIo(request: number): DecodedRequest | undefined {
 }
 
 /**
- * The request as this project's constants have it (plain encoding), or undefined when it is not an `_IO()` request of the
- * host's architecture: to a powerpc kernel 0x3b64 is unknown, to the others 0x20003b64 is.
+ * The request as this project's constants have it (plain encoding), or undefined when it is not an `_IO()` request of
+ * the host's architecture: to a powerpc kernel 0x3b64 is unknown, to the others 0x20003b64 is.
  */
 export function plainRequest(request: number, encoding: IoctlEncoding): number | undefined {
   const decoded = decodeIo(request);

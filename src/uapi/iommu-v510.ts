@@ -1,12 +1,15 @@
 import { array, overlay, struct, u8, u32, u64, union } from "./layout.ts";
 
 /**
- * <linux/iommu.h> of Linux 5.10 to 5.17: what a guest says about its page tables and caches, and what it hears of faults. No request of its own;
- * the structures travel inside VFIO's proposed ones (vsva-v1.ts, vsva-v7.ts). Since 5.10 the two that go in begin with `argsz`; iommu-v59.ts
- * has them as they were before.
+ * <linux/iommu.h> of Linux 5.10 to 5.17: what a guest says about its page tables and caches, and what it hears of
+ * faults. No request of its own; the structures travel inside VFIO's proposed ones (vsva-v1.ts, vsva-v7.ts). Since 5.10
+ * the two that go in begin with `argsz`; iommu-v59.ts has them as they were before.
  */
 
-/** Why a translation failed for good. Out. `addr` is the address that the device used, `fetch_addr` where the walk stopped. Source: iommu.h. */
+/**
+ * Why a translation failed for good. Out. `addr` is the address that the device used, `fetch_addr` where the walk
+ * stopped. Source: iommu.h.
+ */
 export const IommuFaultUnrecoverable = struct("iommu_fault_unrecoverable", {
   reason: u32,
   flags: u32,
@@ -81,8 +84,9 @@ export const IOMMU_INV_GRANU_PASID = 1;
 export const IOMMU_INV_GRANU_ADDR = 2;
 
 /**
- * What to invalidate. In: `cache`, one bit or more; `granularity` says which member of `granu` counts, none for the domain. By domain goes with
- * IOTLB and PASID, by PASID with all three, by address with DEV_IOTLB and IOTLB; EINVAL otherwise. Source: iommu.h.
+ * What to invalidate. In: `cache`, one bit or more; `granularity` says which member of `granu` counts, none for the
+ * domain. By domain goes with IOTLB and PASID, by PASID with all three, by address with DEV_IOTLB and IOTLB; EINVAL
+ * otherwise. Source: iommu.h.
  */
 export const IommuCacheInvalidateInfo = struct("iommu_cache_invalidate_info", {
   argsz: u32,
@@ -104,7 +108,10 @@ export const IOMMU_SVA_VTD_GPASID_CD = 1 << 5;
 /** Supervisor writes honour the table's R/W. Since 5.10. */
 export const IOMMU_SVA_VTD_GPASID_WPE = 1 << 6;
 
-/** What VT-d needs to know beyond the table's address. In: `flags`, IOMMU_SVA_VTD_GPASID_*; memory types. Source: iommu.h. */
+/**
+ * What VT-d needs to know beyond the table's address. In: `flags`, IOMMU_SVA_VTD_GPASID_*; memory types. Source:
+ * iommu.h.
+ */
 export const IommuGpasidBindDataVtd = struct("iommu_gpasid_bind_data_vtd", { flags: u64, pat: u32, emt: u32 });
 
 export const IOMMU_GPASID_BIND_VERSION_1 = 1;
@@ -113,8 +120,8 @@ export const IOMMU_PASID_FORMAT_INTEL_VTD = 1;
 export const IOMMU_SVA_GPASID_VAL = 1 << 0;
 
 /**
- * A guest's page table for a PASID. In: `gpgd`, the guest-physical address of its root; `addr_width`, 48 or 57; `hpasid`, the PASID that the
- * device uses; `gpasid`, what the guest calls it. Source: iommu.h.
+ * A guest's page table for a PASID. In: `gpgd`, the guest-physical address of its root; `addr_width`, 48 or 57;
+ * `hpasid`, the PASID that the device uses; `gpasid`, what the guest calls it. Source: iommu.h.
  */
 export const IommuGpasidBindData = struct("iommu_gpasid_bind_data", {
   argsz: u32,

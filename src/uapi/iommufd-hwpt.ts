@@ -32,9 +32,10 @@ export const IOMMU_HWPT_DATA_ARM_SMMUV3 = 2;
 export const IOMMU_HWPT_DATA_AMD_GUEST = 3;
 
 /**
- * Argument of IOMMU_HWPT_ALLOC. In: a page table for the device `dev_id` over `pt_id`: an address space, or a page table (or virtual IOMMU) to
- * nest on, with `data_len` bytes of `data_type` at `data_uptr`. Out: `out_hwpt_id`. EINVAL for a `pt_id` that is no such thing, EOPNOTSUPP
- * for what the IOMMU cannot. The fields from `fault_id` on came with 6.11. Source: iommufd.h.
+ * Argument of IOMMU_HWPT_ALLOC. In: a page table for the device `dev_id` over `pt_id`: an address space, or a page
+ * table (or virtual IOMMU) to nest on, with `data_len` bytes of `data_type` at `data_uptr`. Out: `out_hwpt_id`. EINVAL
+ * for a `pt_id` that is no such thing, EOPNOTSUPP for what the IOMMU cannot. The fields from `fault_id` on came with
+ * 6.11. Source: iommufd.h.
  */
 export const IommuHwptAlloc = struct("iommu_hwpt_alloc", {
   size: u32,
@@ -95,8 +96,9 @@ export const IOMMU_HW_CAP_PCI_PASID_PRIV = 1 << 2;
 export const IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED = 1 << 3;
 
 /**
- * Argument of IOMMU_GET_HW_INFO. In: `dev_id`; `data_len` bytes of room at `data_uptr`, which is filled up with zeros. Out: `data_len` as the kernel
- * has it, `out_data_type` (IOMMU_HW_INFO_TYPE_*), `out_max_pasid_log2` (0: no PASIDs), `out_capabilities`. Source: iommufd.h.
+ * Argument of IOMMU_GET_HW_INFO. In: `dev_id`; `data_len` bytes of room at `data_uptr`, which is filled up with zeros.
+ * Out: `data_len` as the kernel has it, `out_data_type` (IOMMU_HW_INFO_TYPE_*), `out_max_pasid_log2` (0: no PASIDs),
+ * `out_capabilities`. Source: iommufd.h.
  */
 export const IommuHwInfo = struct("iommu_hw_info", {
   size: u32,
@@ -110,7 +112,10 @@ export const IommuHwInfo = struct("iommu_hw_info", {
   out_capabilities: alignedU64,
 });
 
-/** The same since 6.17. In: with the flag INPUT_TYPE, `in_data_type` says which kind of data is wanted. Source: iommufd.h. */
+/**
+ * The same since 6.17. In: with the flag INPUT_TYPE, `in_data_type` says which kind of data is wanted. Source:
+ * iommufd.h.
+ */
 export const IommuHwInfoV617 = struct("iommu_hw_info_v617", {
   size: u32,
   flags: u32,
@@ -127,7 +132,9 @@ export const IommuHwInfoV617 = struct("iommu_hw_info_v617", {
 /** Memory that is read-only at second stage may not be nested on. */
 export const IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0;
 
-/** Out: registers CAP and ECAP of Intel VT-d. Source: iommufd.h; VT-d specification, chapter "Register Descriptions". */
+/**
+ * Out: registers CAP and ECAP of Intel VT-d. Source: iommufd.h; VT-d specification, chapter "Register Descriptions".
+ */
 export const IommuHwInfoVtd = struct("iommu_hw_info_vtd", {
   flags: u32,
   __reserved: u32,
@@ -162,9 +169,9 @@ export const IommuHwptSetDirtyTracking = struct("iommu_hwpt_set_dirty_tracking",
 export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1;
 
 /**
- * Argument of IOMMU_HWPT_GET_DIRTY_BITMAP. In: a range in bytes, `page_size` of a bit, `data` the address of 64-bit words into which bits are
- * set, bit 0 for the range's first page. EOPNOTSUPP as above, EOVERFLOW, EINVAL for a range that is no multiple of `page_size` and of the IOMMU's
- * pages. Source: iommufd.h.
+ * Argument of IOMMU_HWPT_GET_DIRTY_BITMAP. In: a range in bytes, `page_size` of a bit, `data` the address of 64-bit
+ * words into which bits are set, bit 0 for the range's first page. EOPNOTSUPP as above, EOVERFLOW, EINVAL for a range
+ * that is no multiple of `page_size` and of the IOMMU's pages. Source: iommufd.h.
  */
 export const IommuHwptGetDirtyBitmap = struct("iommu_hwpt_get_dirty_bitmap", {
   size: u32,
@@ -196,8 +203,9 @@ export const IommuHwptVtdS1Invalidate = struct("iommu_hwpt_vtd_s1_invalidate", {
 export const IommuViommuArmSmmuv3Invalidate = struct("iommu_viommu_arm_smmuv3_invalidate", { cmd: array(u64, 2) });
 
 /**
- * Argument of IOMMU_HWPT_INVALIDATE. In: `entry_num` entries of `entry_len` bytes at `data_uptr`. Out, also with an error: `entry_num` that were
- * done. EINVAL for an object that is no nested page table or virtual IOMMU. Source: iommufd.h.
+ * Argument of IOMMU_HWPT_INVALIDATE. In: `entry_num` entries of `entry_len` bytes at `data_uptr`. Out, also with an
+ * error: `entry_num` that were done. EINVAL for an object that is no nested page table or virtual IOMMU. Source:
+ * iommufd.h.
  */
 export const IommuHwptInvalidate = struct("iommu_hwpt_invalidate", {
   size: u32,

@@ -22,7 +22,10 @@ export const IOMMU_PGFAULT_PERM_WRITE = 1 << 1;
 export const IOMMU_PGFAULT_PERM_EXEC = 1 << 2;
 export const IOMMU_PGFAULT_PERM_PRIV = 1 << 3;
 
-/** One page request of a device, as it is read from a fault queue. Out: everything; `addr` and `length` in bytes. Source: iommufd.h. */
+/**
+ * One page request of a device, as it is read from a fault queue. Out: everything; `addr` and `length` in bytes.
+ * Source: iommufd.h.
+ */
 export const IommuHwptPgfault = struct("iommu_hwpt_pgfault", {
   flags: u32,
   dev_id: u32,
@@ -38,10 +41,16 @@ export const IommuHwptPgfault = struct("iommu_hwpt_pgfault", {
 export const IOMMUFD_PAGE_RESP_SUCCESS = 0;
 export const IOMMUFD_PAGE_RESP_INVALID = 1;
 
-/** The answer to a page request, written to a fault queue. In: `cookie` of the request, IOMMUFD_PAGE_RESP_*. Source: iommufd.h. */
+/**
+ * The answer to a page request, written to a fault queue. In: `cookie` of the request, IOMMUFD_PAGE_RESP_*. Source:
+ * iommufd.h.
+ */
 export const IommuHwptPageResponse = struct("iommu_hwpt_page_response", { cookie: u32, code: u32 });
 
-/** Argument of IOMMU_FAULT_QUEUE_ALLOC. In: flags (0). Out: an object's id, and a descriptor to read requests from. Source: iommufd.h. */
+/**
+ * Argument of IOMMU_FAULT_QUEUE_ALLOC. In: flags (0). Out: an object's id, and a descriptor to read requests from.
+ * Source: iommufd.h.
+ */
 export const IommuFaultAlloc = struct("iommu_fault_alloc", {
   size: u32,
   flags: u32,
@@ -54,7 +63,10 @@ export const IOMMU_VIOMMU_TYPE_DEFAULT = 0;
 export const IOMMU_VIOMMU_TYPE_ARM_SMMUV3 = 1;
 export const IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2;
 
-/** Argument of IOMMU_VIOMMU_ALLOC. In: a share of the IOMMU behind `dev_id`, over the page table `hwpt_id`. Out: its id. Source: iommufd.h. */
+/**
+ * Argument of IOMMU_VIOMMU_ALLOC. In: a share of the IOMMU behind `dev_id`, over the page table `hwpt_id`. Out: its id.
+ * Source: iommufd.h.
+ */
 export const IommuViommuAlloc = struct("iommu_viommu_alloc", {
   size: u32,
   flags: u32,
@@ -67,7 +79,10 @@ export const IommuViommuAlloc = struct("iommu_viommu_alloc", {
   data_uptr: alignedU64,
 });
 
-/** Argument of IOMMU_VDEVICE_ALLOC. In: the number `virt_id` that a guest's IOMMU has for `dev_id`. Out: an id. Source: iommufd.h. */
+/**
+ * Argument of IOMMU_VDEVICE_ALLOC. In: the number `virt_id` that a guest's IOMMU has for `dev_id`. Out: an id. Source:
+ * iommufd.h.
+ */
 export const IommuVdeviceAlloc = struct("iommu_vdevice_alloc", {
   size: u32,
   viommu_id: u32,
@@ -87,7 +102,10 @@ export const IOMMU_VEVENTQ_TYPE_DEFAULT = 0;
 export const IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1;
 export const IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2;
 
-/** Argument of IOMMU_VEVENTQ_ALLOC. In: `veventq_depth` events at most (1..65536). Out: an id and a descriptor. Source: iommufd.h. */
+/**
+ * Argument of IOMMU_VEVENTQ_ALLOC. In: `veventq_depth` events at most (1..65536). Out: an id and a descriptor. Source:
+ * iommufd.h.
+ */
 export const IommuVeventqAlloc = struct("iommu_veventq_alloc", {
   size: u32,
   flags: u32,
@@ -103,7 +121,10 @@ export const IommuVeventqAlloc = struct("iommu_veventq_alloc", {
 export const IOMMU_HW_QUEUE_TYPE_DEFAULT = 0;
 export const IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1;
 
-/** Argument of IOMMU_HW_QUEUE_ALLOC. In: a queue of `length` bytes at a guest-physical address. Out: an id. Source: iommufd.h. */
+/**
+ * Argument of IOMMU_HW_QUEUE_ALLOC. In: a queue of `length` bytes at a guest-physical address. Out: an id. Source:
+ * iommufd.h.
+ */
 export const IommuHwQueueAlloc = struct("iommu_hw_queue_alloc", {
   size: u32,
   flags: u32,

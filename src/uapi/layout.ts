@@ -74,8 +74,8 @@ export function pointer(target: string): FieldType<bigint> {
 }
 
 /**
- * Another member of an anonymous union: lies where the earlier field `over` does. Decoding gives both; encoding writes the
- * members that are given, in the order given.
+ * Another member of an anonymous union: lies where the earlier field `over` does. Decoding gives both; encoding writes
+ * the members that are given, in the order given.
  */
 export function overlay<T>(over: string, type: FieldType<T>): FieldType<T> {
   return {
@@ -182,7 +182,10 @@ export function union<F extends Fields>(name: string, fields: F): Layout<F> {
   return new Layout(name, fields, "union");
 }
 
-/** A DataView over exactly the bytes of `bytes`: for what is little-endian on every machine. Structures of callers have a StructView. */
+/**
+ * A DataView over exactly the bytes of `bytes`: for what is little-endian on every machine. Structures of callers have
+ * a StructView.
+ */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -2,9 +2,9 @@ import { array, flexible, struct, u8, u16, u32, u64 } from "./layout.ts";
 import { VfioInfoCapHeader } from "./vfio.ts";
 
 /**
- * One request for all that a guest's IOMMU driver wants of the host's: the operation that "[RFC PATCH 7/8] VFIO: Add new IOCTL for IOMMU TLB
- * invalidate propagation" (July 2017) proposed, as its review asked for it. docs/iommu-op.md is the whole of it. Intel's invalidation descriptor
- * is in intel-invalidation.ts.
+ * One request for all that a guest's IOMMU driver wants of the host's: the operation that "[RFC PATCH 7/8] VFIO: Add
+ * new IOCTL for IOMMU TLB invalidate propagation" (July 2017) proposed, as its review asked for it. docs/iommu-op.md is
+ * the whole of it. Intel's invalidation descriptor is in intel-invalidation.ts.
  */
 
 /** Argument: VfioIommuOperation. _IO(VFIO_TYPE, VFIO_BASE + 24). */
@@ -19,10 +19,16 @@ export const VFIO_IOMMU_OP_BIND_PASID = 2;
 export const VFIO_IOMMU_OP_BIND_PAGE_TABLE = 3;
 export const VFIO_IOMMU_OP_INVALIDATE = 4;
 
-/** Values of `model`; 0 is none. Hardware whose tables or descriptors differ is a value of its own, given out when somebody needs it. */
+/**
+ * Values of `model`; 0 means no model. Hardware whose tables or descriptors differ is a value of its own, given out
+ * when somebody needs it.
+ */
 export const IOMMU_MODEL_INTEL = 1;
 
-/** Argument of VFIO_IOMMU_OP. In: `argsz` counts everything that is behind, so that `data` has argsz - 16 bytes. `reserved` is 0. */
+/**
+ * Argument of VFIO_IOMMU_OP. In: `argsz` counts everything that is behind, so that `data` has argsz - 16 bytes.
+ * `reserved` is 0.
+ */
 export const VfioIommuOperation = struct("vfio_iommu_operation", {
   argsz: u32,
   flags: u32,
@@ -32,10 +38,11 @@ export const VfioIommuOperation = struct("vfio_iommu_operation", {
 });
 
 /**
- * What PROBE answers, and the capability after its header. Out: bit n of `ops` is operation n, bit n of `models` model n, `pasid_bits` of PASID;
- * bit n of `descriptors` Intel's descriptor type n, which IntelIommuOpSupport has too. The first answer ended there. `size` is that of the whole
- * answer in bytes; offsets count from its start. There are `model_count` VfioIommuOpModel, each as long as its own `size`, and `device_count`
- * VfioIommuOpDevice, `device_size` bytes each.
+ * What PROBE answers, and the capability after its header. Out: bit n of `ops` is operation n, bit n of `models` model
+ * n, `pasid_bits` of PASID; bit n of `descriptors` Intel's descriptor type n, which IntelIommuOpSupport has too. The
+ * first answer ended there. `size` is that of the whole answer in bytes; offsets count from its start. There are
+ * `model_count` VfioIommuOpModel, each as long as its own `size`, and `device_count` VfioIommuOpDevice, `device_size`
+ * bytes each.
  */
 export const VfioIommuOpProbe = struct("vfio_iommu_op_probe", {
   ops: u32,
@@ -50,14 +57,18 @@ export const VfioIommuOpProbe = struct("vfio_iommu_op_probe", {
   device_size: u32,
 });
 
-/** Values of `page_table_format`: tables of the processor with 4 or 5 levels (Intel SDM volume 3, "4-Level Paging and 5-Level Paging"). */
+/**
+ * Values of `page_table_format`: tables of the processor with 4 or 5 levels (Intel SDM volume 3, "4-Level Paging and
+ * 5-Level Paging").
+ */
 export const IOMMU_PAGE_TABLE_X86 = 1;
 /** Values of `pasid_table_format`: directory and tables of VT-d's scalable mode; 0 when no table can be bound. */
 export const IOMMU_PASID_TABLE_VTD_SCALABLE = 1;
 
 /**
- * One model in PROBE's answer. Out: bit n of `ops` is operation n with this model, bit n of `addr_widths` an `addr_width` of n, bit n of
- * `page_sizes` pages of 2^n bytes; `length` bytes of vendor data behind it, which `size` counts.
+ * One model in PROBE's answer. Out: bit n of `ops` is operation n with this model, bit n of `addr_widths` an
+ * `addr_width` of n, bit n of `page_sizes` pages of 2^n bytes; `length` bytes of vendor data behind it, which `size`
+ * counts.
  */
 export const VfioIommuOpModel = struct("vfio_iommu_op_model", {
   model: u32,
@@ -72,8 +83,9 @@ export const VfioIommuOpModel = struct("vfio_iommu_op_model", {
 });
 
 /**
- * Intel's vendor data in PROBE's answer. Out: what VfioIommuOpModel does not say. `page_table_flags` that IntelPageTableData takes; bit n of
- * `descriptors` is type n, `max_descriptors` in one request; the `hints` and `caches` that IntelIommuInvalidateHints takes.
+ * Intel's vendor data in PROBE's answer. Out: what VfioIommuOpModel does not say. `page_table_flags` that
+ * IntelPageTableData takes; bit n of `descriptors` is type n, `max_descriptors` in one request; the `hints` and
+ * `caches` that IntelIommuInvalidateHints takes.
  */
 export const IntelIommuOpSupport = struct("intel_iommu_op_support", {
   page_table_flags: u64,
@@ -87,8 +99,9 @@ export const IntelIommuOpSupport = struct("intel_iommu_op_support", {
 export const IOMMU_OP_DEVICE_SHARED = 1 << 0;
 
 /**
- * One device of the container in PROBE's answer. Out: the IOMMU `group` that brought it, as in /dev/vfio/; PCI `segment` and `source_id` (bus 15-8,
- * device 7-3, function 2-0) of what makes its requests: itself, or the parent of a mediated device.
+ * One device of the container in PROBE's answer. Out: the IOMMU `group` that brought it, as in /dev/vfio/; PCI
+ * `segment` and `source_id` (bus 15-8, device 7-3, function 2-0) of what makes its requests: itself, or the parent of a
+ * mediated device.
  */
 export const VfioIommuOpDevice = struct("vfio_iommu_op_device", {
   group: u32,
@@ -108,7 +121,10 @@ export const VfioIommuType1InfoCapOp = struct("vfio_iommu_type1_info_cap_op", {
 /** In all three binds: undoes it. Cannot fail once the structure is understood. */
 export const IOMMU_BIND_FLAG_UNBIND = 1 << 0;
 
-/** `data` of BIND_PASID_TABLE. In: the guest-physical address of the PASID directory; `length` bytes of vendor data, none for Intel. */
+/**
+ * `data` of BIND_PASID_TABLE. In: the guest-physical address of the PASID directory; `length` bytes of vendor data,
+ * none for Intel.
+ */
 export const IommuPasidTableBind = struct("iommu_pasid_table_bind", {
   model: u32,
   flags: u32,
@@ -144,7 +160,10 @@ export const IOMMU_INVALIDATE_VADDR = 1 << 1;
 export const IOMMU_INVALIDATE_NO_PASID = 1 << 0;
 /** A hint: only last-level entries changed. Needs IOMMU_INVALIDATE_VADDR. */
 export const IOMMU_INVALIDATE_VADDR_LEAF = 1 << 1;
-/** The vendor data alone says what is meant: scope, other flags, pasid, vaddr and size are 0. What the data are is the model's matter. */
+/**
+ * The vendor data alone says what is meant: scope, other flags, pasid, vaddr and size are 0. What the data are is the
+ * model's matter.
+ */
 export const IOMMU_INVALIDATE_VENDOR = 1 << 2;
 
 /** `data` of INVALIDATE. In: `length` bytes of vendor data behind it. */
@@ -160,7 +179,10 @@ export const IommuTlbInvalidate = struct("iommu_tlb_invalidate", {
   data: flexible(u64),
 });
 
-/** Intel's vendor data with IOMMU_INVALIDATE_VENDOR: one or more of these, the 128 bits of DESCRIPTORS in intel-invalidation.ts. */
+/**
+ * Intel's vendor data with IOMMU_INVALIDATE_VENDOR: one or more of these, the 128 bits of DESCRIPTORS in
+ * intel-invalidation.ts.
+ */
 export const IntelIommuInvalidateData = struct("intel_iommu_invalidate_data", { low: u64, high: u64 });
 
 /** Global pages too. */
@@ -169,9 +191,9 @@ export const INTEL_INVALIDATE_DRAIN_READ = 1 << 1;
 export const INTEL_INVALIDATE_DRAIN_WRITE = 1 << 2;
 
 /**
- * Intel's vendor data without IOMMU_INVALIDATE_VENDOR: what its descriptors have beyond the generic fields. In: `source_id`, the device whose TLB is meant,
- * 0 for all of the container's; `pfsid` its physical function or 0; `max_pending` as the device says; `caches` as IOMMU_CACHE_INV_TYPE_*, 0 for
- * what the scope implies.
+ * Intel's vendor data without IOMMU_INVALIDATE_VENDOR: what its descriptors have beyond the generic fields. In:
+ * `source_id`, the device whose TLB is meant, 0 for all of the container's; `pfsid` its physical function or 0;
+ * `max_pending` as the device says; `caches` as IOMMU_CACHE_INV_TYPE_*, 0 for what the scope implies.
  */
 export const IntelIommuInvalidateHints = struct("intel_iommu_invalidate_hints", {
   hints: u32,

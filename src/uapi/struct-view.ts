@@ -1,6 +1,7 @@
 /**
- * The numbers in a structure that crosses the system-call boundary: they are in the byte order of the caller's processor. What a device has (config
- * space, registers, descriptors) is little-endian on every machine and is read through a DataView.
+ * The numbers in a structure that crosses the system-call boundary: they are in the byte order of the caller's
+ * processor. What a device has (config space, registers, descriptors) is little-endian on every machine and is read
+ * through a DataView.
  */
 export class StructView {
   /** The caller's byte order. A view that is shared by all callers is told it with each structure. */

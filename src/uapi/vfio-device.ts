@@ -2,9 +2,9 @@ import { alignedU64, flexible, struct, u8, u32 } from "./layout.ts";
 import { VfioInfoCapHeader } from "./vfio.ts";
 
 /**
- * Device requests of <linux/vfio.h> that all devices share: regions, interrupts, reset. What only PCI devices have is in
- * vfio-pci.ts, graphics in vfio-gfx.ts, character devices in vfio-cdev.ts; VFIO_DEVICE_FEATURE and what it leads to in
- * vfio-feature.ts and vfio-migration.ts.
+ * Device requests of <linux/vfio.h> that all devices share: regions, interrupts, reset. What only PCI devices have is
+ * in vfio-pci.ts, graphics in vfio-gfx.ts, character devices in vfio-cdev.ts; VFIO_DEVICE_FEATURE and what it leads to
+ * in vfio-feature.ts and vfio-migration.ts.
  */
 
 /** Argument: VfioDeviceInfo. */
@@ -31,8 +31,9 @@ export const VFIO_DEVICE_FLAGS_CAPS = 1 << 7;
 export const VFIO_DEVICE_FLAGS_CDX = 1 << 8;
 
 /**
- * Argument of VFIO_DEVICE_GET_INFO. In: argsz, at least 16 (EINVAL). Out: how many region and interrupt indexes there are (the
- * highest plus one; not all of them need exist), and where capabilities begin, in bytes from the start. Source: vfio.h.
+ * Argument of VFIO_DEVICE_GET_INFO. In: argsz, at least 16 (EINVAL). Out: how many region and interrupt indexes there
+ * are (the highest plus one; not all of them need exist), and where capabilities begin, in bytes from the start.
+ * Source: vfio.h.
  */
 export const VfioDeviceInfo = struct("vfio_device_info", {
   argsz: u32,
@@ -69,9 +70,9 @@ export const VFIO_REGION_INFO_FLAG_MMAP = 1 << 2;
 export const VFIO_REGION_INFO_FLAG_CAPS = 1 << 3;
 
 /**
- * Argument of VFIO_DEVICE_GET_REGION_INFO. In: argsz, at least 32 (EINVAL), and `index`. Out: `size` in bytes, 0 for a region
- * that the device has not got; `offset`, where it lies in the device's file. EINVAL for an index that cannot exist. Source:
- * vfio.h.
+ * Argument of VFIO_DEVICE_GET_REGION_INFO. In: argsz, at least 32 (EINVAL), and `index`. Out: `size` in bytes, 0 for a
+ * region that the device has not got; `offset`, where it lies in the device's file. EINVAL for an index that cannot
+ * exist. Source: vfio.h.
  */
 export const VfioRegionInfo = struct("vfio_region_info", {
   argsz: u32,
@@ -132,7 +133,10 @@ export const VFIO_REGION_SUBTYPE_CCW_SCHIB = 2;
 export const VFIO_REGION_SUBTYPE_CCW_CRW = 3;
 export const VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED = 1;
 
-/** Capability 4. Out: the address of the memory in NVLink2's address space. No kernel since 5.13 makes it. Source: vfio.h. */
+/**
+ * Capability 4. Out: the address of the memory in NVLink2's address space. No kernel since 5.13 makes it. Source:
+ * vfio.h.
+ */
 export const VfioRegionInfoCapNvlink2Ssatgt = struct("vfio_region_info_cap_nvlink2_ssatgt", {
   header: VfioInfoCapHeader,
   tgt: alignedU64,
@@ -153,8 +157,8 @@ export const VFIO_IRQ_INFO_AUTOMASKED = 1 << 2;
 export const VFIO_IRQ_INFO_NORESIZE = 1 << 3;
 
 /**
- * Argument of VFIO_DEVICE_GET_IRQ_INFO. In: argsz, at least 16 (EINVAL), and `index`. Out: flags, and `count` vectors (0: the device
- * has none of this kind). EINVAL for an index that cannot exist. Source: vfio.h.
+ * Argument of VFIO_DEVICE_GET_IRQ_INFO. In: argsz, at least 16 (EINVAL), and `index`. Out: flags, and `count` vectors
+ * (0: the device has none of this kind). EINVAL for an index that cannot exist. Source: vfio.h.
  */
 export const VfioIrqInfo = struct("vfio_irq_info", { argsz: u32, flags: u32, index: u32, count: u32 });
 
@@ -171,8 +175,9 @@ export const VFIO_IRQ_SET_DATA_TYPE_MASK = 0x7;
 export const VFIO_IRQ_SET_ACTION_TYPE_MASK = 0x38;
 
 /**
- * Argument of VFIO_DEVICE_SET_IRQS. In: one DATA and one ACTION flag, and vectors `start` up to `start + count` of `index`. With
- * DATA_NONE, ACTION_TRIGGER and count 0 the whole index is switched off. EINVAL for what does not add up. Source: vfio.h.
+ * Argument of VFIO_DEVICE_SET_IRQS. In: one DATA and one ACTION flag, and vectors `start` up to `start + count` of
+ * `index`. With DATA_NONE, ACTION_TRIGGER and count 0 the whole index is switched off. EINVAL for what does not add up.
+ * Source: vfio.h.
  */
 export const VfioIrqSet = struct("vfio_irq_set", {
   argsz: u32,

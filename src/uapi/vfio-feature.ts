@@ -1,8 +1,8 @@
 import { flexible, s32, struct, u8, u32, u64 } from "./layout.ts";
 
 /**
- * VFIO_DEVICE_FEATURE of <linux/vfio.h>: one request that reads, sets or probes numbered features of a device. Migration
- * and DMA logging have their layouts in vfio-migration.ts.
+ * VFIO_DEVICE_FEATURE of <linux/vfio.h>: one request that reads, sets or probes numbered features of a device.
+ * Migration and DMA logging have their layouts in vfio-migration.ts.
  */
 
 /** Argument: VfioDeviceFeature. */
@@ -15,9 +15,9 @@ export const VFIO_DEVICE_FEATURE_SET = 1 << 17;
 export const VFIO_DEVICE_FEATURE_PROBE = 1 << 18;
 
 /**
- * Argument of VFIO_DEVICE_FEATURE. In: flags, a feature id in the low 16 bits and what to do with it. In or out: `data`, whose
- * layout the feature decides. ENOTTY for a feature that the device has not got, EINVAL for flags that do not go together.
- * Source: vfio.h.
+ * Argument of VFIO_DEVICE_FEATURE. In: flags, a feature id in the low 16 bits and what to do with it. In or out:
+ * `data`, whose layout the feature decides. ENOTTY for a feature that the device has not got, EINVAL for flags that do
+ * not go together. Source: vfio.h.
  */
 export const VfioDeviceFeature = struct("vfio_device_feature", { argsz: u32, flags: u32, data: flexible(u8) });
 
@@ -59,8 +59,8 @@ export const VfioDeviceFeatureBusMaster = struct("vfio_device_feature_bus_master
 export const VfioRegionDmaRange = struct("vfio_region_dma_range", { offset: u64, length: u64 });
 
 /**
- * Data of DMA_BUF. In: slices of one region that the new dma-buf consists of; `open_flags` are those of open(); flags must be
- * 0 (EINVAL). Source: vfio.h (6.19).
+ * Data of DMA_BUF. In: slices of one region that the new dma-buf consists of; `open_flags` are those of open(); flags
+ * must be 0 (EINVAL). Source: vfio.h (6.19).
  */
 export const VfioDeviceFeatureDmaBuf = struct("vfio_device_feature_dma_buf", {
   region_index: u32,

@@ -13,8 +13,8 @@ export const VFIO_GFX_PLANE_TYPE_DMABUF = 1 << 1;
 export const VFIO_GFX_PLANE_TYPE_REGION = 1 << 2;
 
 /**
- * Argument of VFIO_DEVICE_QUERY_GFX_PLANE. In: flags and drm_plane_type. Out: the rest; sizes and positions in pixels, stride
- * and size in bytes; all zero when the plane is off. Source: vfio.h.
+ * Argument of VFIO_DEVICE_QUERY_GFX_PLANE. In: flags and drm_plane_type. Out: the rest; sizes and positions in pixels,
+ * stride and size in bytes; all zero when the plane is off. Source: vfio.h.
  */
 export const VfioDeviceGfxPlaneInfo = struct("vfio_device_gfx_plane_info", {
   argsz: u32,
@@ -39,8 +39,8 @@ export const VFIO_DEVICE_GFX_LINK_STATE_UP = 1;
 export const VFIO_DEVICE_GFX_LINK_STATE_DOWN = 2;
 
 /**
- * The registers at the start of an EDID region. The program reads where the blob goes (offset and size in bytes, resolution in
- * pixels, 0 for no limit), writes it, its size and the link state. Source: vfio.h.
+ * The registers at the start of an EDID region. The program reads where the blob goes (offset and size in bytes,
+ * resolution in pixels, 0 for no limit), writes it, its size and the link state. Source: vfio.h.
  */
 export const VfioRegionGfxEdid = struct("vfio_region_gfx_edid", {
   edid_offset: u32,

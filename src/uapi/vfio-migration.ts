@@ -1,8 +1,8 @@
 import { alignedU64, s32, struct, u32 } from "./layout.ts";
 
 /**
- * Device migration and DMA logging of <linux/vfio.h>: data of the VFIO_DEVICE_FEATURE ids in vfio-feature.ts, the request
- * of the migration data file, and the migration region that they replaced in 5.18.
+ * Device migration and DMA logging of <linux/vfio.h>: data of the VFIO_DEVICE_FEATURE ids in vfio-feature.ts, the
+ * request of the migration data file, and the migration region that they replaced in 5.18.
  */
 
 /** Argument: VfioPrecopyInfo. On a migration data file; the number is VFIO_EEH_PE_OP on a sPAPR container. */
@@ -29,8 +29,8 @@ export const VFIO_DEVICE_STATE_PRE_COPY = 6;
 export const VFIO_DEVICE_STATE_PRE_COPY_P2P = 7;
 
 /**
- * Data of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE. SET, in: the state to go to. Out: `data_fd`, the file of the transfer that this
- * began, or -1. GET, out: the state that it is in. Source: vfio.h.
+ * Data of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE. SET, in: the state to go to. Out: `data_fd`, the file of the transfer
+ * that this began, or -1. GET, out: the state that it is in. Source: vfio.h.
  */
 export const VfioDeviceFeatureMigState = struct("vfio_device_feature_mig_state", { device_state: u32, data_fd: s32 });
 
@@ -38,8 +38,8 @@ export const VfioDeviceFeatureMigState = struct("vfio_device_feature_mig_state",
 export const VFIO_PRECOPY_INFO_REINIT = 1 << 0;
 
 /**
- * Argument of VFIO_MIG_GET_PRECOPY_INFO. Out: estimates in bytes of what is still to be read, of the initial state and of what
- * changed since. EINVAL outside the PRE_COPY states. Source: vfio.h.
+ * Argument of VFIO_MIG_GET_PRECOPY_INFO. Out: estimates in bytes of what is still to be read, of the initial state and
+ * of what changed since. EINVAL outside the PRE_COPY states. Source: vfio.h.
  */
 export const VfioPrecopyInfo = struct("vfio_precopy_info", {
   argsz: u32,
@@ -49,8 +49,8 @@ export const VfioPrecopyInfo = struct("vfio_precopy_info", {
 });
 
 /**
- * Data of VFIO_DEVICE_FEATURE_DMA_LOGGING_START. In: a wish for the page size in bytes, and the address of `num_ranges` of
- * VfioDeviceFeatureDmaLoggingRange. Out: `page_size`, what the device took. Source: vfio.h.
+ * Data of VFIO_DEVICE_FEATURE_DMA_LOGGING_START. In: a wish for the page size in bytes, and the address of `num_ranges`
+ * of VfioDeviceFeatureDmaLoggingRange. Out: `page_size`, what the device took. Source: vfio.h.
  */
 export const VfioDeviceFeatureDmaLoggingControl = struct("vfio_device_feature_dma_logging_control", {
   page_size: alignedU64,
@@ -66,8 +66,8 @@ export const VfioDeviceFeatureDmaLoggingRange = struct("vfio_device_feature_dma_
 });
 
 /**
- * Data of VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT. In: the range, bytes that one bit stands for, the address of the bitmap. The
- * kernel only sets bits in it. What was reported counts as clean. Source: vfio.h.
+ * Data of VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT. In: the range, bytes that one bit stands for, the address of the
+ * bitmap. The kernel only sets bits in it. What was reported counts as clean. Source: vfio.h.
  */
 export const VfioDeviceFeatureDmaLoggingReport = struct("vfio_device_feature_dma_logging_report", {
   iova: alignedU64,
@@ -76,7 +76,9 @@ export const VfioDeviceFeatureDmaLoggingReport = struct("vfio_device_feature_dma
   bitmap: alignedU64,
 });
 
-/** Data of VFIO_DEVICE_FEATURE_MIG_DATA_SIZE. Out: estimate in bytes of what STOP_COPY will transfer. Source: vfio.h. */
+/**
+ * Data of VFIO_DEVICE_FEATURE_MIG_DATA_SIZE. Out: estimate in bytes of what STOP_COPY will transfer. Source: vfio.h.
+ */
 export const VfioDeviceFeatureMigDataSize = struct("vfio_device_feature_mig_data_size", {
   stop_copy_length: alignedU64,
 });

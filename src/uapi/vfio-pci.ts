@@ -15,8 +15,8 @@ export const VFIO_PCI_DEVID_OWNED = 0;
 export const VFIO_PCI_DEVID_NOT_OWNED = -1;
 
 /**
- * One device that a hot reset would hit. Out. `group_id` when the caller's device came from a group, `devid` (same place) when
- * it is a bound character device. Source: vfio.h.
+ * One device that a hot reset would hit. Out. `group_id` when the caller's device came from a group, `devid` (same
+ * place) when it is a bound character device. Source: vfio.h.
  */
 export const VfioPciDependentDevice = struct("vfio_pci_dependent_device", {
   group_id: u32,
@@ -32,8 +32,8 @@ export const VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1 << 0;
 export const VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 1 << 1;
 
 /**
- * Argument of VFIO_DEVICE_GET_PCI_HOT_RESET_INFO. In: argsz. Out: `count` devices. ENOSPC when they do not fit: count is written all
- * the same. ENODEV when neither slot nor bus can be reset. Source: vfio.h.
+ * Argument of VFIO_DEVICE_GET_PCI_HOT_RESET_INFO. In: argsz. Out: `count` devices. ENOSPC when they do not fit: count
+ * is written all the same. ENODEV when neither slot nor bus can be reset. Source: vfio.h.
  */
 export const VfioPciHotResetInfo = struct("vfio_pci_hot_reset_info", {
   argsz: u32,
@@ -43,8 +43,8 @@ export const VfioPciHotResetInfo = struct("vfio_pci_hot_reset_info", {
 });
 
 /**
- * Argument of VFIO_DEVICE_PCI_HOT_RESET. In: descriptors of all groups that are hit, as proof of ownership; none when the
- * device is a bound character device. EINVAL when one is missing. Source: vfio.h.
+ * Argument of VFIO_DEVICE_PCI_HOT_RESET. In: descriptors of all groups that are hit, as proof of ownership; none when
+ * the device is a bound character device. EINVAL when one is missing. Source: vfio.h.
  */
 export const VfioPciHotReset = struct("vfio_pci_hot_reset", {
   argsz: u32,
@@ -60,8 +60,8 @@ export const VFIO_DEVICE_IOEVENTFD_64 = 1 << 3;
 export const VFIO_DEVICE_IOEVENTFD_SIZE_MASK = 0xf;
 
 /**
- * Argument of VFIO_DEVICE_IOEVENTFD. In: when `fd` (an eventfd; -1 takes it back) fires, the kernel writes `data` in the width
- * that flags name at `offset` bytes into the device's file. Only BARs. Source: vfio.h.
+ * Argument of VFIO_DEVICE_IOEVENTFD. In: when `fd` (an eventfd; -1 takes it back) fires, the kernel writes `data` in
+ * the width that flags name at `offset` bytes into the device's file. Only BARs. Source: vfio.h.
  */
 export const VfioDeviceIoeventfd = struct("vfio_device_ioeventfd", {
   argsz: u32,

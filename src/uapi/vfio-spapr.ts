@@ -27,8 +27,8 @@ export const VFIO_EEH_PE_OP = 0x3b79;
 export const VFIO_IOMMU_SPAPR_INFO_DDW = 1 << 0;
 
 /**
- * What dynamic DMA windows can be. Out. `pgsizes`: bitmap of page sizes, bit n is 2^n bytes. `levels`: most table levels that a
- * window may have. Source: vfio.h.
+ * What dynamic DMA windows can be. Out. `pgsizes`: bitmap of page sizes, bit n is 2^n bytes. `levels`: most table
+ * levels that a window may have. Source: vfio.h.
  */
 export const VfioIommuSpaprTceDdwInfo = struct("vfio_iommu_spapr_tce_ddw_info", {
   pgsizes: u64,
@@ -37,8 +37,8 @@ export const VfioIommuSpaprTceDdwInfo = struct("vfio_iommu_spapr_tce_ddw_info", 
 });
 
 /**
- * Argument of VFIO_IOMMU_SPAPR_TCE_GET_INFO. In: argsz, at least 16 (EINVAL). Out: the 32-bit window in bytes of bus address;
- * `ddw` when argsz reaches it and flags says so. Source: vfio.h.
+ * Argument of VFIO_IOMMU_SPAPR_TCE_GET_INFO. In: argsz, at least 16 (EINVAL). Out: the 32-bit window in bytes of bus
+ * address; `ddw` when argsz reaches it and flags says so. Source: vfio.h.
  */
 export const VfioIommuSpaprTceInfo = struct("vfio_iommu_spapr_tce_info", {
   argsz: u32,
@@ -48,13 +48,16 @@ export const VfioIommuSpaprTceInfo = struct("vfio_iommu_spapr_tce_info", {
   ddw: VfioIommuSpaprTceDdwInfo,
 });
 
-/** The error that VFIO_EEH_PE_INJECT_ERR makes. In. `addr` and `mask` select the bus addresses that fail. Source: vfio.h. */
+/**
+ * The error that VFIO_EEH_PE_INJECT_ERR makes. In. `addr` and `mask` select the bus addresses that fail. Source:
+ * vfio.h.
+ */
 export const VfioEehPeErr = struct("vfio_eeh_pe_err", { type: u32, func: u32, addr: u64, mask: u64 });
 
 /**
  * Argument of VFIO_EEH_PE_OP. In: `op`, one of VFIO_EEH_PE_*, and `err` for injection only (argsz need not reach it
- * otherwise). flags must be 0 (EINVAL). VFIO_EEH_PE_GET_STATE returns a VFIO_EEH_PE_STATE_* as the request's value. In the
- * header `err` is the only member of an anonymous union. Source: vfio.h.
+ * otherwise). flags must be 0 (EINVAL). VFIO_EEH_PE_GET_STATE returns a VFIO_EEH_PE_STATE_* as the request's value. In
+ * the header `err` is the only member of an anonymous union. Source: vfio.h.
  */
 export const VfioEehPeOp = struct("vfio_eeh_pe_op", { argsz: u32, flags: u32, op: u32, err: VfioEehPeErr });
 
@@ -78,9 +81,9 @@ export const VFIO_EEH_PE_CONFIGURE = 8;
 export const VFIO_EEH_PE_INJECT_ERR = 9;
 
 /**
- * Argument of VFIO_IOMMU_SPAPR_REGISTER_MEMORY and VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY. In: process memory that may be mapped
- * from now on, page-aligned. flags must be 0 (EINVAL). ENOENT when what is unregistered was not registered with the same
- * address and size. Source: vfio.h, drivers/vfio/vfio_iommu_spapr_tce.c.
+ * Argument of VFIO_IOMMU_SPAPR_REGISTER_MEMORY and VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY. In: process memory that may be
+ * mapped from now on, page-aligned. flags must be 0 (EINVAL). ENOENT when what is unregistered was not registered with
+ * the same address and size. Source: vfio.h, drivers/vfio/vfio_iommu_spapr_tce.c.
  */
 export const VfioIommuSpaprRegisterMemory = struct("vfio_iommu_spapr_register_memory", {
   argsz: u32,
@@ -90,8 +93,8 @@ export const VfioIommuSpaprRegisterMemory = struct("vfio_iommu_spapr_register_me
 });
 
 /**
- * Argument of VFIO_IOMMU_SPAPR_TCE_CREATE. In: pages of 2^page_shift bytes, `window_size` bytes, a table of `levels` levels. Out:
- * `start_addr`, the bus address where the window begins. Source: vfio.h.
+ * Argument of VFIO_IOMMU_SPAPR_TCE_CREATE. In: pages of 2^page_shift bytes, `window_size` bytes, a table of `levels`
+ * levels. Out: `start_addr`, the bus address where the window begins. Source: vfio.h.
  */
 export const VfioIommuSpaprTceCreate = struct("vfio_iommu_spapr_tce_create", {
   argsz: u32,
@@ -104,7 +107,10 @@ export const VfioIommuSpaprTceCreate = struct("vfio_iommu_spapr_tce_create", {
   start_addr: u64,
 });
 
-/** Argument of VFIO_IOMMU_SPAPR_TCE_REMOVE. In: a bus address in the window, usually its begin. EINVAL when it is in none. Source: vfio.h. */
+/**
+ * Argument of VFIO_IOMMU_SPAPR_TCE_REMOVE. In: a bus address in the window, usually its begin. EINVAL when it is in
+ * none. Source: vfio.h.
+ */
 export const VfioIommuSpaprTceRemove = struct("vfio_iommu_spapr_tce_remove", {
   argsz: u32,
   flags: u32,

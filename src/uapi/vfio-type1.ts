@@ -2,8 +2,8 @@ import { alignedU64, flexible, pointer, struct, u8, u32, u64 } from "./layout.ts
 import { VfioInfoCapHeader } from "./vfio.ts";
 
 /**
- * Type1 IOMMU requests of <linux/vfio.h>. They go to a container after VFIO_SET_IOMMU. Addresses and sizes are in bytes;
- * they must be multiples of the smallest page size in `iova_pgsizes`.
+ * Type1 IOMMU requests of <linux/vfio.h>. They go to a container after VFIO_SET_IOMMU. Addresses and sizes are in
+ * bytes; they must be multiples of the smallest page size in `iova_pgsizes`.
  */
 
 /** Argument: VfioIommuType1Info. */
@@ -21,9 +21,9 @@ export const VFIO_IOMMU_INFO_PGSIZES = 1 << 0;
 export const VFIO_IOMMU_INFO_CAPS = 1 << 1;
 
 /**
- * Argument of VFIO_IOMMU_GET_INFO. In: argsz, at least 16 (EINVAL). Out: everything. `iova_pgsizes` is a bitmap in which bit
- * n stands for pages of 2^n bytes. `cap_offset` counts from the start of the structure. When the capabilities do not fit,
- * argsz comes back as the size that would do and the request succeeds all the same. Source: vfio.h,
+ * Argument of VFIO_IOMMU_GET_INFO. In: argsz, at least 16 (EINVAL). Out: everything. `iova_pgsizes` is a bitmap in
+ * which bit n stands for pages of 2^n bytes. `cap_offset` counts from the start of the structure. When the capabilities
+ * do not fit, argsz comes back as the size that would do and the request succeeds all the same. Source: vfio.h,
  * drivers/vfio/vfio_iommu_type1.c:vfio_iommu_type1_get_info().
  */
 export const VfioIommuType1Info = struct("vfio_iommu_type1_info", {
@@ -34,7 +34,9 @@ export const VfioIommuType1Info = struct("vfio_iommu_type1_info", {
   pad: u32,
 });
 
-/** Capability: the IOVA ranges that may be mapped. Since 5.4; absent while no range is known (mediated devices only). */
+/**
+ * Capability: the IOVA ranges that may be mapped. Since 5.4; absent while no range is known (mediated devices only).
+ */
 export const VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE = 1;
 /** Capability: dirty page tracking is there. Since 5.8. */
 export const VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION = 2;
@@ -56,8 +58,9 @@ export const VfioIommuType1InfoCapIovaRange = struct("vfio_iommu_type1_info_cap_
 });
 
 /**
- * Capability 2, version 1. Out: `pgsize_bitmap`, the page sizes that a dirty bitmap may be asked for in (bit n is 2^n bytes;
- * type1 offers only the smallest), and `max_dirty_bitmap_size`, the bytes that one bitmap may have. Source: vfio.h.
+ * Capability 2, version 1. Out: `pgsize_bitmap`, the page sizes that a dirty bitmap may be asked for in (bit n is 2^n
+ * bytes; type1 offers only the smallest), and `max_dirty_bitmap_size`, the bytes that one bitmap may have. Source:
+ * vfio.h.
  */
 export const VfioIommuType1InfoCapMigration = struct("vfio_iommu_type1_info_cap_migration", {
   header: VfioInfoCapHeader,
@@ -67,8 +70,8 @@ export const VfioIommuType1InfoCapMigration = struct("vfio_iommu_type1_info_cap_
 });
 
 /**
- * Capability 3, version 1. Out: `avail`, how many VFIO_IOMMU_MAP_DMA may still succeed (module parameter dma_entry_limit less
- * the mappings there are). Its 12 bytes leave what follows misaligned before 6.6. Source: vfio.h.
+ * Capability 3, version 1. Out: `avail`, how many VFIO_IOMMU_MAP_DMA may still succeed (module parameter
+ * dma_entry_limit less the mappings there are). Its 12 bytes leave what follows misaligned before 6.6. Source: vfio.h.
  */
 export const VfioIommuType1InfoDmaAvail = struct("vfio_iommu_type1_info_dma_avail", {
   header: VfioInfoCapHeader,
@@ -83,9 +86,9 @@ export const VFIO_DMA_MAP_FLAG_WRITE = 1 << 1;
 export const VFIO_DMA_MAP_FLAG_VADDR = 1 << 2;
 
 /**
- * Argument of VFIO_IOMMU_MAP_DMA. In: makes `size` bytes of memory at the process address `vaddr` visible to the devices
- * at `iova`. EINVAL for a bad argument or a range outside the valid ones, EEXIST for an overlap with a mapping, ENOSPC when
- * no mapping is left, ENOMEM at RLIMIT_MEMLOCK, EFAULT when the memory is not there. Source: vfio.h,
+ * Argument of VFIO_IOMMU_MAP_DMA. In: makes `size` bytes of memory at the process address `vaddr` visible to the
+ * devices at `iova`. EINVAL for a bad argument or a range outside the valid ones, EEXIST for an overlap with a mapping,
+ * ENOSPC when no mapping is left, ENOMEM at RLIMIT_MEMLOCK, EFAULT when the memory is not there. Source: vfio.h,
  * drivers/vfio/vfio_iommu_type1.c:vfio_dma_do_map().
  */
 export const VfioIommuType1DmaMap = struct("vfio_iommu_type1_dma_map", {
@@ -97,8 +100,8 @@ export const VfioIommuType1DmaMap = struct("vfio_iommu_type1_dma_map", {
 });
 
 /**
- * Where a dirty bitmap goes. In: `pgsize`, bytes that one bit stands for; `size`, bytes of the bitmap, a multiple of 8; `data`,
- * its address. The kernel sets bits there and never clears one. Source: vfio.h.
+ * Where a dirty bitmap goes. In: `pgsize`, bytes that one bit stands for; `size`, bytes of the bitmap, a multiple of 8;
+ * `data`, its address. The kernel sets bits there and never clears one. Source: vfio.h.
  */
 export const VfioBitmap = struct("vfio_bitmap", { pgsize: u64, size: u64, data: pointer("__u64") });
 
@@ -110,9 +113,9 @@ export const VFIO_DMA_UNMAP_FLAG_ALL = 1 << 1;
 export const VFIO_DMA_UNMAP_FLAG_VADDR = 1 << 2;
 
 /**
- * Argument of VFIO_IOMMU_UNMAP_DMA. In: the range. Out: `size`, the bytes that were unmapped, which can be fewer (0 too) or
- * more than asked for; written only on success. EINVAL when the range would bisect a mapping of a v2 container. Source:
- * vfio.h, drivers/vfio/vfio_iommu_type1.c:vfio_dma_do_unmap().
+ * Argument of VFIO_IOMMU_UNMAP_DMA. In: the range. Out: `size`, the bytes that were unmapped, which can be fewer (0
+ * too) or more than asked for; written only on success. EINVAL when the range would bisect a mapping of a v2 container.
+ * Source: vfio.h, drivers/vfio/vfio_iommu_type1.c:vfio_dma_do_unmap().
  */
 export const VfioIommuType1DmaUnmap = struct("vfio_iommu_type1_dma_unmap", {
   argsz: u32,

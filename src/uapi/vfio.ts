@@ -5,7 +5,8 @@ import { struct, u16, u32 } from "./layout.ts";
  * rest of the header is in the vfio-*.ts files beside this one.
  *
  * Request numbers are those of the plain encoding (see ioctl.ts). Several are used more than once; the kind of file
- * decides what they mean: 0x3b70 is VFIO_IOMMU_GET_INFO on a container and VFIO_DEVICE_GET_PCI_HOT_RESET_INFO on a device.
+ * decides what they mean: 0x3b70 is VFIO_IOMMU_GET_INFO on a container and VFIO_DEVICE_GET_PCI_HOT_RESET_INFO on a
+ * device.
  *
  * Every structure begins with `argsz`, the bytes that the caller has room for. Too few for the fixed part is EINVAL; a
  * kernel that has more to say than fits writes the number it needs there.
@@ -20,7 +21,10 @@ export const VFIO_API_VERSION = 0;
 export const VFIO_GET_API_VERSION = 0x3b64;
 /** Argument: an extension id by value. Returns 0 for no, something positive for yes. */
 export const VFIO_CHECK_EXTENSION = 0x3b65;
-/** Argument: one of the IOMMU types by value. EINVAL without a group in the container, ENODEV when no group takes the type. */
+/**
+ * Argument: one of the IOMMU types by value. EINVAL without a group in the container, ENODEV when no group takes the
+ * type.
+ */
 export const VFIO_SET_IOMMU = 0x3b66;
 
 // Group requests.
@@ -28,8 +32,8 @@ export const VFIO_SET_IOMMU = 0x3b66;
 /** Argument: VfioGroupStatus. */
 export const VFIO_GROUP_GET_STATUS = 0x3b67;
 /**
- * Argument: a pointer to the container's descriptor, an s32. EINVAL when the group has a container already or the descriptor
- * is no container, EBADF when it is no descriptor.
+ * Argument: a pointer to the container's descriptor, an s32. EINVAL when the group has a container already or the
+ * descriptor is no container, EBADF when it is no descriptor.
  */
 export const VFIO_GROUP_SET_CONTAINER = 0x3b68;
 /** No argument. EBUSY while devices of the group are open. */
@@ -63,8 +67,8 @@ export const VFIO_UNMAP_ALL = 9;
 export const VFIO_UPDATE_VADDR = 10;
 
 /**
- * Head of each capability behind an info structure. Out. `next` is the offset of the next one in bytes from the start of
- * the info structure, 0 in the last. `version` counts changes of the one capability's layout. Source: vfio.h.
+ * Head of each capability behind an info structure. Out. `next` is the offset of the next one in bytes from the start
+ * of the info structure, 0 in the last. `version` counts changes of the one capability's layout. Source: vfio.h.
  */
 export const VfioInfoCapHeader = struct("vfio_info_cap_header", { id: u16, version: u16, next: u32 });
 
@@ -74,7 +78,7 @@ export const VFIO_GROUP_FLAGS_VIABLE = 1 << 0;
 export const VFIO_GROUP_FLAGS_CONTAINER_SET = 1 << 1;
 
 /**
- * Argument of VFIO_GROUP_GET_STATUS. In: argsz (EINVAL below 8). Out: flags, a set of VFIO_GROUP_FLAGS_*. argsz comes back
- * as it was. Source: vfio.h.
+ * Argument of VFIO_GROUP_GET_STATUS. In: argsz (EINVAL below 8). Out: flags, a set of VFIO_GROUP_FLAGS_*. argsz comes
+ * back as it was. Source: vfio.h.
  */
 export const VfioGroupStatus = struct("vfio_group_status", { argsz: u32, flags: u32 });

@@ -3,8 +3,8 @@ import { IommuCacheInvalidateInfo } from "./iommu-v510.ts";
 import { flexible, overlay, struct, u8, u32 } from "./layout.ts";
 
 /**
- * The proposal "vfio: expose virtual Shared Virtual Addressing to VMs", v1 (22 March 2020), whose review is where the rules of
- * vfio/nesting/ come from. Never merged. Requests go to a container of type VFIO_TYPE1_NESTING_IOMMU.
+ * The proposal "vfio: expose virtual Shared Virtual Addressing to VMs", v1 (22 March 2020), whose review is where the
+ * rules of vfio/nesting/ come from. Never merged. Requests go to a container of type VFIO_TYPE1_NESTING_IOMMU.
  */
 
 /** Argument: VfioIommuType1PasidRequestV1. */
@@ -18,9 +18,9 @@ export const VFIO_IOMMU_PASID_ALLOC = 1 << 0;
 export const VFIO_IOMMU_PASID_FREE = 1 << 1;
 
 /**
- * Argument of VFIO_IOMMU_PASID_REQUEST. In: one of the two flags; with ALLOC the range `min`..`max`, both included, with FREE the PASID in
- * `free_pasid`. Out: `result`, the PASID. EINVAL for both flags or none, an empty range or a PASID that is not the caller's; ENOSPC when none
- * of the range is free or the quota is used up. Source: the proposal.
+ * Argument of VFIO_IOMMU_PASID_REQUEST. In: one of the two flags; with ALLOC the range `min`..`max`, both included,
+ * with FREE the PASID in `free_pasid`. Out: `result`, the PASID. EINVAL for both flags or none, an empty range or a
+ * PASID that is not the caller's; ENOSPC when none of the range is free or the quota is used up. Source: the proposal.
  */
 export const VfioIommuType1PasidRequestV1 = struct("vfio_iommu_type1_pasid_request_v1", {
   argsz: u32,
@@ -34,7 +34,10 @@ export const VfioIommuType1PasidRequestV1 = struct("vfio_iommu_type1_pasid_reque
 export const VFIO_IOMMU_BIND_GUEST_PGTBL = 1 << 0;
 export const VFIO_IOMMU_UNBIND_GUEST_PGTBL = 1 << 1;
 
-/** Argument of VFIO_IOMMU_BIND. In: one flag; `data` is a struct iommu_gpasid_bind_data of the release. Source: the proposal. */
+/**
+ * Argument of VFIO_IOMMU_BIND. In: one flag; `data` is a struct iommu_gpasid_bind_data of the release. Source: the
+ * proposal.
+ */
 export const VfioIommuType1Bind = struct("vfio_iommu_type1_bind", { argsz: u32, flags: u32, data: flexible(u8) });
 
 /** Argument of VFIO_IOMMU_CACHE_INVALIDATE since 5.10. In: `flags` 0. Source: the proposal. */

@@ -2,9 +2,9 @@ import { array, flexible, struct, u8, u16, u32, u64, union } from "./layout.ts";
 import { VfioInfoCapHeader } from "./vfio.ts";
 
 /**
- * The proposal "vfio: expose virtual Shared Virtual Addressing to VMs", v3 to v7 (July to September 2020). Never merged: two numbers are
- * sPAPR's (on another kind of container), and capability 3 became VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL. Requests go to a container of type
- * VFIO_TYPE1_NESTING_IOMMU.
+ * The proposal "vfio: expose virtual Shared Virtual Addressing to VMs", v3 to v7 (July to September 2020). Never
+ * merged: two numbers are sPAPR's (on another kind of container), and capability 3 became
+ * VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL. Requests go to a container of type VFIO_TYPE1_NESTING_IOMMU.
  */
 
 /** Argument: VfioIommuType1PasidRequest. */
@@ -18,9 +18,9 @@ export const VFIO_IOMMU_FLAG_ALLOC_PASID = 1 << 0;
 export const VFIO_IOMMU_FLAG_FREE_PASID = 1 << 1;
 
 /**
- * Argument of VFIO_IOMMU_PASID_REQUEST. In: one of the two flags; `range`, both ends included. Returns the PASID for ALLOC, 0 for FREE. EINVAL
- * for both flags or none, or an empty range; ENOSPC when no PASID of the range is free or the quota is used up; ENOTTY on other containers.
- * Source: the proposal.
+ * Argument of VFIO_IOMMU_PASID_REQUEST. In: one of the two flags; `range`, both ends included. Returns the PASID for
+ * ALLOC, 0 for FREE. EINVAL for both flags or none, or an empty range; ENOSPC when no PASID of the range is free or the
+ * quota is used up; ENOTTY on other containers. Source: the proposal.
  */
 export const VfioIommuType1PasidRequest = struct("vfio_iommu_type1_pasid_request", {
   argsz: u32,
@@ -52,7 +52,10 @@ export const IOMMU_NESTING_FEAT_CACHE_INVLD = 1 << 2;
 /** VT-d's registers. Out. There are 4 bytes of padding behind `flags`, as in the proposal. */
 export const IommuNestingInfoVtd = struct("iommu_nesting_info_vtd", { flags: u32, cap_reg: u64, ecap_reg: u64 });
 
-/** What the IOMMU can nest. Out: `format` as in IommuGpasidBindData, `addr_width` the widest first-level table, `pasid_bits`. Source: the proposal. */
+/**
+ * What the IOMMU can nest. Out: `format` as in IommuGpasidBindData, `addr_width` the widest first-level table,
+ * `pasid_bits`. Source: the proposal.
+ */
 export const IommuNestingInfo = struct("iommu_nesting_info", {
   argsz: u32,
   flags: u32,

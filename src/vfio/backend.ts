@@ -12,8 +12,9 @@ export interface DmaUnmapListener {
 }
 
 /**
- * How the drivers of mediated devices reach memory: vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). Errors are the backend's. `caller` is
- * the process in whose call the driver works (`current`); undefined in a thread of the kernel's own.
+ * How the drivers of mediated devices reach memory: vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). Errors are the
+ * backend's. `caller` is the process in whose call the driver works (`current`); undefined in a thread of the kernel's
+ * own.
  */
 export interface MediatedAccess {
   /** From now on `listener` hears of mappings that go. A device without one cannot pin. */
@@ -48,14 +49,22 @@ export interface IommuBackend {
   /** A request that the container itself does not know. */
   ioctl(task: Task, request: number, arg: Word): number;
   checkExtension(extension: Word): number;
-  /** What its mappings lead to; undefined where the model has no memory for it (no-IOMMU: all of the host's). */
-  readonly dma?: DmaTarget;
-  /** Where DMA of a device of an attached group goes, as long as the group is attached. Left out where that is `dma` for all of them. */
-  reach?(group: DmaGroup, device: string): DeviceDma;
+  /**
+   * Where DMA of a device of an attached group goes, as long as the group is attached. Undefined where nothing
+   * translates for it: a mediated device's driver reaches memory by `mediated`, and the model has no memory for a
+   * device without IOMMU, which reaches all of the host's.
+   */
+  reach(group: DmaGroup, device: string): DeviceDma | undefined;
   /** Undefined where mediated devices cannot be used. */
-  readonly mediated?: MediatedAccess;
+  readonly mediated: MediatedAccess | undefined;
   /** The container lets go: everything mapped is unmapped. */
   release(): void;
+}
+
+/** One whose mappings lead to memory, for devices and for drivers of mediated ones. */
+export interface MappingBackend extends IommuBackend {
+  readonly dma: DmaTarget;
+  readonly mediated: MediatedAccess;
 }
 
 /** Makes backends: the kernel module (vfio_iommu_type1, vfio_iommu_spapr_tce). */

@@ -11,8 +11,8 @@ import type { IommuBackend, IommuDriver } from "./backend.ts";
 import type { ModelContext } from "./model-context.ts";
 
 /**
- * An open /dev/vfio/vfio (struct vfio_container). It lives on while groups are in it, after its descriptor is closed too:
- * mappings stay until the last group has left.
+ * An open /dev/vfio/vfio (struct vfio_container). It lives on while groups are in it, after its descriptor is closed
+ * too: mappings stay until the last group has left.
  */
 export class Container extends FileDescription {
   override readonly kind = "container";
@@ -158,8 +158,6 @@ export class Container extends FileDescription {
   }
 }
 
-/** Nothing translates for the devices of other groups: mediated devices' drivers reach memory by mappings, no-IOMMU devices reach all of it. */
 function connect(group: DmaGroup, backend: IommuBackend): void {
-  const shared = group.iommuGroup.kind === "iommu" ? backend.dma : undefined;
-  group.connect((device) => backend.reach?.(group, device) ?? shared);
+  group.connect((device) => backend.reach(group, device));
 }

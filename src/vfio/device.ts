@@ -16,6 +16,8 @@ export interface VfioDevice {
    * @param uuid 16 bytes
    */
   checkToken(uuid: Uint8Array | undefined): void;
+  /** Asks its user to let go of it (vfio_device_ops.request). Returns whether there is a way to tell. */
+  requestRelease(): boolean;
   /** A new open file for it, which calls `released` when it is closed. The device may be open several times. */
   open(task: Task, released: () => void): FileDescription;
 }

@@ -20,7 +20,9 @@ import type { GroupHolder, VfioGroup } from "./group.ts";
 import { IommufdDescription } from "./iommufd.ts";
 import { UserStruct } from "./user-struct.ts";
 
-/** strndup_user() of a device name takes at most a page, whatever the kernel's page size is on the machines modelled. */
+/**
+ * strndup_user() of a device name takes at most a page, whatever the kernel's page size is on the machines modelled.
+ */
 const NAME_MAX = 4096;
 
 const user = new UserStruct(VfioGroupStatus.size);

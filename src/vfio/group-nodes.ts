@@ -7,7 +7,10 @@ import type { HostGround, HostPart } from "./host-part.ts";
 
 const PATH = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
 
-/** /dev/vfio/N and /dev/vfio/noiommu-N: the groups that VFIO drivers have devices of (drivers/vfio/group.c:vfio_group_fops_open). */
+/**
+ * /dev/vfio/N and /dev/vfio/noiommu-N: the groups that VFIO drivers have devices of
+ * (drivers/vfio/group.c:vfio_group_fops_open).
+ */
 export class GroupNodes implements HostPart {
   readonly #ground: HostGround;
 

@@ -12,8 +12,8 @@ import type { GroupIommufd, IommufdBinding } from "./iommufd.ts";
 export type GroupHolder = Pick<Task, "name" | "pid">;
 
 /**
- * Who has a group, and through what (the fields opened_file, container, iommufd and cdev_device_open_cnt of struct vfio_group). Its file and the nodes of its
- * devices exclude each other.
+ * Who has a group, and through what (the fields opened_file, container, iommufd and cdev_device_open_cnt of struct
+ * vfio_group). Its file and the nodes of its devices exclude each other.
  */
 export type GroupUse =
   | { readonly by: "nobody" }
@@ -136,7 +136,10 @@ export class VfioGroup {
     this.#use = { by: "file", holder: use.holder };
   }
 
-  /** The last driver is gone, and the group's node with it, also from under who has it open. An iommufd goes with the file only. */
+  /**
+   * The last driver is gone, and the group's node with it, also from under who has it open. An iommufd goes with the
+   * file only.
+   */
   driversGone(): void {
     if (this.#use.by === "container") this.leave();
     this.#isGone = true;

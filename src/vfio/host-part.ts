@@ -9,7 +9,10 @@ import type { VfioGroup } from "./group.ts";
 import type { ModelContext } from "./model-context.ts";
 import type { Requesters } from "./requesters.ts";
 
-/** A part of a booted host: what answers on some of its nodes. Parts are listed in host/parts.ts and know nothing of each other. */
+/**
+ * A part of a booted host: what answers on some of its nodes. Parts are listed in host/parts.ts and know nothing of
+ * each other.
+ */
 export interface HostPart {
   /** Opens a node of its own; undefined for all others. Throws as HostKernel.open(). */
   open(task: Task, path: string): FileDescription | undefined;

@@ -17,7 +17,9 @@ export interface IommufdBinding {
   readonly end: () => void;
 }
 
-/** An iommufd as a group uses it in the place of a container (drivers/vfio/iommufd.c). src/iommufd has the only kind. */
+/**
+ * An iommufd as a group uses it in the place of a container (drivers/vfio/iommufd.c). src/iommufd has the only kind.
+ */
 export interface GroupIommufd {
   /** As the groups know it that it owns. */
   readonly owner: DmaOwner;
@@ -25,7 +27,8 @@ export interface GroupIommufd {
   take(group: IommuGroup): void;
   letGo(): void;
   /**
-   * A device of the group is opened, and was not open before: it is bound and attached. Undefined where there is nothing to bind to, without IOMMU.
+   * A device of the group is opened, and was not open before: it is bound and attached. Undefined where there is
+   * nothing to bind to, without IOMMU.
    * @throws KernelError EPERM, EINVAL, EADDRINUSE, EFAULT, ENOMEM
    */
   openDevice(task: Task, group: DmaGroup, device: string): IommufdBinding | undefined;

@@ -17,7 +17,10 @@ export interface ModelContext {
   /** A module parameter's value now, e.g. "vfio_iommu_type1/dma_entry_limit". */
   numberParameter(name: string): number;
   booleanParameter(name: string): boolean;
-  /** Something a person should know although the call succeeded: a kernel defect that shows, a parameter that is ignored. */
+  /**
+   * Something a person should know although the call succeeded: a kernel defect that shows, a parameter that is
+   * ignored.
+   */
   warn(message: string): void;
   /** Who watches what devices do; nobody, as a rule. */
   readonly watch?: ModelWatch | undefined;

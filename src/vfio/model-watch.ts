@@ -1,12 +1,18 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../iommu/dma-target.ts";
 
-/** Hears what devices do by themselves, where no call of a program shows it. Tracing, fault injection and the sanitizer are written with it. */
+/**
+ * Hears what devices do by themselves, where no call of a program shows it. Tracing, fault injection and the sanitizer
+ * are written with it.
+ */
 export interface ModelWatch {
   /** A device is about to access memory. A text refuses that: the access faults with it as the reason. */
   dma?(device: string, write: boolean, iova: bigint, length: number): string | undefined;
   /** The access is over. */
   dmaDone?(device: string, write: boolean, iova: bigint, length: number, fault: DmaFault | undefined): void;
-  /** A program has written a register that it has mapped; the device has not heard of it yet. `offset` is bytes into the region. */
+  /**
+   * A program has written a register that it has mapped; the device has not heard of it yet. `offset` is bytes into the
+   * region.
+   */
   registerWritten?(device: string, region: number, offset: number, width: number, value: bigint): void;
   /** Devices went on with long jobs between calls: so many pieces of work, in the turns that they take. */
   worked?(pieces: number): void;

@@ -32,6 +32,8 @@ export class NoIommuDriver implements IommuDriver {
       attach: () => {},
       detach: () => {},
       release: () => {},
+      reach: () => undefined,
+      mediated: undefined,
       checkExtension: (extension) => this.checkExtension(extension),
       ioctl: (_task, request, arg) => {
         if (request === VFIO_CHECK_EXTENSION) return this.checkExtension(arg);

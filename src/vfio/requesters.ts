@@ -3,7 +3,7 @@ import type { RequesterIdentity } from "../iommu/requester.ts";
 import { fail } from "../kernel/errors.ts";
 import { translationOf } from "../machine/device-instance.ts";
 import { allDevices, deviceName } from "../machine/find-device.ts";
-import type { DeviceDescription, HostDescription } from "../machine/host-description.ts";
+import type { DeviceDescription, HostDescription, PciDeviceDescription } from "../machine/host-description.ts";
 
 const NO_ABILITIES: TranslationAbilities = { pasid: false, ats: false, pri: false };
 
@@ -29,6 +29,13 @@ export class Requesters {
       const { pasid, ats, pri } = described.get(functionName) ?? NO_ABILITIES;
       this.#identities.set(name, { name, functionName, isMediated, pasid, ats, pri, ...addressOf(functionName) });
     }
+  }
+
+  /** A PCI function has come. */
+  add(host: HostDescription, device: PciDeviceDescription): void {
+    const { pasid, ats, pri } = translationOf(host, device) ?? NO_ABILITIES;
+    const { bdf: name } = device;
+    this.#identities.set(name, { name, functionName: name, isMediated: false, pasid, ats, pri, ...addressOf(name) });
   }
 
   /** Undefined for a device that no IOMMU sees: a mediated device without IOMMU backing. */

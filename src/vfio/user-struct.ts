@@ -43,7 +43,9 @@ export class UserStruct {
     this.#low = littleEndian ? 0 : 4;
   }
 
-  /** copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes. */
+  /**
+   * copyIn() of a structure that begins with argsz; EINVAL when the caller says that it holds less than `size` bytes.
+   */
   copyInSized(task: Task, arg: Word, size: number, name: string): void {
     this.copyIn(task, arg, size);
     const argsz = this.u32(0);
@@ -61,8 +63,8 @@ export class UserStruct {
   }
 
   /**
-   * copyOut() as the whole answer of a request. Old releases return what copy_to_user() returned: how many bytes could not be written. EFAULT on
-   * all others.
+   * copyOut() as the whole answer of a request. Old releases return what copy_to_user() returned: how many bytes could
+   * not be written. EFAULT on all others.
    * @returns 0, or the bytes that are left
    */
   answer(task: Task, arg: Word, size: number, release: Release): number {

@@ -4,8 +4,8 @@ import { finished, uvfio } from "./uvfio.ts";
 
 /** The commands that `uvfio --help` lists. */
 function commands(): string[] {
-  const help = uvfio("--help").stdout;
-  const names = [...help.slice(help.indexOf("Commands:")).matchAll(/^ {2}(\S+)/gm)].map((match) => match[1]!);
+  const [, list = ""] = /^Commands:\n([\s\S]*?)\n\n/m.exec(uvfio("--help").stdout) ?? [];
+  const names = [...list.matchAll(/^ {2}(\S+)/gm)].map((match) => match[1]!);
   return names.filter((name) => name !== "help");
 }
 

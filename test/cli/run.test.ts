@@ -89,7 +89,7 @@ describe("uvfio run", () => {
     const script = `cat ${parameter}; ${client} | grep avail:; echo 7 > ${parameter}; ${client} | grep avail:; echo x > ${parameter}; ${client} | grep avail:`;
     const { stdout, stderr } = uvfio("run", "--", "sh", "-c", script);
     expect(stdout).toBe("65535\navail: 65535\navail: 7\navail: 7\n");
-    expect(stderr).toMatch(/dma_entry_limit is ignored: "x" is not a number/);
+    expect(stderr).toMatch(/dma_entry_limit = EINVAL: "x" is not a number/);
   });
 
   test("leaves no mount, no process and no file behind", () => {

@@ -17,6 +17,32 @@ describe("did you mean", () => {
   });
 });
 
+describe("what is missing", () => {
+  test.each([
+    ["an argument", ["run"], "missing required argument 'program'; uvfio run --help shows how to write it"],
+    [
+      "a value",
+      ["fit", "--memory"],
+      "option '--memory <size>' argument missing; uvfio fit --help shows how to write it",
+    ],
+    ["a command to be helped with", ["help", "tarce"], "unknown command 'tarce'; uvfio --help lists them"],
+    [
+      "a folder",
+      ["capture", "-o", "/no-such-folder/x"],
+      "-o /no-such-folder/x: cannot be written (ENOENT: the folder is not there)",
+    ],
+    [
+      "sense in what is to fail",
+      ["run", "--fault-each", "MAPP", "--", "true"],
+      '--fault-each "MAPP": "MAPP" is no request',
+    ],
+  ])("%s is said in one line", (_what, args, message) => {
+    const run = uvfio(...args);
+    expect(run).toMatchObject({ status: 2, stdout: "", stderr: expect.stringContaining(message) });
+    expect(run.stderr).toMatch(/^uvfio: .*\n$/);
+  });
+});
+
 describe("short addresses", () => {
   test.each([
     ["iova-list", ["iova-list", "00:1b.0"]],

@@ -1,6 +1,6 @@
 import { fail } from "../../src/kernel/errors.ts";
 import { FileDescription, type FileKind } from "../../src/kernel/file-description.ts";
-import type { FileTree } from "../../src/kernel/file-tree.ts";
+import { FileIndex } from "../../src/kernel/file-index.ts";
 import type { DeviceNode, HostKernel } from "../../src/kernel/host-kernel.ts";
 import type { Task } from "../../src/kernel/task.ts";
 import type { Word } from "../../src/kernel/word.ts";
@@ -22,7 +22,7 @@ export type InfoFor = (groups: readonly number[]) => Uint8Array;
 
 /** The smallest host that a client can talk to: enough of VFIO to see what the client sends, and none of its rules. */
 export class FakeHost implements HostKernel {
-  readonly tree: FileTree;
+  readonly files: FileIndex;
   /** Files that are open. */
   readonly opened = new Set<FileDescription>();
   /** What the client asked the container for, decoded. */
@@ -46,7 +46,7 @@ export class FakeHost implements HostKernel {
     const groups = devices.map(({ group }) => `/sys/kernel/iommu_groups/${group}/devices`);
     const orphan = "/sys/devices/fake/0000:ff:00.0";
     links.set("/sys/bus/pci/devices/0000:ff:00.0", "../../../devices/fake/0000:ff:00.0");
-    this.tree = { grafts: [], directories: [...groups, orphan], files: new Map(), links };
+    this.files = FileIndex.of({ grafts: [], directories: [...groups, orphan], files: new Map(), links });
   }
 
   deviceNodes(): DeviceNode[] {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/io_uring.h>
@@ -112,6 +114,33 @@ static void full_event(void)
 		perror("write");
 	printf("raised: %d", result(ioctl(container, RAISE, &event)));
 	printf(" value kept: %d\n", read(event, &value, 8) == 8 && value == most);
+}
+
+static int racing;
+
+// Waits until the counter is 0, and has it full then.
+static void *fill(void *nothing)
+{
+	uint64_t most = 0xfffffffffffffffe;
+	while (write(racing, &most, 8) == 8)
+		;
+	return nothing;
+}
+
+// The same while a thread fills it up: between a look at the counter and a write to it, too.
+static void filled_event(void)
+{
+	int container = open("/dev/vfio/vfio", O_RDWR), raised = 0;
+	uint64_t value;
+	struct iovec all = { &value, sizeof value };
+	pthread_t filler;
+	racing = eventfd(0, 0);
+	pthread_create(&filler, 0, fill, 0);
+	for (int i = 0; i < 3000; i++) {
+		preadv2(racing, &all, 1, -1, RWF_NOWAIT);
+		raised += ioctl(container, RAISE, &racing) == 0;
+	}
+	printf("raised: %d\n", raised);
 }
 
 static void say(const char *who)
@@ -267,6 +296,7 @@ int main(int argc, char **argv)
 	COMMAND("path-only", path_only);
 	COMMAND("shortage", shortage);
 	COMMAND("full-event", full_event);
+	COMMAND("filled-event", filled_event);
 	COMMAND("family", family);
 	COMMAND("taken", taken);
 	COMMAND("another-root", in_another_root);

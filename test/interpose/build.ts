@@ -21,6 +21,7 @@ export interface TinyOptions {
   readonly cwd?: string;
   readonly trapFstat?: boolean;
   readonly userNamespace?: boolean;
+  readonly serveFiles?: boolean;
   readonly host?: TinyHostOptions;
 }
 

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Build, start } from "./build.ts";
@@ -15,6 +16,11 @@ beforeAll(() => {
   ia32Client = process.arch === "x64" ? build.client("interpose-ia32.c", "client-ia32", ...bare) : undefined;
 });
 afterAll(() => build.remove());
+
+/** Without uvfio it says what it does not find. A program that the kernel does not take is given to a shell, which says nothing on stdout. */
+function canRun(program: string): boolean {
+  return spawnSync(program).stdout.length > 0;
+}
 
 async function output(command: string, ...args: string[]): Promise<string[]> {
   const { status, stdout, stderr } = await build.run({}, client, command, ...args);
@@ -52,6 +58,7 @@ describe("programs", () => {
 
   test("a 32-bit program is served, 64-bit offsets in two registers included", async ({ skip }) => {
     if (ia32Client === undefined) return skip("gcc -m32 is not usable here");
+    if (!canRun(ia32Client)) return skip("this machine's kernel runs no 32-bit programs");
     const { status, stdout } = await build.run({}, ia32Client);
     expect(stdout.trimEnd().split("\n")).toEqual([
       "open=1",

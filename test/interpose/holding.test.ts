@@ -10,7 +10,7 @@ let client: string;
 
 beforeAll(() => {
   build = new Build();
-  client = build.client("holding.c", "holding")!;
+  client = build.client("holding.c", "holding", "-lpthread")!;
 });
 afterAll(() => build.remove());
 
@@ -68,6 +68,36 @@ describe("descriptors", () => {
 
 test("an eventfd that is full holds nobody up", async () => {
   expect(await run("full-event")).toBe("raised: 0 value kept: 1\n");
+});
+
+test("an eventfd that is filled up meanwhile holds nobody up", async () => {
+  expect(await run("filled-event")).toBe("raised: 3000\n");
+});
+
+test("a program that is ended for want of memory leaves nothing, and others go on", async ({ skip }) => {
+  const group = `/sys/fs/cgroup/memory/uvfio-test-${process.pid}`;
+  const limit = fs.existsSync("/sys/fs/cgroup/memory") ? "memory.limit_in_bytes" : "memory.max";
+  const folder = limit === "memory.max" ? group.replace("/memory/", "/") : group;
+  try {
+    fs.mkdirSync(folder);
+    fs.writeFileSync(`${folder}/${limit}`, String(24 * 2 ** 20));
+  } catch (error) {
+    if (fs.existsSync(folder)) fs.rmdirSync(folder);
+    return skip(`no control group can be made: ${error}`);
+  }
+  try {
+    // it has a container open, and takes memory until it has none any more
+    const hungry = `echo 0 > ${folder}/cgroup.procs && exec 3<>/dev/vfio/vfio && exec tail /dev/zero`;
+    const { stdout, status } = await build.run(
+      {},
+      "sh",
+      "-c",
+      `(${hungry}); echo $?; exec 3<>/dev/vfio/vfio && echo served`,
+    );
+    expect([stdout, status]).toEqual(["137\nserved\n", 0]);
+  } finally {
+    fs.rmdirSync(folder);
+  }
 });
 
 test("without descriptors left uvfio says so once, answers ENFILE, and goes on when some are closed", async () => {

@@ -8,7 +8,8 @@ import {
   type MmapRequest,
   type SharedMemory,
 } from "../../src/kernel/file-description.ts";
-import type { FileTree } from "../../src/kernel/file-tree.ts";
+import { FileIndex } from "../../src/kernel/file-index.ts";
+import type { FileContent } from "../../src/kernel/file-tree.ts";
 import type { DeviceNode, HostKernel } from "../../src/kernel/host-kernel.ts";
 import type { Task } from "../../src/kernel/task.ts";
 import type { Word } from "../../src/kernel/word.ts";
@@ -174,7 +175,7 @@ class TinyFile extends FileDescription {
       case REQUEST.releases:
         return this.#kernel.releases;
       case REQUEST.parameter:
-        return Number(this.#kernel.parameterReader?.("tiny/parameters/number") ?? -1);
+        return this.#kernel.number;
       case REQUEST.memoryId:
         if (!spaces.includes(task.memory)) spaces.push(task.memory);
         return spaces.indexOf(task.memory);
@@ -225,7 +226,9 @@ class TinyFile extends FileDescription {
 }
 
 export class TinyKernel implements HostKernel {
-  readonly tree: FileTree = {
+  /** Its module parameter. */
+  number = 7;
+  readonly files = FileIndex.of({
     grafts: [
       { directory: "/dev", hidden: ["vfio"] },
       { directory: "/sys/bus", hidden: [] },
@@ -236,13 +239,26 @@ export class TinyKernel implements HostKernel {
       ["/proc/cmdline", { content: "tiny command line\n", mode: 0o444 }],
       ["/sys/bus/tiny/name", { content: "tiny\n", mode: 0o444 }],
       ["/sys/bus/tiny/raw", { content: new Uint8Array([0, 255, 1]), mode: 0o400 }],
-      ["/sys/module/tiny/parameters/number", { content: "7\n", mode: 0o644 }],
+      ["/sys/module/tiny/parameters/number", this.#parameter()],
     ]),
     links: new Map([["/sys/bus/tiny/link", "name"]]),
-  };
+  });
   releases = 0;
-  parameterReader?: (path: string) => string | undefined;
   #group: TinyFile | undefined;
+
+  #parameter(): FileContent {
+    const kernel = this;
+    return {
+      get content() {
+        return `${kernel.number}\n`;
+      },
+      mode: 0o644,
+      write: (text) => {
+        if (!/^\d+\n?$/.test(text)) fail("EINVAL", `"${text}" is no number`);
+        this.number = Number(text);
+      },
+    };
+  }
 
   deviceNodes(): readonly DeviceNode[] {
     return [

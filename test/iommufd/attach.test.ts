@@ -71,6 +71,7 @@ describe("the devices of a group", () => {
     const other = program.iommufd();
     expect(program.bind(first, fd)).toBe(1);
     expect(program.bind(second, other)).toBe("EPERM");
+    expect(program.reason).toMatch(/^group 21 belongs to the iommufd of process .+, pid \d+$/);
     expect(program.bind(second, fd)).toBe(2);
   });
 

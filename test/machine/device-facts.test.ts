@@ -4,9 +4,12 @@ import { findDevice } from "../../src/machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../src/machine/host-description.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { configSpace } from "../../src/machine/pci-config.ts";
+import { bootState } from "../../src/machine/sysfs/boot-state.ts";
 import { devicePath } from "../../src/machine/sysfs/device-path.ts";
 import { sysfsTree } from "../../src/machine/sysfs-tree.ts";
 import { toYaml } from "../../src/machine/write-host.ts";
+
+const nodesAtBoot = (host: HostDescription) => deviceNodes(host, bootState(host));
 
 const nothing = () => [];
 const file = (devices: readonly string[], more = "") =>
@@ -176,7 +179,7 @@ describe("a device without a group", () => {
       driver: tree.links.has(`${at}/driver`),
       group: tree.links.has(`${at}/iommu_group`),
       groups: tree.directories.filter((directory) => directory.startsWith("/sys/kernel/iommu_groups/")).length,
-      nodes: deviceNodes(host).length,
+      nodes: nodesAtBoot(host).length,
       override: tree.files.get(`${at}/driver_override`)?.content,
     };
   };
@@ -192,7 +195,7 @@ describe("a device without a group", () => {
   test("has all of them with it on, when a VFIO driver is bound", () => {
     const on = "modules: { vfio: { enable_unsafe_noiommu_mode: true } }";
     expect(shown(none(on))).toEqual({ driver: true, group: true, groups: 1, nodes: 2, override: "vfio-pci\n" });
-    expect(deviceNodes(none(on)).map(({ path: at }) => at)).toContain("/dev/vfio/noiommu-3");
+    expect(nodesAtBoot(none(on)).map(({ path: at }) => at)).toContain("/dev/vfio/noiommu-3");
     expect(shown(none(on, "ena"))).toMatchObject({ driver: true, group: false, groups: 0, nodes: 1 });
   });
 
@@ -201,7 +204,7 @@ describe("a device without a group", () => {
       ['bdf: "0000:00:04.0", id: "1234:11e8"', 'bdf: "0000:00:05.0", id: "1234:11e8"'],
       'modules: { vfio: { enable_unsafe_noiommu_mode: true } }\ndevices: [ { bdf: "0000:05:00.0", id: "1234:11e8" }, { bdf: "0000:06:00.0", id: "1234:11e8" } ]',
     );
-    expect(deviceNodes(host).map(({ path: at }) => at)).toEqual([
+    expect(nodesAtBoot(host).map(({ path: at }) => at)).toEqual([
       "/dev/vfio/vfio",
       ...["0", "1", "noiommu-2", "noiommu-3"].map((name) => `/dev/vfio/${name}`),
     ]);

@@ -21,8 +21,11 @@ import { amd } from "../../src/machine/hosts/amd.ts";
 import { intel } from "../../src/machine/hosts/intel.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 import { READY_MADE_HOSTS } from "../../src/machine/ready-made-hosts.ts";
+import { bootState } from "../../src/machine/sysfs/boot-state.ts";
 import { sysfsTree } from "../../src/machine/sysfs-tree.ts";
 import { RECORDED, recording } from "./recordings.ts";
+
+const nodesAtBoot = (host: HostDescription) => deviceNodes(host, bootState(host));
 
 const UUID = "c08db5ed-05d3-4b39-b150-438a18bc698f";
 const nothing = () => [];
@@ -288,7 +291,7 @@ describe("a mediated device", () => {
 
 describe("device nodes", () => {
   const nodes = (host: HostDescription) =>
-    deviceNodes(host).map(({ path: at, major, minor, mode }) => `${at} ${major}:${minor} ${mode.toString(8)}`);
+    nodesAtBoot(host).map(({ path: at, major, minor, mode }) => `${at} ${major}:${minor} ${mode.toString(8)}`);
 
   test("of groups with a device that VFIO has", () => {
     expect(nodes(intel)).toEqual(["/dev/vfio/vfio 10:196 666", "/dev/vfio/5 240:0 600", "/dev/vfio/12 240:1 600"]);

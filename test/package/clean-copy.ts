@@ -21,12 +21,15 @@ export class Scratch {
   }
 }
 
-/** Copies what would be committed of this checkout, as it is now: no dist/, nothing that was made. With the development packages that are installed here. */
-export function cleanCopy(into: string): void {
+/**
+ * Copies what would be committed of this checkout, as it is now: no dist/, nothing that was made.
+ * @param packages whether it has the packages that are installed here
+ */
+export function cleanCopy(into: string, { packages } = { packages: true }): void {
   const list = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: ROOT });
   for (const file of String(list).split("\0").filter(Boolean)) {
     mkdirSync(dirname(join(into, file)), { recursive: true });
     copyFileSync(join(ROOT, file), join(into, file));
   }
-  symlinkSync(join(ROOT, "node_modules"), join(into, "node_modules"));
+  if (packages) symlinkSync(join(ROOT, "node_modules"), join(into, "node_modules"));
 }

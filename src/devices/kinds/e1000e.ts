@@ -19,7 +19,10 @@ const IOADDR = 0;
 const IODATA = 4;
 const WINDOW = 0x1_ffffn;
 
-/** Intel 82574L as QEMU's e1000e shows it to who does not drive it: registers with their reset values, the I/O window, the ROM. */
+/**
+ * Intel 82574L as QEMU's e1000e shows it to who does not drive it: registers with their reset values, the I/O window,
+ * the ROM.
+ */
 export class E1000e extends GenericDevice {
   /** @param rom another image than QEMU's */
   constructor(rom: Uint8Array = ROM) {

@@ -58,10 +58,10 @@ function makeTest(region: number, number: number, { name, data, event, wildcard 
 }
 
 /**
- * QEMU's PCI test device (docs/specs/pci-testdev.rst; what that leaves open is as QEMU 7.2's device answers). Each BAR begins with a
- * header: writing its first byte starts one of the BAR's three tests, or none, and the header then describes it in both BARs: where to
- * write which byte, and how many such writes were counted. A test with an eventfd has its writes of one byte taken by that and counts
- * none of them.
+ * QEMU's PCI test device (docs/specs/pci-testdev.rst; what that leaves open is as QEMU 7.2's device answers). Each BAR
+ * begins with a header: writing its first byte starts one of the BAR's three tests, or none, and the header then
+ * describes it in both BARs: where to write which byte, and how many such writes were counted. A test with an eventfd
+ * has its writes of one byte taken by that and counts none of them.
  */
 export class PciTestDevice implements DeviceModel {
   #test: Test | undefined;

@@ -30,7 +30,10 @@ export function capabilities(config: Uint8Array): CapabilityPlace[] {
   return found;
 }
 
-/** The extended capabilities; none where config space ends at 256 bytes or the first header is empty. The list ends where config space does. */
+/**
+ * The extended capabilities; none where config space ends at 256 bytes or the first header is empty. The list ends
+ * where config space does.
+ */
 export function extendedCapabilities(config: Uint8Array): CapabilityPlace[] {
   const found: CapabilityPlace[] = [];
   if (config.length <= PCI_CFG_SPACE_SIZE) return found;

@@ -18,7 +18,10 @@ const WITHOUT_INTX: Ids = new Map([
   ],
 ]);
 
-/** Devices whose INTx disable bit does not work (drivers/pci/quirks.c:quirk_broken_intx_masking, mellanox_check_broken_intx_masking). */
+/**
+ * Devices whose INTx disable bit does not work (drivers/pci/quirks.c:quirk_broken_intx_masking,
+ * mellanox_check_broken_intx_masking).
+ */
 const WITHOUT_MASKING: Ids = new Map([
   [0x1425, [[0x0030, 0x0030]]],
   [0x1814, [[0x0601, 0x0601]]],

@@ -1,8 +1,8 @@
 import type { PciBar, PciIdentity, RomContent } from "../description.ts";
 
 /**
- * Images of expansion ROMs (PCI Firmware Specification, "PCI Expansion ROM"): each begins with 55 aa, names its PCI data structure ("PCIR") and there its
- * length in units of 512 bytes, and whether it is the last.
+ * Images of expansion ROMs (PCI Firmware Specification, "PCI Expansion ROM"): each begins with 55 aa, names its PCI
+ * data structure ("PCIR") and there its length in units of 512 bytes, and whether it is the last.
  */
 const UNIT = 512;
 const SIGNATURE = 0xaa55;
@@ -13,11 +13,17 @@ const LENGTH = 0x10;
 const INDICATOR = 0x15;
 const LAST = 0x80;
 
-/** Where firmware keeps its copy of the boot display's ROM, and how much room that has (arch/x86/pci/fixup.c:pci_fixup_video). */
+/**
+ * Where firmware keeps its copy of the boot display's ROM, and how much room that has
+ * (arch/x86/pci/fixup.c:pci_fixup_video).
+ */
 export const SHADOW_ROM_ADDRESS = 0xc_0000n;
 export const SHADOW_ROM_SIZE = 0x2_0000;
 
-/** Bytes of the images one behind the other, as far as they are right; 0 when the first is not (drivers/pci/rom.c:pci_get_rom_size). */
+/**
+ * Bytes of the images one behind the other, as far as they are right; 0 when the first is not
+ * (drivers/pci/rom.c:pci_get_rom_size).
+ */
 export function romSize(rom: Uint8Array): number {
   const view = new DataView(rom.buffer, rom.byteOffset, rom.byteLength);
   let at = 0;

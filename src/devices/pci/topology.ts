@@ -18,10 +18,20 @@ export function parseAddress(bdf: string): PciAddress {
 
 /** All functions of a machine and how they hang together, as far as resets need it. */
 export class PciTopology {
-  readonly #functions: ReadonlyMap<string, PciFunction>;
+  readonly #functions: Map<string, PciFunction>;
 
   constructor(functions: ReadonlyMap<string, PciFunction>) {
-    this.#functions = functions;
+    this.#functions = new Map(functions);
+  }
+
+  /** A function has come. */
+  add(target: PciFunction): void {
+    this.#functions.set(target.name, target);
+  }
+
+  /** A function is gone. */
+  remove(name: string): void {
+    this.#functions.delete(name);
   }
 
   find(name: string): PciFunction | undefined {

@@ -18,8 +18,9 @@ const EXP_SIZE = 60;
 const HEADER_ONLY = 4;
 
 /**
- * The masks of a function with this config space: what QEMU's devices have (hw/pci/pci.c: pci_init_wmask and the capabilities' own
- * files), which is what the recordings show. Bytes that belong to no capability are plain memory there.
+ * The masks of a function with this config space: what QEMU's devices have (hw/pci/pci.c: pci_init_wmask and the
+ * capabilities' own files), which is what the recordings show. Bytes that belong to no capability are plain memory
+ * there.
  */
 export function writeMasks(config: Uint8Array): WriteMasks {
   const masks = { write: new Uint8Array(config.length), clear: new Uint8Array(config.length) };

@@ -1,133 +1,70 @@
 import { fail } from "../../kernel/errors.ts";
+import { FileLookup } from "../../kernel/file-lookup.ts";
+import { writeText } from "../../kernel/host-files.ts";
 import type { Host } from "../host.ts";
 
-const PARAMETER = /^\/sys\/module\/([^/]+)\/parameters\/([^/]+)$/;
-const DRIVER_FILE = /^\/sys\/bus\/pci\/drivers\/([^/]+)\/(bind|unbind)$/;
-const OVERRIDE = /^\/sys\/bus\/pci\/devices\/([^/]+)\/driver_override$/;
-const PROBE = "/sys/bus/pci/drivers_probe";
-const DRIVER_LINK = /^\/sys\/bus\/pci\/devices\/([^/]+)\/driver$/;
-const BOUND_DEVICE = /^\/sys\/bus\/pci\/drivers\/([^/]+)\/([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/;
-/** As many links as a path may lead over (fs/namei.c: MAXSYMLINKS). */
-const MOST_LINKS = 40;
-
-/** The files of the host's /sys and /dev that change while it runs, by path. The rest of them is Host.tree. */
+/** The files of the host's /sys and /dev by path, as a program on it finds and writes them. */
 export class LiveFiles {
   readonly #host: Host;
+  readonly #names: FileLookup;
 
-  /** Of a booted host. */
   constructor(host: Host) {
     this.#host = host;
+    this.#names = new FileLookup(host.files);
   }
 
-  /** echo text > path. Throws the errno of that write. */
+  /**
+   * echo text > path. Throws the errno of that write; EBUSY where a kernel would have the writer wait until a device is closed, and nothing has changed
+   * then. EACCES for a file that is not written to, or that this model does nothing with.
+   */
   write(path: string, text: string): void {
-    const { binding, parameters, slots } = this.#host;
-    const value = text.trimEnd();
-    const parameter = PARAMETER.exec(path);
-    const override = OVERRIDE.exec(path);
-    const driver = DRIVER_FILE.exec(path);
-    if (parameter) parameters.write(`${parameter[1]}/${parameter[2]}`, text);
-    else if (path === PROBE) binding.probe(value);
-    else if (override) binding.override(override[1]!, value);
-    else if (driver?.[2] === "bind") binding.bind(driver[1]!, value);
-    else if (driver) binding.unbind(driver[1]!, value);
-    else if (!slots.write(path, value)) refuse(path, this.exists(path));
+    const entry = this.#names.find(path);
+    if (entry === undefined) fail("ENOENT", `${path} is not on this host`);
+    if (entry.kind !== "file") fail("EISDIR", `${path} is a directory`);
+    if ((entry.file.mode & 0o222) === 0) fail("EACCES", `${path} cannot be written`);
+    writeText(path, entry.file, text);
   }
 
-  /** cat path. Throws ENOENT. */
+  /** cat path, each byte a character. Throws ENOENT, EISDIR, EACCES (a file that is only written to). */
   read(path: string): string {
-    const { binding, parameters, slots } = this.#host;
-    const parameter = PARAMETER.exec(path);
-    if (parameter) return parameters.text(`${parameter[1]}/${parameter[2]}`);
-    const power = slots.read(path);
-    if (power !== undefined) return power;
-    const override = OVERRIDE.exec(path)?.[1];
-    if (override !== undefined && this.exists(path)) return `${binding.overrideOf(override) ?? "(null)"}\n`;
-    const content = slots.hides(path) ? undefined : this.#host.tree.files.get(this.#resolve(path))?.content;
-    if (content === undefined) fail("ENOENT", `${path} is not on this host`);
+    const entry = this.#names.find(path);
+    if (entry === undefined) fail("ENOENT", `${path} is not on this host`);
+    if (entry.kind !== "file") fail("EISDIR", `${path} is a directory`);
+    if ((entry.file.mode & 0o444) === 0) fail("EACCES", `${path} can only be written`);
+    const { content } = entry.file;
     // each byte is a character, which no decoder's "latin1" says
     return typeof content === "string" ? content : Buffer.from(content).toString("latin1");
   }
 
-  /** Whether there is such a file now. */
   exists(path: string): boolean {
-    const { binding, parameters, slots, tree } = this.#host;
-    const parameter = PARAMETER.exec(path);
-    if (parameter) return parameters.has(`${parameter[1]}/${parameter[2]}`);
-    if (slots.hides(path)) return false;
-    const link = DRIVER_LINK.exec(path);
-    if (link) return binding.driverOf(link[1]!) !== undefined;
-    const bound = BOUND_DEVICE.exec(path);
-    if (bound) return binding.driverOf(bound[2]!) === bound[1];
-    if (this.#host.deviceNodes().some((node) => node.path === path)) return true;
-    const at = this.#resolve(path);
-    return tree.files.has(at) || tree.links.has(path) || tree.directories.includes(at);
+    return this.#isNode(path) || this.#names.find(path) !== undefined;
   }
 
-  /** basename $(readlink path). Throws ENOENT, and EINVAL for what is no link. */
+  /** readlink path: where the link at the end of a path leads, as it stands there; undefined when it is none. */
+  readlink(path: string): string | undefined {
+    return this.#names.readlink(path);
+  }
+
+  /** basename $(readlink path). Throws ENOENT, EINVAL (no link). */
   linkName(path: string): string {
-    const { binding, tree } = this.#host;
-    const driver = DRIVER_LINK.exec(path);
-    const parent = path.slice(0, path.lastIndexOf("/"));
-    const target = driver
-      ? binding.driverOf(driver[1]!)
-      : (tree.links.get(path) ?? tree.links.get(`${this.#resolve(parent)}${path.slice(parent.length)}`));
+    const target = this.readlink(path);
     if (target !== undefined) return target.slice(target.lastIndexOf("/") + 1);
-    if (!this.exists(path)) fail("ENOENT", `${path} is not on this host`);
-    fail("EINVAL", `${path} is no link`);
+    fail(this.exists(path) ? "EINVAL" : "ENOENT", `${path} is no link`);
   }
 
-  /** ls path: the names in a directory, sorted. Throws ENOENT. */
+  /** ls path: the names in a directory, sorted. Throws ENOENT, ENOTDIR. */
   list(path: string): readonly string[] {
-    const { tree } = this.#host;
-    const at = this.#resolve(path.replace(/\/+$/, ""));
-    const nodes = this.#host.deviceNodes().map((node) => node.path);
-    const names = new Set<string>();
-    let isThere = tree.directories.includes(at);
-    for (const place of [...tree.files.keys(), ...tree.links.keys(), ...tree.directories, ...nodes]) {
-      if (!place.startsWith(`${at}/`)) continue;
-      isThere = true;
-      const name = place.slice(at.length + 1).split("/")[0]!;
-      const child = `${at}/${name}`;
-      if (this.#isGone(child, nodes)) continue;
-      names.add(name);
-    }
-    if (!isThere || this.#host.slots.hides(path)) fail("ENOENT", `${path} is not on this host`);
+    const at = this.#names.resolve(path);
+    const entry = at === undefined ? undefined : this.#host.files.find(at);
+    if (entry === undefined) fail("ENOENT", `${path} is not on this host`);
+    if (entry.kind !== "directory") fail("ENOTDIR", `${path} is no directory`);
+    const names = new Set(this.#host.files.names(at!));
+    for (const { path: node } of this.#host.deviceNodes())
+      if (node.startsWith(`${at}/`)) names.add(node.slice(at!.length + 1).split("/", 1)[0]!);
     return [...names].sort();
   }
 
-  /** Whether something that the tree has from the start is not there now. */
-  #isGone(path: string, nodes: readonly string[]): boolean {
-    if (path.startsWith("/dev/")) return !nodes.some((node) => node === path || node.startsWith(`${path}/`));
-    return this.#host.slots.hides(path);
+  #isNode(path: string): boolean {
+    return this.#host.deviceNodes().some((node) => node.path === path);
   }
-
-  /** Where a path leads once all links in it are followed. */
-  #resolve(path: string): string {
-    const { links } = this.#host.tree;
-    let resolved = "";
-    let rest = path.split("/").filter((part) => part !== "");
-    for (let followed = 0; rest.length > 0 && followed <= MOST_LINKS; ) {
-      const [part, ...more] = rest;
-      rest = more;
-      if (part === "..") {
-        resolved = resolved.slice(0, Math.max(0, resolved.lastIndexOf("/")));
-        continue;
-      }
-      const target = part === "." ? undefined : links.get(`${resolved}/${part}`);
-      if (target === undefined) {
-        if (part !== ".") resolved += `/${part}`;
-        continue;
-      }
-      followed++;
-      rest = [...target.split("/").filter((each) => each !== ""), ...more];
-      if (target.startsWith("/")) resolved = "";
-    }
-    return resolved;
-  }
-}
-
-function refuse(path: string, exists: boolean): never {
-  if (!exists) fail("ENOENT", `${path} is not on this host`);
-  fail("EACCES", `${path} cannot be written`);
 }

@@ -8,7 +8,10 @@ import { type ContainerAnswer, type FitHost, groupsOf, hasIommu } from "./host-s
 import type { GuestRange } from "./layout.ts";
 import { bitsFor, hex, rangeText } from "./sizes.ts";
 
-/** reserved: a region that devices cannot use; aperture: beyond what an IOMMU translates; page: no multiple of its smallest page. */
+/**
+ * reserved: a region that devices cannot use; aperture: beyond what an IOMMU translates; page: no multiple of its
+ * smallest page.
+ */
 export type Cause =
   | {
       readonly kind: "reserved";

@@ -4,7 +4,9 @@ import type { GroupDescription, HostDescription } from "../../machine/host-descr
 
 /** What the kernel of a host says once the guest's devices are in one container. */
 export interface ContainerAnswer {
-  /** VFIO_IOMMU_GET_INFO's valid IOVA ranges; absent when nothing limits IOVAs (only mediated devices without an IOMMU). */
+  /**
+   * VFIO_IOMMU_GET_INFO's valid IOVA ranges; absent when nothing limits IOVAs (only mediated devices without an IOMMU).
+   */
   readonly validRanges?: readonly IovaRange[];
   /** Smallest IOMMU page in bytes: what mappings must be multiples of. */
   readonly iommuPage: bigint;

@@ -3,20 +3,29 @@ import type { Arch } from "../../kernel/arch.ts";
 import { MIB, powerOfTwoAtLeast } from "./sizes.ts";
 
 /**
- * ram: what the guest has from the start; hotplug: where memory that is plugged later lands; firmware: ROM that the VMM maps for
- * devices like RAM; bars: where BARs go that a VMM maps so that devices reach each other.
+ * ram: what the guest has from the start; hotplug: where memory that is plugged later lands; firmware: ROM that the VMM
+ * maps for devices like RAM; bars: where BARs go that a VMM maps so that devices reach each other.
  */
 export type RangeKind = "ram" | "hotplug" | "firmware" | "bars";
 
-/** Who places the guest's BARs: SeaBIOS, edk2's OVMF, or the guest's kernel itself (QEMU's -kernel without firmware's window). */
+/**
+ * Who places the guest's BARs: SeaBIOS, edk2's OVMF, or the guest's kernel itself (QEMU's -kernel without firmware's
+ * window).
+ */
 export const FIRMWARES = ["seabios", "ovmf", "direct"] as const;
 export type Firmware = (typeof FIRMWARES)[number];
 
-/** A range of guest physical addresses. Without a vIOMMU, and behind one in passthrough mode, it is mapped at the same IOVA. */
+/**
+ * A range of guest physical addresses. Without a vIOMMU, and behind one in passthrough mode, it is mapped at the same
+ * IOVA.
+ */
 export interface GuestRange extends IovaRange {
   readonly name: string;
   readonly kind: RangeKind;
-  /** Of a window for BARs: bytes from its start on that they take; all of it when left out. What lies behind may collide unseen. */
+  /**
+   * Of a window for BARs: bytes from its start on that they take; all of it when left out. What lies behind may collide
+   * unseen.
+   */
   readonly used?: bigint;
   /** Of BARs: the VMM ends when it cannot map one. Others warn and go on. */
   readonly isFatal?: boolean;
@@ -31,7 +40,10 @@ export interface GuestLayout {
   /** The last guest physical address that the VMM insists on, and which part ends there. */
   readonly highest: bigint;
   readonly highestIs: string;
-  /** Address bits that the guest's CPU has when nobody says otherwise; undefined: as many as are needed, or the host CPU's. */
+  /**
+   * Address bits that the guest's CPU has when nobody says otherwise; undefined: as many as are needed, or the host
+   * CPU's.
+   */
   readonly defaultPhysBits?: number;
   /** That default is an upper bound: a host CPU with fewer address bits gives fewer. */
   readonly physBitsAtMost?: boolean;

@@ -75,7 +75,10 @@ export function smallestChunk(ranges: readonly GuestRange[], limit: number): big
   return chunk;
 }
 
-/** What type1 charges to the process: all that is mapped, for each container again (vfio_iommu_type1.c: vfio_pin_pages_remote). */
+/**
+ * What type1 charges to the process: all that is mapped, for each container again (vfio_iommu_type1.c:
+ * vfio_pin_pages_remote).
+ */
 function lockedBytes(layout: GuestLayout, host: FitHost, viommu: boolean): bigint {
   const pinning = groupsOf(host).filter(hasIommu).length;
   let once = 0n;

@@ -16,8 +16,8 @@ const MOST_BITS = 57n;
 /**
  * The largest memory that fits, in whole GiB; below one, in MiB. Undefined when nothing does.
  *
- * What fits need not be one piece: a VMM may move memory behind a hole from some size on. So sizes are tried from the largest down, in steps of
- * a sixteenth of an octave, and only the step above the first that fits is searched.
+ * What fits need not be one piece: a VMM may move memory behind a hole from some size on. So sizes are tried from the
+ * largest down, in steps of a sixteenth of an octave, and only the step above the first that fits is searched.
  * @param planned the layout of the options, whose memory is replaced
  */
 export function mostThatFits(base: Omit<FitRequest, "layout">, planned: PlannedLayout): FitRequest | undefined {

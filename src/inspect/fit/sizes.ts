@@ -9,7 +9,8 @@ const UNITS = ["", "K", "M", "G", "T", "P", "E"] as const;
 const EXAMPLES = "write it like 64G, 1010G, 1T, 512MiB, 0x40000000 or plain bytes";
 
 /**
- * Bytes from what people write: K, M, G, T, P, E are powers of 1024, with or without iB; hex and decimal bytes; fractions like 1.5T.
+ * Bytes from what people write: K, M, G, T, P, E are powers of 1024, with or without iB; hex and decimal bytes;
+ * fractions like 1.5T.
  * @param what the option's name, for the message
  * @throws FitInputError for what is no size, for 0 and for what 64 bits cannot hold
  */

@@ -142,7 +142,10 @@ function loop(
   return { ...DONE, done: o.count };
 }
 
-/** A number of the plain encoding is unknown on powerpc: the model would know it, and gets it with the bit that tells the encodings apart. */
+/**
+ * A number of the plain encoding is unknown on powerpc: the model would know it, and gets it with the bit that tells
+ * the encodings apart.
+ */
 function otherEncoding(nr: number): number {
   return decodeIo(nr) ? (nr ^ encodeIo(0, 0, "powerpc")) >>> 0 : nr;
 }

@@ -11,8 +11,8 @@ import { isBytesIoctl, type Operation } from "./operation.ts";
 import { fromHex } from "./outcome.ts";
 
 /**
- * Where the model gives another answer than a recorded kernel on purpose (docs/kernel-defects.md). Each rule looks at the
- * recorded calls as they go by and says from then on why an answer may differ.
+ * Where the model gives another answer than a recorded kernel on purpose (docs/kernel-defects.md). Each rule looks at
+ * the recorded calls as they go by and says from then on why an answer may differ.
  */
 interface Rule {
   /**
@@ -39,7 +39,10 @@ export class KnownDifferences {
     this.#rules = rules;
   }
 
-  /** The reason why this operation differs, or undefined for one that should not. To be called for all operations in order. */
+  /**
+   * The reason why this operation differs, or undefined for one that should not. To be called for all operations in
+   * order.
+   */
   explain(operation: Operation, difference: Difference | undefined, said: readonly string[]): string | undefined {
     let reason: string | undefined;
     for (const rule of this.#rules)
@@ -48,7 +51,9 @@ export class KnownDifferences {
   }
 }
 
-/** Before 6.18 a mapping up to 2^64-1 corrupts the kernel's tree: what is found afterwards depends on the tree's shape. */
+/**
+ * Before 6.18 a mapping up to 2^64-1 corrupts the kernel's tree: what is found afterwards depends on the tree's shape.
+ */
 function lastByteRule(littleEndian: boolean): Rule {
   let seen = false;
   return {
@@ -83,8 +88,8 @@ function partialCopyRule(): Rule {
 const UNSET = /^(0x0{16} 0x[0-9a-f]{16} 0x0{8})2(?=[0-9a-f]{7}$)/gm;
 
 /**
- * On s390 expansion ROMs have no address. Once somebody has asked VFIO about one, the kernel has tried to give it one and marks it as unset from then
- * on; recordings begin at some time in a machine's life.
+ * On s390 expansion ROMs have no address. Once somebody has asked VFIO about one, the kernel has tried to give it one
+ * and marks it as unset from then on; recordings begin at some time in a machine's life.
  */
 function unsetRomRule(): Rule {
   return {
@@ -103,8 +108,8 @@ const TRANSFER_ERROR = 0x004;
 const STATUS_CODE = 0x7ff;
 
 /**
- * QEMU's NVMe controller completes a command with success although its data could not be reached: what it reads is zeros, which a write puts on the
- * disk. The model says Data Transfer Error and writes nothing.
+ * QEMU's NVMe controller completes a command with success although its data could not be reached: what it reads is
+ * zeros, which a write puts on the disk. The model says Data Transfer Error and writes nothing.
  */
 function lostDataRule(): Rule {
   let failed = false;
@@ -146,7 +151,9 @@ function leftLineRule(): Rule {
 
 const MSI_ADDRESS = { start: 4, bytes: 8 };
 
-/** Where interrupts go stays in a function's MSI capability when they are switched off, and the next user sees it there. */
+/**
+ * Where interrupts go stays in a function's MSI capability when they are switched off, and the next user sees it there.
+ */
 function leftMessageAddressRule(host: HostDescription): Rule {
   const addresses = new Set(
     host.groups
@@ -169,8 +176,9 @@ function leftMessageAddressRule(host: HostDescription): Rule {
 }
 
 /**
- * On bare metal a request that runs past the end of its window goes on in the memory behind the kernel's table: MAP_DMA says 0, and
- * mappings are lost that way, so that regions stay registered. The model refuses the one, and cuts an UNMAP_DMA off.
+ * On bare metal a request that runs past the end of its window goes on in the memory behind the kernel's table: MAP_DMA
+ * says 0, and mappings are lost that way, so that regions stay registered. The model refuses the one, and cuts an
+ * UNMAP_DMA off.
  */
 function pastWindowRule(): Rule {
   let seen = false;

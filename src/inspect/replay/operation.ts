@@ -254,8 +254,8 @@ const VARIANT_CHECKS: ReadonlyMap<string, { readonly by: string; readonly kinds:
   );
 
 /**
- * What a parsed line of a recording is: the operation, or what is wrong with it. Fields that no operation of that kind has are taken away: nobody
- * looks at them.
+ * What a parsed line of a recording is: the operation, or what is wrong with it. Fields that no operation of that kind
+ * has are taken away: nobody looks at them.
  */
 export function checkOperation(line: unknown): Operation | string {
   const op = typeof line === "object" && line !== null && Object.hasOwn(line, "op") ? (line as { op: unknown }).op : 0;

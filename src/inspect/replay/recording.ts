@@ -12,15 +12,18 @@ export interface Recording {
   /** What is in it, where it can be read only once (stdin, a pipe). */
   readonly text?: string;
   readonly scenario: string;
-  /** Path of the machine's host.json, or the host that a trace names; undefined when there is none and the caller names the host. */
+  /**
+   * Path of the machine's host.json, or the host that a trace names; undefined when the recording says neither, and the
+   * caller names the host.
+   */
   readonly hostPath: string | undefined;
   /** What a trace was made with instead of the host's own. */
   readonly overrides?: { readonly kernel?: string; readonly api?: string };
 }
 
 /**
- * The recordings below the given files and folders (a scenario, a machine, a collection of machines), in order of name. A machine's
- * host.json lies beside its scenarios.
+ * The recordings below the given files and folders (a scenario, a machine, a collection of machines), in order of name.
+ * A machine's host.json lies beside its scenarios.
  * @param hostGiven whether the caller has a host of its own, so that none need lie there
  */
 export function findRecordings(paths: readonly string[], hostGiven = false): Recording[] {
@@ -94,7 +97,10 @@ function tracedHost(lines: Iterable<string>): Pick<Recording, "hostPath" | "over
   return undefined;
 }
 
-/** The byte order of a recording's structures, as the host.json beside it says; a trace of `uvfio run` is of a program of this machine. */
+/**
+ * The byte order of a recording's structures, as the host.json beside it says; a trace of `uvfio run` is of a program
+ * of this machine.
+ */
 export function isLittleEndianRecording(path: string, operations: readonly Operation[]): boolean {
   if (path === STDIN || operations[0]?.op === "host") return true;
   try {

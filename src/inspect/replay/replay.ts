@@ -33,7 +33,8 @@ export interface ReplayResult {
 /**
  * Makes recorded calls against a freshly booted host and compares every answer.
  * @param path of the recording, for messages
- * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never begun
+ * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never
+ * begun
  */
 export function replay(
   description: HostDescription,
@@ -42,7 +43,8 @@ export function replay(
 ): ReplayResult {
   const warnings: string[] = [];
   const host = new Host(withoutFiles(description), { onWarning: (message) => warnings.push(message) });
-  // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows when
+  // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows
+  // when
   host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
   const littleEndian = isRecordedLittleEndian(description, operations);
   const process = new ReplayProcess(host, littleEndian);
@@ -79,7 +81,10 @@ function withoutFiles(description: HostDescription): HostDescription {
   };
 }
 
-/** A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have those of their machine. */
+/**
+ * A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have
+ * those of their machine.
+ */
 function isRecordedLittleEndian({ arch }: HostDescription, operations: readonly Operation[]): boolean {
   const first = operations[0];
   return (first?.op === "host" && first.machine !== undefined) || isLittleEndian(arch);

@@ -14,7 +14,7 @@ export interface KernelTree {
 
 /**
  * Looks at a kernel's source tree.
- * @throws SelftestsError when it is none, or one without VFIO selftests (they came with Linux 6.18)
+ * @throws SelftestsError for another folder, and for a tree without VFIO selftests (they came with Linux 6.18)
  */
 export function openKernelTree(path: string): KernelTree {
   const makefile = read(join(path, "Makefile"));
@@ -33,7 +33,7 @@ export function openKernelTree(path: string): KernelTree {
 /** Bytes of a kernel's Makefile or of a test's source. */
 const SOURCE_MAX = 16 << 20;
 
-/** Nothing for a file that is not there, or is none that make could read. */
+/** Nothing for a file that is not there, or that make could not read. */
 function read(path: string): string {
   try {
     return readInput(path, SOURCE_MAX);

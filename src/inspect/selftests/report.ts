@@ -1,6 +1,9 @@
 import { IOMMU_MODES, type IommuMode, type ProgramResult, type TestResult } from "./test-results.ts";
 
-/** The table: a program a line, passed/failed/skipped by mode; then every failure with what it printed, and every reason to skip. */
+/**
+ * The table: a program a line, passed/failed/skipped by mode; then every failure with what it printed, and every reason
+ * to skip.
+ */
 export function reportSelftests(programs: readonly ProgramResult[]): string {
   const columns: readonly (IommuMode | undefined)[] = [...IOMMU_MODES, undefined];
   const rows = [

@@ -8,7 +8,7 @@ const SHOWN = 64;
 export class AccessInHand {
   readonly #start: number;
   readonly #count: number;
-  /** Of a write: what the buffer holds, as far as the model has read it. */
+  /** What the buffer holds, as far as the model has read or written it. */
   #bytes: Uint8Array;
   /** How many bytes at the buffer's start could be accessed; undefined when all could that the model wanted. */
   fault: number | undefined;
@@ -25,9 +25,8 @@ export class AccessInHand {
   }
 
   /** The model copied bytes. Whether they are the buffer's. */
-  copied(address: number, bytes: Uint8Array, into: "model" | "program"): boolean {
+  copied(address: number, bytes: Uint8Array): boolean {
     if (!this.#has(address, bytes.length)) return false;
-    if (into === "program") return true;
     const at = address - this.#start;
     if (at + bytes.length > this.#bytes.length) {
       const longer = new Uint8Array(at + bytes.length);

@@ -9,26 +9,58 @@ export class CallInHand {
   readonly call: ModelCall;
   /** What its file spoke before the call, which may change that. */
   readonly dialect: RequestDialect;
-  /** Of a request, as it was before the call. */
+  /** Of a request, as the model found it. */
   readonly argument: Argument | undefined;
+  /** The same with what the model has written to it. */
+  readonly #written: Uint8Array | undefined;
   /** Of a read or a write: its buffer. */
   readonly access: AccessInHand | undefined;
   /** Names of the files that the model asked for, by descriptor; null for descriptors that are not open. */
   readonly looked = new Map<number, string | null>();
-  /** From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page begins. */
+  /**
+   * From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page
+   * begins.
+   */
   unwritableFrom: number | undefined;
+
+  #isWritten = false;
+  readonly #isText: boolean;
 
   constructor(call: ModelCall) {
     this.call = call;
     this.dialect = call.file?.dialect ?? NO_REQUESTS;
-    if (call.op === "ioctl") this.argument = readArgument(call.task!, call.arg, this.dialect.row(call.request));
+    const row = call.op === "ioctl" ? this.dialect.row(call.request) : undefined;
+    this.#isText = row?.argument === "string";
+    if (call.op === "ioctl") this.argument = readArgument(call.task!, call.arg, row);
+    this.#written = this.argument?.bytes.slice();
     if (call.op === "pread" || call.op === "pwrite") this.access = new AccessInHand(call);
   }
 
   /** The model copied bytes. Whether they are the call's own, which are told with it. */
   copied(address: number, bytes: Uint8Array, into: "model" | "program"): boolean {
-    if (this.access) return this.access.copied(address, bytes, into);
-    return this.#offset(address) !== undefined;
+    if (this.access) return this.access.copied(address, bytes);
+    const offset = this.#offset(address);
+    if (offset === undefined) return false;
+    const argument = this.argument!.bytes;
+    const own = bytes.subarray(0, argument.length - offset);
+    if (into === "program") this.#isWritten = true;
+    // What another thread of the program has changed since the start of the call is what counts. Text comes as text
+    // here, not as its bytes.
+    else if (!this.#isWritten && !this.#isText) argument.set(own, offset);
+    else return true;
+    this.#written!.set(own, offset);
+    return true;
+  }
+
+  /**
+   * The argument of a request after the call. Not as memory has it, unless that refused a part: other threads may have
+   * changed it by now, and what the model wrote may be on its way still (userfaultfd).
+   */
+  after(): Uint8Array {
+    const { call, unwritableFrom } = this;
+    if (call.op !== "ioctl" || unwritableFrom === undefined) return this.#written!;
+    const { bytes } = readBytes(call.task!, call.arg, this.#written!.length);
+    return bytes.length === this.#written!.length ? bytes : this.argument!.bytes.slice();
   }
 
   /** The model could not copy bytes: as copied(). */
@@ -51,7 +83,10 @@ export class CallInHand {
     return offset >= 0 && offset < argument.bytes.length ? offset : undefined;
   }
 
-  /** The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it changed none. */
+  /**
+   * The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it
+   * changed none.
+   */
   #lastWritten(task: Task, address: number, length: number): number {
     const { bytes } = this.argument!;
     const start = Number((this.call as { readonly arg: unknown }).arg);

@@ -6,7 +6,6 @@ import { isInjected } from "../fault/injected.ts";
 import type { Operation } from "../replay/operation.ts";
 import { toHex } from "../replay/outcome.ts";
 import type { CallResult, ModelCall } from "../watch/watcher.ts";
-import { readBytes } from "./call-argument.ts";
 import type { CallInHand } from "./call-in-hand.ts";
 import { changedFields, decodeArgument } from "./decode.ts";
 import type { MappedRegisters } from "./mapped-registers.ts";
@@ -74,7 +73,7 @@ export class Composer {
         return this.#mmap(call, about);
       case "pread": {
         const length = Math.max(result.ret, 0);
-        const data = length > DATA_MAX ? undefined : toHex(readBytes(task!, call.address, length).bytes);
+        const data = length > DATA_MAX ? undefined : toHex(inHand.access!.bytes.subarray(0, length));
         const off = wordText(call.offset);
         return {
           op: "pread",
@@ -144,8 +143,7 @@ export class Composer {
     if (argument.kind !== "bytes") return { ...head, arg: argument.kind, ...about };
     const input = argument.bytes.slice();
     const { littleEndian } = task!.memory;
-    const output = readBytes(task!, call.arg, input.length).bytes;
-    const out = output.length === input.length ? output : input.slice();
+    const out = inHand.after().slice();
     const known = {
       place: (address: number) => this.#spaces.of(task!.memory).find(address),
       file: (fd: number) => inHand.looked.get(fd),
@@ -181,7 +179,10 @@ export class Composer {
     };
   }
 
-  /** The number that a program of the host's architecture passes: files take the plain encoding, and another one for unknown. */
+  /**
+   * The number that a program of the host's architecture passes: files take the plain encoding, and another one for
+   * unknown.
+   */
   #asPassed(request: number): number {
     const decoded = decodeIo(request);
     if (!decoded) return request;

@@ -31,7 +31,9 @@ export interface TraceFilter {
   readonly memory?: boolean;
 }
 
-/** Operations that describe the program's surroundings to whoever repeats the recording; the program did not call them. */
+/**
+ * Operations that describe the program's surroundings to whoever repeats the recording; the program did not call them.
+ */
 const SURROUNDINGS = new Set([
   "store",
   "dump",
@@ -64,14 +66,20 @@ export function callName(operation: Operation): string {
   return (operation.op === "ioctl" ? operation.req : undefined) ?? operation.op;
 }
 
-/** The row of a recorded request: of the dialect that it was made in; by its name alone in recordings that do not say which. */
+/**
+ * The row of a recorded request: of the dialect that it was made in; by its name alone in recordings that do not say
+ * which.
+ */
 function rowOf({ req, dialect }: OperationOf<"ioctl">): RequestRow | undefined {
   if (req === undefined) return undefined;
   const known = dialect === undefined ? undefined : dialectNamed(dialect);
   return known ? known.rows.find(({ name }) => name === req) : requestNamed(req);
 }
 
-/** Prints operations the way strace does. One object for one trace: names and numbers of descriptors come from earlier lines. */
+/**
+ * Prints operations the way strace does. One object for one trace: names and numbers of descriptors come from earlier
+ * lines.
+ */
 export class TracePrinter {
   readonly #style: Style;
   readonly #littleEndian: boolean;

@@ -29,8 +29,8 @@ interface Segment {
 }
 
 /**
- * Writes down every call as operations of the recordings' format (docs/trace.md): with the memory that the model touched, so that
- * whoever repeats them finds the same there.
+ * Writes down every call as operations of the recordings' format (docs/trace.md): with the memory that the model
+ * touched, so that whoever repeats them finds the same there.
  */
 export class Recorder implements Watcher {
   readonly #options: RecorderOptions;

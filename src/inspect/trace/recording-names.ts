@@ -38,7 +38,8 @@ export class RecordingNames {
   }
 
   /**
-   * A file of the program's own: declared when the model first asks for it, and again when its number means another kind or size of file.
+   * A file of the program's own: declared when the model first asks for it, and again when its number means another
+   * kind or size of file.
    * @param pid of the process that has it as `fd`
    * @returns its name, and the operation that must come first where it is declared
    */

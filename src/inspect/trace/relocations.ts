@@ -6,7 +6,10 @@ import type { Relocation } from "../replay/operation.ts";
 export interface Known {
   /** Where an address points; undefined where it is a number like others. */
   place(address: number): { readonly buf?: string; readonly add: number } | undefined;
-  /** The name of the file behind a descriptor that the model asked for; null for one that is not open, undefined when it did not ask. */
+  /**
+   * The name of the file behind a descriptor that the model asked for; null for one that is not open, undefined when it
+   * did not ask.
+   */
   file(fd: number): string | null | undefined;
 }
 

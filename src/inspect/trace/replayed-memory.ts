@@ -32,8 +32,9 @@ export interface Place {
 }
 
 /**
- * What whoever repeats a recording has in the place of one process's memory: the buffers that the recording declares, their protection and their
- * contents. A recorder says what the model touched; this says which operations must come before, so that it finds the same there.
+ * What whoever repeats a recording has in the place of one process's memory: the buffers that the recording declares,
+ * their protection and their contents. A recorder says what the model touched; this says which operations must come
+ * before, so that it finds the same there.
  */
 export class ReplayedMemory {
   readonly #pageSize: number;

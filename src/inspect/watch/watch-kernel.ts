@@ -7,8 +7,8 @@ import { WatchedMemory } from "./watched-memory.ts";
 import type { CallResult, ModelCall, Watcher } from "./watcher.ts";
 
 /**
- * Has every call to a booted host's files heard by watchers, whatever transport makes it: the host and each file that it opens get methods
- * of their own. Nothing else knows of it, and a host that is not watched pays nothing.
+ * Has every call to a booted host's files heard by watchers, whatever transport makes it: the host and each file that
+ * it opens get methods of their own. Nothing else knows of it, and a host that is not watched pays nothing.
  * @param onBroken hears when a watcher itself fails, which must not be the program's trouble
  */
 export function watchKernel(

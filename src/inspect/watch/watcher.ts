@@ -43,8 +43,8 @@ export interface Pin {
 }
 
 /**
- * Hears of every call before and after, and of what the model does with the program's memory meanwhile. All parts are optional. Memory is
- * named by the transport's own object for it.
+ * Hears of every call before and after, and of what the model does with the program's memory meanwhile. All parts are
+ * optional. Memory is named by the transport's own object for it.
  */
 export interface Watcher {
   /** Throws KernelError to have the call fail with that, without the model hearing of it. */

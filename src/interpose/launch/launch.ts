@@ -1,8 +1,11 @@
 import fs from "node:fs";
 import type { FileTree } from "../../kernel/file-tree.ts";
+import type { HostFiles } from "../../kernel/host-files.ts";
 import type { DeviceNode } from "../../kernel/host-kernel.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import { Arena } from "../arena.ts";
+import { Epoll } from "../epoll.ts";
+import { FuseServer } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { close, syscall } from "../libc.ts";
@@ -11,6 +14,7 @@ import { inheritedOpenFiles } from "../process-facts.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
 import { describeFormat } from "./find-program.ts";
+import { hasFuse, mountFuse, placeFuse } from "./fuse-calls.ts";
 import { nearest } from "./graft.ts";
 import { namespaceCalls } from "./namespace-calls.ts";
 import { type Launcher, spawnLauncher } from "./spawn-launcher.ts";
@@ -26,14 +30,19 @@ const NONE = -1;
 
 /** What the process is to look like before it becomes the program. */
 export interface World {
-  readonly tree: FileTree;
+  readonly files: HostFiles;
   readonly nodes: readonly DeviceNode[];
   /** null leaves this process' own. */
   readonly cwd: string | null;
   readonly trapFstat: boolean;
   /** The process goes into a user namespace made for it: this one may not mount. */
   readonly userNamespace: boolean;
+  /** Serve the files where that can be; otherwise they are written down once. */
+  readonly serveFiles: boolean;
 }
+
+/** Waits for ever. */
+const FOR_EVER = -1;
 
 /** A process on its way to becoming the program: it makes the calls that it is sent (launcher-image.ts). */
 export class Launch {
@@ -48,6 +57,8 @@ export class Launch {
   #answer: Buffer = Buffer.alloc(0);
   #become: CallList | undefined;
   #status: number | undefined;
+  /** Serves the host's files; undefined where they were written down. Its owner closes it. */
+  fuse: FuseServer | undefined;
 
   /**
    * @param descriptors those above 2 that the program inherits under the same numbers
@@ -61,30 +72,41 @@ export class Launch {
   }
 
   /** Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done. */
-  prepare({ tree, nodes, cwd, trapFstat, userNamespace }: World): number {
+  prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles }: World): number {
     const namespaces = new CallList();
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows it.
     namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
     restoreSignals(namespaces);
     restoreOpenFiles(namespaces);
     namespaceCalls(namespaces, userNamespace);
+    // In a user namespace nobody is root; the files are the user's.
+    const owner = userNamespace ? { uid: process.geteuid!(), gid: process.getegid!() } : { uid: 0, gid: 0 };
+    const mounted = serveFiles && hasFuse() ? mountFuse(namespaces, this.#launcher.fuse, owner) : undefined;
     this.#send(namespaces);
+    if (mounted !== undefined) {
+      this.#hearAll(namespaces);
+      if (namespaces.result(mounted) === 0) this.#takeFuse(files, owner);
+    }
 
     // The launcher mounts while the rest is written down.
-    const parts = new TreeCalls(tree, nodes);
+    const roots = this.fuse ? files.roots : [];
+    const parts = new TreeCalls(this.fuse ? around(files) : files.snapshot(), nodes);
     const grafts = new CallList();
     const mask = grafts.call(HOST_CALLS.umask, [0]);
     parts.addGrafts(grafts, this.#launcher.scratch);
     this.#send(grafts);
     // Not before the answers are read: who writes and does not read may wait for ever for who does the same.
-    let sent: readonly CallList[] = [namespaces, grafts];
-    for (const files of parts.files()) {
+    let sent: readonly CallList[] = mounted === undefined ? [namespaces, grafts] : [grafts];
+    for (const made of parts.files()) {
       for (const list of sent) this.#hearAll(list);
-      this.#send(files);
-      sent = [files];
+      this.#send(made);
+      sent = [made];
     }
     for (const list of sent) this.#hearAll(list);
     const last = new CallList();
+    if (this.fuse) placeFuse(last, roots);
+    parts.sealGrafts(last);
+    last.call(HOST_CALLS.close, [this.#launcher.fuse]);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
     enterDirectory(last, cwd, parts.grafted);
     const listener = filterCalls(last, { trapFstat });
@@ -142,10 +164,20 @@ export class Launch {
     close(this.pidfd);
   }
 
+  /** The launcher has mounted a file system: takes the descriptor that it is served by. Nothing of it was looked at so far. */
+  #takeFuse(files: HostFiles, owner: { readonly uid: number; readonly gid: number }): void {
+    const fd = syscall(HOST_CALLS.pidfd_getfd, this.pidfd, this.#launcher.fuse, 0);
+    if (fd < 0) return;
+    this.fuse = new FuseServer(fd, files, owner);
+  }
+
   /** Waits until all calls of a list have been answered; throws the error of one that cannot be done without. */
   #hearAll(list: CallList): void {
     while (!list.done) {
-      if (this.#answer.length === 0) this.#answer = this.#receive();
+      if (this.#answer.length === 0) {
+        this.#serveMeanwhile();
+        this.#answer = this.#receive();
+      }
       if (this.#answer.length === 0)
         throw new InterposerError("host-failed", `the launcher ended early (status ${this.wait()})`);
       this.#answer = list.answer(this.#answer);
@@ -161,6 +193,24 @@ export class Launch {
     }
   }
 
+  /** Until the launcher has something to say: its mounts may look for names in what we serve. */
+  #serveMeanwhile(): void {
+    const { fuse } = this;
+    if (fuse === undefined) return;
+    const epoll = new Epoll();
+    epoll.add(this.control);
+    epoll.add(fuse.fd);
+    for (let isHeard = false; !isHeard; ) {
+      const count = epoll.wait(FOR_EVER);
+      for (let n = 0; n < count; n++) {
+        if (epoll.descriptor(n) === this.control) isHeard = true;
+        else fuse.take();
+      }
+      if (fuse.isOver) break;
+    }
+    epoll.close();
+  }
+
   /** What the launcher has to say next; empty at the end. */
   #receive(): Buffer {
     try {
@@ -172,6 +222,15 @@ export class Launch {
 }
 
 const NUL = Buffer.alloc(1);
+
+/** What is to be there beside files that are served: the directories for those, and what lies elsewhere. */
+function around({ roots, grafts, rest }: HostFiles): FileTree {
+  return {
+    ...rest,
+    grafts: grafts.filter(({ directory }) => !roots.includes(directory)),
+    directories: [...rest.directories, ...roots],
+  };
+}
 
 function enterDirectory(list: CallList, cwd: string | null, grafted: ReadonlySet<string>): void {
   const here = cwd ?? workingDirectory();

@@ -16,6 +16,8 @@ export interface Launcher {
   readonly control: number;
   /** A number that is free there, and not the lowest: that is what an open there returns. */
   readonly scratch: number;
+  /** Another that is free. */
+  readonly fuse: number;
 }
 
 interface Looks {
@@ -34,6 +36,7 @@ export function spawnLauncher(
   const free = (from: number): number => (descriptors.includes(from) ? free(from + 1) : from);
   const control = free(3);
   const scratch = free(free(control + 1) + 1);
+  const fuse = free(scratch + 1);
   const pair = socketPair();
   if (pair === undefined) throw new InterposerError("host-failed", shortageText());
   const socket = pair[0];
@@ -45,7 +48,7 @@ export function spawnLauncher(
   const pid = posixSpawn({ path, argv: [name], descriptors: kept.set(control, far), session });
   close(image);
   close(far);
-  if (pid > 0) return { pid, socket, control, scratch };
+  if (pid > 0) return { pid, socket, control, scratch, fuse };
   close(socket);
   const noexec = errnoName(-pid) === "EACCES" ? ": sysctl vm.memfd_noexec must be below 2" : "";
   throw new InterposerError("host-failed", `the launcher cannot be started (${errnoName(-pid)})${noexec}`);

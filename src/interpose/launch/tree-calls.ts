@@ -4,18 +4,12 @@ import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
 import type { DeviceNode } from "../../kernel/host-kernel.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
-import { AT_FDCWD, MNT_DETACH, MS_BIND, S_IFCHR } from "../linux.ts";
+import { AT_FDCWD, MNT_DETACH, MS_BIND, MS_NOSUID, MS_RDONLY, MS_REMOUNT, S_IFCHR } from "../linux.ts";
+import { NULL_DEVICE } from "../null-device.ts";
 import { CallList } from "./call-list.ts";
 import { failed, makeFile, writeFile } from "./file-calls.ts";
 import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
 
-/**
- * The number of /dev/null. Nodes get it rather than their own: an open for reading only is not trapped, and with the
- * node's own number it would reach whatever driver of the real host has that number, or none. So it opens natively, and
- * the first VFIO request on it swaps the real thing in (see StandIns). What a path stat() then shows is a character
- * device with the wrong number; fstat() of a descriptor is answered with the right one.
- */
-const NULL_DEVICE = (1 << 8) | 3;
 const DIRECTORY_MODE = 0o755;
 /** Bytes of calls that are enough for a list; the launcher takes 16 MiB, and one file has at most 4 KiB. */
 const LONG_LIST = 0x10_0000;
@@ -48,6 +42,13 @@ export class TreeCalls {
   /** Directories that the program sees another way than this process. */
   get grafted(): ReadonlySet<string> {
     return new Set(this.#grafts.map(({ directory }) => directory));
+  }
+
+  /** From now on nothing is made or changed in /sys. /dev is a real host's: whoever may there, may. */
+  sealGrafts(list: CallList): void {
+    for (const { directory } of this.#grafts)
+      if (`${directory}/`.startsWith("/sys/"))
+        list.call(HOST_CALLS.mount, ["none", directory, 0, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, 0]);
   }
 
   /** Makes room beside what is there. @param scratch a descriptor that is free in the process */

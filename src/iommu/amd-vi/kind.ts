@@ -3,15 +3,18 @@ import { ALL_64_BITS, bitsOfLast, lastOfBits } from "../address-bits.ts";
 import { type IommuKind, type KnownRegion, PLAIN_DRIVER } from "../kind.ts";
 import { X86_MSI_WINDOW } from "../known-regions.ts";
 
-/** HyperTransport's own addresses just below 1 TiB (amd_iommu_types.h: HT_RANGE_START, HT_RANGE_END; the iova-list mail; recorded on amd-ivmd). */
+/**
+ * HyperTransport's own addresses just below 1 TiB (amd_iommu_types.h: HT_RANGE_START, HT_RANGE_END; the iova-list mail;
+ * recorded on amd-ivmd).
+ */
 const HYPERTRANSPORT: KnownRegion = {
   region: { start: 0xfd_0000_0000n, last: 0xff_ffff_ffffn, type: "reserved" },
   name: "AMD's HyperTransport addresses",
 };
 
 /**
- * The extended feature register as QEMU has it: prefetch, page requests, guest translation, invalidation of everything, guest APIC, error
- * registers, six levels of either table (AMD I/O Virtualization specification, MMIO offset 0030h).
+ * The extended feature register as QEMU has it: prefetch, page requests, guest translation, invalidation of everything,
+ * guest APIC, error registers, six levels of either table (AMD I/O Virtualization specification, MMIO offset 0030h).
  */
 const FEATURES = 0x29d3n;
 /** What it has with dirty tracking: HASup and HDSup, access and dirty bits in host page tables. */

@@ -10,8 +10,9 @@ export const s390: IommuKind = {
   translates: true,
   usualArch: "s390x",
   defaults: {
-    // From where QEMU's functions start (hw/s390x/s390-pci-bus.h: ZPCI_SDMA_ADDR) to where the tables end: s390_iommu_aperture=0 (FINDINGS on s390x-ap0).
-    // Without that parameter a function's range is as large as the machine's memory.
+    // From where QEMU's functions start (hw/s390x/s390-pci-bus.h: ZPCI_SDMA_ADDR) to where the tables end:
+    // s390_iommu_aperture=0 (FINDINGS on s390x-ap0). Without that parameter a function's range is as large as the
+    // machine's memory.
     aperture: { start: 0x1_0000_0000n, last: TABLES_END },
     lastOfBits,
     bitsOfLast,

@@ -8,8 +8,8 @@ const ERROR_TYPE_MAX = 1;
 const EEH_STATE_NORMAL = 0;
 
 /**
- * Enhanced error handling of one endpoint on bare metal, as the recorded machines have it: the emulated PHB never freezes, takes hot
- * resets, and refuses fundamental ones and injected errors.
+ * Enhanced error handling of one endpoint on bare metal, as the recorded machines have it: the emulated PHB never
+ * freezes, takes hot resets, and refuses fundamental ones and injected errors.
  */
 export class Eeh {
   /** Switching off, switching on, unfreezing and configuring succeed and change nothing while nothing is frozen. */

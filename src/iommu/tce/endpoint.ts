@@ -15,8 +15,8 @@ export interface TceFacts {
 }
 
 /**
- * A partitionable endpoint: the devices that share a set of windows, which to VFIO is a group. What it does differs between
- * bare metal and logical partitions (struct iommu_table_group_ops). Slots are 0 and 1.
+ * A partitionable endpoint: the devices that share a set of windows, which to VFIO is a group. What it does differs
+ * between bare metal and logical partitions (struct iommu_table_group_ops). Slots are 0 and 1.
  */
 export interface TceEndpoint {
   readonly facts: TceFacts;
@@ -37,9 +37,11 @@ export interface TceEndpoint {
   createTable(slot: number, request: WindowRequest): TceWindow;
   /** Programs a window into the endpoint. EPERM, or what the firmware says. */
   setWindow(slot: number, window: TceWindow): void;
-  /** Takes it away; nothing happens when there is none. */
+  /** Takes it away; nothing happens when it is not there. */
   unsetWindow(slot: number): void;
 
-  /** What an access to an entry beyond the table gives: the hypervisor's answer, or ours where a kernel corrupts memory. */
+  /**
+   * What an access to an entry beyond the table gives: the hypervisor's answer, or ours where a kernel corrupts memory.
+   */
   readonly pastEnd: "EINTR" | "ENXIO";
 }

@@ -5,7 +5,10 @@ import type { WindowRequest } from "./tce-window.ts";
 export const MAX_LEVELS = 5;
 /** Address bits of a TCE that levels and page may use up (powernv/pci-ioda-tce.c:pnv_pci_ioda2_table_alloc_pages). */
 const REACH_BITS = 55n;
-/** One level lies in one piece: log2 of the largest run of pages that the kernel hands out, 16 MiB with 4K and with 64K pages. */
+/**
+ * One level lies in one piece: log2 of the largest run of pages that the kernel hands out, 16 MiB with 4K and with 64K
+ * pages.
+ */
 export const LARGEST_PIECE_SHIFT = 24;
 /** The table is made twice: for the hardware, and a copy that holds user addresses. */
 const COPIES = 2n;
@@ -21,7 +24,10 @@ function larger(a: bigint, b: bigint): bigint {
   return a > b ? a : b;
 }
 
-/** How a window's table is cut into levels. Counts of bits are unsigned 32-bit numbers, as in the kernel: too small windows wrap. */
+/**
+ * How a window's table is cut into levels. Counts of bits are unsigned 32-bit numbers, as in the kernel: too small
+ * windows wrap.
+ */
 export interface Ioda2Levels {
   /** log2 of the bytes of the table as if it were flat. */
   readonly tableShift: number;
@@ -42,7 +48,10 @@ export function ioda2Levels(request: WindowRequest, pageShiftOfKernel: number): 
   };
 }
 
-/** Bytes that the table counts as, all levels filled; 0 for what cannot be (powernv/pci-ioda.c:pnv_pci_ioda2_get_table_size). */
+/**
+ * Bytes that the table counts as, all levels filled; 0 for what cannot be
+ * (powernv/pci-ioda.c:pnv_pci_ioda2_get_table_size).
+ */
 export function ioda2TableBytes(request: WindowRequest, pageShiftOfKernel: number): bigint {
   const cut = ioda2Levels(request, pageShiftOfKernel);
   if (cut === undefined) return 0n;

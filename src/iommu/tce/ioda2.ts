@@ -16,8 +16,8 @@ import { TceWindow, type WindowRequest } from "./tce-window.ts";
 const SECOND_WINDOW_START = 1n << 59n;
 
 /**
- * An endpoint of a PHB3, PHB4 or PHB5 on bare metal (arch/powerpc/platforms/powernv/pci-ioda.c: pnv_pci_ioda2_ops). A window's
- * start follows from its slot alone, and one table can serve several endpoints.
+ * An endpoint of a PHB3, PHB4 or PHB5 on bare metal (arch/powerpc/platforms/powernv/pci-ioda.c: pnv_pci_ioda2_ops). A
+ * window's start follows from its slot alone, and one table can serve several endpoints.
  */
 export class Ioda2Endpoint implements TceEndpoint {
   readonly facts: TceFacts;

@@ -6,9 +6,13 @@ import { TceWindow, type WindowRequest } from "./tce-window.ts";
 
 /** Where QEMU's firmware puts the window that is made on request (hw/ppc/spapr_pci.c: dma64_win_addr). */
 const DYNAMIC_WINDOW_START = 1n << 59n;
-/** Entries that QEMU's firmware says to have free (hw/ppc/spapr_rtas_ddw.c: "the largest window we can possibly have"). */
+/**
+ * Entries that QEMU's firmware says to have free (hw/ppc/spapr_rtas_ddw.c: "the largest window we can possibly have").
+ */
 const FREE_ENTRIES = 0x8000_0000n;
-/** What the kernel counts for tables with levels, which it then cannot make (pseries/iommu.c:spapr_tce_get_table_size). */
+/**
+ * What the kernel counts for tables with levels, which it then cannot make (pseries/iommu.c:spapr_tce_get_table_size).
+ */
 const LEVELLED_TABLE_BYTES = 0xffff_ffffn;
 /** log2 of the pages of the default window, and of the bytes of a TCE. */
 const DEFAULT_PAGE_SHIFT = 12;

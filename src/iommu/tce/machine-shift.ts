@@ -1,6 +1,6 @@
 /**
- * Shifts as POWER's instructions do them (sld, srd): the count is taken modulo 128 and 64 or more leave nothing. Kernel code whose
- * counts come unchecked from a caller behaves so, whatever C says.
+ * Shifts as POWER's instructions do them (sld, srd): the count is taken modulo 128 and 64 or more leave nothing. Kernel
+ * code whose counts come unchecked from a caller behaves so, whatever C says.
  */
 function shiftCount(count: number): bigint {
   return BigInt(count) & 127n;
@@ -16,7 +16,7 @@ export function shiftRight(value: bigint, count: number): bigint {
   return value >> shiftCount(count);
 }
 
-/** log2 of a power of two, or undefined for what is none. */
+/** log2 of a power of two, or undefined for other numbers. */
 export function log2(value: bigint): number | undefined {
   return value > 0n && (value & (value - 1n)) === 0n ? value.toString(2).length - 1 : undefined;
 }

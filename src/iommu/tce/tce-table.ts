@@ -8,8 +8,8 @@ const FANOUT = 1 << FANOUT_SHIFT;
 /** Entries that lie side by side. A target of 0 is an empty entry. */
 class Leaf {
   /**
-   * User page number (4 KiB) times 4 plus permissions: below 2^54, and exact, since a page number is below 2^40. Undefined for a leaf that is
-   * full of one run: entry i is then `first` + i * `step`, and `owner` is that of all.
+   * User page number (4 KiB) times 4 plus permissions: below 2^54, and exact, since a page number is below 2^40.
+   * Undefined for a leaf that is full of one run: entry i is then `first` + i * `step`, and `owner` is that of all.
    */
   targets: Float64Array | undefined;
   owners: Float64Array | undefined;
@@ -48,9 +48,9 @@ class Directory {
 }
 
 /**
- * The translation control entries of one DMA window: where each IOMMU page goes, and who holds that memory. Sparse, whatever the
- * number of levels that the hardware's table would have: parts exist while something in them is mapped. Calls on the hot
- * path allocate nothing but those parts.
+ * The translation control entries of one DMA window: where each IOMMU page goes, and who holds that memory. Sparse,
+ * whatever the number of levels that the hardware's table would have: parts exist while something in them is mapped.
+ * Calls on the hot path allocate nothing but those parts.
  */
 export class TceTable {
   readonly entries: number;
@@ -108,7 +108,8 @@ export class TceTable {
   }
 
   /**
-   * Sets entries from `index` on that are empty, one owner's: the first to `page`, each further one `step` pages behind.
+   * Sets entries from `index` on that are empty, one owner's: the first to `page`, each further one `step` pages
+   * behind.
    * @param most how many at most
    * @returns how many it set: all up to the end of a part of the table; 0 when the entry at `index` is not empty
    */
@@ -145,8 +146,8 @@ export class TceTable {
   }
 
   /**
-   * Empties the first mapped entries in [from, end) that lie side by side and have one owner, as far as a part of the table goes. The
-   * first is then at hand, and `position` is behind the last.
+   * Empties the first mapped entries in [from, end) that lie side by side and have one owner, as far as a part of the
+   * table goes. The first is then at hand, and `position` is behind the last.
    * @returns how many; 0 when none is mapped there
    */
   takeRun(from: number, end: number): number {

@@ -15,7 +15,8 @@ export const virtioIommu: IommuKind = {
     bitsOfLast,
     pageSizes: () => 0xffff_ffff_ffff_f000n,
     cacheCoherent: false,
-    // on x86 it has nothing for that (recorded: SET_IOMMU is EPERM on virtio-safe); on Arm the ITS tells devices apart, whatever the IOMMU
+    // on x86 it has nothing for that (recorded: SET_IOMMU is EPERM on virtio-safe); on Arm the ITS tells devices apart,
+    // whatever the IOMMU
     interruptRemapping: (arch) => arch !== "x86_64",
     reservedRegions: (arch) => [arch === "x86_64" ? X86_MSI_WINDOW : ARM_SOFTWARE_MSI_WINDOW],
     groupType: "DMA",

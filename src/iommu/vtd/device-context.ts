@@ -10,11 +10,14 @@ export interface DeviceContext {
   /** Bits of PASID that the table has. */
   readonly bits: number;
   /**
-   * For a table that the guest keeps: the domain and second level that everything in it goes through, whatever its entries say; they can only
-   * give first-level tables.
+   * For a table that the guest keeps: the domain and second level that everything in it goes through, whatever its
+   * entries say; they can only give first-level tables.
    */
   readonly guest?: { readonly domain: number; readonly secondLevel: bigint };
-  /** Whether it may ask for pages that are missing (PRI) instead of failing at once. Who waits says so with each request. */
+  /**
+   * Whether it may ask for pages that are missing (PRI) instead of failing at once. Who waits says so with each
+   * request.
+   */
   readonly pageRequests: boolean;
   /** What it caches itself, when its address translation service is on (ATS). */
   readonly deviceTlb?: TranslationCache;

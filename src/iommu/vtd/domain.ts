@@ -52,8 +52,9 @@ class Held<T> {
 type DomainIds = Held<number>;
 
 /**
- * A page table in the Intel IOMMUs of a host (struct dmar_domain): the mappings of an address space, or a guest's table over such a one. In each
- * unit it has a domain-id from its first place on until its last is left (intel/iommu.c:domain_attach_iommu).
+ * A page table in the Intel IOMMUs of a host (struct dmar_domain): the mappings of an address space, or a guest's table
+ * over such a one. In each unit it has a domain-id from its first place on until its last is left
+ * (intel/iommu.c:domain_attach_iommu).
  */
 export class VtdDomain implements ProposedDomain {
   readonly #units: TablesBySegment;
@@ -96,8 +97,8 @@ export class VtdDomain implements ProposedDomain {
   /**
    * A guest's table over this domain's mappings.
    * @param first asked at each attach; may throw EINVAL for what the IOMMU cannot walk
-   * @param ids "own" as iommufd's nested page tables have them (intel/nested.c), "shared" as the proposals had it: then an invalidation of the
-   * domain reaches everything that is nested on it
+   * @param ids "own" as iommufd's nested page tables have them (intel/nested.c), "shared" as the proposals had it: then
+   * an invalidation of the domain reaches everything that is nested on it
    */
   nested(first: () => FirstStage, ids: "own" | "shared"): VtdDomain {
     return new VtdDomain(this.#units, ids === "shared" ? this.#ids : undefined, this.#level, this.#pointers, first);
@@ -171,7 +172,10 @@ export class VtdDomain implements ProposedDomain {
     };
   }
 
-  /** In the block of a power of two that covers the range (cache.c:cache_tag_flush_range, calculate_psi_aligned_address). */
+  /**
+   * In the block of a power of two that covers the range (cache.c:cache_tag_flush_range,
+   * calculate_psi_aligned_address).
+   */
   flushRange(start: bigint, last: bigint, isLeaf: boolean): void {
     const from = (start >> PAGE_SHIFT) << PAGE_SHIFT;
     const bits = (from ^ last) === 0n ? 0 : (from ^ last).toString(2).length;

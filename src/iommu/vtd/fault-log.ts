@@ -3,7 +3,10 @@ import { FAULT_REASONS, type FaultReason, isRecoverable } from "./fault-reasons.
 
 /** A fault as the unit records it. */
 export interface FaultRecord {
-  /** unrecoverable: reported and over. page-request: the device asked for the page (PRI), which only the guest could give it. */
+  /**
+   * unrecoverable: reported and over. page-request: the device asked for the page (PRI), which only the guest could
+   * give it.
+   */
   readonly type: "unrecoverable" | "page-request";
   /** The device: bus, device and function. */
   readonly source: number;

@@ -1,6 +1,7 @@
 /**
- * Fault reason codes of VT-d scalable mode that this model can report, as the hardware puts them into its fault records (VT-d specification,
- * "Fault Reason Encodings"; Linux prints them from drivers/iommu/intel/dmar.c:dma_remap_sm_fault_reasons).
+ * Fault reason codes of VT-d scalable mode that this model can report, as the hardware puts them into its fault records
+ * (VT-d specification, "Fault Reason Encodings"; Linux prints them from
+ * drivers/iommu/intel/dmar.c:dma_remap_sm_fault_reasons).
  */
 export const FAULT_REASONS = {
   noContext: { code: 0x41, text: "the device has no context entry: nothing translates requests with a PASID for it" },
@@ -46,8 +47,8 @@ export function describeFault(reason: FaultReason): string {
 }
 
 /**
- * What a device can wait for, when it has page requests: a translation that is missing or allows too little, in either level. It answers its
- * translation request with "nothing is allowed", not with an error.
+ * What a device can wait for, when it has page requests: a translation that is missing or allows too little, in either
+ * level. It answers its translation request with "nothing is allowed", not with an error.
  */
 export function isRecoverable(reason: FaultReason): boolean {
   return RECOVERABLE.has(reason);

@@ -66,9 +66,10 @@ export function checkPermission(table: FirstLevelTable, found: Permission, acces
 }
 
 /**
- * Walks a table of the processor's format (Intel SDM volume 3, "4-Level Paging and 5-Level Paging") and sets its accessed bits, which happens only
- * once the table is known to allow the access. Whether the page can be reached is not known here, so that the dirty bit of a write is the
- * caller's to set (markDirty). Tables at addresses that `memory` cannot load refuse the walk.
+ * Walks a table of the processor's format (Intel SDM volume 3, "4-Level Paging and 5-Level Paging") and sets its
+ * accessed bits, which happens only once the table is known to allow the access. Whether the page can be reached is not
+ * known here, so that the dirty bit of a write is the caller's to set (markDirty). Tables at addresses that `memory`
+ * cannot load refuse the walk.
  * @param limit the first address that the guest cannot have: entries that point there are refused
  */
 export function walkFirstLevel(
@@ -130,7 +131,10 @@ function start(
   return { at: table.root, level: table.levels, permission: ALL };
 }
 
-/** PS is reserved in the two upper levels, the low address bits of a large leaf (but PAT) are, and bit 63 unless it means something. */
+/**
+ * PS is reserved in the two upper levels, the low address bits of a large leaf (but PAT) are, and bit 63 unless it
+ * means something.
+ */
 function hasReservedBits(
   table: FirstLevelTable,
   entry: bigint,
@@ -164,7 +168,10 @@ function markAccessed(
   return undefined;
 }
 
-/** Sets the leaf's dirty bit: for a write that every level lets through, and for no other. Refused when the table cannot be written. */
+/**
+ * Sets the leaf's dirty bit: for a write that every level lets through, and for no other. Refused when the table cannot
+ * be written.
+ */
 export function markDirty({ dirty, leaf }: FirstLevelHit, memory: TableMemory): Refused | undefined {
   if (dirty || memory.store(leaf.slot, leaf.entry | DIRTY)) return undefined;
   return refuse("tableUnwritable");

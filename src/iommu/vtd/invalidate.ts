@@ -16,7 +16,7 @@ export interface UnitCaches {
   context(source: number): DeviceContext | undefined;
 }
 
-/** What a descriptor does to the caches of a unit. A text says why it is none. */
+/** What a descriptor does to the caches of a unit. A text says what is wrong with it. */
 export function invalidate(unit: UnitCaches, descriptor: Descriptor): string | undefined {
   const decoded = decodeDescriptor(descriptor);
   if (typeof decoded === "string") return decoded;
@@ -55,7 +55,10 @@ export function invalidate(unit: UnitCaches, descriptor: Descriptor): string | u
 
 type Fields = Readonly<Record<string, bigint>>;
 
-/** By pages it removes second-level translations; nested ones are removed by domain, since their tags are guest addresses. */
+/**
+ * By pages it removes second-level translations; nested ones are removed by domain, since their tags are guest
+ * addresses.
+ */
 function invalidateIotlb(unit: UnitCaches, granularity: number, domain: number, fields: Fields): void {
   const which = granularity === 1 ? undefined : domain;
   unit.iotlb.invalidate(which, undefined, granularity === 3 ? maskedRange(fields) : undefined, granularity === 3);
@@ -81,7 +84,10 @@ function maskedRange(fields: Fields): AddressRange {
   return { start: start - (start % bytes), bytes };
 }
 
-/** PCI's encoding: with the size bit, the lowest zero bit above bit 12 says that twice as many bytes are meant (ATS specification). */
+/**
+ * PCI's encoding: with the size bit, the lowest zero bit above bit 12 says that twice as many bytes are meant (ATS
+ * specification).
+ */
 function sizedRange(fields: Fields): AddressRange {
   if (!fields.size) return { start: fields.address! * PAGE, bytes: PAGE };
   let ones = 0n;

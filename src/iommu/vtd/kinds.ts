@@ -32,8 +32,9 @@ const PLAIN_DEFAULTS: IommuDefaults = {
 };
 
 /**
- * First-stage tables are the CPU's, whose addresses are signed: only the lower half is given out (drivers/iommu/intel/iommu.c sets aperture_end
- * from gaw - 1 with use_first_level; recorded: intelsm has 48 bits and ends at 0x7fffffffffff).
+ * First-stage tables are the CPU's, whose addresses are signed: only the lower half is given out
+ * (drivers/iommu/intel/iommu.c sets aperture_end from gaw - 1 with use_first_level; recorded: intelsm has 48 bits and
+ * ends at 0x7fffffffffff).
  */
 const FIRST_STAGE_DEFAULTS: IommuDefaults = {
   ...PLAIN_DEFAULTS,
@@ -44,7 +45,8 @@ const FIRST_STAGE_DEFAULTS: IommuDefaults = {
 
 const DRIVER: IommuDriverFacts = {
   claimedPageSizes: (release) => (release.has("reportedPageSizes") ? undefined : CLAIMED_SIZES),
-  // second-stage entries can say "write only", but the driver used the read bit as "present" for long (recorded in dma_writeonly)
+  // second-stage entries can say "write only", but the driver used the read bit as "present" for long (recorded in
+  // dma_writeonly)
   writeImpliesRead: (release) => !release.has("writeOnlyDenied"),
   refusesDirectRegions: (release) => release.has("rmrrIneligible"),
   // intel/iommu.c:intel_iommu_map_pages

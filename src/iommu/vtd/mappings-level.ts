@@ -4,8 +4,8 @@ import type { FaultReason } from "./fault-reasons.ts";
 import type { SecondLevel, SecondLevelHit } from "./second-level.ts";
 
 /**
- * Mappings in the place of a table of the hardware's: "host physical" addresses are the addresses that are mapped, which lead to memory by themselves.
- * Where they stand for a first-stage table its faults are those of the first stage.
+ * Mappings in the place of a table of the hardware's: "host physical" addresses are the addresses that are mapped,
+ * which lead to memory by themselves. Where they stand for a first-stage table its faults are those of the first stage.
  */
 export class MappingsLevel implements SecondLevel {
   readonly denial: FaultReason;

@@ -13,8 +13,8 @@ const ADDRESS = 0xffff_ffff_ffff_f000n;
 const DIRECTORY_RESERVED = 0xffcn;
 
 /**
- * Looks a PASID up as the hardware does: the directory by bits 6-19, then the table by bits 0-5 (VT-d specification, "Scalable-Mode PASID
- * Directory Entry").
+ * Looks a PASID up as the hardware does: the directory by bits 6-19, then the table by bits 0-5 (VT-d specification,
+ * "Scalable-Mode PASID Directory Entry").
  * @param directory address of the directory in `memory`
  * @param bits how many bits of PASID the table has: the PDTS field of the context entry
  */
@@ -43,8 +43,8 @@ interface TablePage {
 }
 
 /**
- * The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID cache. A page that becomes
- * empty is given back.
+ * The PASID table of one device as the host's driver keeps it, in host memory. Whoever changes it invalidates the PASID
+ * cache. A page that becomes empty is given back.
  */
 export class HostPasidTable {
   readonly #memory: HostMemory;

@@ -3,10 +3,13 @@ import type { IommuDescription, UnitRegisters } from "../description.ts";
 import type { CapturedUnit, SysfsUnit, UnitSource } from "../kind.ts";
 import type { IommuUnit } from "../unit.ts";
 
-// Fields of CAP_REG and ECAP_REG (Intel Virtualization Technology for Directed I/O, "Capability Register", "Extended Capability Register"; the
-// kernel's masks are in intel/iommu.h).
+// Fields of CAP_REG and ECAP_REG (Intel Virtualization Technology for Directed I/O, "Capability Register", "Extended
+// Capability Register"; the kernel's masks are in intel/iommu.h).
 
-/** 64 K domain ids, fault registers at 0x220, pages of 2 MiB and 1 GiB, selective invalidation of up to 2^18 pages, drains reads and writes. */
+/**
+ * 64 K domain ids, fault registers at 0x220, pages of 2 MiB and 1 GiB, selective invalidation of up to 2^18 pages,
+ * drains reads and writes.
+ */
 const CAP_BASE = 0xd2_008c_2200_0086n;
 const CAP_WIDTH_AT = 16n;
 const CAP_2M = 1n << 34n;
@@ -33,9 +36,9 @@ const ECAP_SECOND_STAGE = 1n << 46n;
 const ECAP_FIRST_STAGE = 1n << 47n;
 
 /**
- * What a unit that nests has beyond first-stage tables: device TLBs (DT, 2), nested translation (NEST, 26), page requests (PRS, 29), supervisor
- * requests (SRS, 31), extended accessed flags (EAFS, 34), PASIDs of 20 bits (PSS, 35-39, is 19), PASIDs (40), page-request draining (PDS, 42),
- * second-stage translation (SSTS, 46).
+ * What a unit that nests has beyond first-stage tables: device TLBs (DT, 2), nested translation (NEST, 26), page
+ * requests (PRS, 29), supervisor requests (SRS, 31), extended accessed flags (EAFS, 34), PASIDs of 20 bits (PSS, 35-39,
+ * is 19), PASIDs (40), page-request draining (PDS, 42), second-stage translation (SSTS, 46).
  */
 const ECAP_NESTING =
   (1n << 2n) |
@@ -49,8 +52,8 @@ const ECAP_NESTING =
   ECAP_SECOND_STAGE;
 
 /**
- * With dirty bits: scalable mode with second-stage tables, access and dirty bits in them, and coherent walks (SMTS, SLADS, SSTS, SMPWC; all that
- * the kernel's ssads_supported() asks for).
+ * With dirty bits: scalable mode with second-stage tables, access and dirty bits in them, and coherent walks (SMTS,
+ * SLADS, SSTS, SMPWC; all that the kernel's ssads_supported() asks for).
  */
 const ECAP_DIRTY = ECAP_SCALABLE_MODE | (1n << 45n) | ECAP_SECOND_STAGE | (1n << 48n);
 
@@ -136,8 +139,8 @@ function factsOf(description: IommuDescription, bitsOf: (last: bigint) => number
 }
 
 /**
- * A real unit. MGAW is the width less one; a domain is as wide as the deepest tables, but not wider than that (drivers/iommu/intel/iommu.c).
- * Linux uses first-stage tables where scalable mode is on and the unit has them.
+ * A real unit. MGAW is the width less one; a domain is as wide as the deepest tables, but not wider than that
+ * (drivers/iommu/intel/iommu.c). Linux uses first-stage tables where scalable mode is on and the unit has them.
  */
 function captureVtd(source: UnitSource): CapturedUnit {
   const cap = source.register("intel-iommu/cap");

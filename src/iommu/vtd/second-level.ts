@@ -13,8 +13,9 @@ export interface SecondLevelHit {
 }
 
 /**
- * The second level of translation, from guest physical to host physical addresses, with the memory behind it. A table of the hardware's
- * format is one (SecondLevelTable); a container's mappings are another, whose "host physical" addresses are its IOVAs.
+ * The second level of translation, from guest physical to host physical addresses, with the memory behind it. A table
+ * of the hardware's format is one (SecondLevelTable); a container's mappings are another, whose "host physical"
+ * addresses are its IOVAs.
  */
 export interface SecondLevel {
   /** What is wrong with an access that a page does not allow, where it is not "secondPermission". */
@@ -33,7 +34,10 @@ const ADDRESS_MASK = 0xf_ffff_ffff_f000n;
 /** Bits 52-61 are ignored, 62 is TM and 63 ignored. */
 const LEVEL_BITS = 9n;
 
-/** A second-level table in host memory: 3, 4 or 5 levels, leaves of 4 KiB, 2 MiB and 1 GiB (VT-d specification, "Second-Stage Paging Entries"). */
+/**
+ * A second-level table in host memory: 3, 4 or 5 levels, leaves of 4 KiB, 2 MiB and 1 GiB (VT-d specification,
+ * "Second-Stage Paging Entries").
+ */
 export class SecondLevelTable implements SecondLevel {
   readonly #memory: HostMemory;
   readonly #root: bigint;

@@ -16,7 +16,10 @@ interface Claim {
   /** The domain that was entered. */
   readonly domain: object;
   readonly domainId: number;
-  /** Mediated devices of one parent in one container share an entry (drivers/iommu/intel/svm.c:intel_svm_bind_gpasid of 5.8, for aux domains). */
+  /**
+   * Mediated devices of one parent in one container share an entry (drivers/iommu/intel/svm.c:intel_svm_bind_gpasid of
+   * 5.8, for aux domains).
+   */
   readonly requesters: Set<Requester>;
 }
 
@@ -36,7 +39,10 @@ export interface TablesBySegment {
   of(identity: RequesterIdentity): VtdTables;
 }
 
-/** The unit of one PCI segment, the PASID tables that the host keeps for the devices behind it, and the domain-ids that it gives out. */
+/**
+ * The unit of one PCI segment, the PASID tables that the host keeps for the devices behind it, and the domain-ids that
+ * it gives out.
+ */
 export class VtdTables {
   readonly unit = new VtdUnit();
   readonly #sources = new Map<number, Source>();
@@ -75,7 +81,10 @@ export class VtdTables {
     this.#domains.release(domain);
   }
 
-  /** A device is attached to an owner. With the first one of a source-id its table comes: requests find out in it that nothing is bound. */
+  /**
+   * A device is attached to an owner. With the first one of a source-id its table comes: requests find out in it that
+   * nothing is bound.
+   */
   connect(requester: Requester): void {
     const { identity } = requester;
     const source = this.#sources.get(identity.source);
@@ -104,7 +113,10 @@ export class VtdTables {
     return this.#sources.get(identity.source)?.claims.has(pasid) ?? false;
   }
 
-  /** Enters a translation for a PASID of a device. EBUSY with a reason that names both owners, and then nothing has changed. */
+  /**
+   * Enters a translation for a PASID of a device. EBUSY with a reason that names both owners, and then nothing has
+   * changed.
+   */
   enter(requester: Requester, pasid: number, entry: PasidEntry, domain: object): void {
     const source = this.#sourceOf(requester);
     this.#refuseGuest(source, requester, `PASID ${pasid}`);
@@ -125,7 +137,10 @@ export class VtdTables {
     this.#entries++;
   }
 
-  /** Takes it out for one device; with the last that shares it everything that is cached of it goes. Nothing when it is not the device's. */
+  /**
+   * Takes it out for one device; with the last that shares it everything that is cached of it goes. Nothing when it is
+   * not the device's.
+   */
   leave(requester: Requester, pasid: number, domain: object): void {
     const { source: id } = requester.identity;
     const source = this.#sources.get(id);
@@ -138,8 +153,8 @@ export class VtdTables {
   }
 
   /**
-   * A device goes by a table of its owner's instead of the host's. EBUSY when something else has entries in the host's: the mediated devices of a
-   * parent would go by its owner's table.
+   * A device goes by a table of its owner's instead of the host's. EBUSY when something else has entries in the host's:
+   * the mediated devices of a parent would go by its owner's table.
    */
   takeOver(requester: Requester, context: Omit<DeviceContext, "pageRequests" | "deviceTlb">): void {
     const source = this.#sourceOf(requester);
@@ -178,7 +193,9 @@ export class VtdTables {
     );
   }
 
-  /** In the order that the specification asks for: PASID cache, IOTLB, device TLB (pasid.c:intel_pasid_tear_down_entry). */
+  /**
+   * In the order that the specification asks for: PASID cache, IOTLB, device TLB (pasid.c:intel_pasid_tear_down_entry).
+   */
   #flushPasid(source: number, domain: number, pasid: number): void {
     const { unit } = this;
     unit.submit(encodeDescriptor("pasidCache", { granularity: 1, domain, pasid }));

@@ -20,7 +20,10 @@ import type { TableMemory } from "./table-memory.ts";
 import { PagingStructureCache } from "./walk-cache.ts";
 
 export interface VtdUnitOptions {
-  /** Entries of the IOTLB, of a device's own TLB, of the PASID cache and of the paging-structure caches. 0 caches nothing. */
+  /**
+   * Entries of the IOTLB, of a device's own TLB, of the PASID cache and of the paging-structure caches. 0 caches
+   * nothing.
+   */
   readonly capacity?: number;
   /** Decides which entry goes when a cache is full. */
   readonly seed?: number;
@@ -57,8 +60,9 @@ interface Reached {
 }
 
 /**
- * An Intel IOMMU in scalable mode: requests with a PASID go through the PASID table to first-level, second-level or nested translation. What it
- * has looked up stays in its caches and goes on answering until it is invalidated, or evicted.
+ * An Intel IOMMU in scalable mode: requests with a PASID go through the PASID table to first-level, second-level or
+ * nested translation. What it has looked up stays in its caches and goes on answering until it is invalidated, or
+ * evicted.
  */
 export class VtdUnit {
   readonly memory = new HostMemory();
@@ -104,7 +108,10 @@ export class VtdUnit {
     return this.#contexts.get(source);
   }
 
-  /** A pointer for a second level that is no table in host memory. It only has to be its own; bit 51 keeps it from meeting tables. */
+  /**
+   * A pointer for a second level that is no table in host memory. It only has to be its own; bit 51 keeps it from
+   * meeting tables.
+   */
   addSecondLevel(level: SecondLevel): bigint {
     const pointer = OTHER_LEVELS | (BigInt(this.#nextLevel++) << 12n);
     this.registerSecondLevel(pointer, level);
@@ -125,7 +132,7 @@ export class VtdUnit {
     this.#levels.delete(pointer);
   }
 
-  /** Carries out an invalidation descriptor; a text says why it is none, which stops a real queue. */
+  /** Carries out an invalidation descriptor; a text says what is wrong with it, which stops a real queue. */
   submit(descriptor: Descriptor): string | undefined {
     this.descriptors++;
     return invalidate(this, descriptor);
@@ -149,7 +156,9 @@ export class VtdUnit {
     return { address, reason, canAsk: false };
   }
 
-  /** A device's requests of one kind: each page of a transfer is one, which is translated and, when it faults, recorded. */
+  /**
+   * A device's requests of one kind: each page of a transfer is one, which is translated and, when it faults, recorded.
+   */
   #request(source: number, pasid: number, kind: Access["kind"], options: RequestOptions): AccessMap<RequestFault> {
     const access: Access = { kind, privileged: options.privileged ?? false };
     return {
@@ -265,7 +274,9 @@ function reachedIn(found: CachedTranslation, address: bigint): Reached {
   return { target: found.target, address: found.host + (address - found.page) };
 }
 
-/** Whether a cached translation may serve the access. If not, the tables are asked: a permission may have been added. */
+/**
+ * Whether a cached translation may serve the access. If not, the tables are asked: a permission may have been added.
+ */
 function allowed(found: CachedTranslation, table: FirstLevelTable | undefined, access: Access): boolean {
   if (access.kind === "write" ? !found.hostWrite || !found.dirty : !found.hostRead) return false;
   return checkPermission(table ?? STRICTEST, found, access) === undefined;

@@ -9,7 +9,10 @@ import { type TablesBySegment, VtdTables } from "./tables.ts";
 import { VTD_INVALIDATIONS } from "./user-invalidation.ts";
 import { VTD_TABLES } from "./user-table.ts";
 
-/** The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache and no invalidation. */
+/**
+ * The Intel IOMMUs of a host, one for each PCI segment: equal source-ids of different segments share no table, no cache
+ * and no invalidation.
+ */
 export class VtdUnits implements ProposedIommus, TablesBySegment {
   readonly tables = VTD_TABLES;
   readonly invalidations = VTD_INVALIDATIONS;
@@ -64,7 +67,10 @@ export class VtdUnits implements ProposedIommus, TablesBySegment {
   }
 }
 
-/** A request that nothing is bound for. The parent's table is not asked about a mediated device: what is there is another's. */
+/**
+ * A request that nothing is bound for. The parent's table is not asked about a mediated device: what is there is
+ * another's.
+ */
 function refuse(tables: VtdTables, identity: RequesterIdentity, request: PasidRequest): DmaTarget {
   const { name, functionName, source, isMediated } = identity;
   if (isMediated) {

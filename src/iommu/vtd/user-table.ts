@@ -13,14 +13,18 @@ import { VtdDomain } from "./domain.ts";
 const LEVELS: Readonly<Record<number, 4 | 5>> = { 48: 4, 57: 5 };
 const PAGE_MASK = ~0xfffn;
 
-/** A guest's first-stage table as struct iommu_hwpt_vtd_s1 describes it. Flags that are unknown mean nothing, as in the kernel. */
+/**
+ * A guest's first-stage table as struct iommu_hwpt_vtd_s1 describes it. Flags that are unknown mean nothing, as in the
+ * kernel.
+ */
 class VtdUserTable implements UserTable {
   readonly #root: bigint;
   readonly #addressWidth: number;
   readonly #flags: bigint;
 
   /**
-   * @param root the table's address in the parent's address space; its low 12 bits are not looked at (pasid.h:pasid_set_flptr)
+   * @param root the table's address in the parent's address space; its low 12 bits are not looked at
+   * (pasid.h:pasid_set_flptr)
    * @param flags IOMMU_VTD_S1_*
    */
   constructor(root: bigint, addressWidth: number, flags: bigint) {

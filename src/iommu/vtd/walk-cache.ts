@@ -18,7 +18,10 @@ function coverage(level: number): bigint {
   return 12n + 9n * BigInt(level);
 }
 
-/** The paging-structure caches: which table the walk of an address gets to. An invalidation with the leaf hint leaves them alone. */
+/**
+ * The paging-structure caches: which table the walk of an address gets to. An invalidation with the leaf hint leaves
+ * them alone.
+ */
 export class PagingStructureCache {
   readonly #entries: EvictingMap<RememberedTable>;
 

@@ -14,7 +14,10 @@ import { compatIoas } from "../requests/object-requests.ts";
 
 const MINIMUM = Info.endOf("iova_pgsizes");
 const ALL_SIZES = 2n ** 64n - 1n;
-/** Mappings are limited by memory alone; s390's QEMU wants more than type1's 65535 (vfio_compat.c:iommufd_fill_cap_dma_avail). */
+/**
+ * Mappings are limited by memory alone; s390's QEMU wants more than type1's 65535
+ * (vfio_compat.c:iommufd_fill_cap_dma_avail).
+ */
 const AVAILABLE = 0xffff_ffff;
 
 /** In the order in which the kernel adds them (vfio_compat.c:iommufd_vfio_iommu_get_info). */
@@ -26,8 +29,8 @@ const SOURCES: readonly CapabilitySource<IoPageTable>[] = [
 const user = new UserStruct(Info.size);
 
 /**
- * VFIO_IOMMU_GET_INFO. Unlike type1, argsz always becomes what is needed, and as much of the chain as fits is written although cap_offset is 0
- * then (vfio_compat.c:iommufd_vfio_iommu_get_info).
+ * VFIO_IOMMU_GET_INFO. Unlike type1, argsz always becomes what is needed, and as much of the chain as fits is written
+ * although cap_offset is 0 then (vfio_compat.c:iommufd_vfio_iommu_get_info).
  */
 export function getInfo(context: IommufdContext, task: Task, arg: Word): number {
   user.copyIn(task, arg, MINIMUM);
@@ -48,7 +51,10 @@ export function getInfo(context: IommufdContext, task: Task, arg: Word): number 
   return 0;
 }
 
-/** Writes the capabilities that there is room for, piece by piece as the kernel does. Returns the bytes that all would take. */
+/**
+ * Writes the capabilities that there is room for, piece by piece as the kernel does. Returns the bytes that all would
+ * take.
+ */
 function writeChain(table: IoPageTable, task: Task, arg: Word, argsz: number): number {
   let total: number = Info.size;
   let before: number | undefined;

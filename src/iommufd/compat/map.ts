@@ -36,8 +36,8 @@ export function mapDma(context: IommufdContext, task: Task, arg: Word): number {
 }
 
 /**
- * VFIO_IOMMU_UNMAP_DMA (vfio_compat.c:iommufd_vfio_unmap_dma). The size goes back with an error too, unless a mapping could not be split. A
- * container of version 1 splits mappings at the ends of the range.
+ * VFIO_IOMMU_UNMAP_DMA (vfio_compat.c:iommufd_vfio_unmap_dma). The size goes back with an error too, unless a mapping
+ * could not be split. A container of version 1 splits mappings at the ends of the range.
  */
 export function unmapDma(context: IommufdContext, task: Task, arg: Word): number {
   user.copyInSized(task, arg, UNMAP_SIZE, "vfio_iommu_type1_dma_unmap");

@@ -82,8 +82,8 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
   }
 
   /**
-   * The same for requests with a PASID (drivers/vfio/iommufd.c:vfio_iommufd_physical_pasid_attach_ioas). Number 0 is what the kernel takes requests
-   * without one for: it is attached when nothing else is.
+   * The same for requests with a PASID (drivers/vfio/iommufd.c:vfio_iommufd_physical_pasid_attach_ioas). Number 0 is
+   * what the kernel takes requests without one for: it is attached when nothing else is.
    */
   #attachPasid(task: Task, pasid: number, id: number): number {
     if (pasid > LAST_PASID) fail("ENOSPC", `PASID ${pasid} is beyond 2^31`);

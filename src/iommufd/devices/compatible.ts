@@ -17,8 +17,8 @@ interface AttachedGroup {
 }
 
 /**
- * Whether a group can be attached to a page table (device.c:iommufd_hwpt_pasid_compat; iommu.c:iommu_attach_device_pasid; the attach operations
- * of the IOMMU's driver). Changes nothing. EINVAL, ENODEV.
+ * Whether a group can be attached to a page table (device.c:iommufd_hwpt_pasid_compat;
+ * iommu.c:iommu_attach_device_pasid; the attach operations of the IOMMU's driver). Changes nothing. EINVAL, ENODEV.
  */
 export function checkCompatible(
   group: AttachedGroup,

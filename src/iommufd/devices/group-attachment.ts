@@ -15,8 +15,8 @@ import type { PageTable, PagingTable } from "./page-table.ts";
 const NO_AUX_DOMAIN = new NoTarget("an iommufd gives a mediated device no PASID of its parent's, nor one of its own");
 
 /**
- * An IOMMU group as one iommufd has it (struct iommufd_group): for each PASID, and without one, all devices in it are attached to the same page
- * table.
+ * An IOMMU group as one iommufd has it (struct iommufd_group): for each PASID, and without one, all devices in it are
+ * attached to the same page table.
  */
 export class GroupAttachment {
   readonly group: DmaGroup;
@@ -55,8 +55,9 @@ export class GroupAttachment {
   }
 
   /**
-   * device.c:iommufd_hw_pagetable_attach. EINVAL for another page table than the group's, or one that its IOMMU cannot walk, or with PASIDs where
-   * a page table was not made for them; EADDRINUSE; EBUSY; ENODEV for page requests that a device cannot make.
+   * device.c:iommufd_hw_pagetable_attach. EINVAL for another page table than the group's, or one that its IOMMU cannot
+   * walk, or with PASIDs where a page table was not made for them; EADDRINUSE; EBUSY; ENODEV for page requests that a
+   * device cannot make.
    */
   attach(device: AttachedDevice, pageTable: PageTable, pasid: number): void {
     const old = this.#attachments.get(pasid);
@@ -114,7 +115,10 @@ export class GroupAttachment {
     return old;
   }
 
-  /** device.c:iommufd_hw_pagetable_detach. Returns the page table that the device leaves; undefined when it is not attached. */
+  /**
+   * device.c:iommufd_hw_pagetable_detach. Returns the page table that the device leaves; undefined when it is not
+   * attached.
+   */
   detach(device: AttachedDevice, pasid: number): PageTable | undefined {
     const attachment = this.#attachments.get(pasid);
     if (!attachment?.devices.delete(device)) return undefined;

@@ -39,8 +39,8 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
   }
 
   /**
-   * Attaches, or moves: then its driver gives back what it holds of the old one (device.c:iommufd_access_change_ioas). ENOENT for anything but
-   * an address space, EADDRINUSE.
+   * Attaches, or moves: then its driver gives back what it holds of the old one (device.c:iommufd_access_change_ioas).
+   * ENOENT for anything but an address space, EADDRINUSE.
    */
   attach(_task: Task, id: number): number {
     const ioas = this.#context.objects.find(id, Ioas, "ioas");

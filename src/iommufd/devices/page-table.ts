@@ -21,7 +21,10 @@ export interface PagingTable {
   readonly dma: DmaTarget;
 }
 
-/** What devices are attached to (struct iommufd_hw_pagetable): a page table over an address space, or one nested on such a one. */
+/**
+ * What devices are attached to (struct iommufd_hw_pagetable): a page table over an address space, or one nested on such
+ * a one.
+ */
 export abstract class PageTable extends IommufdObject {
   /** Devices may be attached to it with a PASID. */
   readonly pasidCompatible: boolean;
@@ -52,7 +55,10 @@ export abstract class PageTable extends IommufdObject {
 
   protected abstract makeDomain(iommus: NestingIommus): IommuDomain;
 
-  /** Whether requests without a PASID have to go through the IOMMU's tables, because they may miss there and ask for the page. */
+  /**
+   * Whether requests without a PASID have to go through the IOMMU's tables, because they may miss there and ask for the
+   * page.
+   */
   get isTranslatedByTable(): boolean {
     return this.fault !== undefined;
   }

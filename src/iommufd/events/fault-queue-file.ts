@@ -12,12 +12,16 @@ import type { IommufdContext } from "../context.ts";
 import type { FaultQueue, PageRequest } from "./fault-queue.ts";
 
 /**
- * IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID of include/linux/iommu.h, which VT-d sets with a PASID (prq.c:intel_prq_report). The flags of the kernel's
- * own structure go out as they are, though the interface does not name this one.
+ * IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID of include/linux/iommu.h, which VT-d sets with a PASID
+ * (prq.c:intel_prq_report). The flags of the kernel's own structure go out as they are, though the interface does not
+ * name this one.
  */
 const RESPONSE_NEEDS_PASID = 1 << 2;
 
-/** The descriptor of a fault queue: requests are read from it, responses written to it. It keeps the queue, and its iommufd. */
+/**
+ * The descriptor of a fault queue: requests are read from it, responses written to it. It keeps the queue, and its
+ * iommufd.
+ */
 export class FaultQueueFile extends FileDescription {
   override readonly kind = "foreign";
   readonly #context: IommufdContext;
@@ -45,7 +49,7 @@ export class FaultQueueFile extends FileDescription {
     };
   }
 
-  /** eventq.c:iommufd_fault_fops_read. Whole requests, as many as there is room for; 0 when there are none. */
+  /** eventq.c:iommufd_fault_fops_read. Whole requests, as many as there is room for; 0 when nothing waits. */
   override read(task: Task, address: Word, count: number, offset: Word): number {
     refuseParts(count, IommuHwptPgfault.size, offset, "requests are read");
     const queue = this.#queue;

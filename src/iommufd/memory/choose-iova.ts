@@ -7,8 +7,9 @@ const ADDRESS_LAST = 2n ** 64n - 1n;
 const HUGE_PAGE = 2n ** 21n;
 
 /**
- * Finds room for `length` bytes, in order of rising addresses and never at 0. The alignment of the memory is kept as far as the length has
- * use for it, so that large pages can be used; so is the offset in the page (io_pagetable.c:iopt_alloc_iova).
+ * Finds room for `length` bytes, in order of rising addresses and never at 0. The alignment of the memory is kept as
+ * far as the length has use for it, so that large pages can be used; so is the offset in the page
+ * (io_pagetable.c:iopt_alloc_iova).
  * @param address of the memory, or the offset into the file
  * @throws KernelError EOVERFLOW, EINVAL (aligned less than the page tables need), ENOSPC
  */

@@ -52,7 +52,10 @@ export class IoPageTable {
     this.areas.add(area);
   }
 
-  /** A mapping goes; drivers that hold pages of it hear so first, and give them back (io_pagetable.c:iopt_unmap_iova_range). */
+  /**
+   * A mapping goes; drivers that hold pages of it hear so first, and give them back
+   * (io_pagetable.c:iopt_unmap_iova_range).
+   */
   remove(area: Area): void {
     if (area.accesses > 0) {
       area.isClosing = true;
@@ -220,8 +223,9 @@ export class IoPageTable {
 }
 
 /**
- * EINVAL for a mapping that a page table cannot have. A VFIO program may map memory for neither reading nor writing (vfio_compat.c); only a driver
- * without page tables in memory takes that: those cannot say it (generic_pt/iommu_pt.h, io-pgtable-arm.c).
+ * EINVAL for a mapping that a page table cannot have. A VFIO program may map memory for neither reading nor writing
+ * (vfio_compat.c); only a driver without page tables in memory takes that: those cannot say it (generic_pt/iommu_pt.h,
+ * io-pgtable-arm.c).
  */
 export function refuseArea(area: Area, { unit, isParent }: Domain): void {
   if (unit.refusesLastByte && area.last === ALL_ADDRESSES.last) {

@@ -15,7 +15,8 @@ export interface Slice {
 }
 
 /**
- * Maps slices one behind the other, all or none. Checks in the order of io_pagetable.c:iopt_alloc_area_pages and iopt_insert_area.
+ * Maps slices one behind the other, all or none. Checks in the order of io_pagetable.c:iopt_alloc_area_pages and
+ * iopt_insert_area.
  * @param fixed where; the kernel chooses when it is undefined
  * @param hint address of the memory, whose alignment a choice keeps
  * @returns the first IOVA

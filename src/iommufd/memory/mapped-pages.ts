@@ -14,8 +14,8 @@ interface Run extends Span {
 export type Holder = IovaRange;
 
 /**
- * Memory that one or more areas map (struct iopt_pages): IOMMU_IOAS_COPY and the splitting of areas share it. However many need a page, it is
- * held and counted once.
+ * Memory that one or more areas map (struct iopt_pages): IOMMU_IOAS_COPY and the splitting of areas share it. However
+ * many need a page, it is held and counted once.
  */
 export class MappedPages {
   readonly source: PageSource;
@@ -57,7 +57,8 @@ export class MappedPages {
   }
 
   /**
-   * Holds the pages of `holder` until letGo(). All of them or none; memory that cannot be held is found out before the limit.
+   * Holds the pages of `holder` until letGo(). All of them or none; memory that cannot be held is found out before the
+   * limit.
    * @throws KernelError EFAULT, EINVAL, ENOMEM
    */
   hold(holder: Holder): void {
@@ -113,8 +114,8 @@ export class MappedPages {
   }
 
   /**
-   * A driver reads bytes without holding them (pages.c:iopt_pages_rw_access): memory of the caller's own process by its addresses, all else page
-   * by page, from what is held where it is.
+   * A driver reads bytes without holding them (pages.c:iopt_pages_rw_access): memory of the caller's own process by its
+   * addresses, all else page by page, from what is held where it is.
    * @param caller whose call it is; undefined for a thread of the kernel's own, which works in the memory's process
    * @throws KernelError EFAULT, EINVAL
    */

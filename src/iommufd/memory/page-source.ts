@@ -3,7 +3,10 @@ import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import type { FileMemory } from "../../kernel/file-description.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 
-/** Where mapped bytes come from: a process's memory or a file's (enum iopt_address_type). Offsets are bytes from its first page. */
+/**
+ * Where mapped bytes come from: a process's memory or a file's (enum iopt_address_type). Offsets are bytes from its
+ * first page.
+ */
 export interface PageSource {
   readonly kind: "user" | "file";
   /**
@@ -89,7 +92,10 @@ export class UserPages implements PageSource {
   }
 }
 
-/** Memory of a file: a memfd. What else a descriptor may be shows only when it is to be pinned (mm/gup.c:memfd_pin_folios). */
+/**
+ * Memory of a file: a memfd. What else a descriptor may be shows only when it is to be pinned
+ * (mm/gup.c:memfd_pin_folios).
+ */
 export class FilePages implements PageSource {
   readonly kind = "file";
   readonly #memory: FileMemory | undefined;

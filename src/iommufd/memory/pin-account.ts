@@ -5,7 +5,10 @@ import { CAP_IPC_LOCK, type Task } from "../../kernel/task.ts";
 /** Pages that iommufds hold for each user (struct user_struct.locked_vm), in all processes. */
 export type LockedByUser = Map<number, number>;
 
-/** none: no limit counts; user: the pages of all processes of a user count; process: as VFIO counts (enum iopt_pages account_mode). */
+/**
+ * none: no limit counts; user: the pages of all processes of a user count; process: as VFIO counts (enum iopt_pages
+ * account_mode).
+ */
 export type AccountMode = "none" | "user" | "process";
 
 const COUNTED_BY_USER =

@@ -15,8 +15,9 @@ interface HeldPage {
 }
 
 /**
- * A mediated device's driver at the mappings of an address space (device.c:iommufd_access_pin_pages, iommufd_access_rw). What is pinned is given
- * back exactly as it was pinned there; the drivers here pin each page by itself, so that they can give each back by itself.
+ * A mediated device's driver at the mappings of an address space (device.c:iommufd_access_pin_pages,
+ * iommufd_access_rw). What is pinned is given back exactly as it was pinned there; the drivers here pin each page by
+ * itself, so that they can give each back by itself.
  */
 export class TableAccess implements DriverAccess {
   readonly #table: IoPageTable;
@@ -47,7 +48,8 @@ export class TableAccess implements DriverAccess {
   /**
    * Holds pages, all or none.
    * @param iova a multiple of the page
-   * @throws KernelError EINVAL, EOVERFLOW, ENOENT (not mapped), EPERM (not mapped for that), EFAULT, ENOMEM (RLIMIT_MEMLOCK)
+   * @throws KernelError EINVAL, EOVERFLOW, ENOENT (not mapped), EPERM (not mapped for that), EFAULT, ENOMEM
+   * (RLIMIT_MEMLOCK)
    */
   pin(caller: Task | undefined, iova: bigint, count: number, write: boolean): readonly PinnedPage[] {
     const { pageSize } = this.#table;

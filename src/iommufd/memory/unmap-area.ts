@@ -11,7 +11,10 @@ const AREAS_PER_STEP = 64;
 /** What an unmap did: also when it stopped at a mapping that it would have cut. */
 export interface Unmapped {
   readonly bytes: bigint;
-  /** The mapping that lies across an end of the range. What lay before it is gone all the same (io_pagetable.c:iopt_unmap_iova_range). */
+  /**
+   * The mapping that lies across an end of the range. What lay before it is gone all the same
+   * (io_pagetable.c:iopt_unmap_iova_range).
+   */
   readonly cut: Area | undefined;
 }
 
@@ -32,7 +35,10 @@ export function unmapRange(table: IoPageTable, start: bigint, last: bigint): Unm
   }
 }
 
-/** The same in steps. Between them others find some of the mappings gone, as they do in a kernel, which lets its lock go after each. */
+/**
+ * The same in steps. Between them others find some of the mappings gone, as they do in a kernel, which lets its lock go
+ * after each.
+ */
 export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): Generator<void, Unmapped> {
   let bytes = 0n;
   let count = 0;
@@ -55,8 +61,8 @@ export function cutText(start: bigint, last: bigint, cut: Area): string {
 }
 
 /**
- * Splits the mapping that `iova` is in behind that byte, where there is one (io_pagetable.c:iopt_cut_iova, iopt_area_split). A mapping whose
- * first byte it is stays whole, as in the kernel.
+ * Splits the mapping that `iova` is in behind that byte, where there is one (io_pagetable.c:iopt_cut_iova,
+ * iopt_area_split). A mapping whose first byte it is stays whole, as in the kernel.
  */
 export function cutAfter(table: IoPageTable, iova: bigint): void {
   const area = table.areas.meeting(iova, iova);

@@ -21,7 +21,10 @@ export class PasidPlaces {
   readonly #attachmentOf: AttachmentOf;
   readonly #places = new Map<number, readonly Place[]>();
 
-  /** @param devices those of the group that have entries of their own: a mediated device has none, its parent's are others' */
+  /**
+   * @param devices those of the group that have entries of their own: a mediated device has none, its parent's are
+   * others'
+   */
   constructor(
     hardware: PasidHardware,
     owner: DmaOwner,
@@ -42,7 +45,10 @@ export class PasidPlaces {
     return this.#concerned(pasid).map(({ identity }) => identity);
   }
 
-  /** Enters a page table for all devices or for none. EBUSY, ENOSPC, EINVAL for a guest's table that the IOMMU cannot walk. */
+  /**
+   * Enters a page table for all devices or for none. EBUSY, ENOSPC, EINVAL for a guest's table that the IOMMU cannot
+   * walk.
+   */
   enter(pageTable: PageTable, pasid: number): void {
     const domain = pageTable.domainIn(this.#hardware.iommus);
     const places: Place[] = [];
@@ -66,7 +72,9 @@ export class PasidPlaces {
     this.#places.delete(pasid);
   }
 
-  /** Enters another page table in the place of the one that is there. Errors as enter(), and then nothing has changed. */
+  /**
+   * Enters another page table in the place of the one that is there. Errors as enter(), and then nothing has changed.
+   */
   move(pageTable: PageTable, pasid: number): void {
     const domain = pageTable.domainIn(this.#hardware.iommus);
     const reserved: (() => void)[] = [];
@@ -80,8 +88,8 @@ export class PasidPlaces {
   }
 
   /**
-   * Where requests without a PASID go: to the page table's own DMA; through the IOMMU's PASID table where they may miss there, or what is remembered
-   * may be stale; or nowhere.
+   * Where requests without a PASID go: to the page table's own DMA; through the IOMMU's PASID table where they may miss
+   * there, or what is remembered may be stale; or nowhere.
    */
   lead(plain: PageTable | undefined): void {
     const places = this.#places.get(NO_PASID) ?? [];
@@ -101,8 +109,9 @@ export class PasidPlaces {
   }
 
   /**
-   * A device asks for a page: the request goes to the fault queue of what it is attached to, and is refused where there is none, and where the
-   * driver takes no such request (intel/prq.c:prq_event_thread, io-pgfault.c:iommu_report_device_fault).
+   * A device asks for a page: the request goes to the fault queue of what it is attached to, and is refused where that
+   * has no queue, and where the driver takes no such request (intel/prq.c:prq_event_thread,
+   * io-pgfault.c:iommu_report_device_fault).
    */
   #ask(
     { identity }: Requester,

@@ -66,7 +66,8 @@ export function getDirtyBitmap(context: IommufdContext, command: Command): numbe
 }
 
 /**
- * Goes through the mappings from the first byte on, as long as one follows the other (io_pagetable.c:__iommu_read_and_clear_dirty).
+ * Goes through the mappings from the first byte on, as long as one follows the other
+ * (io_pagetable.c:__iommu_read_and_clear_dirty).
  * @returns where nothing is mapped; undefined when all is
  */
 function report(
@@ -90,7 +91,8 @@ function report(
 /**
  * What sets the bits of a page.
  * @param firstPage where the bitmap begins
- * @param bitSize bytes that a bit stands for; of a size that is no power of two its lowest bit counts (iova_bitmap.c:iova_bitmap_alloc)
+ * @param bitSize bytes that a bit stands for; of a size that is no power of two its lowest bit counts
+ * (iova_bitmap.c:iova_bitmap_alloc)
  */
 function pageBits(bitmap: UserBitmap, firstPage: number, pageSize: number, bitSize: bigint): (page: number) => void {
   const bytes = Number(bitSize & -bitSize);
@@ -102,7 +104,10 @@ function pageBits(bitmap: UserBitmap, firstPage: number, pageSize: number, bitSi
   return (page) => bitmap.set(Math.floor((page - firstPage) / pages), 1);
 }
 
-/** The bitmap's first page was pinned before anything else, and any error of that became ENOMEM (iova_bitmap.c:iova_bitmap_alloc). */
+/**
+ * The bitmap's first page was pinned before anything else, and any error of that became ENOMEM
+ * (iova_bitmap.c:iova_bitmap_alloc).
+ */
 function refuseUnwritable({ memory }: Task, data: bigint): void {
   const page = data - (data % BigInt(memory.pageSize));
   if (page <= Number.MAX_SAFE_INTEGER && memory.pinnable(Number(page), 1, true) === 1) return;

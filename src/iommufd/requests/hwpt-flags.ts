@@ -6,7 +6,10 @@ import {
   IOMMU_HWPT_FAULT_ID_VALID,
 } from "../../uapi/iommufd-hwpt.ts";
 
-/** The flags that a release's core knows for a page table over an address space (hw_pagetable.c:iommufd_hwpt_paging_alloc). */
+/**
+ * The flags that a release's core knows for a page table over an address space
+ * (hw_pagetable.c:iommufd_hwpt_paging_alloc).
+ */
 export function pagingFlags(release: Release): number {
   let known = 0;
   if (release.has("hwptDirtyTracking")) known |= IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING;

@@ -17,8 +17,8 @@ interface Read {
 }
 
 /**
- * Reads a caller's list of ranges that must not overlap, each of two bytes at least. What is wrong first in the list counts
- * (ioas.c:iommufd_ioas_load_iovas).
+ * Reads a caller's list of ranges that must not overlap, each of two bytes at least. What is wrong first in the list
+ * counts (ioas.c:iommufd_ioas_load_iovas).
  * @throws KernelError EFAULT, EINVAL, ENOMEM
  */
 export function* readRanges(task: Task, address: bigint, count: number): Generator<void, RangeTable> {

@@ -44,8 +44,8 @@ export function faultAlloc(context: IommufdContext, command: Command): number {
 }
 
 /**
- * viommu.c:iommufd_viommu_alloc_ioctl. VT-d's driver has none: its guests' tables are nested without. Of the drivers that have, none is behind an IOMMU
- * here that makes parents, so that none is ever made.
+ * viommu.c:iommufd_viommu_alloc_ioctl. VT-d's driver has none: its guests' tables are nested without. Of the drivers
+ * that have, none is behind an IOMMU here that makes parents, so that none is ever made.
  */
 export function viommuAlloc(context: IommufdContext, command: Command): number {
   const request = IommuViommuAlloc.read(command.view, 0);

@@ -19,8 +19,8 @@ import { UsageError } from "../usage-error.ts";
 const RANGES_SINCE = "5.4";
 
 /**
- * The host's side of `uvfio fit`: boots the described host, puts the devices' groups into one container and asks it, as a VMM would.
- * Drivers need not be bound yet, and what must be done for that becomes a note.
+ * The host's side of `uvfio fit`: boots the described host, puts the devices' groups into one container and asks it, as
+ * a VMM would. Drivers need not be bound yet, and what must be done for that becomes a note.
  * @param names devices; all that are bound to a VFIO driver when empty
  */
 export function fitHost(description: HostDescription, names: readonly string[]): FitHost {

@@ -10,7 +10,10 @@ import type { HostDescription } from "../../machine/host-description.ts";
 import { errnoName } from "../../uapi/errno.ts";
 import type { Inspection } from "./inspection.ts";
 
-/** The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start without it. */
+/**
+ * The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start
+ * without it.
+ */
 export function inspectedHost(
   description: HostDescription,
   { trace, faults, sanitize, counters, found, each = false }: Inspection,

@@ -4,7 +4,10 @@ import type { HostDescription } from "../../machine/host-description.ts";
 import { type CallFailure, callFailure } from "./call-failure.ts";
 import type { Inspection } from "./inspection.ts";
 
-/** Who hears what happens while a program runs. It waits meanwhile, and nothing else of this process goes on: be quick, and write with fs.writeSync(). */
+/**
+ * Who hears what happens while a program runs. It waits meanwhile, and nothing else of this process goes on: be quick,
+ * and write with fs.writeSync().
+ */
 export interface RunListener {
   /** A call that failed. */
   failed?(failure: CallFailure): void;

@@ -42,8 +42,8 @@ export interface Trace {
 
 /**
  * Reads a trace that `uvfio run --trace` made, or a recording.
- * @throws UsageError for a file that is not there and a filter that nothing can match: messages name options as the command has them; RecordingError
- * for what is no trace
+ * @throws UsageError for a file that is not there and a filter that nothing can match: messages name options as the
+ * command has them; RecordingError for what is no trace
  */
 export function readTrace(file: string, options: TraceOptions = {}): Trace {
   if (file !== STDIN && !existsSync(file))

@@ -14,8 +14,8 @@ interface Filters {
 const LISTED_MAX = 20;
 
 /**
- * Refuses a filter that is a slip of the pen: a name that no request and no call has, a descriptor that the trace does not know. A request that
- * was only not made is none.
+ * Refuses a filter that is a slip of the pen: a name that no request and no call has, a descriptor that the trace does
+ * not know. A request that was only not made is none.
  * @throws UsageError
  */
 export function refuseStrangers(operations: readonly Operation[], { fd, request }: Filters, file: string): void {
@@ -44,7 +44,9 @@ function refuseRequest(name: string, known: ReadonlySet<string>): void {
   );
 }
 
-/** Names of the descriptors that calls were made on or that came of calls, with their numbers where the trace has them. */
+/**
+ * Names of the descriptors that calls were made on or that came of calls, with their numbers where the trace has them.
+ */
 function descriptors(operations: readonly Operation[]): Map<string, string> {
   const numbers = new Map<string, string>();
   const add = (name: unknown, number: number | undefined) => {

@@ -29,7 +29,8 @@ export function captureAcpi(tree: SourceTree): AcpiFacts {
 function details(name: string, bytes: Buffer): string {
   if (bytes.length < HEADER + 4) return "";
   if (name === "DMAR") {
-    // VT-d specification, "DMA Remapping Reporting Structure": host address width less one, flags with INTR_REMAP in bit 0
+    // VT-d specification, "DMA Remapping Reporting Structure": host address width less one, flags with INTR_REMAP in
+    // bit 0
     const remapping = (bytes[HEADER + 1]! & 1) === 1 ? "interrupt remapping" : "no interrupt remapping";
     return `, ${bytes[HEADER]! + 1} host address bits, ${remapping}`;
   }

@@ -87,7 +87,7 @@ function express(size: number | undefined): Pick<PciFile, "pcie"> {
   return size === CONVENTIONAL_SIZE ? { pcie: false } : {};
 }
 
-/** INTx, where the device has it: a number of its own while it uses messages is none of a line. */
+/** INTx, where the device has it: while it uses messages, a number of its own is not that of a line. */
 function interrupt(tree: SourceTree, at: string, bdf: string, config: Uint8Array | undefined): Partial<PciFile> {
   const irq = tree.number(`${at}/irq`);
   if (irq === undefined || (irq !== 0 && (tree.list(`${at}/msi_irqs`) ?? []).length > 0)) return {};

@@ -98,7 +98,10 @@ function parseRegions(tree: SourceTree, id: number, text: string): RegionFile[] 
   return withoutOverlaps(tree, id, regions);
 }
 
-/** Regions of different kinds may overlap on a real host, in a host file they may not: what lies in an earlier one is cut off. */
+/**
+ * Regions of different kinds may overlap on a real host, in a host file they may not: what lies in an earlier one is
+ * cut off.
+ */
 function withoutOverlaps(tree: SourceTree, id: number, regions: readonly RegionFile[]): RegionFile[] {
   // the relaxable ones bind nobody, so they give way
   const weight = (region: RegionFile) => (region.type === "direct-relaxable" ? 1 : 0);

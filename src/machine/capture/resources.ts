@@ -9,8 +9,8 @@ interface Range {
 }
 
 /**
- * Who has reserved memory inside of devices' BARs, beside their own drivers: a BAR that is so claimed cannot be given to a guest. Others than root see
- * zeros for addresses.
+ * Who has reserved memory inside of devices' BARs, beside their own drivers: a BAR that is so claimed cannot be given
+ * to a guest. Others than root see zeros for addresses.
  */
 export class IoMemory {
   readonly #ranges: readonly Range[];

@@ -27,7 +27,10 @@ function readWhole(fd: number): Buffer {
   return Buffer.concat(chunks);
 }
 
-/** The files of a host below some directory: / for the one it runs on. Absence is no error: what is missing is asked for by its name. */
+/**
+ * The files of a host below some directory: / for the one it runs on. Absence is no error: what is missing is asked for
+ * by its name.
+ */
 export class SourceTree {
   readonly root: string;
   /** Whether this is the machine itself, so that what the process knows about it counts as well. */
@@ -62,7 +65,10 @@ export class SourceTree {
     return this.bytes(path)?.toString("utf8").replace(/\n$/, "");
   }
 
-  /** A file's first bytes: nothing that a host is described by has more than FILE_MAX. Only of regular files; others may never end. */
+  /**
+   * A file's first bytes: nothing that a host is described by has more than FILE_MAX. Only of regular files; others may
+   * never end.
+   */
   bytes(path: string): Buffer | undefined {
     try {
       // a FIFO would not be opened before somebody writes to it

@@ -4,9 +4,10 @@ import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice } from "../descri
 import type { HostDescription } from "../host-description.ts";
 
 /**
- * The Intel system of the mail "vfio/type1: Add support for valid iova list management" (25 May 2018): the two devices that
- * were added, the page sizes and the aperture as the dump of struct vfio_iommu_type1_info shows them. What the mail does not
- * say (ids, group numbers, the parent's driver) is a Broadwell desktop, the machine with HD audio at 00:1b.0 and GVT-g.
+ * The Intel system of the mail "vfio/type1: Add support for valid iova list management" (25 May 2018): the two devices
+ * that were added, the page sizes and the aperture as the dump of struct vfio_iommu_type1_info shows them. What the
+ * mail does not say (ids, group numbers, the parent's driver) is a Broadwell desktop, the machine with HD audio at
+ * 00:1b.0 and GVT-g.
  */
 export const intel: HostDescription = {
   name: "intel",

@@ -3,8 +3,9 @@ import { DEFAULT_MODULES, pciDevice, x86Group } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
 
 /**
- * As `lab`, a host to try programs on: its IOMMU nests a guest's page tables on the program's, and one of its devices makes requests with
- * PASIDs and asks for pages that are missing. What a VMM needs to try its virtual IOMMU with iommufd is here.
+ * As `lab`, a host to try programs on: its IOMMU nests a guest's page tables on the program's, and one of its devices
+ * makes requests with PASIDs and asks for pages that are missing. What a VMM needs to try its virtual IOMMU with
+ * iommufd is here.
  */
 export const labNesting: HostDescription = {
   name: "lab-nesting",

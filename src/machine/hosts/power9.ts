@@ -1,8 +1,8 @@
 import { endpoint, powerHost, with4kPages } from "./power.ts";
 
 /**
- * A POWER9 on bare metal as the recorded machine powernv9-6.12-64k is: one device behind each PHB4, a 2 GiB window of 4K pages and a
- * second window from 2^59 on, with tables of several levels.
+ * A POWER9 on bare metal as the recorded machine powernv9-6.12-64k is: one device behind each PHB4, a 2 GiB window of
+ * 4K pages and a second window from 2^59 on, with tables of several levels.
  */
 export const power9 = powerHost("powernv9", {
   name: "power9",

@@ -1,8 +1,8 @@
 import { endpoint, powerHost, with4kPages } from "./power.ts";
 
 /**
- * A logical partition as the recorded machine pseries-6.12-64k is: firmware gives each host bridge a window of 1 GiB and, on request, one
- * more at 2^59.
+ * A logical partition as the recorded machine pseries-6.12-64k is: firmware gives each host bridge a window of 1 GiB
+ * and, on request, one more at 2^59.
  */
 export const pseries = powerHost("pseries", {
   name: "pseries",

@@ -1,27 +1,26 @@
-import { hasVfioDriver } from "../device-nodes.ts";
 import { deviceName } from "../find-device.ts";
 import type { GroupDescription, HostDescription } from "../host-description.ts";
+import { isGroupThere } from "./boot-state.ts";
 import { devicePath } from "./device-path.ts";
+import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 
 /** /sys/kernel/iommu_groups (Documentation/ABI/testing/sysfs-kernel-iommu_groups). */
-export function addIommuGroups(tree: TreeBuilder, host: HostDescription): void {
-  tree.directory("/sys/kernel/iommu_groups");
-  for (const group of host.groups) {
-    if (!isThere(group)) continue;
-    const at = `/sys/kernel/iommu_groups/${group.id}`;
-    tree.directory(`${at}/devices`);
-    for (const device of group.devices) tree.link(`${at}/devices/${deviceName(device)}`, devicePath(host, device));
-    tree.line(`${at}/type`, group.type, READ_WRITE);
-    if (group.name !== undefined) tree.line(`${at}/name`, group.name);
-    // Empty for a group without any, as it is on a real host.
-    tree.file(`${at}/reserved_regions`, reservedRegions(group));
-  }
-}
-
-/** Whether the kernel has a group: without an IOMMU only while a VFIO driver has its device. */
-export function isThere(group: GroupDescription): boolean {
-  return !group.noIommu || group.devices.some(hasVfioDriver);
+export function addIommuGroup(
+  tree: TreeBuilder,
+  host: HostDescription,
+  group: GroupDescription,
+  state: SysfsState,
+): void {
+  if (!isGroupThere(group, state)) return;
+  const at = `/sys/kernel/iommu_groups/${group.id}`;
+  tree.directory(`${at}/devices`);
+  for (const device of group.devices)
+    if (state.isHere(deviceName(device))) tree.link(`${at}/devices/${deviceName(device)}`, devicePath(host, device));
+  tree.line(`${at}/type`, group.type, READ_WRITE);
+  if (group.name !== undefined) tree.line(`${at}/name`, group.name);
+  // Empty for a group without any, as it is on a real host.
+  tree.file(`${at}/reserved_regions`, reservedRegions(group));
 }
 
 /** drivers/iommu/iommu.c: iommu_group_show_resv_regions. */

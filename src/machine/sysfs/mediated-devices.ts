@@ -1,13 +1,14 @@
 import { allDevices } from "../find-device.ts";
 import type { HostDescription, MdevDeviceDescription } from "../host-description.ts";
 import { devicePath } from "./device-path.ts";
+import type { SysfsState } from "./sysfs-state.ts";
 import { type TreeBuilder, WRITE_ONLY } from "./tree-builder.ts";
 
 /**
  * Mediated devices (Documentation/driver-api/vfio-mediated-device.rst): each below its parent, the bus that lists them, and the types
  * that the parents offer.
  */
-export function addMediatedDevices(tree: TreeBuilder, host: HostDescription): void {
+export function addMediatedDevices(tree: TreeBuilder, host: HostDescription, state: SysfsState): void {
   const drivers = new Set<string>();
   const parents = new Set<string>();
   const types = new Set<string>();
@@ -21,11 +22,12 @@ export function addMediatedDevices(tree: TreeBuilder, host: HostDescription): vo
     tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
     tree.link(`${at}/mdev_type`, type);
     tree.trigger(`${at}/remove`);
-    tree.file(`${at}/uevent`, device.driver === null ? "" : `DRIVER=${device.driver}\n`);
-    if (device.driver !== null) {
-      drivers.add(device.driver);
-      tree.link(`${at}/driver`, `/sys/bus/mdev/drivers/${device.driver}`);
-      tree.link(`/sys/bus/mdev/drivers/${device.driver}/${device.uuid}`, at);
+    const driver = state.driverOf(device.uuid);
+    if (device.driver !== null) drivers.add(device.driver);
+    tree.file(`${at}/uevent`, driver === undefined ? "" : `DRIVER=${driver}\n`);
+    if (driver !== undefined) {
+      tree.link(`${at}/driver`, `/sys/bus/mdev/drivers/${driver}`);
+      tree.link(`/sys/bus/mdev/drivers/${driver}/${device.uuid}`, at);
     }
     if (!types.has(type)) addType(tree, type, device);
     types.add(type);

@@ -1,37 +1,72 @@
 import { isBridge, type PciBar } from "../../devices/description.ts";
 import type { DeviceKinds } from "../../devices/kinds.ts";
-import { hasVfioDriver, isVfioDriver } from "../device-nodes.ts";
+import { isVfioDriver } from "../device-nodes.ts";
 import { allDevices } from "../find-device.ts";
-import type { HostDescription, PciDeviceDescription } from "../host-description.ts";
+import type { GroupDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
 import { configSpace, placedBars } from "../pci-config.ts";
 import { wantedDriver } from "../refused-driver.ts";
 import { physicalFunctions } from "../virtual-functions.ts";
+import { isGroupThere } from "./boot-state.ts";
 import { devicePath } from "./device-path.ts";
-import { isThere } from "./iommu-groups.ts";
 import { addPciAttributes } from "./pci-attributes.ts";
+import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 import { addZpciFiles, addZpciSlot, zpciResources } from "./zpci.ts";
 
-/** /sys/devices/pci* and /sys/bus/pci: the devices and the drivers that have them. */
-export function addPciDevices(tree: TreeBuilder, host: HostDescription, kinds: DeviceKinds): void {
+/** Drivers that hosts have loaded although nothing is bound to them: what devices are given to on their way from one driver to another. */
+const LOADED_DRIVERS = ["vfio-pci", "pci-stub", "uio_pci_generic"];
+
+/** Drivers that kernels have built in, as a rule: no module. */
+const BUILT_IN: ReadonlySet<string> = new Set(["pci-stub", "pcieport", "shpchp"]);
+
+/** /sys/bus/pci without the devices. */
+export function addPciBus(tree: TreeBuilder, host: HostDescription, { actions }: SysfsState): void {
   tree.directory("/sys/bus/pci/devices");
   tree.directory("/sys/bus/pci/slots");
-  tree.line("/sys/bus/pci/drivers_autoprobe", "1", READ_WRITE);
-  for (const name of ["drivers_probe", "rescan", "uevent"]) tree.trigger(`/sys/bus/pci/${name}`);
+  tree.live(
+    "/sys/bus/pci/drivers_autoprobe",
+    READ_WRITE,
+    () => (actions?.autoprobe === false ? "0\n" : "1\n"),
+    actions &&
+      ((text) => {
+        // bus.c:drivers_autoprobe_store looks at the first character only
+        actions.autoprobe = text[0] !== "0";
+      }),
+  );
+  tree.trigger("/sys/bus/pci/drivers_probe", actions && ((text) => actions.probe(text)));
+  tree.trigger("/sys/bus/pci/rescan", actions && ((text) => actions.rescan(text)));
+  tree.trigger("/sys/bus/pci/uevent");
+  for (const driver of pciDrivers(host)) addDriver(tree, driver, actions);
+  for (const { device } of allDevices(host))
+    if (device.bus === "pci" && device.zpci) addZpciSlot(tree, device.zpci, device.bdf, actions);
+}
 
-  const drivers = new Set(["vfio-pci"]);
-  for (const { device, group } of allDevices(host)) {
-    if (device.bus !== "pci") continue;
-    const at = devicePath(host, device);
-    addDevice(tree, host, device, at, configSpace(host, device, kinds));
-    if (isThere(group)) tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
-    tree.link(`/sys/bus/pci/devices/${device.bdf}`, at);
-    if (device.driver === null) continue;
-    drivers.add(device.driver);
-    tree.link(`${at}/driver`, driverPath(device.driver));
-    tree.link(`${driverPath(device.driver)}/${device.bdf}`, at);
+/** The PCI drivers that the host has loaded. */
+export function pciDrivers(host: HostDescription): ReadonlySet<string> {
+  const drivers = new Set(LOADED_DRIVERS);
+  for (const { device } of allDevices(host)) {
+    const driver = device.bus === "pci" ? wantedDriver(device) : null;
+    if (driver !== null) drivers.add(driver);
   }
-  for (const driver of drivers) addDriver(tree, driver);
+  return drivers;
+}
+
+/** A device, its place on the bus, and the driver that has it. */
+export function addPciDevice(
+  tree: TreeBuilder,
+  host: HostDescription,
+  { device, group }: { readonly device: PciDeviceDescription; readonly group: GroupDescription },
+  state: SysfsState,
+  kinds: DeviceKinds,
+): void {
+  const at = devicePath(host, device);
+  addFiles(tree, host, device, at, state, kinds);
+  if (isGroupThere(group, state)) tree.link(`${at}/iommu_group`, `/sys/kernel/iommu_groups/${group.id}`);
+  tree.link(`/sys/bus/pci/devices/${device.bdf}`, at);
+  const driver = state.driverOf(device.bdf);
+  if (driver === undefined) return;
+  tree.link(`${at}/driver`, driverPath(driver));
+  tree.link(`${driverPath(driver)}/${device.bdf}`, at);
 }
 
 function driverPath(driver: string): string {
@@ -43,22 +78,32 @@ function moduleOfDriver(driver: string): string {
   return driver.replaceAll("-", "_");
 }
 
-function addDriver(tree: TreeBuilder, driver: string): void {
+function addDriver(tree: TreeBuilder, driver: string, actions: SysfsState["actions"]): void {
   const at = driverPath(driver);
-  for (const name of ["bind", "unbind", "new_id", "remove_id", "uevent"]) tree.trigger(`${at}/${name}`);
-  if (driver !== "vfio-pci") return;
-  // Only of this one are the names of driver and module known to go together.
-  tree.link(`${at}/module`, `/sys/module/${moduleOfDriver(driver)}`);
-  tree.link(`/sys/module/${moduleOfDriver(driver)}/drivers/pci:${driver}`, at);
+  tree.trigger(`${at}/bind`, actions && ((text) => actions.bind(driver, text)));
+  tree.trigger(`${at}/unbind`, actions && ((text) => actions.unbind(driver, text)));
+  tree.trigger(`${at}/new_id`, actions && ((text) => actions.addId(driver, text)));
+  tree.trigger(`${at}/remove_id`, actions && ((text) => actions.removeId(driver, text)));
+  tree.trigger(`${at}/uevent`);
+  if (BUILT_IN.has(driver)) return;
+  // Most modules are called as their driver is.
+  const module = `/sys/module/${moduleOfDriver(driver)}`;
+  tree.link(`${at}/module`, module);
+  tree.link(`${module}/drivers/pci:${driver}`, at);
+  if (driver !== "vfio-pci") tree.line(`${module}/initstate`, "live");
 }
 
-function addDevice(
+function addFiles(
   tree: TreeBuilder,
   host: HostDescription,
   device: PciDeviceDescription,
   at: string,
-  config: Uint8Array,
+  state: SysfsState,
+  kinds: DeviceKinds,
 ): void {
+  const config = configSpace(host, device, kinds);
+  const { actions } = state;
+  const driver = state.driverOf(device.bdf);
   tree.link(`${at}/subsystem`, "/sys/bus/pci");
   tree.line(`${at}/vendor`, hex(device.vendor, 4));
   tree.line(`${at}/device`, hex(device.device, 4));
@@ -66,28 +111,34 @@ function addDevice(
   tree.line(`${at}/subsystem_device`, hex(device.subsystemDevice, 4));
   tree.line(`${at}/class`, hex(device.class, 6));
   tree.line(`${at}/revision`, hex(device.revision, 2));
-  tree.file(`${at}/config`, config, READ_WRITE);
+  tree.live(`${at}/config`, READ_WRITE, () => actions?.config(device.bdf) ?? config);
   tree.file(`${at}/resource`, device.zpci ? zpciResources(host, device, config) : resources(host, device));
   tree.line(`${at}/irq`, String(device.irq ?? interruptLine(config)));
   // No node: these hosts have one memory. On s390 there are none at all.
   if (!device.zpci) tree.line(`${at}/numa_node`, String(device.numaNode ?? -1), READ_WRITE);
   // How often it was enabled: vfio-pci does that when the device is opened, host drivers when they are bound.
-  tree.line(`${at}/enable`, device.driver !== null && !hasVfioDriver(device) ? "1" : "0", READ_WRITE);
-  tree.line(`${at}/driver_override`, overrideOf(device) ?? "(null)", READ_WRITE);
+  tree.line(`${at}/enable`, driver !== undefined && !isVfioDriver(driver) ? "1" : "0", READ_WRITE);
+  tree.live(
+    `${at}/driver_override`,
+    READ_WRITE,
+    () => `${state.overrideOf(device.bdf) ?? "(null)"}\n`,
+    actions && ((text) => actions.override(device.bdf, text)),
+  );
   tree.line(`${at}/modalias`, modalias(device));
-  tree.file(`${at}/uevent`, uevent(device), READ_WRITE);
-  if (device.zpci) {
-    addZpciFiles(tree, device, config, at);
-    addZpciSlot(tree, device.zpci, device.bdf);
-    return;
+  tree.file(`${at}/uevent`, uevent(device, driver), READ_WRITE);
+  if (device.zpci) addZpciFiles(tree, device, config, at, actions);
+  else {
+    const bars = isBridge(device) ? [] : placedBars(host, device);
+    const physical = pciDeviceAt(host, device.physfn);
+    const above = physical && configSpace(host, physical, kinds);
+    addPciAttributes(tree, host, device, { config, above, bars, state });
   }
-  addPciAttributes(tree, host, device, config, isBridge(device) ? [] : placedBars(host, device));
 }
 
-/** A VFIO driver has been given the device on purpose, also where it cannot have it. */
-function overrideOf(device: PciDeviceDescription): string | undefined {
-  const wanted = wantedDriver(device);
-  return isVfioDriver(wanted) ? wanted! : undefined;
+function pciDeviceAt(host: HostDescription, bdf: string | undefined): PciDeviceDescription | undefined {
+  if (bdf === undefined) return undefined;
+  const found = allDevices(host).find(({ device }) => device.bus === "pci" && device.bdf === bdf)?.device;
+  return found?.bus === "pci" ? found : undefined;
 }
 
 /** 0xff means not connected; Linux has no interrupt 0 for devices either. */
@@ -152,7 +203,7 @@ function modalias(device: PciDeviceDescription): string {
 }
 
 /** drivers/pci/pci-driver.c: pci_uevent. The class is not padded there. */
-function uevent(device: PciDeviceDescription): string {
+function uevent(device: PciDeviceDescription, driver: string | undefined): string {
   const lines = [
     `PCI_CLASS=${upper(device.class, 0)}`,
     `PCI_ID=${upper(device.vendor, 4)}:${upper(device.device, 4)}`,
@@ -160,7 +211,7 @@ function uevent(device: PciDeviceDescription): string {
     `PCI_SLOT_NAME=${device.bdf}`,
     `MODALIAS=${modalias(device)}`,
   ];
-  if (device.driver !== null) lines.unshift(`DRIVER=${device.driver}`);
+  if (driver !== undefined) lines.unshift(`DRIVER=${driver}`);
   return `${lines.join("\n")}\n`;
 }
 

@@ -27,15 +27,31 @@ export class TreeBuilder {
     this.#files.set(at, { content, mode });
   }
 
+  /**
+   * A file whose content is made when it is read.
+   * @param write absent where nothing happens
+   */
+  live(at: string, mode: number, read: () => string | Uint8Array, write?: (text: string) => void): void {
+    this.#refuseTwice(at);
+    this.#files.set(at, {
+      get content() {
+        return read();
+      },
+      mode,
+      ...(write && { write }),
+    });
+  }
+
   /** A file of `size` zero bytes that takes no room. */
   sparse(at: string, size: number, mode: number): void {
     this.#refuseTwice(at);
     this.#files.set(at, { content: "", mode, size });
   }
 
-  /** Something that a script writes to, and that cannot be read. */
-  trigger(at: string): void {
-    this.file(at, "", WRITE_ONLY);
+  /** Something that a script writes to, and that cannot be read. @param write absent where nothing happens */
+  trigger(at: string, write?: (text: string) => void): void {
+    this.#refuseTwice(at);
+    this.#files.set(at, { content: "", mode: WRITE_ONLY, ...(write && { write }) });
   }
 
   /** A link, relative as sysfs makes them. @param target absolute */

@@ -1,34 +1,41 @@
 import { Release } from "../../kernel/releases.ts";
-import {
-  devicesWithNodes,
-  groupNodePath,
-  hasVfioDriver,
-  VFIO_DEVICE_MAJOR,
-  VFIO_GROUP_MAJOR,
-  vfioDevices,
-} from "../device-nodes.ts";
-import type { HostDescription } from "../host-description.ts";
+import { groupNodePath, haveOwnNodes, VFIO_DEVICE_MAJOR, VFIO_GROUP_MAJOR } from "../device-nodes.ts";
+import { deviceName } from "../find-device.ts";
+import type { GroupDescription, HostDescription } from "../host-description.ts";
 import { devicePath } from "./device-path.ts";
+import type { SysfsState } from "./sysfs-state.ts";
 import type { TreeBuilder } from "./tree-builder.ts";
 
-/** VFIO's own classes: the groups' nodes, and with iommufd the devices' (QEMU finds /dev/vfio/devices/vfioN through vfio-dev). */
-export function addVfioDevices(tree: TreeBuilder, host: HostDescription): void {
+/** Directories that VFIO has, also while no device is bound to it. */
+export function addVfioClasses(tree: TreeBuilder, host: HostDescription): void {
   // The nodes themselves are deviceNodes(); opening their directories is EISDIR (recorded in g_open_bad).
   tree.directory("/dev/vfio");
-  const groups = host.groups.filter((group) => group.devices.some(hasVfioDriver));
-  for (const [minor, group] of groups.entries()) {
+  tree.directory("/sys/class/vfio");
+  tree.directory("/sys/devices/virtual/vfio");
+  if (host.iommufd && new Release(host.kernel).has("deviceClass")) tree.directory("/sys/class/vfio-dev");
+}
+
+/** What VFIO has of a group: its node, and with iommufd the devices' (QEMU finds /dev/vfio/devices/vfioN through vfio-dev). */
+export function addVfioGroup(
+  tree: TreeBuilder,
+  host: HostDescription,
+  group: GroupDescription,
+  state: SysfsState,
+): void {
+  const minor = state.groupMinorOf(group.id);
+  if (minor !== undefined) {
     const node = groupNodePath(group).slice("/dev/".length);
     const name = node.slice("vfio/".length);
     addNode(tree, { at: `/sys/devices/virtual/vfio/${name}`, class: "vfio", node, major: VFIO_GROUP_MAJOR, minor });
   }
-  if (new Release(host.kernel).has("deviceClass"))
-    for (const { device, index } of vfioDevices(host))
-      tree.directory(`${devicePath(host, device)}/vfio-dev/vfio${index}`);
-  const withNodes = devicesWithNodes(host);
-  if (withNodes.length === 0) return;
-  tree.directory("/dev/vfio/devices");
-  for (const { device, index } of withNodes) {
+  const hasClass = new Release(host.kernel).has("deviceClass");
+  for (const device of group.devices) {
+    const index = state.vfioIndexOf(deviceName(device));
+    if (index === undefined) continue;
     const at = `${devicePath(host, device)}/vfio-dev/vfio${index}`;
+    if (hasClass) tree.directory(at);
+    if (!haveOwnNodes(host, group)) continue;
+    tree.directory("/dev/vfio/devices");
     const node = `vfio/devices/vfio${index}`;
     addNode(tree, { at, class: "vfio-dev", node, major: VFIO_DEVICE_MAJOR, minor: index });
     tree.link(`${at}/device`, devicePath(host, device));

@@ -1,5 +1,6 @@
 import type { PciBar, ZpciDescription } from "../../devices/description.ts";
 import type { HostDescription, PciDeviceDescription } from "../host-description.ts";
+import type { SysfsActions } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 
 /** Offsets and bits in config space (include/uapi/linux/pci_regs.h). */
@@ -25,7 +26,13 @@ const RESOURCE_MEM_64 = 0x10_0004;
 const RESOURCE_PREFETCH = 0x2008;
 
 /** Files of a function on s390 (arch/s390/pci/pci_sysfs.c), and those of all PCI functions that were recorded there. */
-export function addZpciFiles(tree: TreeBuilder, device: PciDeviceDescription, config: Uint8Array, at: string): void {
+export function addZpciFiles(
+  tree: TreeBuilder,
+  device: PciDeviceDescription,
+  config: Uint8Array,
+  at: string,
+  actions: SysfsActions | undefined,
+): void {
   const zpci = device.zpci!;
   const { functionId, functionHandle, uid } = zpci;
   tree.line(`${at}/function_id`, hex(functionId, 8));
@@ -42,7 +49,11 @@ export function addZpciFiles(tree: TreeBuilder, device: PciDeviceDescription, co
   for (let segment = 0; segment < 4; segment++)
     tree.line(`${at}/pfip/segment${segment}`, hex((zpci.pfip >>> (24 - 8 * segment)) & 0xff, 2));
   tree.file(`${at}/util_string`, zpci.utilString ?? new Uint8Array(UTIL_BYTES));
-  for (const name of ["recover", "report_error", "remove", "rescan", "reset"]) tree.trigger(`${at}/${name}`);
+  tree.trigger(`${at}/recover`, actions && ((text) => actions.recover(device.bdf, text)));
+  tree.trigger(`${at}/report_error`);
+  tree.trigger(`${at}/remove`, actions && ((text) => actions.remove(device.bdf, text)));
+  tree.trigger(`${at}/rescan`, actions && ((text) => actions.rescan(text)));
+  tree.trigger(`${at}/reset`, actions && ((text) => actions.reset(device.bdf, text)));
   addPciFiles(tree, device, config, at);
 }
 
@@ -96,13 +107,23 @@ function findCapability(config: Uint8Array, id: number): number | undefined {
 }
 
 /** /sys/bus/pci/slots: a slot for each function, by its id. */
-export function addZpciSlot(tree: TreeBuilder, { functionId }: ZpciDescription, bdf: string): void {
+export function addZpciSlot(
+  tree: TreeBuilder,
+  { functionId }: ZpciDescription,
+  bdf: string,
+  actions: SysfsActions | undefined,
+): void {
   const at = slotPath(functionId);
-  tree.line(`${at}/power`, "1", READ_WRITE);
+  tree.live(
+    `${at}/power`,
+    READ_WRITE,
+    () => `${actions?.slotPower(bdf) ?? "1"}\n`,
+    actions && ((text) => actions.setSlotPower(bdf, text)),
+  );
   tree.line(`${at}/address`, bdf.slice(0, bdf.lastIndexOf(".")));
 }
 
-export function slotPath(functionId: number): string {
+function slotPath(functionId: number): string {
   return `/sys/bus/pci/slots/${digits(functionId, 8)}`;
 }
 

@@ -11,7 +11,8 @@ export class RequestDialect {
 
   /**
    * @param rows of two requests with one number the last counts
-   * @param others requests of other files, whose numbers keep their names where this dialect has none: a program that tries one here is better told what it tried
+   * @param others requests of other files, whose numbers keep their names where this dialect has none: a program that
+   * tries one here is better told what it tried
    */
   constructor(name: string, rows: readonly RequestRow[], others: readonly RequestRow[] = []) {
     this.name = name;

@@ -27,7 +27,10 @@ export const IOMMUFD_DIALECT = new RequestDialect("iommufd", [...TYPE1_CONTAINER
 
 const RFC_2017_DIALECT = type1Dialect("rfc-2017", RFC_2017_ROWS);
 
-/** What the containers of a host speak that speaks a version of vSVA: those of type 6, and the others, where its requests are but names. */
+/**
+ * What the containers of a host speak that speaks a version of vSVA: those of type 6, and the others, where its
+ * requests are but names.
+ */
 function vsvaDialects(proposal: "vsva-v1" | "vsva-v7", { suffix }: IommuDataRows, proposed: readonly RequestRow[]) {
   return {
     nesting: type1Dialect(`${proposal}${suffix}`, proposed),

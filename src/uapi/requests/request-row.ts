@@ -13,7 +13,10 @@ export interface FieldNames {
   readonly low?: { readonly mask: number; readonly names: ReadonlyMap<number, string>; readonly otherwise: string };
 }
 
-/** What is known of a structure beyond its layout. Functions get its decoded fields; bytes that are not there count as zero. */
+/**
+ * What is known of a structure beyond its layout. Functions get its decoded fields; bytes that are not there count as
+ * zero.
+ */
 export interface StructRow {
   readonly layout: AnyLayout;
   readonly names?: Readonly<Record<string, FieldNames>>;
@@ -23,7 +26,10 @@ export interface StructRow {
   readonly fds?: readonly string[];
   /** Fields that are structures of which more is known than their layout. */
   readonly inner?: (value: AnyValue) => Readonly<Record<string, StructRow>>;
-  /** Fields that say nothing in this structure: members of a union that another one has taken, counts of what is shown itself. */
+  /**
+   * Fields that say nothing in this structure: members of a union that another one has taken, counts of what is shown
+   * itself.
+   */
   readonly hidden?: (value: AnyValue) => readonly string[];
   /** What stands in the structure's flexible part. */
   readonly behind?: (value: AnyValue) => Behind | undefined;
@@ -48,7 +54,9 @@ export interface CapabilityRow {
   readonly struct: StructRow;
 }
 
-/** One request of an API, for whoever looks at calls from outside: messages, traces, replays, faults, docs/errors.md. */
+/**
+ * One request of an API, for whoever looks at calls from outside: messages, traces, replays, faults, docs/errors.md.
+ */
 export interface RequestRow {
   /** In the plain encoding (ioctl.ts). */
   readonly number: number;

@@ -58,7 +58,10 @@ const INFO_CAPABILITIES: readonly CapabilityRow[] = [
 
 const BITMAP = { layout: type1.VfioBitmap, pointers: ["data"] };
 
-/** VFIO_IOMMU_GET_INFO with the capabilities that mainline has, and those of a proposal in the place of what has their number. */
+/**
+ * VFIO_IOMMU_GET_INFO with the capabilities that mainline has, and those of a proposal in the place of what has their
+ * number.
+ */
 export function getInfoRow(proposed: readonly CapabilityRow[] = []): RequestRow {
   const known = [...proposed, ...INFO_CAPABILITIES];
   return ofStruct({ VFIO_IOMMU_GET_INFO: type1.VFIO_IOMMU_GET_INFO }, type1.VfioIommuType1Info, {

@@ -51,7 +51,10 @@ const OPERATION: FieldNames = {
   low: { mask: v7.VFIO_NESTING_OP_MASK, names: pick(v7, "VFIO_IOMMU_NESTING_OP_"), otherwise: "operation" },
 };
 
-/** What a nesting container of vsva-v7 knows beyond one of type1, or otherwise: the numbers are sPAPR's, and so is capability 3 another's. */
+/**
+ * What a nesting container of vsva-v7 knows beyond one of type1, or otherwise: the numbers are sPAPR's, and so is
+ * capability 3 another's.
+ */
 export function vsvaV7Rows(data: IommuDataRows): readonly RequestRow[] {
   return [
     getInfoRow([

@@ -12,8 +12,8 @@ import { accessRegion } from "../pci/region-access.ts";
 import type { GroupMemory } from "./group-memory.ts";
 
 /**
- * An open mediated device. It is a PCI function to its user, served as vfio-pci serves one; the requests are those that the drivers of mediated
- * devices have (samples/vfio-mdev/mtty.c:mtty_ioctl, i915/gvt/kvmgt.c:intel_vgpu_ioctl).
+ * An open mediated device. It is a PCI function to its user, served as vfio-pci serves one; the requests are those that
+ * the drivers of mediated devices have (samples/vfio-mdev/mtty.c:mtty_ioctl, i915/gvt/kvmgt.c:intel_vgpu_ioctl).
  */
 export class MediatedDeviceFile extends FileDescription {
   override readonly kind = "device";

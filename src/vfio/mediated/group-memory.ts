@@ -5,8 +5,8 @@ import type { DmaUnmapListener, MediatedAccess } from "../backend.ts";
 import type { VfioGroup } from "../group.ts";
 
 /**
- * What a mediated device's driver reaches memory through: the container that its group is in while the device is open, or the
- * iommufd that it is bound to. It works in the context of whoever calls it.
+ * What a mediated device's driver reaches memory through: the container that its group is in while the device is open,
+ * or the iommufd that it is bound to. It works in the context of whoever calls it.
  */
 export class GroupMemory implements MediatedMemory {
   readonly pageSize: number;
@@ -65,7 +65,8 @@ export class GroupMemory implements MediatedMemory {
     if (container) {
       fail("ENOTTY", `${label} is in a ${container.backend?.name} container, which has no memory for mediated devices`);
     }
-    // vfio_main.c:vfio_pin_pages, vfio_dma_rw: an IOMMU translates for the device, so its driver has no access of its own
+    // vfio_main.c:vfio_pin_pages, vfio_dma_rw: an IOMMU translates for the device, so its driver has no access of its
+    // own
     fail("EINVAL", `${label} has an IOMMU, through which the iommufd serves it: its driver cannot pin or copy`);
   }
 }

@@ -75,6 +75,11 @@ class MediatedDevice implements VfioDevice {
     if (uuid) fail("EINVAL", `${this.name} is a mediated device: it takes no token`);
   }
 
+  /** The drivers of mediated devices in samples/vfio-mdev have no such operation. */
+  requestRelease(): boolean {
+    return false;
+  }
+
   open(_task: Task, released: () => void): FileDescription {
     this.#state ??= this.#firstOpen();
     this.#openCount++;

@@ -31,8 +31,8 @@ export interface CacheRequest {
 const MAX_PIECES = 64;
 
 /**
- * Carries a request out on the devices that have something bound. EINVAL for a range that is none; ENODEV while nothing is bound and a device has no
- * IOMMU.
+ * Carries a request out on the devices that have something bound. EINVAL for a range that is empty or too long; ENODEV
+ * while nothing is bound and a device has no IOMMU.
  * @param only the source-id whose own TLB is meant
  */
 export function invalidateCaches(container: NestingContainer, request: CacheRequest, only?: number): void {
@@ -57,7 +57,10 @@ export function invalidateCaches(container: NestingContainer, request: CacheRequ
   }
 }
 
-/** Whose translations a device's own TLB is to forget; undefined for all of them. The parent of a mediated device serves others too: its are named. */
+/**
+ * Whose translations a device's own TLB is to forget; undefined for all of them. The parent of a mediated device serves
+ * others too: its are named.
+ */
 function deviceNumbers(container: NestingContainer, requester: Requester, pasid: number | undefined) {
   if (pasid === undefined) return requester.identity.isMediated ? container.ownNumbers(requester) : [undefined];
   const number = tableNumber(container, requester, pasid);

@@ -13,8 +13,8 @@ export const TABLE_FLAGS = BigInt(IOMMU_SVA_VTD_GPASID_SRE | IOMMU_SVA_VTD_GPASI
 export const TABLE_WIDTHS = [48, 57] as const;
 
 /**
- * What a guest's description of its table means to the IOMMU. EINVAL for an address width that there is not, a misaligned root, or flags that
- * the IOMMU does not have (memory types: PCD, PWT, EMTE, CD).
+ * What a guest's description of its table means to the IOMMU. EINVAL for an address width that there is not, a
+ * misaligned root, or flags that the IOMMU does not have (memory types: PCD, PWT, EMTE, CD).
  * @param flags IOMMU_SVA_VTD_GPASID_*
  */
 export function guestTable(root: bigint, addressWidth: number, flags: bigint): FirstStage {

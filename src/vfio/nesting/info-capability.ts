@@ -4,7 +4,10 @@ import * as v7 from "../../uapi/vsva-v7.ts";
 
 /** Capability register: 5-level first-level tables (bit 60), 1 GiB pages (bit 56), 16-bit domain-ids. */
 const CAP_REG = (1n << 60n) | (1n << 56n) | 6n;
-/** Extended capability register: scalable mode (43), PASID (40) with 20 bits (35-39 are 19), nesting (26), device TLBs (2), SRS (31), EAFS (34). */
+/**
+ * Extended capability register: scalable mode (43), PASID (40) with 20 bits (35-39 are 19), nesting (26), device TLBs
+ * (2), SRS (31), EAFS (34).
+ */
 const ECAP_REG = (1n << 43n) | (1n << 40n) | (19n << 35n) | (1n << 34n) | (1n << 31n) | (1n << 26n) | (1n << 2n);
 
 /** What a nesting container's IOMMU can nest: VFIO_IOMMU_TYPE1_INFO_CAP_NESTING of v7. */

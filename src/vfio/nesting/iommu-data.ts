@@ -30,8 +30,8 @@ export interface BindData {
 }
 
 /**
- * Reads struct iommu_gpasid_bind_data as the release has it, with the checks of drivers/iommu/iommu.c:iommu_check_bind_data (5.10). EINVAL,
- * EFAULT.
+ * Reads struct iommu_gpasid_bind_data as the release has it, with the checks of
+ * drivers/iommu/iommu.c:iommu_check_bind_data (5.10). EINVAL, EFAULT.
  */
 export function readBindData(task: Task, inner: Inner, release: Release): BindData {
   const data = release.has("iommuUapiArgsz") ? readBindV510(task, inner) : readBindV59(task, inner);
@@ -59,8 +59,9 @@ function readBindV510(task: Task, inner: Inner) {
 }
 
 /**
- * Reads struct iommu_cache_invalidate_info as the release has it, with the checks of drivers/iommu/iommu.c:iommu_check_cache_invl_data (5.10)
- * and the header's table of what goes together. EINVAL, EFAULT.
+ * Reads struct iommu_cache_invalidate_info as the release has it, with the checks of
+ * drivers/iommu/iommu.c:iommu_check_cache_invl_data (5.10) and the header's table of what goes together. EINVAL,
+ * EFAULT.
  */
 export function readCacheRequest(task: Task, inner: Inner, release: Release): CacheRequest {
   const info = release.has("iommuUapiArgsz") ? readCacheV510(task, inner) : readCacheV59(task, inner);
@@ -161,7 +162,9 @@ function copyWhole(task: Task, { arg, offset, room }: Inner, layout: AnyLayout):
   return copyBytes(task, arg, offset, layout.size);
 }
 
-/** A structure with an argsz of its own, which must lie inside the request's: what the caller does not have is zeros. */
+/**
+ * A structure with an argsz of its own, which must lie inside the request's: what the caller does not have is zeros.
+ */
 function copyGrowing(task: Task, { arg, offset, room }: Inner, layout: AnyLayout, least: number): Uint8Array {
   if (room < least)
     fail("EINVAL", `argsz leaves ${room} bytes for struct ${layout.name}, at least ${least} are needed`);

@@ -51,7 +51,10 @@ function probe(container: NestingContainer, task: Task, arg: Word, room: number)
   return 0;
 }
 
-/** Whether it is an unbind. A bind is refused where an unbind no longer is: when a device has joined that no IOMMU serves. */
+/**
+ * Whether it is an unbind. A bind is refused where an unbind no longer is: when a device has joined that no IOMMU
+ * serves.
+ */
 function needModelFor(container: NestingContainer, { model, flags }: { model: number; flags: number }): boolean {
   const undo = isUnbind(flags);
   if (undo) needModelInForce(container, model);

@@ -9,7 +9,10 @@ interface Aux {
   readonly place: Place;
 }
 
-/** A group as a container has it: its devices as requesters of the container, each with what it needs to reach the container's memory. */
+/**
+ * A group as a container has it: its devices as requesters of the container, each with what it needs to reach the
+ * container's memory.
+ */
 export class Member {
   readonly group: DmaGroup;
   /** In the order of the group's devices. */
@@ -90,7 +93,10 @@ export class Member {
   }
 }
 
-/** A PASID of the host's that is free in a requester's table too: the parent's own user may have entered numbers there. ENOSPC. */
+/**
+ * A PASID of the host's that is free in a requester's table too: the parent's own user may have entered numbers there.
+ * ENOSPC.
+ */
 export function hostPasid(hardware: NestingHardware, requester: Requester): number {
   const { pasids, iommus } = hardware;
   const passed: number[] = [];

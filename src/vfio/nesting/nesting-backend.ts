@@ -6,7 +6,7 @@ import type { Word } from "../../kernel/word.ts";
 import type { CapabilityStructure } from "../../uapi/capability-chain.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../uapi/vfio-type1.ts";
-import type { IommuBackend, MediatedAccess } from "../backend.ts";
+import type { MappingBackend, MediatedAccess } from "../backend.ts";
 import type { Type1Iommu } from "../type1/iommu.ts";
 import { nestingCapability } from "./info-capability.ts";
 import { iommuOp } from "./iommu-op.ts";
@@ -16,26 +16,26 @@ import { opCapability } from "./op-probe.ts";
 import { vsvaV1, vsvaV7 } from "./vsva-requests.ts";
 
 /** A container of type1 on a host that speaks one of the proposals: type1's backend, with what they add around it. */
-export class NestingBackend implements IommuBackend {
+export class NestingBackend implements MappingBackend {
   readonly name = "type1";
   readonly dialect: RequestDialect;
   readonly mediated: MediatedAccess;
   readonly dma: DmaTarget;
-  readonly #inner: IommuBackend;
+  readonly #inner: MappingBackend;
   readonly #iommu: Type1Iommu;
   readonly container: NestingContainer;
   /** Opened as VFIO_TYPE1_NESTING_IOMMU. */
   readonly #isNesting: boolean;
 
   /** @param isNesting opened as VFIO_TYPE1_NESTING_IOMMU */
-  constructor(inner: IommuBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean, opener: Opener) {
+  constructor(inner: MappingBackend, iommu: Type1Iommu, hardware: NestingHardware, isNesting: boolean, opener: Opener) {
     this.#inner = inner;
     this.#iommu = iommu;
     this.#isNesting = isNesting;
-    this.container = new NestingContainer(hardware, iommu, inner.dma!, opener);
+    this.container = new NestingContainer(hardware, iommu, inner.dma, opener);
     this.dialect = hardware.dialect(iommu.context.release, isNesting);
-    this.mediated = inner.mediated!;
-    this.dma = inner.dma!;
+    this.mediated = inner.mediated;
+    this.dma = inner.dma;
     if (hardware.profile === "rfc-2017" || (hardware.profile === "vsva-v7" && isNesting))
       iommu.proposedCapabilities = [(_iommu, littleEndian) => this.#capability(littleEndian)];
   }

@@ -41,8 +41,8 @@ export interface Opener {
 /**
  * A container's part of the IOMMUs: its devices as requesters, its domains, and what is bound.
  *
- * PCI functions and mediated devices go through domains of their own: numbers that a guest chooses for the first can be those that the host has chosen
- * for the second, and translations are told apart by domain-id and PASID.
+ * PCI functions and mediated devices go through domains of their own: numbers that a guest chooses for the first can be
+ * those that the host has chosen for the second, and translations are told apart by domain-id and PASID.
  */
 export class NestingContainer implements DmaOwner {
   readonly hardware: NestingHardware;
@@ -84,15 +84,18 @@ export class NestingContainer implements DmaOwner {
     return [...this.#members.values()].flatMap(({ requesters }) => requesters);
   }
 
-  /** The same for requests that are for all devices or none: ENODEV for a device that no IOMMU sees, before anything is done. */
+  /**
+   * The same for requests that are for all devices or none: ENODEV for a device that no IOMMU sees, before anything is
+   * done.
+   */
   needAll(): readonly Requester[] {
     for (const { unseen } of this.#members.values()) if (unseen.length > 0) refuseUnseen(unseen[0]!);
     return this.requesters;
   }
 
   /**
-   * Those that an invalidation is for. A device that no IOMMU sees takes nothing from the others: once something is bound it is for those that have
-   * it. ENODEV while nothing is.
+   * Those that an invalidation is for. A device that no IOMMU sees takes nothing from the others: once something is
+   * bound it is for those that have it. ENODEV while nothing is.
    */
   concerned(): readonly Requester[] {
     return this.hasBindings ? this.requesters : this.needAll();
@@ -157,7 +160,8 @@ export class NestingContainer implements DmaOwner {
 
   /**
    * Binds a guest's table to a PASID for all devices or for none.
-   * @param account whose quota a PASID counts against that the guest has chosen; not looked at where PASIDs are allocated
+   * @param account whose quota a PASID counts against that the guest has chosen; not looked at where PASIDs are
+   * allocated
    * @throws KernelError ENODEV, EBUSY, ENOSPC, and then nothing has changed
    */
   bind(pasid: number, first: FirstStage, account: PasidAccount): void {
@@ -165,14 +169,20 @@ export class NestingContainer implements DmaOwner {
     this.#bind(pasid, { functions: over(this.#functions), mediated: over(this.#mediated) }, account);
   }
 
-  /** Binds a process's own memory to a PASID: the device then uses the addresses that the process uses. Errors as bind(). */
+  /**
+   * Binds a process's own memory to a PASID: the device then uses the addresses that the process uses. Errors as
+   * bind().
+   */
   bindProcess(pasid: number, space: AddressSpace): void {
     const mappings = new ProcessMappings(space);
     const beside = (base: ProposedDomain) => base.beside(mappings, { last: USER_LAST, isSecond: true });
     this.#bind(pasid, { functions: beside(this.#functions), mediated: beside(this.#mediated) }, space);
   }
 
-  /** Unbinds from exactly the devices that it was bound on. Nothing bound is no failure: the caller could do nothing about it. */
+  /**
+   * Unbinds from exactly the devices that it was bound on. Nothing bound is no failure: the caller could do nothing
+   * about it.
+   */
   unbind(pasid: number): void {
     const bound = this.#bound.get(pasid);
     if (!bound) return;
@@ -180,7 +190,10 @@ export class NestingContainer implements DmaOwner {
     this.#forget(pasid, bound);
   }
 
-  /** Lets all devices go by a guest's PASID table. ENODEV, EBUSY, ENOSPC, EOPNOTSUPP for mediated devices: their parent's table is the host's. */
+  /**
+   * Lets all devices go by a guest's PASID table. ENODEV, EBUSY, ENOSPC, EOPNOTSUPP for mediated devices: their
+   * parent's table is the host's.
+   */
   bindGuestTable(table: GuestPasidTable): void {
     const requesters = this.needAll();
     const mediated = requesters.find(({ identity }) => identity.isMediated)?.identity;
@@ -210,7 +223,9 @@ export class NestingContainer implements DmaOwner {
     for (const requester of [...this.#guestTable.keys()].reverse()) this.#leaveTable(requester);
   }
 
-  /** Mappings went: nothing may be reached through what is cached of them (iommu.c:intel_iommu_tlb_sync, domain-wide). */
+  /**
+   * Mappings went: nothing may be reached through what is cached of them (iommu.c:intel_iommu_tlb_sync, domain-wide).
+   */
   secondLevelChanged(): void {
     if (!this.#functions.isEntered && !this.#mediated.isEntered) return;
     this.#functions.flushIds();
@@ -256,7 +271,10 @@ export class NestingContainer implements DmaOwner {
     this.#bound.set(pasid, bound);
   }
 
-  /** A chosen PASID counts against the quota of its process while it is bound; an allocated one is unbound when it is freed. ENOSPC. */
+  /**
+   * A chosen PASID counts against the quota of its process while it is bound; an allocated one is unbound when it is
+   * freed. ENOSPC.
+   */
   #count(pasid: number, account: PasidAccount): () => void {
     const { pasids, guestsChoosePasids } = this.hardware;
     if (!guestsChoosePasids) return pasids.whenFreed(pasid, (freed) => this.unbind(freed));

@@ -30,7 +30,10 @@ export class NestingHardware {
     return proposedDialect(this.profile, isNesting, release.has("iommuUapiArgsz"));
   }
 
-  /** Guests choose their PASIDs themselves: then a mediated device's are translated, since guests that share its parent may choose the same. */
+  /**
+   * Guests choose their PASIDs themselves: then a mediated device's are translated, since guests that share its parent
+   * may choose the same.
+   */
   get guestsChoosePasids(): boolean {
     return this.profile === "rfc-2017";
   }

@@ -22,8 +22,8 @@ export class OpData {
   }
 
   /**
-   * The vendor data behind that structure. EINVAL when `length` is none of `sizes` or reaches beyond what was copied, E2BIG when more than zeros
-   * follow them.
+   * The vendor data behind that structure. EINVAL when `length` is not one of `sizes` or reaches beyond what was
+   * copied, E2BIG when more than zeros follow them.
    */
   vendor(length: number, sizes: readonly number[]): Uint8Array {
     if (!sizes.includes(length))
@@ -56,8 +56,8 @@ export class OpData {
 }
 
 /**
- * What a bind needs: every device of the container behind an IOMMU of that model. ENODEV when a device has no IOMMU, EOPNOTSUPP for a model that
- * the IOMMU is not, EINVAL for 0, which is none.
+ * What a bind needs: every device of the container behind an IOMMU of that model. ENODEV when a device has no IOMMU,
+ * EOPNOTSUPP for a model that the IOMMU is not, EINVAL for 0, which means no model.
  */
 export function needModelToBind(container: NestingContainer, model: number): void {
   needModel(container, model, modelForBinding(container));

@@ -90,7 +90,9 @@ function rangeOf(start: bigint, size: bigint, isLeaf: boolean): CacheRange {
   return { start, bytes: 4096n, count: size / 4096n, isLeaf };
 }
 
-/** Draining and the global hint change nothing here: there is no transfer in flight between calls, and no global page. */
+/**
+ * Draining and the global hint change nothing here: there is no transfer in flight between calls, and no global page.
+ */
 function readHints(container: NestingContainer, bytes: Uint8Array): { caches: number; source: number } {
   const { hints, source_id: source, pfsid, caches, reserved } = rfc.IntelIommuInvalidateHints.decode(bytes);
   if (hints & ~KNOWN_HINTS)

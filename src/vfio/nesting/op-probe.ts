@@ -15,7 +15,10 @@ const PAGE_SIZES = (1n << 12n) | (1n << 21n) | (1n << 30n);
 /** What the first answer had, and what every caller has room for. */
 export const LEAST_ANSWER = Probe.endOf("pasid_bits");
 
-/** What PROBE and the capability say: a VfioIommuOpProbe with the models and devices behind it. Without a model that can nest it is empty. */
+/**
+ * What PROBE and the capability say: a VfioIommuOpProbe with the models and devices behind it. Without a model that can
+ * nest it is empty.
+ */
 export function opAnswer(container: NestingContainer): Uint8Array {
   const model = modelInForce(container);
   const models = model === 0 ? [] : [intelModel(opsOf(container))];

@@ -14,8 +14,8 @@ const TAKEN = ["contextCache", "iotlb", "deviceTlb", "pasidIotlb", "pasidCache",
 export const TAKEN_DESCRIPTORS = TAKEN.reduce((bits, kind) => bits | (1 << DESCRIPTORS[kind].type), 0);
 
 /**
- * Descriptors in one request. A Linux guest puts that many into its queue before it waits (drivers/iommu/intel/iommu.h: QI_MAX_BATCHED_DESC_COUNT),
- * and they are carried out in less time than may pass between two looks at other clients.
+ * Descriptors in one request. A Linux guest puts that many into its queue before it waits (drivers/iommu/intel/iommu.h:
+ * QI_MAX_BATCHED_DESC_COUNT), and they are carried out in less time than may pass between two looks at other clients.
  */
 export const MAX_DESCRIPTORS = 16;
 
@@ -24,7 +24,7 @@ export const KNOWN_HINTS =
 
 export const ALL_CACHES = IOMMU_CACHE_INV_TYPE_IOTLB | IOMMU_CACHE_INV_TYPE_DEV_IOTLB | IOMMU_CACHE_INV_TYPE_PASID;
 
-/** The model of the IOMMU that all of a container's devices are behind; 0 when there is none that can nest. */
+/** The model of the IOMMU that all of a container's devices are behind; 0 when not all of them can nest. */
 export function modelForBinding(container: NestingContainer): number {
   const units = container.groups.map(({ iommuGroup }) => iommuGroup.unit);
   return units.length > 0 && units.every((unit) => unit?.hasPasidTables) ? rfc.IOMMU_MODEL_INTEL : 0;

@@ -5,7 +5,10 @@ import { KernelError } from "../../kernel/errors.ts";
 /** User addresses end here on the processors that have PASIDs (x86-64 with 4-level tables). */
 export const USER_LAST = (1n << 47n) - 1n;
 
-/** The memory of a process as the processor's own page table shows it to a device (SVA): what the process can touch, as long as it can. */
+/**
+ * The memory of a process as the processor's own page table shows it to a device (SVA): what the process can touch, as
+ * long as it can.
+ */
 export class ProcessMappings implements Mappings {
   readonly #space: AddressSpace;
 

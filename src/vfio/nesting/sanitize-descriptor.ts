@@ -12,13 +12,17 @@ import { type Submission, type Tagged, tableNumber, tableNumbers, taggedDevices 
 
 type Fields = Readonly<Record<string, bigint>>;
 
-/** Bits of the function number that a function mask leaves out (VT-d specification, "Context-Cache Invalidate Descriptor", FM). */
+/**
+ * Bits of the function number that a function mask leaves out (VT-d specification, "Context-Cache Invalidate
+ * Descriptor", FM).
+ */
 const FUNCTION_MASKS = [0, 0b100, 0b110, 0b111] as const;
 
 /**
- * Makes the host's own descriptors out of one that a guest has written: the domain-id becomes the container's, the PASID that of the device's table, the
- * source-id must be that of a device in the container, the function mask and the number of pending invalidations become the host's. Nothing of the
- * guest's bits is passed on unlooked at. EINVAL for what is no descriptor, EPERM for one that would reach beyond the container.
+ * Makes the host's own descriptors out of one that a guest has written: the domain-id becomes the container's, the
+ * PASID that of the device's table, the source-id must be that of a device in the container, the function mask and the
+ * number of pending invalidations become the host's. Nothing of the guest's bits is passed on unlooked at. EINVAL for
+ * what is no descriptor, EPERM for one that would reach beyond the container.
  */
 export function sanitizeDescriptor(container: NestingContainer, descriptor: Descriptor): Submission[] {
   const decoded = decodeDescriptor(descriptor);

@@ -20,7 +20,10 @@ export function submitAll(submissions: readonly Submission[]): void {
   for (const { unit, descriptor } of submissions) unit.submit(descriptor);
 }
 
-/** Puts devices together by their tag. Those without one are left out: nothing has been entered for them, so that nothing is remembered. */
+/**
+ * Puts devices together by their tag. Those without one are left out: nothing has been entered for them, so that
+ * nothing is remembered.
+ */
 export function taggedDevices(container: NestingContainer, requesters: readonly Requester[]): Tagged[] {
   const found = new Map<string, { unit: InvalidatedUnit; domain: number; requesters: Requester[] }>();
   for (const requester of requesters) {
@@ -36,8 +39,9 @@ export function taggedDevices(container: NestingContainer, requesters: readonly 
 }
 
 /**
- * The number in a device's table that a guest's PASID means. A PCI function has its table for itself, so that a number that is not bound means nothing
- * there; of a mediated device's parent only what is bound for that device may be named: undefined.
+ * The number in a device's table that a guest's PASID means. A PCI function has its table for itself, so that a number
+ * that is not bound means nothing there; of a mediated device's parent only what is bound for that device may be named:
+ * undefined.
  */
 export function tableNumber(container: NestingContainer, requester: Requester, pasid: number): number | undefined {
   return requester.identity.isMediated ? container.hostNumber(requester, pasid) : pasid;

@@ -12,7 +12,7 @@ import type { NestingContainer } from "./nesting-container.ts";
 import { pasidRequestV1, pasidRequestV7 } from "./pasid-request.ts";
 import { copySized } from "./user-bytes.ts";
 
-/** A request of the proposal v1; undefined when it is none of them. */
+/** A request of the proposal v1; undefined for all other requests. */
 export function vsvaV1(
   container: NestingContainer,
   context: ModelContext,
@@ -38,7 +38,7 @@ export function vsvaV1(
   return undefined;
 }
 
-/** A request of the proposal v7; undefined when it is none of them. */
+/** A request of the proposal v7; undefined for all other requests. */
 export function vsvaV7(
   container: NestingContainer,
   context: ModelContext,

@@ -16,7 +16,10 @@ import { getRegionInfo } from "./region-info.ts";
 import { reset } from "./reset.ts";
 import { setIrqs } from "./set-irqs.ts";
 
-/** The requests that every device file serves, vfio-pci's and a mediated device's alike; undefined when it is none of them. */
+/**
+ * The requests that every device file serves, vfio-pci's and a mediated device's alike; undefined for all other
+ * requests.
+ */
 export function commonRequest(device: OpenDevice, task: Task, request: number, arg: Word): number | undefined {
   switch (request) {
     case VFIO_DEVICE_GET_INFO:

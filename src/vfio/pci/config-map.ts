@@ -32,8 +32,9 @@ export interface ConfigMap {
 const HIDDEN = 0;
 
 /**
- * Lays out config space for a user as the kernel does when a device is first opened (vfio_pci_config.c:vfio_config_init, vfio_cap_init,
- * vfio_ecap_init): the header and each capability that the kernel knows have rules, the others are left out of their list.
+ * Lays out config space for a user as the kernel does when a device is first opened
+ * (vfio_pci_config.c:vfio_config_init, vfio_cap_init, vfio_ecap_init): the header and each capability that the kernel
+ * knows have rules, the others are left out of their list.
  */
 export function mapConfig({ bytes }: ConfigSpace, release: Release): ConfigMap {
   const parts = new Array<ConfigPart | undefined>(bytes.length).fill(undefined);
@@ -101,7 +102,9 @@ function placeExtended(bytes: Uint8Array, virtual: Uint8Array, place: Place): vo
   if (count === 0 && all.length > 0) view.setUint32(pci.PCI_CFG_SPACE_SIZE, 0, true);
 }
 
-/** Bytes of a conventional capability; HIDDEN for those that the kernel keeps from users (pci_cap_length, vfio_cap_len). */
+/**
+ * Bytes of a conventional capability; HIDDEN for those that the kernel keeps from users (pci_cap_length, vfio_cap_len).
+ */
 function capabilityLength(bytes: Uint8Array, id: number, at: number): number {
   const byte = (offset: number) => bytes[at + offset]!;
   switch (id) {

@@ -64,7 +64,10 @@ const PME = pci.PCI_PM_CTRL_PME_ENABLE | pci.PCI_PM_CTRL_PME_STATUS;
 /** Device control without phantom functions. */
 const DEVCTL_WRITABLE = 0xffff & ~pci.PCI_EXP_DEVCTL_PHANTOM;
 
-/** Conventional capabilities by id (vfio_pci_init_perm_bits); MSI depends on the device, two on the release, the others are DIRECT. */
+/**
+ * Conventional capabilities by id (vfio_pci_init_perm_bits); MSI depends on the device, two on the release, the others
+ * are DIRECT.
+ */
 const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [
     pci.PCI_CAP_ID_PM,
@@ -80,7 +83,10 @@ const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [pci.PCI_CAP_ID_VNDR, DIRECT_RAW],
 ]);
 
-/** Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h, PCI_ERR_UNC_*. */
+/**
+ * Undefined (0), data link (4), surprise down (5), and poisoned TLP (12) up to TLP prefix blocked (25): pci_regs.h,
+ * PCI_ERR_UNC_*.
+ */
 const UNCORRECTABLE_ERRORS = 0x03ff_f031;
 const CORRECTABLE_ERRORS = 0x0000_f1c1;
 

@@ -12,26 +12,30 @@ import type { ModelContext } from "../model-context.ts";
 
 /** The PCI functions of a host, by name, as they are when it has booted. */
 export function createFunctions(host: HostDescription, context: ModelContext): ReadonlyMap<string, PciFunction> {
-  const { clock, warn, kinds } = context;
   const functions = new Map<string, PciFunction>();
-  for (const { device } of allDevices(host)) {
-    if (device.bus !== "pci") continue;
-    const config = configSpace(host, device, kinds);
-    const kind = kinds.pciKind(device.model);
-    const instance = {
-      ...deviceInstance(kind, device),
-      translation: translationOf(host, device),
-      ids: device,
-      rom: romOf(device),
-    };
-    functions.set(
-      device.bdf,
-      new PciFunction(device.bdf, device, config, clock, warn, (bus) =>
-        withPlace(host, device, () => kind.create(bus, instance)),
-      ),
-    );
-  }
+  for (const { device } of allDevices(host))
+    if (device.bus === "pci") functions.set(device.bdf, createFunction(host, device, context));
   return functions;
+}
+
+/** One PCI function of a host, as it comes up. */
+export function createFunction(
+  host: HostDescription,
+  device: PciDeviceDescription,
+  context: ModelContext,
+): PciFunction {
+  const { clock, warn, kinds } = context;
+  const config = configSpace(host, device, kinds);
+  const kind = kinds.pciKind(device.model);
+  const instance = {
+    ...deviceInstance(kind, device),
+    translation: translationOf(host, device),
+    ids: device,
+    rom: romOf(device),
+  };
+  return new PciFunction(device.bdf, device, config, clock, warn, (bus) =>
+    withPlace(host, device, () => kind.create(bus, instance)),
+  );
 }
 
 /** What is wrong with an option shows only now: says where in the description it is. */
@@ -41,7 +45,9 @@ function withPlace<T>(host: HostDescription, device: PciDeviceDescription, creat
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     const group = host.groups.findIndex(({ devices }) => devices.includes(device));
-    const place = `groups[${group}].devices[${host.groups[group]!.devices.indexOf(device)}]`;
+    // a device that came while the host runs is in no list
+    const index = host.groups[group]?.devices.indexOf(device);
+    const place = index === undefined ? device.bdf : `groups[${group}].devices[${index}]`;
     throw new HostDescriptionError(`${place}.options.${error.option}: ${error.message}`, { cause: error });
   }
 }

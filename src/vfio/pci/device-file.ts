@@ -127,15 +127,18 @@ export class PciDeviceFile extends FileDescription {
   }
 
   /**
-   * For recordings, which begin in the middle of a machine's life: the register at `offset` into the file holds what an earlier
-   * program left there. Ignored where the device has no such register or it was written since.
+   * For recordings, which begin in the middle of a machine's life: the register at `offset` into the file holds what an
+   * earlier program left there. Ignored where the device has no such register or it was written since.
    */
   adopt(offset: number, value: bigint): void {
     const place = splitOffset(offset);
     if (place) this.#device.target.model.adopt?.(place.index, place.at, value);
   }
 
-  /** The same for config space that the host's description does not have: what firmware chose, as the first read shows it. */
+  /**
+   * The same for config space that the host's description does not have: what firmware chose, as the first read shows
+   * it.
+   */
   adoptConfig(offset: number, bytes: Uint8Array): void {
     const { target, config } = this.#device;
     const place = splitOffset(offset);

@@ -24,8 +24,9 @@ const NO_CHAIN = new Uint8Array(0);
 const user = new UserStruct(SIZE);
 
 /**
- * VFIO_DEVICE_GET_INFO (vfio_pci_core.c:vfio_pci_ioctl_get_info). No device here completes PCIe atomics, so that only functions of s390 have
- * capabilities: a caller that has no room for them gets the size that it needs in argsz, and no chain.
+ * VFIO_DEVICE_GET_INFO (vfio_pci_core.c:vfio_pci_ioctl_get_info). No device here completes PCIe atomics, so that only
+ * functions of s390 have capabilities: a caller that has no room for them gets the size that it needs in argsz, and no
+ * chain.
  */
 export function getInfo(device: OpenDevice, task: Task, arg: Word): number {
   user.copyInSized(task, arg, MINIMUM, "vfio_device_info");

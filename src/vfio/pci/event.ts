@@ -2,7 +2,7 @@ import { fail } from "../../kernel/errors.ts";
 import { type EventSignal, ForeignFile } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 
-/** eventfd_ctx_fdget(): EBADF when there is no such descriptor, EINVAL when it is none of an eventfd. */
+/** eventfd_ctx_fdget(): EBADF for a descriptor that is not open, EINVAL for one of another file than an eventfd. */
 export function eventOf(task: Task, fd: number): EventSignal {
   const file = task.files.get(fd);
   if (file === undefined) fail("EBADF", `file descriptor ${fd} is not open; an eventfd was wanted`);

@@ -80,7 +80,8 @@ export function deviceFeature(device: OpenDevice, task: Task, arg: Word): number
       if (context.release.has("lowPowerFeature")) return exitLowPower(device, flags, room);
       break;
     case VFIO_DEVICE_FEATURE_DMA_BUF:
-      // recorded: distributions' kernels have it, those that were built with iommufd for the recordings lack CONFIG_PCI_P2PDMA
+      // recorded: distributions' kernels have it, those that were built with iommufd for the recordings lack
+      // CONFIG_PCI_P2PDMA
       if (context.release.has("dmaBufFeature") && !context.iommufd) {
         return exportDmaBuf(device, task, arg, flags, room);
       }
@@ -145,7 +146,10 @@ function exitLowPower(device: OpenDevice, flags: number, room: number): number {
   return 0;
 }
 
-/** The model has no dma-bufs: the request is checked as the kernel does, and then there is nothing to give (vfio_pci_dmabuf.c). */
+/**
+ * The model has no dma-bufs: the request is checked as the kernel does, and then there is nothing to give
+ * (vfio_pci_dmabuf.c).
+ */
 function exportDmaBuf(device: OpenDevice, task: Task, arg: Word, flags: number, room: number): number {
   if (!check(flags, room, VFIO_DEVICE_FEATURE_GET, DMA_BUF.size)) return 0;
   task.memory.copyIn(wordAdd(arg, MINIMUM), user.bytes, DMA_BUF.size);

@@ -64,8 +64,8 @@ export function getHotResetInfo(device: OpenDevice, around: HotResetSurroundings
 }
 
 /**
- * VFIO_DEVICE_PCI_HOT_RESET (vfio_pci_ioctl_pci_hot_reset): of a device that was opened through its group by naming groups, of one that was
- * opened by its own node by naming none, and then its iommufd must have all that is hit.
+ * VFIO_DEVICE_PCI_HOT_RESET (vfio_pci_ioctl_pci_hot_reset): of a device that was opened through its group by naming
+ * groups, of one that was opened by its own node by naming none, and then its iommufd must have all that is hit.
  */
 export function hotReset(device: OpenDevice, around: HotResetSurroundings, task: Task, arg: Word): number {
   user.copyInSized(task, arg, HEADER, "vfio_pci_hot_reset");
@@ -160,8 +160,9 @@ function readGroups(task: Task, arg: Word, count: number): Set<number> {
 }
 
 /**
- * QEMU's q35 machine lets the kernel wait in vain for the link of a root port after a bus reset, its virt machine does not (recorded
- * in d_hot_reset_C and _D): the devices are reset, the request fails all the same. Real ports come up again.
+ * QEMU's q35 machine lets the kernel wait in vain for the link of a root port after a bus reset, its virt machine does
+ * not (recorded in d_hot_reset_C and _D): the devices are reset, the request fails all the same. Real ports come up
+ * again.
  */
 function linkStaysDown({ target, context }: OpenDevice): boolean {
   const { vendor, device, subsystemVendor } = target.description;

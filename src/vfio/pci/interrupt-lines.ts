@@ -13,8 +13,9 @@ interface Handler {
 }
 
 /**
- * The interrupt lines of a host, as far as its description numbers them. vfio-pci shares a line when the device can mask INTx itself; else it wants
- * the line alone, and request_irq() is EBUSY while another has a handler there (vfio_pci_intrs.c:vfio_intx_enable).
+ * The interrupt lines of a host, as far as its description numbers them. vfio-pci shares a line when the device can
+ * mask INTx itself; else it wants the line alone, and request_irq() is EBUSY while another has a handler there
+ * (vfio_pci_intrs.c:vfio_intx_enable).
  */
 export class InterruptLines {
   readonly #handlers = new Map<number, Handler[]>();

@@ -4,8 +4,9 @@ import { fail } from "../../kernel/errors.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
 
 /**
- * INTx of an open device (vfio_pci_intrs.c). The line is level-triggered: each interrupt masks it, and it fires once more when it is
- * unmasked while still asserted. Masking is the device's own INTx disable bit; the one that the user sees is virtual.
+ * INTx of an open device (vfio_pci_intrs.c). The line is level-triggered: each interrupt masks it, and it fires once
+ * more when it is unmasked while still asserted. Masking is the device's own INTx disable bit; the one that the user
+ * sees is virtual.
  */
 export class Intx {
   readonly #target: PciFunction;

@@ -6,8 +6,8 @@ import type { OpenDevice } from "./open-device.ts";
 import { getValue, setValue } from "./region-access.ts";
 
 /**
- * A region behind mmap() for a program in this process: each read and write is an access to the device of the width that the
- * program has used. With memory switched off a touch is a bus error, which is EFAULT here.
+ * A region behind mmap() for a program in this process: each read and write is an access to the device of the width
+ * that the program has used. With memory switched off a touch is a bus error, which is EFAULT here.
  */
 export class MappedRegion extends MemoryObject {
   readonly #device: OpenDevice;

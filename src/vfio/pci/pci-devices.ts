@@ -1,23 +1,28 @@
-import { extendedCapabilities } from "../../devices/pci/capabilities.ts";
+import { extendedCapabilities, findExtended } from "../../devices/pci/capabilities.ts";
 import type { PciFunction } from "../../devices/pci/function.ts";
-import { PCI_EXT_CAP_ID_SRIOV } from "../../devices/pci/registers.ts";
+import { PCI_EXT_CAP_ID_SRIOV, PCI_SRIOV_CTRL, PCI_SRIOV_NUM_VF } from "../../devices/pci/registers.ts";
 import { PciTopology } from "../../devices/pci/topology.ts";
 import type { IommuGroup } from "../../iommu/group.ts";
+import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { allDevices } from "../../machine/find-device.ts";
-import type { HostDescription } from "../../machine/host-description.ts";
+import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { type PhysicalFunction, physicalFunctions } from "../../machine/virtual-functions.ts";
 import type { VfioDevice } from "../device.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
-import { createFunctions } from "./create-functions.ts";
+import { createFunction, createFunctions } from "./create-functions.ts";
 import { PciDeviceFile } from "./device-file.ts";
 import type { HotResetSurroundings } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
 import { type PciContext, pciContext } from "./pci-context.ts";
 import { checkToken, matchPciName, VfToken } from "./vf-token.ts";
+
+/** VF Enable and VF Memory Space Enable. */
+const PCI_SRIOV_CTRL_VFE = 1;
+const PCI_SRIOV_CTRL_MSE = 8;
 
 /** The PCI functions of a host and what vfio-pci has of them. */
 export class PciDevices implements HotResetSurroundings {
@@ -25,13 +30,55 @@ export class PciDevices implements HotResetSurroundings {
   readonly #context: PciContext;
   readonly #groups = new Map<string, number>();
   readonly #bound = new Map<string, VfioPciDevice>();
-  readonly #physical: ReadonlyMap<string, PhysicalFunction>;
+  readonly #model: ModelContext;
+  #physical: ReadonlyMap<string, PhysicalFunction>;
 
   constructor(host: HostDescription, context: ModelContext) {
+    this.#model = context;
     this.#context = pciContext(host, context);
     this.topology = new PciTopology(createFunctions(host, context));
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
     this.#physical = physicalFunctions(host);
+  }
+
+  /** The host has other virtual functions now. */
+  describe(host: HostDescription): void {
+    this.#physical = physicalFunctions(host);
+  }
+
+  /** A function has come. */
+  add(host: HostDescription, device: PciDeviceDescription, group: number): void {
+    this.topology.add(createFunction(host, device, this.#model));
+    this.#groups.set(device.bdf, group);
+  }
+
+  /** Resets a function alone, whoever has it (pci_reset_function). ENOTTY. */
+  reset(name: string): void {
+    const target = this.topology.find(name)!;
+    if (!this.topology.canResetAlone(target)) fail("ENOTTY", `${name} cannot be reset on its own`);
+    const device = this.openDevice(name);
+    if (device) device.reset();
+    else target.reset();
+    device?.showShared();
+  }
+
+  /** A physical function says in its config space how many virtual ones it has (PCI_SRIOV_CTRL, PCI_SRIOV_NUM_VF). */
+  showFunctions(name: string, count: number): void {
+    const { config } = this.topology.find(name)!;
+    const at = findExtended(config.bytes, PCI_EXT_CAP_ID_SRIOV);
+    if (at === undefined) return;
+    const enabled = PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE;
+    const control = config.bytes[at + PCI_SRIOV_CTRL]! & ~enabled;
+    config.bytes[at + PCI_SRIOV_CTRL] = control | (count > 0 ? enabled : 0);
+    config.bytes.set([count & 0xff, count >> 8], at + PCI_SRIOV_NUM_VF);
+    const device = this.openDevice(name);
+    if (device) device.hasVirtualFunctions = count > 0;
+  }
+
+  /** A function that nobody has is gone. */
+  remove(name: string): void {
+    this.topology.remove(name);
+    this.#groups.delete(name);
   }
 
   /** vfio-pci takes a device (its probe). Its accesses go where its group's owner lets them. */
@@ -132,6 +179,13 @@ class VfioPciDevice implements VfioDevice {
   get #physicalToken(): VfToken | undefined {
     const { physfn } = this.target.description;
     return physfn === undefined ? undefined : this.#devices.tokenOf(physfn);
+  }
+
+  requestRelease(): boolean {
+    const { state } = this;
+    if (state?.requestEvent === undefined) return false;
+    state.requestEvent.signal();
+    return true;
   }
 
   open(_task: Task, released: () => void): FileDescription {

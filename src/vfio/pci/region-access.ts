@@ -20,7 +20,10 @@ const PIECE = 4096;
 /** The same of a region that is memory. */
 const MEMORY_PIECE = 65536;
 
-/** read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were moved. */
+/**
+ * read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were
+ * moved.
+ */
 export function accessRegion(
   device: OpenDevice,
   task: Task,
@@ -119,7 +122,9 @@ function accessBar(
   return length;
 }
 
-/** Splits an access as vfio_pci_core_do_io_rw does: aligned pieces as wide as can be; the MSI-X table reads as all ones. */
+/**
+ * Splits an access as vfio_pci_core_do_io_rw does: aligned pieces as wide as can be; the MSI-X table reads as all ones.
+ */
 function moveRegisters(
   device: OpenDevice,
   index: number,

@@ -74,7 +74,10 @@ function factsOf(device: OpenDevice, index: number): RegionFacts {
   return { size: bar.size, flags: mappable ? readWrite | VFIO_REGION_INFO_FLAG_MMAP : readWrite };
 }
 
-/** What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it (msix_sparse_mmap_cap). */
+/**
+ * What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it
+ * (msix_sparse_mmap_cap).
+ */
 function capabilityOf(
   { target, context }: OpenDevice,
   index: number,

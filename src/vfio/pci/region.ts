@@ -13,7 +13,10 @@ export function regionOffset(index: number): number {
   return index * REGION_SIZE;
 }
 
-/** The region and the place in it that an offset into the file means; undefined beyond all regions (and for negative offsets). */
+/**
+ * The region and the place in it that an offset into the file means; undefined beyond all regions (and for negative
+ * offsets).
+ */
 export function splitOffset(offset: Word): { readonly index: number; readonly at: number } | undefined {
   if (typeof offset === "bigint") return undefined;
   return { index: Math.floor(offset / REGION_SIZE), at: offset % REGION_SIZE };
@@ -38,8 +41,8 @@ export function msixTable(target: PciFunction): MsixTable | undefined {
 }
 
 /**
- * Whether a region can be mapped: memory regions, when the host's description lets them be mapped, those smaller than a page only when they have
- * their page to themselves (vfio_pci_probe_mmaps).
+ * Whether a region can be mapped: memory regions, when the host's description lets them be mapped, those smaller than a
+ * page only when they have their page to themselves (vfio_pci_probe_mmaps).
  */
 export function isMappable(target: PciFunction, index: number, { pageSize, release }: PciContext): boolean {
   const bar = target.bar(index);

@@ -94,7 +94,7 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
   const data = new Uint8Array(bytes);
   if (bytes > 0) task.memory.copyIn(wordAdd(arg, MINIMUM), data, bytes);
   const view = new StructView(data, task.memory.littleEndian);
-  // the kernel looks at the first element even when there is none; the count is checked later
+  // the kernel looks at the first element even when the count is 0; the count is checked later
   return {
     task,
     name,

@@ -39,8 +39,8 @@ export function setMessages(device: OpenDevice, request: IrqRequest): number {
 }
 
 /**
- * Sets the events of a run of vectors. A failure takes away the events of all vectors that were reached, those that had been there
- * before included (vfio_msi_set_block; recorded on smmuv3, d_set_irqs_msix).
+ * Sets the events of a run of vectors. A failure takes away the events of all vectors that were reached, those that had
+ * been there before included (vfio_msi_set_block; recorded on smmuv3, d_set_irqs_msix).
  */
 function setBlock({ messages }: OpenDevice, { task, start, count, fd }: IrqRequest): void {
   for (let i = 0; i < count; i++) {

@@ -24,9 +24,10 @@ interface RegisterBlock {
 }
 
 /**
- * The mappable regions of a device in memory that a transport shares with a program, where nobody sees single accesses. Plain memory is
- * kept equal on both sides. Registers show their values there; one that the program has changed was written to, which poll() finds
- * out. Two writes between polls look like one, and a write of the value that is shown already like none.
+ * The mappable regions of a device in memory that a transport shares with a program, where nobody sees single accesses.
+ * Plain memory is kept equal on both sides. Registers show their values there; one that the program has changed was
+ * written to, which poll() finds out. Two writes between polls look like one, and a write of the value that is shown
+ * already like none.
  */
 export class SharedRegions implements ShownMemory {
   readonly #device: OpenDevice;
@@ -82,7 +83,8 @@ export class SharedRegions implements ShownMemory {
   }
 
   /**
-   * Looks for registers that the program has written to, in the order in which the model lists them, and carries the writes out.
+   * Looks for registers that the program has written to, in the order in which the model lists them, and carries the
+   * writes out.
    * @param rung offset into the file of a doorbell that was written, with whatever value
    * @returns whether there was one
    */
@@ -110,7 +112,9 @@ export class SharedRegions implements ShownMemory {
     return written;
   }
 
-  /** Shows what the registers read as now. Only what changes is written: the program may be writing others just then. */
+  /**
+   * Shows what the registers read as now. Only what changes is written: the program may be writing others just then.
+   */
   show(): void {
     const { target } = this.#device;
     for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {

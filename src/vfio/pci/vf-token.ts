@@ -1,8 +1,9 @@
 import { fail } from "../../kernel/errors.ts";
 
 /**
- * The secret that ties the user of a physical function and those of its virtual ones together, when both have vfio-pci: whoever has the physical
- * function can see and change what the virtual ones do (vfio_pci_core.c:struct vfio_pci_vf_token).
+ * The secret that ties the user of a physical function and those of its virtual ones together, when both have vfio-pci:
+ * whoever has the physical function can see and change what the virtual ones do (vfio_pci_core.c:struct
+ * vfio_pci_vf_token).
  */
 export const TOKEN_BYTES = 16;
 const TEXT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/i;
@@ -37,8 +38,8 @@ export interface TokenHolder {
 }
 
 /**
- * Whether a device may be opened with this token, or with none (vfio_pci_core.c:vfio_pci_validate_vf_token). A physical function none of whose virtual
- * ones is open takes a new one. EACCES, EINVAL.
+ * Whether a device may be opened with this token, or with none (vfio_pci_core.c:vfio_pci_validate_vf_token). A physical
+ * function none of whose virtual ones is open takes a new one. EACCES, EINVAL.
  */
 export function checkToken({ name, own, isVirtual, physical }: TokenHolder, uuid: Uint8Array | undefined): void {
   if (isVirtual) {
@@ -67,7 +68,8 @@ export function checkToken({ name, own, isVirtual, physical }: TokenHolder, uuid
 }
 
 /**
- * Whether what a caller names is this device: its name, and behind it options, of which there is one (vfio_pci_core.c:vfio_pci_core_match).
+ * Whether what a caller names is this device: its name, and behind it options, of which there is one
+ * (vfio_pci_core.c:vfio_pci_core_match).
  * @param taken before 5.7 a name is the name and nothing else
  * @returns undefined when it is not, else the token that was given
  */

@@ -44,8 +44,8 @@ const ADVANCED_RESET: ResetBit = {
 };
 
 /**
- * The config space that a user of an open device sees (vfio_pci_config.c): part of it is a virtual copy, the rest the device's own, and
- * what may be written is decided bit by bit.
+ * The config space that a user of an open device sees (vfio_pci_config.c): part of it is a virtual copy, the rest the
+ * device's own, and what may be written is decided bit by bit.
  */
 export class VirtualConfig {
   readonly #target: PciFunction;
@@ -135,8 +135,8 @@ export class VirtualConfig {
   }
 
   /**
-   * For recordings of machines whose description has no config space: what they show of the fields that firmware chooses (command,
-   * revision, cache line, addresses, interrupt line) is taken over.
+   * For recordings of machines whose description has no config space: what they show of the fields that firmware
+   * chooses (command, revision, cache line, addresses, interrupt line) is taken over.
    */
   adopt(offset: number, bytes: Uint8Array): void {
     for (const [i, byte] of bytes.entries()) {
@@ -198,7 +198,10 @@ export class VirtualConfig {
     else if (!part.extended) this.#afterCapability(part, at - part.start, width, value, readRequest);
   }
 
-  /** A request for vital product data (vfio_vpd_config_write) is never completed: no device here has any, its flag stays as written. */
+  /**
+   * A request for vital product data (vfio_vpd_config_write) is never completed: no device here has any, its flag stays
+   * as written.
+   */
   #afterCapability(part: ConfigPart, offset: number, width: ConfigWidth, value: number, readRequest: number): void {
     switch (part.id) {
       case pci.PCI_CAP_ID_PM:
@@ -219,8 +222,8 @@ export class VirtualConfig {
   }
 
   /**
-   * The device has been written the bit that resets it. Nobody puts its config space back: it decodes nothing and sends no interrupts until the
-   * user writes the command register.
+   * The device has been written the bit that resets it. Nobody puts its config space back: it decodes nothing and sends
+   * no interrupts until the user writes the command register.
    */
   #passReset(
     start: number,
@@ -279,7 +282,10 @@ export class VirtualConfig {
     return this.#view.getUint16(part.start + pci.PCI_EXP_DEVCTL, true) & pci.PCI_EXP_DEVCTL_READRQ;
   }
 
-  /** vfio_exp_config_write: a reset that was asked for, and the read request size, which is never below the payload size. */
+  /**
+   * vfio_exp_config_write: a reset that was asked for, and the read request size, which is never below the payload
+   * size.
+   */
   #afterExpress(start: number, readRequestBefore: number): void {
     const at = start + pci.PCI_EXP_DEVCTL;
     const control = this.#view.getUint16(at, true);
@@ -304,7 +310,10 @@ export class VirtualConfig {
     if ((this.#target.readConfig(start + pci.PCI_AF_CAP, 1) & both) === both) this.#effects.reset();
   }
 
-  /** Makes the virtual base address registers look like hardware: that is how a user learns their sizes (vfio_bar_fixup). */
+  /**
+   * Makes the virtual base address registers look like hardware: that is how a user learns their sizes
+   * (vfio_bar_fixup).
+   */
   #shapeBars(): void {
     if (!this.#barsWritten) return;
     this.#barsWritten = false;

@@ -14,7 +14,9 @@ const PFIP_BYTES = 4;
 const BASE_1 = zdev.VfioDeviceInfoCapZpciBase.offsets.fh;
 const GROUP_1 = zdev.VfioDeviceInfoCapZpciGroup.offsets.imaxstbl;
 
-/** What VFIO_DEVICE_GET_INFO tells of a function of s390, in this order (vfio_pci_zdev.c:vfio_pci_info_zdev_add_caps). */
+/**
+ * What VFIO_DEVICE_GET_INFO tells of a function of s390, in this order (vfio_pci_zdev.c:vfio_pci_info_zdev_add_caps).
+ */
 export function zpciCapabilities(
   zpci: ZpciDescription,
   release: Release,

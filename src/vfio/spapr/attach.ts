@@ -62,7 +62,9 @@ export function detachGroup(container: TceContainer, group: DmaGroup): void {
   endpoint.releaseOwnership();
 }
 
-/** The container lets go of its IOMMU: windows, regions and charges (tce_iommu_release). Its groups are gone already. */
+/**
+ * The container lets go of its IOMMU: windows, regions and charges (tce_iommu_release). Its groups are gone already.
+ */
 export function releaseContainer(container: TceContainer): void {
   for (const slot of container.windows.keys()) freeWindow(container, slot);
   for (const region of container.registered) releaseRegion(container, region);

@@ -13,8 +13,8 @@ const AT = VfioIommuSpaprTceCreate.offsets;
 const user = new UserStruct(SIZE);
 
 /**
- * VFIO_IOMMU_SPAPR_TCE_CREATE: a new window, whose start the platform chooses and start_addr tells. The default window is built first
- * if it is due, so that right after SET_IOMMU one request takes both slots. Reserved fields are ignored.
+ * VFIO_IOMMU_SPAPR_TCE_CREATE: a new window, whose start the platform chooses and start_addr tells. The default window
+ * is built first if it is due, so that right after SET_IOMMU one request takes both slots. Reserved fields are ignored.
  */
 export function tceCreate(container: TceContainer, task: Task, arg: Word): number {
   container.own(task);

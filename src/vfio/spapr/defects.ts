@@ -2,19 +2,26 @@ import { pageSizeText } from "../../iommu/tce/tce-window.ts";
 import { hex } from "../../kernel/errors.ts";
 
 /**
- * What this driver's kernel gets wrong, worded for the person whose program it meets (docs/kernel-defects.md lists all of
- * it). The request did what the kernel does; where that would corrupt or hang a kernel, the message says what happened instead.
+ * What this driver's kernel gets wrong, worded for the person whose program it meets (docs/kernel-defects.md lists all
+ * of it). The request did what the kernel does; where that would corrupt or hang a kernel, the message says what
+ * happened instead.
  */
 
 /** In every message about a request that runs past its window: recordings of it cannot agree with the model. */
 const PAST_END = "runs past the end of its window";
 
-/** Whether a warning or a reason says that a kernel would have corrupted its memory, so that what comes later is anybody's guess. */
+/**
+ * Whether a warning or a reason says that a kernel would have corrupted its memory, so that what comes later is
+ * anybody's guess.
+ */
 export function isCorruption(message: string): boolean {
   return message.includes(PAST_END);
 }
 
-/** vfio_iommu_spapr_tce.c:tce_iommu_ioctl returns the truth value of iommu_tce_put_param_check() and _clear_param_check(). */
+/**
+ * vfio_iommu_spapr_tce.c:tce_iommu_ioctl returns the truth value of iommu_tce_put_param_check() and
+ * _clear_param_check().
+ */
 export function misalignedIova(request: string, iova: bigint, pageShift: number): string {
   return `${request} returned 1, which is no error, and did nothing: iova ${hex(iova)} is not a multiple of the window's page, ${pageSizeText(pageShift)} (kernel defect; test for != 0)`;
 }

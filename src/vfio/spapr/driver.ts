@@ -105,6 +105,15 @@ export class SpaprBackend implements IommuBackend {
     this.dma = new TceDma(container);
   }
 
+  /** Its container takes none. */
+  get mediated(): undefined {
+    return undefined;
+  }
+
+  reach({ iommuGroup }: DmaGroup): DmaTarget | undefined {
+    return iommuGroup.kind === "iommu" ? this.dma : undefined;
+  }
+
   attach(_task: Task, group: DmaGroup): void {
     attachGroup(this.#container, group, this.#endpointOf(group));
   }

@@ -4,8 +4,8 @@ import { charge, uncharge } from "./locked-memory.ts";
 import type { TceContainer } from "./tce-container.ts";
 
 /**
- * VFIO_IOMMU_ENABLE of version 1: mapping is allowed, and the whole 32-bit window counts as locked memory, mapped or not
- * (vfio_iommu_spapr_tce.c:tce_iommu_enable). EBUSY, ENODEV, EPERM, ENOMEM.
+ * VFIO_IOMMU_ENABLE of version 1: mapping is allowed, and the whole 32-bit window counts as locked memory, mapped or
+ * not (vfio_iommu_spapr_tce.c:tce_iommu_enable). EBUSY, ENODEV, EPERM, ENOMEM.
  */
 export function enable(container: TceContainer, task: Task): number {
   if (container.enabled) fail("EBUSY", "the container is enabled already");
@@ -22,7 +22,9 @@ export function enable(container: TceContainer, task: Task): number {
   return 0;
 }
 
-/** VFIO_IOMMU_DISABLE: windows and mappings stay, but nothing can be mapped or unmapped until the next ENABLE. Always 0. */
+/**
+ * VFIO_IOMMU_DISABLE: windows and mappings stay, but nothing can be mapped or unmapped until the next ENABLE. Always 0.
+ */
 export function disable(container: TceContainer): number {
   if (!container.enabled) return 0;
   container.enabled = false;

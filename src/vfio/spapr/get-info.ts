@@ -11,8 +11,9 @@ const WITH_DDW = VfioIommuSpaprTceInfo.endOf("ddw");
 const user = new UserStruct(VfioIommuSpaprTceInfo.size);
 
 /**
- * VFIO_IOMMU_SPAPR_TCE_GET_INFO: what the platform offers the newest group, whatever windows there are. Version 2 says by a flag that
- * there is a part on dynamic windows; it is written to those only whose argsz has room for all of it, and argsz stays as it was.
+ * VFIO_IOMMU_SPAPR_TCE_GET_INFO: what the platform offers the newest group, whatever windows there are. Version 2 says
+ * by a flag that there is a part on dynamic windows; it is written to those only whose argsz has room for all of it,
+ * and argsz stays as it was.
  */
 export function getInfo(container: TceContainer, task: Task, arg: Word): number {
   const first = container.groups[0];

@@ -3,8 +3,8 @@ import { fail, hex } from "../../kernel/errors.ts";
 import { CAP_IPC_LOCK, type Task } from "../../kernel/task.ts";
 
 /**
- * Charges pages of the host kernel (`pageSize` bytes) to a process (mm/util.c:account_locked_vm). Nothing is looked at for 0
- * pages. ENOMEM beyond RLIMIT_MEMLOCK, which is inclusive; CAP_IPC_LOCK lifts it.
+ * Charges pages of the host kernel (`pageSize` bytes) to a process (mm/util.c:account_locked_vm). Nothing is looked at
+ * for 0 pages. ENOMEM beyond RLIMIT_MEMLOCK, which is inclusive; CAP_IPC_LOCK lifts it.
  * @param space the memory of the caller
  * @param what "the memory region", for the message
  */

@@ -19,8 +19,9 @@ const ACCESS = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 const user = new UserStruct(SIZE);
 
 /**
- * VFIO_IOMMU_MAP_DMA: checks in the order of vfio_iommu_spapr_tce.c:tce_iommu_ioctl. What is mapped already is replaced. When a page
- * fails the request maps nothing, and what it had replaced so far is gone too. Returns 1 for a misaligned iova.
+ * VFIO_IOMMU_MAP_DMA: checks in the order of vfio_iommu_spapr_tce.c:tce_iommu_ioctl. What is mapped already is
+ * replaced. When a page fails the request maps nothing, and what it had replaced so far is gone too. Returns 1 for a
+ * misaligned iova.
  */
 export function mapDma(container: TceContainer, task: Task, arg: Word): number {
   if (!container.enabled) fail("EPERM", notEnabled(container));
@@ -105,8 +106,8 @@ function putRegistered(
 }
 
 /**
- * Version 1 (tce_iommu_build): the page of the memory behind each IOMMU page is pinned by itself, for writing whatever the flags are.
- * Only the default window can be here, and no memory has smaller pages than its 4K.
+ * Version 1 (tce_iommu_build): the page of the memory behind each IOMMU page is pinned by itself, for writing whatever
+ * the flags are. Only the default window can be here, and no memory has smaller pages than its 4K.
  */
 function putPinned(
   container: TceContainer,
@@ -129,7 +130,10 @@ function putPinned(
   return count;
 }
 
-/** The request goes on where the window has ended: the hypervisor says so; on bare metal a kernel writes behind its table. */
+/**
+ * The request goes on where the window has ended: the hypervisor says so; on bare metal a kernel writes behind its
+ * table.
+ */
 function failPastEnd(container: TceContainer, window: TceWindow): never {
   const { pastEnd } = container.groups[0]!.endpoint;
   const iova = user.u64(AT.iova);

@@ -6,8 +6,8 @@ import { hexRange } from "../../kernel/errors.ts";
 export const USER_PAGES = 2 ** 40;
 
 /**
- * Memory that a process registered (struct mm_iommu_table_group_mem_t): pinned, charged, and the only thing that version 2 maps. Page
- * numbers are in 4 KiB.
+ * Memory that a process registered (struct mm_iommu_table_group_mem_t): pinned, charged, and the only thing that
+ * version 2 maps. Page numbers are in 4 KiB.
  */
 export class MemoryRegion {
   readonly space: AddressSpace;
@@ -51,7 +51,10 @@ export class MemoryRegion {
     return this.startPage + this.pages - page;
   }
 
-  /** Whether a page of this many 4 KiB pages, no larger than the region can back, is in one piece (tce_page_is_contained). */
+  /**
+   * Whether a page of this many 4 KiB pages, no larger than the region can back, is in one piece
+   * (tce_page_is_contained).
+   */
   isContained(page: number): boolean {
     return this.#ordinary.length === 0 || !this.#ordinary.some(([first, end]) => page >= first && page < end);
   }
@@ -67,9 +70,9 @@ export class MemoryRegion {
 }
 
 /**
- * The size of the smallest huge page that backs the region, as far as start and length are multiples of it; the kernel's page for
- * ordinary memory. Ordinary pages count only at the beginning: behind a huge page the kernel forgets to look at them and refuses
- * them when they are mapped (iommu_api.c:mm_iommu_do_alloc carries the size along).
+ * The size of the smallest huge page that backs the region, as far as start and length are multiples of it; the
+ * kernel's page for ordinary memory. Ordinary pages count only at the beginning: behind a huge page the kernel forgets
+ * to look at them and refuses them when they are mapped (iommu_api.c:mm_iommu_do_alloc carries the size along).
  */
 function largestPage(space: AddressSpace, startPage: number, pages: number, kernelPageSize: number) {
   const kernelShift = Math.log2(kernelPageSize);

@@ -13,7 +13,10 @@ export function regionsOf(space: AddressSpace): ProcessRegions {
   return regions;
 }
 
-/** The memory that a process registered (mm->context.iommu_group_mem_list): regions that do not overlap, in order. Pages of 4 KiB. */
+/**
+ * The memory that a process registered (mm->context.iommu_group_mem_list): regions that do not overlap, in order. Pages
+ * of 4 KiB.
+ */
 export class ProcessRegions {
   readonly #regions: MemoryRegion[] = [];
   /** By the number that TCEs name them with. */

@@ -8,7 +8,10 @@ import { MemoryRegion, USER_PAGES } from "./memory-region.ts";
 import type { TceContainer } from "./tce-container.ts";
 import { readRange, type UserRange } from "./user-range.ts";
 
-/** Bytes of the kernel's array of page pointers that one pin_user_pages() fills (mm_iommu_do_alloc: PAGE_SIZE << MAX_PAGE_ORDER). */
+/**
+ * Bytes of the kernel's array of page pointers that one pin_user_pages() fills (mm_iommu_do_alloc: PAGE_SIZE <<
+ * MAX_PAGE_ORDER).
+ */
 const CHUNK_BYTES = 2 ** 24;
 const POINTER_BYTES = 8;
 const PAGES_PER_CHUNK = CHUNK_BYTES / POINTER_BYTES;
@@ -34,7 +37,10 @@ export function registerMemory(container: TceContainer, task: Task, arg: Word): 
   return 0;
 }
 
-/** A new region of the process. Returns 0, or the number of pages that the kernel's last step could pin when it was not all. */
+/**
+ * A new region of the process. Returns 0, or the number of pages that the kernel's last step could pin when it was not
+ * all.
+ */
 function addRegion(container: TceContainer, task: Task, range: UserRange): number {
   const { ownerMemory: space } = container;
   const { pageSize } = container.context;

@@ -13,8 +13,8 @@ const AT = VfioIommuSpaprTceRemove.offsets;
 const user = new UserStruct(SIZE);
 
 /**
- * VFIO_IOMMU_SPAPR_TCE_REMOVE of the window that start_addr lies in: any address inside names it. A default window that is only due is
- * named by 0 alone, and is then never built. EPERM, ENXIO, EFAULT, EINVAL.
+ * VFIO_IOMMU_SPAPR_TCE_REMOVE of the window that start_addr lies in: any address inside names it. A default window that
+ * is only due is named by 0 alone, and is then never built. EPERM, ENXIO, EFAULT, EINVAL.
  */
 export function tceRemove(container: TceContainer, task: Task, arg: Word): number {
   container.own(task);

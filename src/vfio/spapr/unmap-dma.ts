@@ -17,8 +17,8 @@ const AT = VfioIommuType1DmaUnmap.offsets;
 const user = new UserStruct(SIZE);
 
 /**
- * VFIO_IOMMU_UNMAP_DMA: empties all entries of a range, whatever requests mapped them; holes are no error, and nothing is written
- * back. Checks in the order of vfio_iommu_spapr_tce.c:tce_iommu_ioctl. Returns 1 for a misaligned iova.
+ * VFIO_IOMMU_UNMAP_DMA: empties all entries of a range, whatever requests mapped them; holes are no error, and nothing
+ * is written back. Checks in the order of vfio_iommu_spapr_tce.c:tce_iommu_ioctl. Returns 1 for a misaligned iova.
  */
 export function unmapDma(container: TceContainer, task: Task, arg: Word): number {
   if (!container.enabled) fail("EPERM", notEnabled(container));

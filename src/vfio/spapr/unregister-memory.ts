@@ -8,7 +8,10 @@ import type { MemoryRegion } from "./memory-region.ts";
 import type { TceContainer } from "./tce-container.ts";
 import { readRange } from "./user-range.ts";
 
-/** VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY (vfio_iommu_spapr_tce.c:tce_iommu_unregister_pages). EPERM, EFAULT, EINVAL, ENOENT. */
+/**
+ * VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY (vfio_iommu_spapr_tce.c:tce_iommu_unregister_pages). EPERM, EFAULT, EINVAL,
+ * ENOENT.
+ */
 export function unregisterMemory(container: TceContainer, task: Task, arg: Word): number {
   if (container.owner === undefined) {
     fail("EPERM", "nobody owns the container yet, so that nothing can be registered in it");
@@ -25,8 +28,8 @@ export function unregisterMemory(container: TceContainer, task: Task, arg: Word)
 }
 
 /**
- * Gives back one reference to a region; the last one unpins it and takes its charge back (iommu_api.c:mm_iommu_put). While TCEs point into
- * it the last reference cannot go: it stays, and with it the region. False then.
+ * Gives back one reference to a region; the last one unpins it and takes its charge back (iommu_api.c:mm_iommu_put).
+ * While TCEs point into it the last reference cannot go: it stays, and with it the region. False then.
  */
 export function releaseRegion(container: TceContainer, region: MemoryRegion): boolean {
   if (region.used > 1) {

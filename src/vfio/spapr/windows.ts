@@ -9,8 +9,9 @@ import type { TceContainer } from "./tce-container.ts";
 const DEFAULT_PAGE_SHIFT = 12;
 
 /**
- * Makes a window in the lowest free slot of every group (vfio_iommu_spapr_tce.c:tce_iommu_create_window). When one group
- * refuses it, those that have it give it back, and the table is freed. ENOSPC, EINVAL, ENOMEM, and what the platform says.
+ * Makes a window in the lowest free slot of every group (vfio_iommu_spapr_tce.c:tce_iommu_create_window). When one
+ * group refuses it, those that have it give it back, and the table is freed. ENOSPC, EINVAL, ENOMEM, and what the
+ * platform says.
  */
 export function createWindow(container: TceContainer, task: Task, request: WindowRequest): TceWindow {
   const slot = container.windows.indexOf(undefined);
@@ -42,7 +43,9 @@ export function buildDefaultWindow(container: TceContainer, task: Task): void {
   container.defaultPending = false;
 }
 
-/** Empties a window, takes it away from all groups and frees its table, whatever is mapped (tce_iommu_remove_window). */
+/**
+ * Empties a window, takes it away from all groups and frees its table, whatever is mapped (tce_iommu_remove_window).
+ */
 export function removeWindow(container: TceContainer, window: TceWindow): void {
   const slot = container.windows.indexOf(window);
   container.clearAll(window);

@@ -12,8 +12,8 @@ import { MAP_PINNED } from "./mapping-table.ts";
 import { excludeReserved, narrowTo, refresh, widenTo } from "./valid-ranges.ts";
 
 /**
- * Takes a group into the container: checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_attach_group. When it throws
- * nothing has changed.
+ * Takes a group into the container: checks in the order of vfio_iommu_type1.c:vfio_iommu_type1_attach_group. When it
+ * throws nothing has changed.
  */
 export function attachGroup(iommu: Type1Iommu, task: Task, group: DmaGroup): void {
   if (iommu.vaddrInvalidCount > 0) {
@@ -92,7 +92,10 @@ function refuseNesting(iommu: Type1Iommu, group: DmaGroup, unit: IommuUnit): voi
     fail(unit.nesting, `${unit.label} of ${group.label} cannot nest translations (VFIO_TYPE1_NESTING_IOMMU)`);
 }
 
-/** A device that firmware uses stays in its domain (intel/iommu.c:intel_iommu_attach_device; RMRRs that may be relaxed are none). */
+/**
+ * A device that firmware uses stays in its domain (intel/iommu.c:intel_iommu_attach_device; RMRRs that may be relaxed
+ * do not count).
+ */
 function refuseDirectRegions(group: DmaGroup, unit: IommuUnit): void {
   if (!unit.refusesDirectRegions) return;
   const direct = group.iommuGroup.reservedRegions.find(({ type }) => type === "direct");
@@ -104,8 +107,8 @@ function refuseDirectRegions(group: DmaGroup, unit: IommuUnit): void {
 }
 
 /**
- * A new domain gets all that is mapped (vfio_iommu_type1.c:vfio_iommu_replay): in order, each must be a multiple of its smallest page
- * (iommu.c:iommu_map, EINVAL) and lie where its tables reach (the driver).
+ * A new domain gets all that is mapped (vfio_iommu_type1.c:vfio_iommu_replay): in order, each must be a multiple of its
+ * smallest page (iommu.c:iommu_map, EINVAL) and lie where its tables reach (the driver).
  */
 function refuseMapped(iommu: Type1Iommu, unit: IommuUnit): void {
   const { byIova } = iommu.mappings;
@@ -124,7 +127,9 @@ function refuseMapped(iommu: Type1Iommu, unit: IommuUnit): void {
   }
 }
 
-/** The new aperture must share something with the valid ranges and hold all that is mapped (vfio_iommu_aper_conflict). */
+/**
+ * The new aperture must share something with the valid ranges and hold all that is mapped (vfio_iommu_aper_conflict).
+ */
 function refuseAperture(iommu: Type1Iommu, group: DmaGroup, unit: IommuUnit): void {
   const { ranges } = iommu.validRanges;
   if (ranges.length === 0) return;
@@ -154,7 +159,10 @@ function isMapped(iommu: Type1Iommu, start: bigint, last: bigint): boolean {
   return iommu.mappings.byIova.overlaps(firstPage, addressToPage(last) - firstPage + 1);
 }
 
-/** The first IOMMU comes to mappings that so far only mediated devices used: all of them are pinned, or none (vfio_iommu_replay). */
+/**
+ * The first IOMMU comes to mappings that so far only mediated devices used: all of them are pinned, or none
+ * (vfio_iommu_replay).
+ */
 function pinAll(iommu: Type1Iommu, task: Task): void {
   const { byIova } = iommu.mappings;
   for (let more = byIova.first(); more; more = byIova.next()) {

@@ -2,8 +2,8 @@ import type { Type1Iommu } from "./iommu.ts";
 import { MAP_LOCK_CAPABLE, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
 
 /**
- * Makes mappings begin and end where an unmapped range does: kernels before 3.15 took any range out of them (vfio_iommu_type1.c:
- * vfio_remove_dma_overlap). Pages are small here, so that nothing more than the range goes.
+ * Makes mappings begin and end where an unmapped range does: kernels before 3.15 took any range out of them
+ * (vfio_iommu_type1.c: vfio_remove_dma_overlap). Pages are small here, so that nothing more than the range goes.
  * @param first first page of the range
  * @param last last page
  */

@@ -7,8 +7,8 @@ const ALL_SET = 0xffffffff;
  * The dirty pages of one mapping (vfio_dma.bitmap). Only pieces with a bit set take memory.
  *
  * Behind its last bit the kernel's bitmap has up to 127 spare bits that it shifts into and never clears
- * (vfio_iommu_type1.c:update_user_bitmap shifts in place, vfio_iova_dirty_bitmap clears only the mapping's own bits), so
- * that a later call reports dirt beyond the mapping. A program sees that, so the spare bits are kept here too.
+ * (vfio_iommu_type1.c:update_user_bitmap shifts in place, vfio_iova_dirty_bitmap clears only the mapping's own bits),
+ * so that a later call reports dirt beyond the mapping. A program sees that, so the spare bits are kept here too.
  */
 export class DirtyBitmap {
   readonly bits: number;
@@ -57,8 +57,8 @@ export class DirtyBitmap {
   }
 
   /**
-   * The words [index * PIECE_WORDS, (index + 1) * PIECE_WORDS) where they are, to be read at once; undefined when they must be put together
-   * (readShifted), because not all of them are the mapping's own or nothing keeps them.
+   * The words [index * PIECE_WORDS, (index + 1) * PIECE_WORDS) where they are, to be read at once; undefined when they
+   * must be put together (readShifted), because not all of them are the mapping's own or nothing keeps them.
    */
   wholePiece(index: number): Uint32Array | undefined {
     const piece = this.#all ? undefined : this.#pieces?.get(index);
@@ -66,8 +66,8 @@ export class DirtyBitmap {
   }
 
   /**
-   * The bits moved up by `shift`, as the little-endian words from `first` on that fill `out`; the lowest `shift` bits are 0.
-   * Bits behind the last come from the spare ones.
+   * The bits moved up by `shift`, as the little-endian words from `first` on that fill `out`; the lowest `shift` bits
+   * are 0. Bits behind the last come from the spare ones.
    */
   readShifted(shift: number, first: number, out: Uint32Array): void {
     const moved = shift >>> 5;
@@ -110,7 +110,10 @@ export class DirtyBitmap {
     }
   }
 
-  /** What is left in the spare bits after the kernel has moved the bitmap up by `shift` and OR-ed `firstWord` into its first 64 bits. */
+  /**
+   * What is left in the spare bits after the kernel has moved the bitmap up by `shift` and OR-ed `firstWord` into its
+   * first 64 bits.
+   */
   keepSpare(shift: number, firstWord: bigint): void {
     const spareBits = 64 * (Math.ceil(this.bits / 64) + 1) - this.bits;
     const moved = 64 * this.words64(shift) - this.bits;

@@ -123,8 +123,8 @@ function markPinned(iommu: Type1Iommu, slot: number, start: number): void {
 
 /**
  * Refuses a bitmap that cannot be written or does not fit `size` bytes of IOVA (access_ok, verify_bitmap_size).
- * The page size is compared later; here it only scales. On s390 all addresses are user memory (asm-generic/access_ok.h: TASK_SIZE_MAX, user space has
- * an address space to itself).
+ * The page size is compared later; here it only scales. On s390 all addresses are user memory (asm-generic/access_ok.h:
+ * TASK_SIZE_MAX, user space has an address space to itself).
  */
 export function checkBitmap({ context }: Type1Iommu, bitmap: BitmapRequest, size: bigint): void {
   const end = bitmap.data + bitmap.size;

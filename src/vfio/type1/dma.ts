@@ -15,7 +15,8 @@ export class Type1Dma extends MappedDma {
   }
 
   /**
-   * Where an access goes: the page of the owner's memory behind a page of IOVA; -1 when nothing lets it through. Allocates nothing.
+   * Where an access goes: the page of the owner's memory behind a page of IOVA; -1 when nothing lets it through.
+   * Allocates nothing.
    * @param access MAP_READ or MAP_WRITE
    */
   translate(page: number, access: number): number {

@@ -20,7 +20,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
 } from "../../uapi/vfio-type1.ts";
-import type { IommuBackend, IommuDriver, MediatedAccess } from "../backend.ts";
+import type { IommuBackend, IommuDriver, MappingBackend, MediatedAccess } from "../backend.ts";
 import type { ModelContext } from "../model-context.ts";
 import { NestingBackend } from "../nesting/nesting-backend.ts";
 import type { NestingHardware } from "../nesting/nesting-hardware.ts";
@@ -59,7 +59,10 @@ export class Type1Driver implements IommuDriver {
     const context = this.#context;
     const nesting = type === VFIO_TYPE1_NESTING_IOMMU;
     if (type !== VFIO_TYPE1_IOMMU && type !== VFIO_TYPE1v2_IOMMU && !nesting) {
-      fail("EINVAL", `extension ${type} is a feature that type1 has, not an IOMMU type (types are 1 and 3)`);
+      fail(
+        "EINVAL",
+        `extension ${type} is a feature that type1 has, not an IOMMU type (types are 1, 3 and, on old kernels, 6)`,
+      );
     }
     // read once, here: later writes to the parameter concern other containers only
     const limit = context.release.has("dmaEntryLimit")
@@ -76,7 +79,7 @@ export class Type1Driver implements IommuDriver {
 }
 
 /** A container's type1 state behind its requests. */
-class Type1Backend implements IommuBackend {
+class Type1Backend implements MappingBackend {
   readonly name = "type1";
   readonly dialect = TYPE1_DIALECT;
   readonly #iommu: Type1Iommu;
@@ -88,6 +91,10 @@ class Type1Backend implements IommuBackend {
     this.#iommu = iommu;
     this.mediated = mediatedAccess(iommu);
     this.dma = new Type1Dma(iommu);
+  }
+
+  reach({ iommuGroup }: DmaGroup): DmaTarget | undefined {
+    return iommuGroup.kind === "iommu" ? this.dma : undefined;
   }
 
   attach(task: Task, group: DmaGroup): void {

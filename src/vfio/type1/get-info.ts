@@ -22,8 +22,8 @@ const SIZE = VfioIommuType1Info.size;
 const user = new UserStruct(SIZE);
 
 /**
- * VFIO_IOMMU_GET_INFO. A caller whose argsz has no room for the capabilities gets the size that it needs in argsz and no
- * chain; that is a success (vfio_iommu_type1.c:vfio_iommu_type1_get_info).
+ * VFIO_IOMMU_GET_INFO. A caller whose argsz has no room for the capabilities gets the size that it needs in argsz and
+ * no chain; that is a success (vfio_iommu_type1.c:vfio_iommu_type1_get_info).
  */
 export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
   user.copyInSized(task, arg, MINIMUM, "vfio_iommu_type1_info");
@@ -49,8 +49,8 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
 }
 
 /**
- * How much of the structure goes back: before it had a pad field, the kernel stopped behind the last field the caller had room for. A proposal
- * that has a chain for a release without one brings cap_offset with it.
+ * How much of the structure goes back: before it had a pad field, the kernel stopped behind the last field the caller
+ * had room for. A proposal that has a chain for a release without one brings cap_offset with it.
  */
 function bytesWritten(iommu: Type1Iommu, argsz: number, hasChain: boolean): number {
   const { release } = iommu.context;

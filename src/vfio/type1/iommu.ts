@@ -91,7 +91,10 @@ export class Type1Iommu {
     return this.entryLimit - this.mappings.size;
   }
 
-  /** Whether none can be made any more. Asked for each mapping: a difference can be too large for V8 to have it without an object. */
+  /**
+   * Whether none can be made any more. Asked for each mapping: a difference can be too large for V8 to have it without
+   * an object.
+   */
   get isFull(): boolean {
     return this.mappings.size === this.entryLimit;
   }
@@ -112,8 +115,8 @@ export class Type1Iommu {
   }
 
   /**
-   * Pins the pages of the mapping in `slot` and charges them (vfio_pin_map_dma). Pages that mediated devices hold already are
-   * charged already.
+   * Pins the pages of the mapping in `slot` and charges them (vfio_pin_map_dma). Pages that mediated devices hold
+   * already are charged already.
    * @param budget what may be charged for it, in pages; by the limit of the process that made it when left out
    * @returns 0, or -EFAULT or -ENOMEM with nothing pinned
    */
@@ -182,7 +185,10 @@ export class Type1Iommu {
     space.lockedPages -= mappings.chargedHere(slot);
   }
 
-  /** Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved afterwards. */
+  /**
+   * Has the mediated devices' drivers let go of the pages of the mapping at the cursor. The cursor may have moved
+   * afterwards.
+   */
   notifyUnmap(): void {
     const { start, pages } = this.mappings.byIova;
     const bytes = pageRunBytes(start, pages);
@@ -207,14 +213,16 @@ export class Type1Iommu {
     mappings.external.delete(slot);
   }
 
-  /** Whether RLIMIT_MEMLOCK counts for a mapping: the process behind it has a limit, and made it without CAP_IPC_LOCK. */
+  /**
+   * Whether RLIMIT_MEMLOCK counts for a mapping: the process behind it has a limit, and made it without CAP_IPC_LOCK.
+   */
   isLockLimited(slot: number): boolean {
     return !(this.mappings.flagsOf(slot) & MAP_LOCK_CAPABLE) && this.mappings.isLimited(slot);
   }
 
   /**
-   * How many more pages of a mapping's process may be locked (Infinity with CAP_IPC_LOCK). Negative when the limit was lowered below what is
-   * locked.
+   * How many more pages of a mapping's process may be locked (Infinity with CAP_IPC_LOCK). Negative when the limit was
+   * lowered below what is locked.
    * @param memlock RLIMIT_MEMLOCK in bytes, of that process when left out
    */
   lockBudget(slot: number, memlock = this.mappings.limitOf(slot)): number {

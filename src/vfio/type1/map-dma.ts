@@ -96,7 +96,10 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   return 0;
 }
 
-/** Before the container knew valid ranges the drivers said where their tables end, the newest domain's first (vfio_iommu_map). */
+/**
+ * Before the container knew valid ranges the drivers said where their tables end, the newest domain's first
+ * (vfio_iommu_map).
+ */
 function refuseBeyond(iommu: Type1Iommu, iovaPage: number, pages: number): void {
   for (const { unit } of iommu.domains) {
     if (unit.beyondAperture === undefined || iovaPage + pages <= addressToPage(unit.apertureLast) + 1) continue;

@@ -16,8 +16,8 @@ export const MAP_PINNED = 8;
 export const MAP_LOCK_CAPABLE = 16;
 
 /**
- * A mapping is 16 bytes side by side, so that one at a random place is one miss of the processor's caches: its first user page as a double, then
- * its pin and, in one 32-bit word, its state bits and whose memory it is.
+ * A mapping is 16 bytes side by side, so that one at a random place is one miss of the processor's caches: its first
+ * user page as a double, then its pin and, in one 32-bit word, its state bits and whose memory it is.
  */
 const DOUBLES = 2;
 const WORDS = 4;
@@ -34,16 +34,16 @@ const INITIAL = 64;
 const MOST_HINTS = 1 << 20;
 
 /**
- * All mappings of a container (struct vfio_dma), in typed arrays: the interval map finds a slot by IOVA page, the slot has the rest. What
- * few mappings have lies in sparse tables beside them.
+ * All mappings of a container (struct vfio_dma), in typed arrays: the interval map finds a slot by IOVA page, the slot
+ * has the rest. What few mappings have lies in sparse tables beside them.
  */
 export class MappingTable {
   readonly byIova = new IntervalMap();
   #vaddrPages = new Float64Array(INITIAL * DOUBLES);
   #words = new Uint32Array(this.#vaddrPages.buffer);
   /**
-   * In which slot a page was found last, by some bits of its number: to a device's accesses what an IOTLB is to an IOMMU. A hint is a
-   * guess that the slot's run confirms, so that nothing need be done here when mappings come and go.
+   * In which slot a page was found last, by some bits of its number: to a device's accesses what an IOTLB is to an
+   * IOMMU. A hint is a guess that the slot's run confirms, so that nothing need be done here when mappings come and go.
    */
   #hints = new Uint32Array(1);
   /** First page and number of pages by slot, of those that a device has reached: what a hint is compared with. */
@@ -51,7 +51,10 @@ export class MappingTable {
   /** Charged pages where it is not all of them. */
   readonly #oddCharges = new Map<number, number>();
   readonly spaces: AddressSpace[] = [];
-  /** By the index in `spaces`: RLIMIT_MEMLOCK of the process in bytes, as it was when it last had to do with its mappings. */
+  /**
+   * By the index in `spaces`: RLIMIT_MEMLOCK of the process in bytes, as it was when it last had to do with its
+   * mappings.
+   */
   readonly memlock: number[] = [];
   readonly dirty = new Map<number, DirtyBitmap>();
   readonly external = new Map<number, ExternalPins>();
@@ -73,7 +76,10 @@ export class MappingTable {
     return slot;
   }
 
-  /** The slot of the mapping that a page lies in, with its run known; -1 when there is none. The cursor is anywhere afterwards. */
+  /**
+   * The slot of the mapping that a page lies in, with its run known; -1 when no mapping has it. The cursor is anywhere
+   * afterwards.
+   */
   slotAt(page: number): number {
     const hints = this.#hints;
     const slot = hints[hintOf(page) & (hints.length - 1)]!;
@@ -94,7 +100,7 @@ export class MappingTable {
     return this.#runs[2 * slot + 1]!;
   }
 
-  /** Forgets the mapping at the cursor; the cursor is then on the next one, false when there is none. */
+  /** Forgets the mapping at the cursor; the cursor is then on the next one, false when that was the last. */
   removeHere(): boolean {
     const slot = this.byIova.value;
     this.#words[slot * WORDS + STATE] = 0;
@@ -142,7 +148,9 @@ export class MappingTable {
     this.#words[slot * WORDS + STATE]! &= ~flag;
   }
 
-  /** Pages (the host's PAGE_SIZE) charged to the owner's RLIMIT_MEMLOCK, of the mapping at the cursor, whose slot it is. */
+  /**
+   * Pages (the host's PAGE_SIZE) charged to the owner's RLIMIT_MEMLOCK, of the mapping at the cursor, whose slot it is.
+   */
   chargedHere(slot: number): number {
     if (this.#words[slot * WORDS + STATE]! & CHARGED_WHOLE) return this.#hostPagesHere(slot);
     return this.#oddCharges.size === 0 ? 0 : (this.#oddCharges.get(slot) ?? 0);

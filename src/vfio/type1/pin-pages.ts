@@ -14,12 +14,13 @@ import { MAP_PINNED, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
 const BYTES_PER_ENTRY = 8;
 
 /**
- * vfio_pin_pages() for the driver of a mediated device: holds pages of mappings so that the device may reach them, all of them or none
- * (vfio_iommu_type1.c:vfio_iommu_type1_pin_pages). Pages held are dirty as long as they are held.
+ * vfio_pin_pages() for the driver of a mediated device: holds pages of mappings so that the device may reach them, all
+ * of them or none (vfio_iommu_type1.c:vfio_iommu_type1_pin_pages). Pages held are dirty as long as they are held. With
+ * no IOMMU in the container they are charged here, to the process that made the mapping and up to its RLIMIT_MEMLOCK.
  * @param iova a multiple of the host's page
  * @param count pages of the host's size
- * With no IOMMU in the container they are charged here, to the process that made the mapping and up to its RLIMIT_MEMLOCK.
- * @throws KernelError E2BIG, EACCES (v1), EBUSY (vaddrs are taken away), EINVAL (not mapped), EPERM (mapped for less), ENOMEM, EFAULT
+ * @throws KernelError E2BIG, EACCES (v1), EBUSY (vaddrs are taken away), EINVAL (not mapped), EPERM (mapped for less),
+ * ENOMEM, EFAULT
  */
 export function pinPages(
   iommu: Type1Iommu,
@@ -60,9 +61,10 @@ export function unpinPages(iommu: Type1Iommu, iova: bigint, count: number): void
 
 /**
  * vfio_dma_rw(): the driver reads or writes memory through mappings without holding it; what is written is dirty once.
- * A request that fails has written what lies before the mapping that refuses (vfio_iommu_type1.c:vfio_iommu_type1_dma_rw).
- * @throws KernelError EBUSY, EINVAL (not mapped), EPERM (not mapped for that; also for writing, READ must be allowed), EFAULT (also for another
- * process's memory)
+ * A request that fails has written what lies before the mapping that refuses
+ * (vfio_iommu_type1.c:vfio_iommu_type1_dma_rw).
+ * @throws KernelError EBUSY, EINVAL (not mapped), EPERM (not mapped for that; also for writing, READ must be allowed),
+ * EFAULT (also for another process's memory)
  */
 export function accessMemory(
   iommu: Type1Iommu,
@@ -167,7 +169,9 @@ function findMapping(iommu: Type1Iommu, page: number, iova: bigint): number {
   return iommu.mappings.byIova.value;
 }
 
-/** A group whose driver pins what it uses no longer makes every page dirty (vfio_iommu_group.pinned_page_dirty_scope). */
+/**
+ * A group whose driver pins what it uses no longer makes every page dirty (vfio_iommu_group.pinned_page_dirty_scope).
+ */
 function declareScope(iommu: Type1Iommu, group: DmaGroup): void {
   const isGroup = (attached: AttachedGroup) => attached.group === group;
   const attached = [...iommu.domains.flatMap(({ groups }) => groups), ...iommu.emulatedGroups].find(isGroup);

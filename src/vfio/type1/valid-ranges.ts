@@ -36,8 +36,8 @@ export function widenTo(ranges: readonly IovaRange[], apertures: readonly IovaRa
 
 /**
  * The list after a group has gone (vfio_iommu_resv_refresh): everything between its outer ends, less the regions of the
- * groups that stay. The outer ends are those of the list, not of the aperture, as the kernel has it: a region that had cut off
- * an end is not given back while its domain stays. Undefined when the list must stay as it is.
+ * groups that stay. The outer ends are those of the list, not of the aperture, as the kernel has it: a region that had
+ * cut off an end is not given back while its domain stays. Undefined when the list must stay as it is.
  */
 export function refresh(ranges: readonly IovaRange[], regions: readonly ReservedRegion[]): IovaRangeList | undefined {
   if (ranges.length === 0) return undefined;

@@ -3,6 +3,7 @@ import type { DmaTarget } from "../../../src/iommu/dma-target.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import { VFIO_IOMMU_ENABLE } from "../../../src/uapi/vfio-spapr.ts";
 import type { Container } from "../../../src/vfio/container.ts";
+import type { SpaprBackend } from "../../../src/vfio/spapr/driver.ts";
 import { Program, type Result } from "../program.ts";
 import { create, register, unmap } from "./calls.ts";
 
@@ -10,7 +11,7 @@ const PAGE = 65536;
 const SECOND = 1n << 59n;
 
 function dmaOf(program: Program, container: Result): DmaTarget {
-  return (program.task.files.get(Number(container)) as Container).backend!.dma!;
+  return ((program.task.files.get(Number(container)) as Container).backend as SpaprBackend).dma;
 }
 
 function text(program: Program, address: number, length: number): string {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { DmaTarget } from "../../../src/iommu/dma-target.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
 import type { Container } from "../../../src/vfio/container.ts";
+import type { SpaprBackend } from "../../../src/vfio/spapr/driver.ts";
 import { Program } from "../program.ts";
 import { create, register, unmap, unregister } from "./calls.ts";
 
@@ -25,7 +26,7 @@ function started() {
     number[0] = page + 1;
     program.task.memory.copyOut(memory + page * PAGE, new Uint8Array(number.buffer), 4);
   }
-  const dma: DmaTarget = (program.task.files.get(Number(container)) as Container).backend!.dma!;
+  const dma: DmaTarget = ((program.task.files.get(Number(container)) as Container).backend as SpaprBackend).dma;
   /** The number of the page of memory behind a page of the window; undefined when none is. Only for pages that have one. */
   const behind = (page: number): number | undefined => {
     const into = new Uint32Array(1);

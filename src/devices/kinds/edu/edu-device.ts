@@ -49,8 +49,9 @@ const BUFFER_SIZE = 4096n;
 const WIDE_FROM = 0x80;
 
 /**
- * QEMU's educational device (docs/specs/edu.rst, hw/misc/edu.c): a factorial engine, an interrupt that can be raised at will, and a DMA
- * engine with a buffer of 4 KiB at 0x40000 of its own address space. Everything it is told to do is done at once.
+ * QEMU's educational device (docs/specs/edu.rst, hw/misc/edu.c): a factorial engine, an interrupt that can be raised at
+ * will, and a DMA engine with a buffer of 4 KiB at 0x40000 of its own address space. Everything it is told to do is
+ * done at once.
  */
 export class EduDevice implements SavableModel {
   readonly #bus: DeviceBus;

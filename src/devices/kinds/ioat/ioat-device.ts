@@ -5,17 +5,18 @@ import * as reg from "./registers.ts";
 import { IoatTransfer } from "./transfer.ts";
 
 /**
- * How long a reset of the channel takes, in milliseconds. Drivers wait for it; DPDK's writes the chain's address meanwhile when it takes
- * longer than one (drivers/dma/ioat/ioat_dmadev.c), and relies on that.
+ * How long a reset of the channel takes, in milliseconds. Drivers wait for it; DPDK's writes the chain's address
+ * meanwhile when it takes longer than one (drivers/dma/ioat/ioat_dmadev.c), and relies on that.
  */
 const RESET_MS = 2;
 /** DMACOUNT and the channel's own count of descriptors done are 16 bits wide. */
 const COUNT_MODULUS = 0x10000;
 
 /**
- * A channel of Intel's DMA engine (CBDMA, "ioat") of version 3.3 with one channel: a chain of descriptors in memory, each a copy, worked
- * off as DMACOUNT allows; completion write-back, interrupts, errors that halt the channel until it is reset. Layouts are those that its
- * Linux driver uses (drivers/dma/ioat/registers.h, hw.h). A chain is a job: the channel is ACTIVE while it lasts.
+ * A channel of Intel's DMA engine (CBDMA, "ioat") of version 3.3 with one channel: a chain of descriptors in memory,
+ * each a copy, worked off as DMACOUNT allows; completion write-back, interrupts, errors that halt the channel until it
+ * is reset. Layouts are those that its Linux driver uses (drivers/dma/ioat/registers.h, hw.h). A chain is a job: the
+ * channel is ACTIVE while it lasts.
  */
 export class IoatDevice implements DeviceModel, DeviceJob {
   readonly #bus: DeviceBus;
@@ -95,7 +96,10 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     return changed;
   }
 
-  /** Also while registers are being looked at one by one, some of which are seen as they were before: advance() tells of it later. */
+  /**
+   * Also while registers are being looked at one by one, some of which are seen as they were before: advance() tells of
+   * it later.
+   */
   #finishReset(): void {
     if (this.#resetEnd === undefined || this.#bus.clock.now() < this.#resetEnd) return;
     this.#resetEnd = undefined;
@@ -180,7 +184,9 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     this.#done = 0;
   }
 
-  /** Works off descriptors until as many are done as DMACOUNT says, one fails, or the channel is told to stand still. */
+  /**
+   * Works off descriptors until as many are done as DMACOUNT says, one fails, or the channel is told to stand still.
+   */
   #run(): void {
     if (this.#error !== 0 || this.#status === reg.HALTED) return;
     this.#setStatus(this.#isDone ? reg.DONE : reg.ACTIVE);
@@ -226,7 +232,10 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     return 0;
   }
 
-  /** Address of the next descriptor: the chain's first one, or behind the link of the one done last, which may have been set since. */
+  /**
+   * Address of the next descriptor: the chain's first one, or behind the link of the one done last, which may have been
+   * set since.
+   */
   #nextDescriptor(): bigint | undefined {
     if (this.#last === undefined) return this.#view.getBigUint64(reg.CHAINADDR, true);
     const link = new Uint8Array(8);

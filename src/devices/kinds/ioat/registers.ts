@@ -1,6 +1,8 @@
 import type { MappedRegister } from "../../device-model.ts";
 
-/** Registers of Intel's DMA engine, version 3.3, with one channel (drivers/dma/ioat/registers.h). Offsets into BAR 0. */
+/**
+ * Registers of Intel's DMA engine, version 3.3, with one channel (drivers/dma/ioat/registers.h). Offsets into BAR 0.
+ */
 
 /** General registers. */
 export const CHANCNT = 0x00;

@@ -4,7 +4,10 @@ import { stagingBuffer } from "./staging-buffer.ts";
 
 /** The largest transfer of one descriptor. */
 const TRANSFER_MAX = 2 ** reg.TRANSFER_CAPACITY;
-/** Bytes that are moved together: a multiple of the pattern, small enough for a processor's cache and for one piece of a job. */
+/**
+ * Bytes that are moved together: a multiple of the pattern, small enough for a processor's cache and for one piece of a
+ * job.
+ */
 export const PIECE = 256 * 1024;
 
 /** What one descriptor moves, piece by piece. */

@@ -1,7 +1,6 @@
 import { ERRNO } from "../../../uapi/errno.ts";
 
-/** Registers of the mediated sample device (docs/sample-mdev.md). BAR 0; 4 bytes each. */
-export const REGISTERS_BAR = 0;
+/** Registers of the mediated sample device (docs/sample-mdev.md), in BAR 0, of 4 bytes each. */
 export const ID = 0x00;
 export const PAGE_BYTES = 0x04;
 export const COMMAND = 0x08;
@@ -15,7 +14,10 @@ export const IRQ_ENABLE = 0x24;
 export const IRQ_STATUS = 0x28;
 export const PINNED = 0x2c;
 export const TAKEN = 0x30;
-/** Only on hosts that speak a proposal with PASIDs (docs/vsva.md): bit 31 and a PASID in bits 0-19; without the bit the device's own counts. */
+/**
+ * Only on hosts that speak a proposal with PASIDs (docs/vsva.md): bit 31 and a PASID in bits 0-19; without the bit the
+ * device's own counts.
+ */
 export const PASID = 0x34;
 export const PASID_ENABLE = 2 ** 31;
 export const PASID_MASK = 0xfffff;

@@ -16,8 +16,9 @@ const PLAIN: readonly number[] = [reg.IOVA_LOW, reg.IOVA_HIGH, reg.COUNT, reg.FL
 const DMA_COMMANDS: readonly reg.Command[] = ["DMA_READ", "DMA_WRITE"];
 
 /**
- * A mediated device whose registers make its driver pin pages, read and write them, and reach memory without pinning (docs/sample-mdev.md). A
- * command is carried out within the write to COMMAND, in the caller's context, as samples/vfio-mdev do their work.
+ * A mediated device whose registers make its driver pin pages, read and write them, and reach memory without pinning
+ * (docs/sample-mdev.md). A command is carried out within the write to COMMAND, in the caller's context, as
+ * samples/vfio-mdev do their work.
  */
 export class SampleMediatedDevice implements MediatedModel {
   readonly #around: MediatedSurroundings;

@@ -53,8 +53,8 @@ function placeOf(firmware: Firmware, guest: PcGuest): IovaRange {
 }
 
 /**
- * QEMU tells 40 bits whatever the host has, unless it is told otherwise. So both firmwares believe 41 and more, and of less only what CPUs of
- * the vendor really have.
+ * QEMU tells 40 bits whatever the host has, unless it is told otherwise. So both firmwares believe 41 and more, and of
+ * less only what CPUs of the vendor really have.
  */
 function isBelieved({ physBits, request: { cpuVendor } }: PcGuest): boolean {
   if (physBits >= 41) return true;

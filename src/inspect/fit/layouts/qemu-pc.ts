@@ -21,9 +21,10 @@ export interface PcMachine {
 }
 
 /**
- * QEMU's PC: memory below 4 GiB, firmware at the end of 4 GiB, the rest from 4 GiB on, behind it what can be plugged and the 64-bit PCI
- * window. Since machine version 7.1 all that lies from 4 GiB on starts at 1 TiB for an AMD CPU when the end of the window would reach the
- * HyperTransport addresses. The tests hold what QEMU 7.2.22 itself prints (`info mtree -f`) for these rules.
+ * QEMU's PC: memory below 4 GiB, firmware at the end of 4 GiB, the rest from 4 GiB on, behind it what can be plugged
+ * and the 64-bit PCI window. Since machine version 7.1 all that lies from 4 GiB on starts at 1 TiB for an AMD CPU when
+ * the end of the window would reach the HyperTransport addresses. The tests hold what QEMU 7.2.22 itself prints (`info
+ * mtree -f`) for these rules.
  */
 export function pcLayout(machine: PcMachine, request: LayoutRequest): GuestLayout {
   const { memory, version, cpuVendor } = request;

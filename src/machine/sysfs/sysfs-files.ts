@@ -1,0 +1,94 @@
+import type { DeviceKinds } from "../../devices/kinds.ts";
+import { FileIndex } from "../../kernel/file-index.ts";
+import type { FileTree, Graft } from "../../kernel/file-tree.ts";
+import type { HostEntry, HostFiles } from "../../kernel/host-files.ts";
+import { allDevices, findGroup } from "../find-device.ts";
+import type { HostDescription } from "../host-description.ts";
+import { addFixedFiles, addGroupFiles, sysfsGrafts } from "../sysfs-tree.ts";
+import { devicePath } from "./device-path.ts";
+import type { SysfsState } from "./sysfs-state.ts";
+import { TreeBuilder } from "./tree-builder.ts";
+
+/** What is made anew together: a group with all that its devices show, by its number, or what is no group's. */
+export type SysfsPart = number | "fixed";
+
+/** The /sys of a running host. It is made when somebody first looks, and the parts of it that have changed when somebody looks again. */
+export class SysfsFiles implements HostFiles {
+  readonly grafts: readonly Graft[] = sysfsGrafts();
+  readonly #host: () => HostDescription;
+  readonly #state: SysfsState;
+  readonly #kinds: DeviceKinds;
+  #index: FileIndex | undefined;
+  readonly #parts = new Map<SysfsPart, FileTree>();
+  readonly #stale = new Set<SysfsPart>();
+
+  /** @param host its description as it is now: devices may come and go */
+  constructor(host: () => HostDescription, state: SysfsState, kinds: DeviceKinds) {
+    this.#host = host;
+    this.#state = state;
+    this.#kinds = kinds;
+  }
+
+  /** A part is not what it was. */
+  change(part: SysfsPart): void {
+    if (this.#index !== undefined) this.#stale.add(part);
+  }
+
+  find(path: string): HostEntry | undefined {
+    return this.#now().find(path);
+  }
+
+  names(path: string): readonly string[] {
+    return this.#now().names(path);
+  }
+
+  snapshot(): FileTree {
+    return this.#now().snapshot();
+  }
+
+  get roots(): readonly string[] {
+    const host = this.#host();
+    const fixed = FileIndex.of(this.#make("fixed"));
+    const buses = allDevices(host).map(({ device }) => devicePath(host, device).split("/", 4).join("/"));
+    return [...new Set([...fixed.roots, ...buses])];
+  }
+
+  get rest(): FileTree {
+    const fixed = new FileIndex(this.grafts);
+    fixed.add(this.#make("fixed"));
+    return fixed.rest;
+  }
+
+  #now(): FileIndex {
+    let index = this.#index;
+    if (index === undefined) {
+      index = new FileIndex(this.grafts);
+      this.#index = index;
+      for (const part of ["fixed" as const, ...this.#host().groups.map(({ id }) => id)]) this.#put(index, part);
+    }
+    if (this.#stale.size === 0) return index;
+    for (const part of this.#stale) {
+      const old = this.#parts.get(part);
+      if (old !== undefined) index.remove(old);
+      this.#parts.delete(part);
+    }
+    for (const part of this.#stale) this.#put(index, part);
+    this.#stale.clear();
+    return index;
+  }
+
+  #put(index: FileIndex, part: SysfsPart): void {
+    const made = this.#make(part);
+    this.#parts.set(part, made);
+    index.add(made);
+  }
+
+  #make(part: SysfsPart): FileTree {
+    const tree = new TreeBuilder();
+    const host = this.#host();
+    const group = part === "fixed" ? undefined : findGroup(host, part);
+    if (part === "fixed") addFixedFiles(tree, host, this.#state);
+    else if (group !== undefined) addGroupFiles(tree, host, group, this.#state, this.#kinds);
+    return tree.build(this.grafts);
+  }
+}
