@@ -20,6 +20,7 @@ interface RegisterBlock {
   readonly view: DataView;
   /** What the mapping showed when it was last looked at, in the layout of `bytes`. */
   readonly shown: DataView;
+  readonly shownBytes: Buffer;
 }
 
 /**
@@ -91,8 +92,10 @@ export class SharedRegions implements ShownMemory {
     const { target, config, context } = this.#device;
     if (!config.memoryEnabled) return false;
     let written = target.model.advance?.() ?? false;
-    for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
+    for (const { region, registers, place, first, bytes, view, shown, shownBytes } of this.#blocks) {
       this.#memory.read(place, bytes);
+      // most looks find nothing new
+      if (rung === undefined && shownBytes.equals(bytes)) continue;
       for (const { offset, width, doorbell } of registers) {
         const value = getValue(view, offset - first, width);
         const isRung = rung === regionOffset(region) + offset && !this.#early.delete(rung);
@@ -150,5 +153,6 @@ function registerBlock(region: number, registers: readonly MappedRegister[]): Re
   const bytes = new Uint8Array(end - first);
   const view = new DataView(bytes.buffer);
   const shown = new DataView(new ArrayBuffer(end - first));
-  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, shown }];
+  const shownBytes = Buffer.from(shown.buffer);
+  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, shown, shownBytes }];
 }
