@@ -1,4 +1,4 @@
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "./device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "./device-model.ts";
 import type { PciDeviceKind } from "./kind.ts";
 
 /** The same kind, whose devices fail on their own. */
@@ -97,21 +97,22 @@ class ContainedModel implements DeviceModel {
     this.#try("a reset", () => this.#model.reset(), undefined);
   }
 
-  isMemory(region: number): boolean {
-    return this.#try("a question about its regions", () => this.#model.isMemory(region), false);
+  memory(region: number): RegionMemory | undefined {
+    const memory = this.#try("a question about its regions", () => this.#model.memory(region), undefined);
+    return memory && this.#contained(memory);
   }
 
-  readBytes(region: number, offset: number, into: Uint8Array): void {
-    into.fill(0xff);
-    this.#try("a read of its memory", () => this.#model.readBytes?.(region, offset, into), undefined);
-  }
-
-  writeBytes(region: number, offset: number, from: Uint8Array): void {
-    this.#try("a write to its memory", () => this.#model.writeBytes?.(region, offset, from), undefined);
-  }
-
-  pages(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }> {
-    return this.#try("a look at its memory", () => this.#model.pages?.(region) ?? [], []);
+  #contained(memory: RegionMemory): RegionMemory {
+    return {
+      readBytes: (offset, into) => {
+        into.fill(0xff);
+        this.#try("a read of its memory", () => memory.readBytes(offset, into), undefined);
+      },
+      writeBytes: (offset, from) => {
+        this.#try("a write to its memory", () => memory.writeBytes(offset, from), undefined);
+      },
+      pages: () => this.#try("a look at its memory", () => memory.pages(), []),
+    };
   }
 
   registers(region: number): readonly MappedRegister[] {

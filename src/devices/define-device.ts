@@ -1,6 +1,6 @@
 import type { PciBar } from "./description.ts";
 import type { DeviceJob } from "./device-clock.ts";
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "./device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "./device-model.ts";
 import { Interrupts } from "./interrupts.ts";
 import type { PciDeviceKind } from "./kind.ts";
 import { MemoryRegion } from "./memory-region.ts";
@@ -223,20 +223,8 @@ class RegisterDevice<State, Values extends DeviceOptions> implements DeviceModel
     this.state = this.#definition.state?.(this.options) as State;
   }
 
-  isMemory(region: number): boolean {
-    return this.#memory.has(region);
-  }
-
-  readBytes(region: number, offset: number, into: Uint8Array): void {
-    this.#memory.get(region)?.readBytes(offset, into);
-  }
-
-  writeBytes(region: number, offset: number, from: Uint8Array): void {
-    this.#memory.get(region)?.writeBytes(offset, from);
-  }
-
-  pages(region: number): Iterable<{ offset: number; bytes: Uint8Array }> {
-    return this.#memory.get(region)?.pages() ?? [];
+  memory(region: number): RegionMemory | undefined {
+    return this.#memory.get(region);
   }
 
   registers(region: number): readonly MappedRegister[] {

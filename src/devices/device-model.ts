@@ -25,6 +25,16 @@ export interface RegionPart {
   readonly bytes: Uint8Array;
 }
 
+/** A region that is plain memory: what was written can be read back. Many bytes go at once. */
+export interface RegionMemory {
+  /** Fills `into` from there. */
+  readBytes(offset: number, into: Uint8Array): void;
+  /** Writes all of `from` there. */
+  writeBytes(offset: number, from: Uint8Array): void;
+  /** The parts that are not all zeros, in no order. */
+  pages(): Iterable<RegionPart>;
+}
+
 /** An access that may have to wait for a page. */
 export interface WaitingAccess {
   readonly write: boolean;
@@ -88,16 +98,10 @@ export interface DeviceModel {
   /** Function-level reset: registers are as after power-on. */
   reset(): void;
   /**
-   * Regions that are plain memory, which somebody else can keep the bytes of while a program has them mapped. The others have
-   * registers, whose reads and writes mean something.
+   * What a region is when it is plain memory: somebody else can keep the bytes while a program has it mapped. undefined
+   * for a region that has registers, whose reads and writes mean something.
    */
-  isMemory(region: number): boolean;
-  /** Many bytes of a memory region at once; a model that has memory regions has it, and writeBytes(). */
-  readBytes?(region: number, offset: number, into: Uint8Array): void;
-  /** The same for writing. */
-  writeBytes?(region: number, offset: number, from: Uint8Array): void;
-  /** The parts of a memory region that are not all zeros; a model that has memory regions has it. */
-  pages?(region: number): Iterable<RegionPart>;
+  memory(region: number): RegionMemory | undefined;
   /**
    * Registers of a region that a program which maps it may use, for transports that only see the memory: they look for changes in this
    * order, and show what has changed in the opposite one.

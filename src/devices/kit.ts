@@ -12,7 +12,7 @@ export {
 } from "./define-device.ts";
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
 export type { DeviceJob } from "./device-clock.ts";
-export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionPart } from "./device-model.ts";
+export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory, RegionPart } from "./device-model.ts";
 export { Interrupts } from "./interrupts.ts";
 export type {
   DeviceInstance,

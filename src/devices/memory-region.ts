@@ -1,9 +1,9 @@
-import type { AccessWidth, RegionPart } from "./device-model.ts";
+import type { AccessWidth, RegionMemory, RegionPart } from "./device-model.ts";
 
 const PAGE = 4096;
 
 /** A region that is plain memory: what was written can be read back. Pages take memory once they are written. */
-export class MemoryRegion {
+export class MemoryRegion implements RegionMemory {
   readonly #pages = new Map<number, Uint8Array>();
   readonly #initial: Uint8Array;
 

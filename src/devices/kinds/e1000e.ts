@@ -1,4 +1,4 @@
-import type { AccessWidth } from "../device-model.ts";
+import type { AccessWidth, RegionMemory } from "../device-model.ts";
 import type { PciDeviceKind } from "../kind.ts";
 import { msi, powerManagement } from "../pci/capability-kit.ts";
 import { ROM_BAR } from "../pci/registers.ts";
@@ -46,12 +46,10 @@ export class E1000e extends GenericDevice {
     else if (offset < IODATA + 4) super.write(REGISTER_BAR, this.#address() + offset - IODATA, width, value);
   }
 
-  override writeBytes(region: number, offset: number, from: Uint8Array): void {
-    if (region !== ROM_BAR) super.writeBytes(region, offset, from);
-  }
-
-  override isMemory(region = REGISTER_BAR): boolean {
-    return region !== IO_BAR;
+  override memory(region: number): RegionMemory | undefined {
+    if (region === IO_BAR) return undefined;
+    const memory = super.memory(region)!;
+    return region === ROM_BAR ? readOnly(memory) : memory;
   }
 
   #address(): number {
@@ -90,6 +88,15 @@ export const e1000e: PciDeviceKind = {
   }),
   create: (_bus, { rom }) => new E1000e(rom),
 };
+
+/** Writes are lost. */
+function readOnly(memory: RegionMemory): RegionMemory {
+  return {
+    readBytes: (offset, into) => memory.readBytes(offset, into),
+    writeBytes: () => {},
+    pages: () => memory.pages(),
+  };
+}
 
 function bytesOf(hex: string): Uint8Array {
   return Uint8Array.from(hex.match(/[0-9a-f]{2}/g)!, (digits) => Number.parseInt(digits, 16));

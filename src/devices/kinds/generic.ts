@@ -1,4 +1,4 @@
-import type { AccessWidth, DeviceModel } from "../device-model.ts";
+import type { AccessWidth, DeviceModel, RegionMemory } from "../device-model.ts";
 import type { PciDeviceKind } from "../kind.ts";
 import { MemoryRegion } from "../memory-region.ts";
 import { PLAIN_CONFIG } from "../pci/compose-config.ts";
@@ -22,24 +22,12 @@ export class GenericDevice implements DeviceModel {
     this.#region(region).write(offset, width, value);
   }
 
-  readBytes(region: number, offset: number, into: Uint8Array): void {
-    this.#region(region).readBytes(offset, into);
-  }
-
-  writeBytes(region: number, offset: number, from: Uint8Array): void {
-    this.#region(region).writeBytes(offset, from);
-  }
-
   reset(): void {
     for (const region of this.#regions.values()) region.reset();
   }
 
-  isMemory(_region: number): boolean {
-    return true;
-  }
-
-  pages(region: number): Iterable<{ offset: number; bytes: Uint8Array }> {
-    return this.#region(region).pages();
+  memory(region: number): RegionMemory | undefined {
+    return this.#region(region);
   }
 
   registers(): readonly [] {

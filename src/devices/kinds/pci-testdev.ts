@@ -85,8 +85,8 @@ export class PciTestDevice implements DeviceModel {
     this.#count = 0;
   }
 
-  isMemory(): boolean {
-    return false;
+  memory(): undefined {
+    return undefined;
   }
 
   registers(region: number): readonly MappedRegister[] {

@@ -1,5 +1,5 @@
 import type { PciIdentity } from "../description.ts";
-import type { AccessWidth } from "../device-model.ts";
+import type { AccessWidth, RegionMemory } from "../device-model.ts";
 import type { PciDeviceKind } from "../kind.ts";
 import { msi } from "../pci/capability-kit.ts";
 import { GenericDevice } from "./generic.ts";
@@ -61,9 +61,8 @@ export class ZpciAtRest extends GenericDevice {
     if (bar?.end === undefined || offset < bar.end) super.write(region, offset, width, value);
   }
 
-  /** Reads of registers mean something. */
-  override isMemory(region = 0): boolean {
-    return this.#bars[region] === undefined;
+  override memory(region: number): RegionMemory | undefined {
+    return this.#bars[region] === undefined ? super.memory(region) : undefined;
   }
 }
 

@@ -97,7 +97,7 @@ export class PciFunction implements DeviceBus {
   #makeMsixTable(): MsixTable | undefined {
     if (this.#msix === undefined) return undefined;
     const table = new MsixTable(viewOf(this.config.bytes), this.#msix, (vector) => this.sendMessage(vector));
-    return table.bars.some((bar) => this.model.isMemory(bar)) ? undefined : table;
+    return table.bars.some((bar) => this.model.memory(bar)) ? undefined : table;
   }
 
   /** A base address register that the function has; index 6 is the expansion ROM. */

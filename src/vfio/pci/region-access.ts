@@ -105,7 +105,7 @@ function accessBar(
   // no 8-byte accesses to ROMs: some devices cannot take them
   const hasQwords = release.has("qwordEverywhere") || (release.has("qwordBarAccess") && arch !== "x86_64");
   const widest = index !== ROM_BAR && hasQwords ? 8 : 4;
-  const most = target.model.isMemory(index) ? MEMORY_PIECE : PIECE;
+  const most = target.model.memory(index) ? MEMORY_PIECE : PIECE;
   const bytes = new Uint8Array(Math.min(length, most));
   device.pollShared();
   for (const shared of device.shared) shared.pull(index, at, length);
@@ -142,10 +142,11 @@ function moveRegisters(
   }
   const hidden = hiddenPart(target, index);
   const isHidden = hidden !== undefined && start < hidden.end && start + bytes.length > hidden.start;
-  if (!isHidden && target.model.isMemory(index)) {
+  const memory = isHidden ? undefined : target.model.memory(index);
+  if (memory) {
     if (inMemory && !config.memoryEnabled) failOff(target);
-    if (write) target.model.writeBytes!(index, start, bytes);
-    else target.model.readBytes!(index, start, bytes);
+    if (write) memory.writeBytes(start, bytes);
+    else memory.readBytes(start, bytes);
     return;
   }
   const view = viewOf(bytes);

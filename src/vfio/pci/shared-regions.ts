@@ -1,4 +1,4 @@
-import type { MappedRegister } from "../../devices/device-model.ts";
+import type { MappedRegister, RegionMemory } from "../../devices/device-model.ts";
 import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
 import type { OpenDevice, ShownMemory } from "./open-device.ts";
@@ -45,7 +45,7 @@ export class SharedRegions implements ShownMemory {
     this.#regions = all.filter((index) => isMappable(target, index, context));
     this.#blocks = this.#regions.flatMap((region) => registerBlock(region, target.model.registers(region)));
     for (const region of this.#regions) {
-      for (const { offset, bytes } of target.model.pages?.(region) ?? [])
+      for (const { offset, bytes } of target.model.memory(region)?.pages() ?? [])
         memory.write(regionOffset(region) + offset, bytes);
     }
     this.show();
@@ -62,22 +62,22 @@ export class SharedRegions implements ShownMemory {
 
   /** Takes over what the program wrote to a part of a memory region; nothing for registers. */
   pull(region: number, at: number, length: number): void {
-    if (!this.#isMemory(region)) return;
-    const { model } = this.#device.target;
+    const memory = this.#memoryOf(region);
+    if (!memory) return;
     eachPiece(at, length, (from, shown, own) => {
       this.#memory.read(regionOffset(region) + from, shown);
-      model.readBytes!(region, from, own);
+      memory.readBytes(from, own);
       // a model of memory takes pages for what is written to it
-      if (!shown.equals(own)) model.writeBytes!(region, from, shown);
+      if (!shown.equals(own)) memory.writeBytes(from, shown);
     });
   }
 
   /** Shows the program what was written to a part of a memory region by other means. */
   push(region: number, at: number, length: number): void {
-    if (!this.#isMemory(region)) return;
-    const { model } = this.#device.target;
+    const memory = this.#memoryOf(region);
+    if (!memory) return;
     eachPiece(at, length, (from, _shown, own) => {
-      model.readBytes!(region, from, own);
+      memory.readBytes(from, own);
       this.#memory.write(regionOffset(region) + from, own);
     });
   }
@@ -130,8 +130,9 @@ export class SharedRegions implements ShownMemory {
     }
   }
 
-  #isMemory(region: number): boolean {
-    return this.#regions.includes(region) && this.#device.target.model.isMemory(region);
+  /** A mapped region that is plain memory. */
+  #memoryOf(region: number): RegionMemory | undefined {
+    return this.#regions.includes(region) ? this.#device.target.model.memory(region) : undefined;
   }
 }
 

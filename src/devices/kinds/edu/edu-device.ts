@@ -151,8 +151,8 @@ export class EduDevice implements SavableModel {
     if (registers.command & COMMAND_RUN) this.#run(registers.command);
   }
 
-  isMemory(): boolean {
-    return false;
+  memory(): undefined {
+    return undefined;
   }
 
   registers(): readonly { offset: number; width: AccessWidth }[] {

@@ -122,8 +122,8 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     this.#resetChannel();
   }
 
-  isMemory(): boolean {
-    return false;
+  memory(): undefined {
+    return undefined;
   }
 
   registers(): readonly MappedRegister[] {

@@ -1,4 +1,4 @@
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../../device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "../../device-model.ts";
 import { MemoryRegion } from "../../memory-region.ts";
 import { Controller } from "./controller.ts";
 import { ControllerMemory, type MemoryWindow } from "./controller-memory.ts";
@@ -42,6 +42,17 @@ export class NvmeDevice implements DeviceModel {
   readonly #pmr: MemoryWindow;
   /** PMRCTL.EN. */
   #pmrEnabled = false;
+  /** Nothing of it answers until the driver has switched it on. */
+  readonly #persistent: RegionMemory = {
+    readBytes: (offset, into) => {
+      if (this.#pmrEnabled) this.#pmr.region.readBytes(offset, into);
+      else into.fill(0);
+    },
+    writeBytes: (offset, from) => {
+      if (this.#pmrEnabled) this.#pmr.region.writeBytes(offset, from);
+    },
+    pages: () => this.#pmr.region.pages(),
+  };
   /** What mappings show of doorbells: the last values. */
   readonly #doorbells: Uint32Array;
   /** Registers have changed by themselves, which advance() has not told of. */
@@ -93,7 +104,9 @@ export class NvmeDevice implements DeviceModel {
   /** A narrow write at the start of a register writes all of it; others are lost. */
   write(region: number, offset: number, width: AccessWidth, value: bigint): void {
     if (region !== REGISTER_BAR) {
-      this.#memory(region)?.region.write(offset, width, value);
+      const bytes = new DataView(new ArrayBuffer(8));
+      bytes.setBigUint64(0, value, true);
+      this.memory(region)?.writeBytes(offset, new Uint8Array(bytes.buffer, 0, width));
       return;
     }
     if (offset % 4 !== 0) return;
@@ -222,22 +235,9 @@ export class NvmeDevice implements DeviceModel {
     return changed;
   }
 
-  isMemory(region: number): boolean {
-    return region !== REGISTER_BAR;
-  }
-
-  readBytes(region: number, offset: number, into: Uint8Array): void {
-    const isShown = region !== PMR_BAR || this.#pmrEnabled;
-    if (isShown) this.#memory(region)?.region.readBytes(offset, into);
-    else into.fill(0);
-  }
-
-  writeBytes(region: number, offset: number, from: Uint8Array): void {
-    if (region !== PMR_BAR || this.#pmrEnabled) this.#memory(region)?.region.writeBytes(offset, from);
-  }
-
-  pages(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }> {
-    return this.#memory(region)?.region.pages() ?? [];
+  memory(region: number): RegionMemory | undefined {
+    if (region === CMB_BAR) return this.#cmb.region;
+    return region === PMR_BAR ? this.#persistent : undefined;
   }
 
   /** CC before the doorbells that it makes valid, completion heads before tails: all may be written before anybody looks. */
@@ -273,14 +273,9 @@ export class NvmeDevice implements DeviceModel {
     this.#view.setUint32(offset, value >>> 0, true);
   }
 
-  #memory(region: number): MemoryWindow | undefined {
-    if (region === CMB_BAR) return this.#cmb;
-    return region === PMR_BAR ? this.#pmr : undefined;
-  }
-
   #readMemory(region: number, offset: number, width: AccessWidth): bigint {
     const bytes = new Uint8Array(8);
-    this.readBytes(region, offset, bytes.subarray(0, width));
+    this.memory(region)?.readBytes(offset, bytes.subarray(0, width));
     return new DataView(bytes.buffer).getBigUint64(0, true);
   }
 

@@ -65,8 +65,8 @@ export class SampleMediatedDevice implements MediatedModel {
   }
 
   /** Not to be mapped: what a register does is done when it is written. */
-  isMemory(): boolean {
-    return false;
+  memory(): undefined {
+    return undefined;
   }
 
   registers(): readonly [] {
