@@ -66,6 +66,8 @@ export default defineConfig({
             { text: "API reference", link: "/api/" },
             page("iommufd", "iommufd"),
             page("Nested translation", "iommufd-nesting"),
+            page("A device of your own", "device"),
+            page("The NVMe disk", "nvme"),
             page("Sample mediated device", "sample-mdev"),
           ],
         },
@@ -84,6 +86,7 @@ export default defineConfig({
           text: "How it works",
           items: [
             page("How programs are served", "interposer"),
+            page("/sys", "sysfs"),
             page("Security", "security"),
             page("Performance", "performance"),
             page("Design", "design"),
