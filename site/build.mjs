@@ -27,7 +27,9 @@ function copyPages() {
   for (const name of readdirSync(join(root, "docs"))) {
     if (name === "errors.md") continue;
     if (name.endsWith(".md")) writePage(name, withinSite(read(`docs/${name}`)));
-    else cpSync(join(root, "docs", name), join(pages, name), { recursive: true });
+    else if (name.endsWith(".svg")) cpSync(join(root, "docs", name), join(pages, name));
+    // files that are handed out as they are
+    else cpSync(join(root, "docs", name), join(pages, "public", name), { recursive: true });
   }
   mkdirSync(join(pages, "errors"));
   for (const { name, text } of splitErrors(read("docs/errors.md"))) writePage(name, text);
@@ -43,7 +45,8 @@ function withinSite(text) {
     CHANGELOG: "changelog",
     SECURITY: "report-a-weakness",
   };
-  return text.replace(/\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg)(#[\w-]*)?\)/g, (_, name, kind, anchor = "") => {
+  const handedOut = text.replace(/\[([^\]]*)\]\((ci\/[\w.-]+)\)/g, '<a href="./$2" download>$1</a>');
+  return handedOut.replace(/\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg)(#[\w-]*)?\)/g, (_, name, kind, anchor = "") => {
     if (name === "errors") return `](./errors/index.md${anchor})`;
     return `](./${moved[name] ?? name}.${kind}${anchor})`;
   });

@@ -1,6 +1,7 @@
 /**
- * The library: boot a host in this process and use it through raw bytes or the typed client; use a real kernel's VFIO through the same client; or do what
- * the command does: run programs, look at traces, ask whether a guest fits, capture a host. docs/library.md has examples.
+ * The library: boot a host in this process and use it through raw bytes or the typed client; use a real kernel's VFIO
+ * through the same client; or do what the command does: run programs, look at traces, ask whether a guest fits, capture
+ * a host. docs/library.md has examples.
  */
 export * from "./client/client.ts";
 export type { NewDeviceKind } from "./devices/kind.ts";

@@ -54,8 +54,8 @@ export const workloads = [
     explanation: `One boot of node is the first unit. What becomes the program is a launcher of a few hundred bytes that makes the system
 calls that it is sent, so that there is no second boot, and the thread that boots also serves; the modules are one file with compiled
 code (\`scripts/join-modules.mjs\`), because node takes longer to find, read and compile two hundred modules than for all the rest; mounts are made while
-the rest is still written down. What is left is koffi, a third of a unit, a few hundred mounts, and the host. Where node is another one than
-that which joined the modules, it compiles them itself, for about half a unit.`,
+the rest is still written down. What is left is koffi's native module, a few hundred mounts, and the host. The first run compiles the modules, for
+about half a unit, and keeps that in the user's cache (\`scripts/start/code-cache.mjs\`); where none can be kept, so does each run.`,
     run(programs) {
       const units = [];
       const compared = alternate(

@@ -27,10 +27,15 @@ export const PARTS = [
     imports: ["uapi", "address", "kernel"],
   },
   {
+    name: "native",
+    holds: "the machine code that calls C functions (koffi), from its package or from the single executable",
+    imports: [],
+  },
+  {
     name: "devices",
     holds:
-      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`)",
-    imports: ["uapi", "kernel", "iommu"],
+      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`)",
+    imports: ["uapi", "kernel", "iommu", "native"],
   },
   {
     name: "machine",
@@ -54,11 +59,6 @@ export const PARTS = [
     name: "host",
     holds: "`Host`, the booted whole: devices and drivers, the parts that serve nodes (`parts.ts`), files that change",
     imports: ["uapi", "kernel", "iommu", "devices", "machine", "vfio", "iommufd"],
-  },
-  {
-    name: "native",
-    holds: "the machine code that calls C functions (koffi), from its package or from the single executable",
-    imports: [],
   },
   {
     name: "interpose",

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { codeCache } from "./code-cache.mjs";
 import { joinedModules, saidPlainly } from "./modules.mjs";
 
+// joined modules have no import() of their own: what loads a person's modules takes this one (src/devices/file-kinds.ts)
+globalThis[Symbol.for("uvfio.import")] = (url) => import(url);
 const cache = codeCache(BUILD);
 const compiled = cache?.read();
 const { load, command } = joinedModules({

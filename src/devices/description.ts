@@ -10,6 +10,8 @@ export interface PciBar {
   readonly size: number;
   /** memory, memory64, io or rom. */
   readonly type: (typeof PCI_BAR_TYPES)[number];
+  /** Its bytes can be read ahead: they are memory. */
+  readonly prefetch?: true;
   /** Who else has its addresses reserved, e.g. simpledrm: then VFIO cannot have them (pci_request_selected_regions). */
   readonly claimedBy?: string;
 }

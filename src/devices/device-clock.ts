@@ -21,6 +21,7 @@ export interface DeviceJob {
  */
 export class DeviceClock implements DeviceWork {
   inSlices = false;
+  resumed?: () => void;
   readonly #now: () => number;
   readonly #worked: ((pieces: number) => void) | undefined;
   /** In the order of their turns. */
@@ -57,6 +58,12 @@ export class DeviceClock implements DeviceWork {
       if (moved === undefined) return;
       cost += moved + PIECE_COST;
     }
+  }
+
+  /** The same for a job that goes on because something is there that it waited for, outside of any call. */
+  resume(job: DeviceJob): void {
+    this.start(job);
+    this.resumed?.();
   }
 
   /** The device stops what it does. */

@@ -61,6 +61,12 @@ export interface DeviceBus {
   sendMessage(vector: number): void;
   /** Sets the level of the INTx line. */
   setLine(asserted: boolean): void;
+  /** Tells the person who runs the program something about the device, once. */
+  report?(message: string): void;
+  /** Does what a job of somebody's model does; an error is reported as all of the model's are, and gives `otherwise`. */
+  contain?<T>(action: () => T, otherwise: T): T;
+  /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
+  showRegisters?(): void;
 }
 
 /**
@@ -72,6 +78,8 @@ export interface DeviceModel {
   read(region: number, offset: number, width: AccessWidth): bigint;
   /** An aligned write of the low `width` bytes of a value. Never throws: what is not there takes it and forgets. */
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
+  /** Whether anything answers at a place; everywhere when left out. On s390 a load from where nothing does fails, and gives all ones. */
+  decodes?(region: number, offset: number): boolean;
   /**
    * Finishes what takes time and is due now; called before registers are looked at.
    * @returns whether a register may have changed since the last time without having been written: by this, or by a job of the device

@@ -1,8 +1,8 @@
 import type { DeviceBus } from "./device-model.ts";
 
 /**
- * The interrupts of a device: a message for each vector while the program has messages on, else the one INTx line, which is asserted as long as any
- * vector is raised.
+ * The interrupts of a device: a message for each vector while the program has messages on, else the one INTx line,
+ * which is asserted as long as any vector is raised.
  */
 export class Interrupts {
   readonly #bus: Pick<DeviceBus, "messagesEnabled" | "sendMessage" | "setLine">;

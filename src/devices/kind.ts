@@ -36,6 +36,14 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   readonly mmap: boolean;
   /** Whether it has registers for PASIDs, translations of its own and page requests, so that a host file may ask for them. */
   readonly translates: boolean;
+  /** It is the default for its ids on s390 too, where other functions show themselves and do nothing. */
+  readonly worksBehindZpci?: true;
+  /** Options of a device of a recording, which was one of QEMU's. */
+  recordedOptions?(device: QemuDevice): Readonly<Record<string, unknown>>;
+  /** Options of a device that touches no file: calls are made again that were made once. */
+  withoutFiles?(options: Values): Values;
+  /** Its BARs, where they depend on its options. */
+  bars?(device: DeviceInstance<Values>): readonly PciBar[];
   /** Its config space, where none was recorded. */
   config(device: PciInstance<Values>): ConfigLayout;
   /** Makes one. */
@@ -58,6 +66,15 @@ export interface KnownDevice {
   readonly bars: readonly PciBar[];
 }
 
+/** A device on QEMU's command line. Properties are texts by name; "driver" is what kind it is. */
+export interface QemuDevice {
+  readonly properties: ReadonlyMap<string, string>;
+  /** Devices that are on it as on a bus. */
+  readonly onIt: readonly ReadonlyMap<string, string>[];
+  /** Properties of an -object. */
+  object(id: string): ReadonlyMap<string, string> | undefined;
+}
+
 /** One device of a kind, as a host has it. */
 export interface DeviceInstance<Values extends DeviceOptions = DeviceOptions> {
   /** Its PCI address or its UUID. */
@@ -71,7 +88,7 @@ export interface PciInstance<Values extends DeviceOptions = DeviceOptions> exten
   /** What it does of translation; absent for a device that has nothing of it. */
   readonly translation?: TranslationAbilities | undefined;
   /** What it says that it is, for kinds of several devices. */
-  readonly ids?: Pick<PciIdentity, "vendor" | "device">;
+  readonly ids?: Pick<PciIdentity, "vendor" | "device"> & Partial<Pick<PciIdentity, "subsystemVendor">>;
   /** The image behind its expansion ROM, where it has one and its kind has none of its own. */
   readonly rom?: Uint8Array | undefined;
 }

@@ -1,16 +1,18 @@
+import { contained } from "./contained-model.ts";
+import { kindOfFile } from "./file-kinds.ts";
 import type { DeviceKind, KnownDevice, MediatedKind, NewDeviceKind, PciDeviceKind } from "./kind.ts";
 import { e1000e } from "./kinds/e1000e.ts";
 import { edu } from "./kinds/edu/kind.ts";
 import { generic } from "./kinds/generic.ts";
 import { ioat } from "./kinds/ioat/kind.ts";
+import { nvme } from "./kinds/nvme/kind.ts";
 import { pciTestdev } from "./kinds/pci-testdev.ts";
-import { UNDRIVEN_DEVICES } from "./kinds/undriven.ts";
 import { zpciAtRest } from "./kinds/zpci.ts";
 import { genericMediated } from "./mediated/generic.ts";
 import { sample } from "./mediated/sample/kind.ts";
 
 /** All kinds of PCI devices. A new one is a file under kinds/, called as its model, and a line here. */
-const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, zpciAtRest];
+const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, nvme, zpciAtRest];
 
 /** All kinds of mediated devices. A new one is a file under mediated/ and a line here. */
 const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];
@@ -25,7 +27,10 @@ export class DeviceKinds {
    * Throws RangeError for a name that there is already.
    */
   constructor(further: Readonly<Record<string, NewDeviceKind>> = {}) {
-    const own = Object.entries(further).map(([model, kind]) => ({ ...kind, model }));
+    const own = Object.entries(further).map(([model, kind]) => {
+      const named = { ...kind, model };
+      return named.bus === "pci" ? contained(named) : named;
+    });
     this.#pci = byModel([...PCI_KINDS, ...own.filter((kind) => kind.bus === "pci")]);
     this.#mediated = byModel([...MEDIATED_KINDS, ...own.filter((kind) => kind.bus === "mdev")]);
   }
@@ -38,13 +43,18 @@ export class DeviceKinds {
     return [...this.#pci.keys()];
   }
 
+  /** Whether a description may call a PCI device so. */
+  hasPciModel(model: string): boolean {
+    return this.#pci.has(model) || kindOfFile(model) !== undefined;
+  }
+
   get mediatedModels(): readonly string[] {
     return [...this.#mediated.keys()];
   }
 
   /** The kind of that name. Descriptions are checked before (machine/check-models.ts), so a name that there is not is a RangeError. */
   pciKind(model: string): PciDeviceKind {
-    return this.#pci.get(model) ?? unknown(model, this.pciModels);
+    return this.#pci.get(model) ?? kindOfFile(model) ?? unknown(model, this.pciModels);
   }
 
   mediatedKind(model: string): MediatedKind {
@@ -60,7 +70,7 @@ export class DeviceKinds {
   knownDevice(kind: PciDeviceKind, vendor: number, device: number): KnownDevice | undefined {
     const same = hasIds(vendor, device);
     const own = kind.devices.find(same) ?? kind.devices[0];
-    return own ?? this.pci.flatMap(({ devices }) => devices).find(same) ?? UNDRIVEN_DEVICES.find(same);
+    return own ?? this.pci.flatMap(({ devices }) => devices).find(same);
   }
 
   /** What a mediated device of a type is that says no model. */

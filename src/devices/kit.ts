@@ -2,6 +2,14 @@
  * What a kind of device is made of, for kinds of one's own (the package has it as `uvfio/device`): give it to `new Host(description, { models })`
  * and to `loadHost(file, { models })`. docs/library.md has an example.
  */
+
+export {
+  type BarDefinition,
+  type DefinedDevice,
+  type DeviceDefinition,
+  defineDevice,
+  type RegisterDefinition,
+} from "./define-device.ts";
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
 export type { DeviceJob } from "./device-clock.ts";
 export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionPart } from "./device-model.ts";
@@ -33,3 +41,4 @@ export {
 export * from "./pci/capability-kit.ts";
 export { type ConfigLayout, PLAIN_CONFIG } from "./pci/compose-config.ts";
 export { type SavableModel, type SavedState, SavedStateError } from "./saved-state.ts";
+export { type TestBench, testBench } from "./test-bench.ts";

@@ -7,6 +7,7 @@ import {
   readSize,
   readText,
   readUnsigned64,
+  shown,
 } from "../kernel/written-values.ts";
 
 /**
@@ -15,10 +16,12 @@ import {
  */
 
 /** What an option can be. */
-export type OptionValue = boolean | number | bigint | string;
+export type OptionValue = boolean | number | bigint | string | readonly DeviceOptions[];
 
 /** Values by name, read and complete. One without default is absent when nobody gave it. */
-export type DeviceOptions = Readonly<Record<string, OptionValue | undefined>>;
+export interface DeviceOptions {
+  readonly [name: string]: OptionValue | undefined;
+}
 
 /** One option. */
 export interface DeviceOption<T extends OptionValue | undefined> {
@@ -28,6 +31,10 @@ export interface DeviceOption<T extends OptionValue | undefined> {
   readonly default: T;
   /** Takes what YAML or JavaScript has (text, number, bigint, boolean), and what it read itself. */
   read(value: unknown): Reading<NonNullable<T>>;
+  /** It names a file: in a host file, seen from the folder of that. */
+  readonly isPath?: true;
+  /** Of a list: the options of each of its entries. */
+  readonly entries?: OptionSchema;
 }
 
 /** The options of a kind, by name. */
@@ -86,6 +93,53 @@ export function lineOfText<T extends string | undefined>(facts: Common<T>): Devi
   return { ...facts, read: (value) => readText(value) as Reading<NonNullable<T>> };
 }
 
+/** A path of a file. */
+export function filePath<T extends string | undefined>(facts: Common<T>): DeviceOption<T> {
+  return { ...lineOfText(facts), isPath: true };
+}
+
+/** A list of mappings that have options of their own. */
+export function listOf<Values extends DeviceOptions>({
+  schema,
+  ...facts
+}: Common<undefined> & { readonly schema: OptionSchema<Values> }): DeviceOption<readonly Values[] | undefined> {
+  return { ...facts, entries: schema, read: (value) => readList(schema, value) };
+}
+
+/** Reads the entries; the first that is wrong is the list's problem. */
+function readList<Values extends DeviceOptions>(
+  schema: OptionSchema<Values>,
+  value: unknown,
+): Reading<readonly Values[]> {
+  if (!Array.isArray(value)) return { problem: `must be a list of mappings, not ${shown(value)}` };
+  const entries: Values[] = [];
+  for (const [index, entry] of value.entries()) {
+    if (typeof entry !== "object" || entry === null || Array.isArray(entry))
+      return { problem: `entry ${index} must be a mapping, not ${shown(entry)}` };
+    const { values, problems } = readValues(schema, entry, (option) => {
+      const names = Object.keys(schema);
+      return `there is no ${option}${didYouMean(option, names) || ` (there are: ${names.join(", ")})`}`;
+    });
+    const [problem] = problems;
+    if (problem)
+      return { problem: `entry ${index}: ${problem.isUnknown ? "" : `${problem.option}: `}${problem.message}` };
+    entries.push(values as Values);
+  }
+  return { value: entries };
+}
+
+/** An option whose value turns out to be wrong when its device is made: a file that is not there. */
+export class OptionError extends Error {
+  override readonly name = "OptionError";
+  readonly option: string;
+
+  /** @param option as in a problem: "image" */
+  constructor(option: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.option = option;
+  }
+}
+
 interface HasOptions {
   readonly model: string;
   readonly options?: OptionSchema;
@@ -99,10 +153,19 @@ export function readOptions(
 ): { readonly values: DeviceOptions; readonly problems: readonly OptionProblem[] } {
   const schema = kind.options ?? {};
   const names = Object.keys(schema);
+  const { values, problems } = readValues(schema, given, (option) => unknown(kind.model, option, names));
+  return { values, problems: problems.length > 0 ? problems : (kind.checkOptions?.(values) ?? []) };
+}
+
+function readValues(
+  schema: OptionSchema,
+  given: Readonly<Record<string, unknown>>,
+  unknownMessage: (option: string) => string,
+): { readonly values: DeviceOptions; readonly problems: readonly OptionProblem[] } {
+  const names = Object.keys(schema);
   const problems: OptionProblem[] = [];
   for (const option of Object.keys(given))
-    if (!names.includes(option))
-      problems.push({ option, isUnknown: true, message: unknown(kind.model, option, names) });
+    if (!names.includes(option)) problems.push({ option, isUnknown: true, message: unknownMessage(option) });
   const values: Record<string, OptionValue> = {};
   for (const name of names) {
     const value = given[name] ?? undefined;
@@ -114,7 +177,6 @@ export function readOptions(
     const result = reading ? reading.value : schema[name]!.default;
     if (result !== undefined) values[name] = result;
   }
-  if (problems.length === 0) problems.push(...(kind.checkOptions?.(values) ?? []));
   return { values, problems };
 }
 

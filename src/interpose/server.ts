@@ -70,6 +70,8 @@ export class Server {
   readonly #observer: Observer | undefined;
   readonly #epoll = new Epoll();
   readonly #stop = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+  /** Devices go on with something. */
+  readonly #resumed = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   readonly #root: number;
   readonly #files: InjectedFiles;
   readonly #processes: ProcessTable;
@@ -141,7 +143,13 @@ export class Server {
       dispatch(this.#context, observer, taken);
     };
     const { deviceWork } = kernel;
-    if (deviceWork) deviceWork.inSlices = true;
+    if (deviceWork) {
+      deviceWork.inSlices = true;
+      // the thread may be waiting for descriptors just then
+      deviceWork.resumed = () => {
+        fs.writeSync(this.#resumed, new BigUint64Array([1n]));
+      };
+    }
     const callWork = {
       get isPending() {
         return longCalls.isPending;
@@ -157,7 +165,7 @@ export class Server {
         failed: ({ path, pid }, error) => this.#tellFailed(path, pid, error),
       };
     }
-    for (const fd of [listener, files.inotify, this.#stop, this.#jobs.event]) this.#epoll.add(fd);
+    for (const fd of [listener, files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
     this.#listener.wakeOnSameCpu();
     keepSpares();
   }
@@ -219,6 +227,7 @@ export class Server {
       const fd = epoll.descriptor(i);
       if (fd === this.#listener.fd) notified = epoll.events(i);
       else if (fd === this.#stop) this.#over = true;
+      else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
       else if (fd === this.#fuse?.fd) asked = true;
@@ -288,7 +297,11 @@ export class Server {
 
   #close(): void {
     this.#over = true;
-    if (this.#kernel.deviceWork) this.#kernel.deviceWork.inSlices = false;
+    const { deviceWork } = this.#kernel;
+    if (deviceWork) {
+      deviceWork.inSlices = false;
+      delete deviceWork.resumed;
+    }
     this.#listener.close();
     this.#limit.close();
     this.#jobs.close();
@@ -301,6 +314,7 @@ export class Server {
     dropSpares();
     close(this.#root);
     close(this.#stop);
+    close(this.#resumed);
   }
 }
 

@@ -13,7 +13,8 @@ export class KernelError extends Error {
   readonly reason: string;
 
   constructor(code: ErrnoName, reason: string) {
-    // An answer, and no mistake in the code: to find out where it was made takes many times as long as the request itself.
+    // An answer, and no mistake in the code: to find out where it was made takes many times as long as the request
+    // itself.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(`${code}: ${reason}`);
@@ -25,7 +26,9 @@ export class KernelError extends Error {
   }
 }
 
-/** A call that fails for the moment: it leaves all as it was, and the transport makes it again. No answer of a kernel. */
+/**
+ * A call that fails for the moment: it leaves all as it was, and the transport makes it again. No answer of a kernel.
+ */
 export class PutOffError extends KernelError {}
 
 /** Fails the request in hand. Reads as a statement of what is wrong: `fail("EINVAL", "the size is 0")`. */

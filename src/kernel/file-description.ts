@@ -18,7 +18,10 @@ export interface MmapRequest {
   readonly shared: boolean;
 }
 
-/** A register in a file's memory whose writing has the device act at once: a program reads the outcome in its next instruction. */
+/**
+ * A register in a file's memory whose writing has the device act at once: a program reads the outcome in its next
+ * instruction.
+ */
 export interface Doorbell {
   /** Bytes into the file. */
   readonly offset: number;
@@ -26,7 +29,9 @@ export interface Doorbell {
   readonly width: number;
 }
 
-/** Memory behind a file that programs map: both sides see each other's writes at once. Offsets are bytes into the file. */
+/**
+ * Memory behind a file that programs map: both sides see each other's writes at once. Offsets are bytes into the file.
+ */
 export interface SharedMemory {
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
@@ -54,8 +59,8 @@ export interface EventSignal {
   /** eventfd_ctx_put() */
   release(): void;
   /**
-   * Calls `handler` whenever somebody writes to the eventfd, and at once when something is in it already (vfio_virqfd_enable). A
-   * transport that cannot notice that leaves it out; what depends on it then never happens.
+   * Calls `handler` whenever somebody writes to the eventfd, and at once when something is in it already
+   * (vfio_virqfd_enable). A transport that cannot notice that leaves it out; what depends on it then never happens.
    * @returns stops it
    */
   watch?(handler: () => void): () => void;
@@ -74,8 +79,8 @@ export interface Readiness {
 }
 
 /**
- * An open file (the kernel's struct file): what descriptors, dups and forked processes share. Transports keep count of the
- * references; the model hears only of the last one going, through release().
+ * An open file (the kernel's struct file): what descriptors, dups and forked processes share. Transports keep count of
+ * the references; the model hears only of the last one going, through release().
  */
 export abstract class FileDescription {
   /** What kind of file it is. */
@@ -97,20 +102,25 @@ export abstract class FileDescription {
     return 0;
   }
 
-  /** A transport that lets programs map files hands that memory over: once, before there is a descriptor for the file. */
+  /**
+   * A transport that lets programs map files hands that memory over: once, before there is a descriptor for the file.
+   */
   attachMemory(_memory: SharedMemory): void {}
 
   /**
-   * Looks for what programs have written to the attached memory where writes mean something (registers), and does it. A transport
-   * calls it when it thinks that there may be something: before it handles a call of the program, and again and again while the file
-   * is mapped. Calls to the file itself look on their own.
+   * Looks for what programs have written to the attached memory where writes mean something (registers), and does it. A
+   * transport calls it when it thinks that there may be something: before it handles a call of the program, and again
+   * and again while the file is mapped. Calls to the file itself look on their own.
    * @returns whether there was something
    */
   pollMemory(): boolean {
     return false;
   }
 
-  /** What a transport that can notice single writes to the attached memory is to watch, calling ringDoorbell() before the program goes on. */
+  /**
+   * What a transport that can notice single writes to the attached memory is to watch, calling ringDoorbell() before
+   * the program goes on.
+   */
   get doorbells(): readonly Doorbell[] {
     return [];
   }
@@ -123,7 +133,8 @@ export abstract class FileDescription {
 
   /**
    * Carries out one request; returns the ioctl's value. Throws KernelError.
-   * @param request the low 32 bits of the request number in the plain encoding of _IO(); a transport translates powerpc's
+   * @param request the low 32 bits of the request number in the plain encoding of _IO(); a transport translates
+   * powerpc's
    * @param _arg a user address, or a value, as the request has it
    */
   ioctl(_task: Task, request: number, _arg: Word): number {
@@ -131,14 +142,17 @@ export abstract class FileDescription {
   }
 
   /**
-   * The same for a transport that has others to serve: the steps of a request that may take long, or the value of any other. A task is there
-   * during a step as it is during a call.
+   * The same for a transport that has others to serve: the steps of a request that may take long, or the value of any
+   * other. A task is there during a step as it is during a call.
    */
   ioctlInSteps(task: Task, request: number, arg: Word): number | RequestSteps {
     return this.ioctl(task, request, arg);
   }
 
-  /** For files that are not always ready; they are streams, which are read() and written without offsets. Others leave it undefined. */
+  /**
+   * For files that are not always ready; they are streams, which are read() and written without offsets. Others leave
+   * it undefined.
+   */
   get readiness(): Readiness | undefined {
     return undefined;
   }
@@ -159,8 +173,8 @@ export abstract class FileDescription {
   }
 
   /**
-   * What a mapping that mmap() has allowed shows, for transports whose programs live in this process: every access to it is an access
-   * to the file's memory or registers. Undefined for files without memory.
+   * What a mapping that mmap() has allowed shows, for transports whose programs live in this process: every access to
+   * it is an access to the file's memory or registers. Undefined for files without memory.
    */
   mappedObject(_request: MmapRequest): MappedObject | undefined {
     return undefined;
@@ -186,8 +200,8 @@ export class ForeignFile extends FileDescription {
   }
 
   /**
-   * What memfd_pin_folios() pins: the memory of a memfd, or of a file of tmpfs or hugetlbfs, for as long as whoever asked does not release it.
-   * Undefined for other files, and out of a transport's reach.
+   * What memfd_pin_folios() pins: the memory of a memfd, or of a file of tmpfs or hugetlbfs, for as long as whoever
+   * asked does not release it. Undefined for other files, and out of a transport's reach.
    */
   memory(): FileMemory | undefined {
     return undefined;

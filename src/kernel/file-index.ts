@@ -5,7 +5,10 @@ type Part = Omit<FileTree, "grafts">;
 
 const DIRECTORY: HostEntry = { kind: "directory" };
 
-/** Trees put together, each of which can be taken out again. A directory is there as long as anything is in it, or one of the trees has it. */
+/**
+ * Trees put together, each of which can be taken out again. A directory is there as long as anything is in it, or one
+ * of the trees has it.
+ */
 export class FileIndex implements HostFiles {
   readonly grafts: readonly Graft[];
   readonly #files = new Map<string, FileContent>();

@@ -27,8 +27,9 @@ export interface FileContent {
   /** Permission bits; 0o444 for what only reports, 0o644 for what can be written. */
   readonly mode: number;
   /**
-   * What a write does: `text` is all that one write() brings up to a NUL, since the kernel takes it as a string, each byte a character. Throws KernelError; WaitsError when the writer of a real host would
-   * wait. Absent: nothing happens, and the writer is told so.
+   * What a write does: `text` is all that one write() brings up to a NUL, since the kernel takes it as a string, each
+   * byte a character. Throws KernelError; WaitsError when the writer of a real host would wait. Absent: nothing
+   * happens, and the writer is told so.
    */
   readonly write?: (text: string) => void;
 }

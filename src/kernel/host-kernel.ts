@@ -15,18 +15,22 @@ export interface DeviceNode {
 /** What devices do by themselves after the call that told them to. */
 export interface DeviceWork {
   /**
-   * Set by a transport that calls run() as long as isPending: devices leave the larger part of long jobs to that. Otherwise they have done what
-   * they are told when the call that told them returns.
+   * Set by a transport that calls run() as long as isPending: devices leave the larger part of long jobs to that.
+   * Otherwise they have done what they are told when the call that told them returns.
    */
   inSlices: boolean;
   readonly isPending: boolean;
+  /**
+   * Set by such a transport: a device goes on outside of any call, so that there may be something to do and to show.
+   */
+  resumed?: () => void;
   /** Goes on with what devices have to do, for so long and one small piece more. */
   run(milliseconds: number): void;
 }
 
 /**
- * A booted host as a transport sees it: files that programs find and write, and nodes that they open. Everything behind an opened node is a
- * FileDescription.
+ * A booted host as a transport sees it: files that programs find and write, and nodes that they open. Everything behind
+ * an opened node is a FileDescription.
  */
 export interface HostKernel {
   /** The directories, files and links that the host's /sys (and parts of /dev, /proc) consist of now. */
@@ -36,8 +40,8 @@ export interface HostKernel {
   readonly deviceWork?: DeviceWork;
 
   /**
-   * The byte order of the machine's own programs, for transports that make up processes of it; little-endian when left out. A process that comes from
-   * elsewhere has its own (AddressSpace.littleEndian).
+   * The byte order of the machine's own programs, for transports that make up processes of it; little-endian when left
+   * out. A process that comes from elsewhere has its own (AddressSpace.littleEndian).
    */
   readonly littleEndian?: boolean;
 
@@ -51,8 +55,9 @@ export interface HostKernel {
   open(task: Task, path: string, flags: number): FileDescription;
 
   /**
-   * The request that a program means by a number of ioctl(), in the plain encoding of _IO() that files take: on a host of powerpc
-   * both encodings are taken, since the programs that run here are built for other machines. Absent: numbers are plain.
+   * The request that a program means by a number of ioctl(), in the plain encoding of _IO() that files take: on a host
+   * of powerpc both encodings are taken, since the programs that run here are built for other machines. Absent: numbers
+   * are plain.
    */
   plainRequest?(request: number): number;
 }

@@ -42,7 +42,10 @@ export class Area {
 /** The mappings of a process, ascending and without overlap. */
 export class AreaList implements Iterable<Area> {
   private areas: Area[] = [];
-  /** Where the last searches ended; copies come in runs, and calls take turns between their structure and what it is about. */
+  /**
+   * Where the last searches ended; copies come in runs, and calls take turns between their structure and what it is
+   * about.
+   */
   private last: Area | undefined;
   private lastButOne: Area | undefined;
 

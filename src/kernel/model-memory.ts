@@ -10,8 +10,8 @@ import type { Word } from "./word.ts";
 /** End of user addresses: 47 bits, as on x86-64 with four levels. */
 const USER_SPACE_END = 2 ** 47;
 /**
- * Where mappings go that name no address. Far from both ends, so that odd addresses in tests hit nothing, and low enough that page numbers
- * are small integers to V8, which makes objects of larger ones when it hands them around.
+ * Where mappings go that name no address. Far from both ends, so that odd addresses in tests hit nothing, and low
+ * enough that page numbers are small integers to V8, which makes objects of larger ones when it hands them around.
  */
 const MMAP_BASE = 2 ** 42;
 const NUL = 0;
@@ -64,8 +64,8 @@ export class ModelMemory extends AddressSpace {
   }
 
   /**
-   * Makes a mapping and returns its address. EINVAL for lengths and addresses that are no whole pages, ENOMEM beyond the end
-   * of user addresses.
+   * Makes a mapping and returns its address. EINVAL for lengths and addresses that are no whole pages, ENOMEM beyond
+   * the end of user addresses.
    */
   mmap(options: MmapOptions): number {
     const { length, protection, offset = 0, shared = false, hugePageShift } = options;
@@ -125,7 +125,10 @@ export class ModelMemory extends AddressSpace {
     }
   }
 
-  /** The memory of a child: private memory as it is now, shared memory shared. Pins and locked pages stay with the parent. */
+  /**
+   * The memory of a child: private memory as it is now, shared memory shared. Pins and locked pages stay with the
+   * parent.
+   */
   fork(): ModelMemory {
     const child = new ModelMemory(this.pageSize, this.littleEndian);
     const copies = new Map<MemoryObject, MemoryObject>();

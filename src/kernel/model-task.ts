@@ -27,7 +27,9 @@ export interface ModelTaskOptions {
   readonly files?: ModelFileTable;
   /** Bytes of a page, for a memory of its own. */
   readonly pageSize?: number;
-  /** The byte order of its processor, for a memory of its own: true when left out (isLittleEndian() of a host's arch). */
+  /**
+   * The byte order of its processor, for a memory of its own: true when left out (isLittleEndian() of a host's arch).
+   */
   readonly littleEndian?: boolean;
   /** 0 when left out. */
   readonly euid?: number;
@@ -39,7 +41,10 @@ export interface ModelTaskOptions {
 
 let lastPid = FIRST_PID;
 
-/** A process of the model with one thread. Credentials and limits can be changed as setuid(), capset() and setrlimit() do. */
+/**
+ * A process of the model with one thread. Credentials and limits can be changed as setuid(), capset() and setrlimit()
+ * do.
+ */
 export class ModelTask implements Task, Disposable {
   /** The thread that calls. */
   readonly tid: number;
@@ -103,7 +108,10 @@ export class ModelTask implements Task, Disposable {
     return Object.assign(Object.create(this) as ModelTask, { tid: lastPid++ });
   }
 
-  /** The process is over: its files are closed. The memory, and what is held of it, lives as long as somebody refers to it. */
+  /**
+   * The process is over: its files are closed. The memory, and what is held of it, lives as long as somebody refers to
+   * it.
+   */
   exit(): void {
     this.files.closeAll();
   }

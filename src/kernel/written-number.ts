@@ -1,6 +1,9 @@
 import { fail } from "./errors.ts";
 
-/** kstrtoul() with base 0: decimal, 0x hexadecimal or 0 octal, one newline allowed behind it. EINVAL, ERANGE. @param most the largest that fits */
+/**
+ * kstrtoul() with base 0: decimal, 0x hexadecimal or 0 octal, one newline allowed behind it. EINVAL, ERANGE. @param
+ * most the largest that fits
+ */
 export function writtenNumber(what: string, text: string, most: number): number {
   const match = /^\+?(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)\n?$/i.exec(text);
   if (!match) fail("EINVAL", `"${text.trim()}" is not a number that ${what} takes (0..${most}, 0x... allowed)`);

@@ -21,7 +21,8 @@ export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
 function problemsOf(device: DeviceDescription, kinds: DeviceKinds): readonly string[] {
   const { bus, model } = device;
   const models = bus === "pci" ? kinds.pciModels : kinds.mediatedModels;
-  if (!models.includes(model)) return [`model: ${notOneOf(model, models)}`];
+  if (!models.includes(model) && !(bus === "pci" && kinds.hasPciModel(model)))
+    return [`model: ${notOneOf(model, models)}`];
   const kind: DeviceKind = bus === "pci" ? kinds.pciKind(model) : kinds.mediatedKind(model);
   return readOptions(kind, device.options ?? {}).problems.map(
     ({ option, message }) => `options${option === undefined ? "" : `.${option}`}: ${message}`,

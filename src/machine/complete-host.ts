@@ -1,4 +1,5 @@
 import type { PciBar } from "../devices/description.ts";
+import type { QemuDevice } from "../devices/kind.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
@@ -7,6 +8,7 @@ import { defaultSpapr } from "../iommu/tce/kind.ts";
 import { defaultRegions, mdevDevice, mergeRegions, type PciDeviceFacts, pciDevice } from "./describe.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, ModuleParameters } from "./host-description.ts";
 import type { DeviceFile, GroupFile, HostFile, PciFile } from "./host-schema.ts";
+import { qemuDevices } from "./qemu-command-line.ts";
 import { withoutRefusedDrivers } from "./refused-driver.ts";
 import { withVirtualFunctions } from "./virtual-functions.ts";
 import { groupsWithoutIommu, VFIO_GROUP_NAME } from "./without-iommu.ts";
@@ -21,7 +23,7 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   const vfioContainer = file.vfio_container ?? kind.defaults.container;
   const iommufd = file.iommufd ?? vfioContainer === "iommufd";
   const iommu = completeIommu(file, { arch, pageSize });
-  const recorded = file.machine != null;
+  const recorded = file.machine == null ? undefined : qemuDevices(file.qemu ?? "");
   const groups = file.groups.map((group) => completeGroup(group, { iommu, arch }, recorded, kinds));
   const alone = (file.devices ?? []).map((device) => completeDevice(device, { arch, iommu }, recorded, kinds));
   const host: HostDescription = {
@@ -38,6 +40,17 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
     groups: withVirtualFunctions(groupsWithoutIommu(groups, alone)),
   };
   return withoutRefusedDrivers(host);
+}
+
+/** Devices of the QEMU that a recording was made in, by id. */
+type RecordedDevices = ReadonlyMap<string, QemuDevice>;
+
+/** The device "N" of a recording is QEMU's "dN". */
+function recordedOptions(file: PciFile, recorded: RecordedDevices | undefined, kinds: DeviceKinds) {
+  const device = file.name == null ? undefined : recorded?.get(`d${file.name}`);
+  if (!device) return undefined;
+  const kind = file.model == null ? kinds.kindOfIds(file.id.vendor, file.id.device) : kinds.pciKind(file.model);
+  return kind.recordedOptions?.(device);
 }
 
 function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pageSize">): IommuDescription {
@@ -145,7 +158,7 @@ function isYes(text: string): boolean {
 function completeGroup(
   file: GroupFile,
   host: Pick<HostDescription, "arch" | "iommu">,
-  recorded: boolean,
+  recorded: RecordedDevices | undefined,
   kinds: DeviceKinds,
 ): GroupDescription {
   const kind = kindOf(host.iommu.model);
@@ -209,7 +222,7 @@ function completeRegion(file: {
 function completeDevice(
   file: DeviceFile,
   around: Pick<HostDescription, "arch" | "iommu">,
-  recorded: boolean,
+  recorded: RecordedDevices | undefined,
   kinds: DeviceKinds,
 ): DeviceDescription {
   const name = file.name ?? undefined;
@@ -231,6 +244,7 @@ function completeDevice(
     subsystemDevice: file.subsystem_id?.device,
     // the recorded kernels let every memory BAR be mapped
     mmap: file.mmap ?? (recorded ? true : undefined),
+    options: file.options ?? recordedOptions(file, recorded, kinds),
     config: file.config ?? zpci?.config,
     bars: file.bars ? file.bars.map(completeBar).sort((a, b) => a.index - b.index) : zpci?.bars,
     // config space that is known from the id tells it, though firmware of s390 shows no extended part

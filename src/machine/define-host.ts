@@ -7,7 +7,10 @@ import { parseHostValues } from "./parse-host.ts";
 
 /** What a program may add to what a host in code can say. */
 export interface DefineOptions {
-  /** Further kinds of devices, by the names that `model` of a device calls them. The host takes the same (HostOptions.models). */
+  /**
+   * Further kinds of devices, by the names that `model` of a device calls them. The host takes the same
+   * (HostOptions.models).
+   */
   readonly models?: Readonly<Record<string, NewDeviceKind>>;
 }
 
@@ -19,7 +22,8 @@ const LAST_BUS = 0xff;
 const FIRST_GROUP = 1;
 
 /**
- * Describes a host in code, in as few words as one likes: `defineHost({ groups: ["edu"] })` is a whole one. All keys of a host file can be said.
+ * Describes a host in code, in as few words as one likes: `defineHost({ groups: ["edu"] })` is a whole one. All keys of
+ * a host file can be said.
  * @throws HostDescriptionError with all that is wrong, a line each
  */
 export function defineHost(definition: HostDefinition = {}, { models }: DefineOptions = {}): HostDescription {

@@ -26,18 +26,20 @@ interface GivenOptions {
   readonly options?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What functions of s390 are that say no model. */
+/** What most functions of s390 are that say no model. */
 const ZPCI_MODEL = "zpci";
 
 /** Fills in what `facts` leave open: from its config space, else from its kind and ids, else the defaults of host-description.ts. */
 export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KINDS): PciDeviceDescription {
   const { config, vendor, device } = facts;
-  const model = facts.model ?? (facts.zpci && ZPCI_MODEL);
-  const kind = model === undefined ? kinds.kindOfIds(vendor, device) : kinds.pciKind(model);
+  const ofIds = kinds.kindOfIds(vendor, device);
+  const model = facts.model ?? (facts.zpci && !ofIds.worksBehindZpci ? ZPCI_MODEL : undefined);
+  const kind = model === undefined ? ofIds : kinds.pciKind(model);
   const known = kinds.knownDevice(kind, vendor, device);
   const word = (offset: number) => (config ? config[offset]! | (config[offset + 1]! << 8) : undefined);
   const configClass = config ? config[9]! | (config[10]! << 8) | (config[11]! << 16) : undefined;
-  const bars = facts.bars ?? known?.bars ?? [];
+  const options = completeOptions(kind, facts.options);
+  const bars = facts.bars ?? kind.bars?.({ name: facts.bdf, options: options.options ?? {} }) ?? known?.bars ?? [];
   const deviceClass = facts.class ?? configClass ?? known?.class ?? 0xff0000;
   return {
     bus: "pci",
@@ -51,7 +53,7 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
     model: kind.model,
-    ...completeOptions(kind, facts.options),
+    ...options,
     mmap: facts.mmap ?? kind.mmap,
     ...(config && { config }),
     bars: facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom),

@@ -8,11 +8,11 @@ import type { ApiProfile, RESERVED_REGION_TYPES, VfioContainer } from "./host-de
 export type NumberInCode = number | bigint | string;
 
 /**
- * A host in code: what a host file says, with the same keys (docs/host-file.md has their meanings and defaults). Keys that are left out, undefined or
- * null have their defaults.
+ * A host in code: what a host file says, with the same keys (docs/host-file.md has their meanings and defaults). Keys
+ * that are left out, undefined or null have their defaults.
  *
- * Groups and devices have short forms: a group may be its devices alone, and has the next free id then. A device may be its ids ("8086:10d3") or the name
- * of a kind of device ("edu"), and has the next free address then.
+ * Groups and devices have short forms: a group may be its devices alone, and has the next free id then. A device may be
+ * its ids ("8086:10d3") or the name of a kind of device ("edu"), and has the next free address then.
  */
 export interface HostDefinition {
   /** For messages; "host in code" when left out. */

@@ -289,8 +289,9 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
   });
 
   return mapping({
-    // A recording has `machine` where a host file has `name`.
+    // A recording has `machine` where a host file has `name`, and the command line of its QEMU.
     machine: text.nullish(),
+    qemu: z.string().nullish(),
     name: text.nullish(),
     description: text.nullish(),
     kernel: kernel.nullish(),

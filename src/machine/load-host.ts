@@ -1,8 +1,10 @@
+import { KindFileError, loadKind } from "../devices/file-kinds.ts";
 import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { didYouMean } from "../kernel/nearest.ts";
 import { Release, refuseRelease, releaseFrom } from "../kernel/releases.ts";
+import { fileBeside, withFilesBeside } from "./files-beside.ts";
 import type { HostDefinition } from "./host-definition.ts";
 import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
@@ -48,6 +50,25 @@ async function describe(source: HostSource, options: LoadOptions): Promise<HostD
   return defineHost(source, options);
 }
 
+/** A model that a host file names by the path of its module, as it is written there. */
+const MODULE = /\bmodel:\s*["']?((?:\.{0,2}\/)[^\s"',{}]+\.[cm]?[jt]s)["']?/g;
+
+/** The kinds of devices that are modules of somebody's, by the names that the file gives them. */
+async function loadModels(path: string, file: string, text: string): Promise<ReadonlyMap<string, NewDeviceKind>> {
+  const names = new Set([...text.matchAll(MODULE)].map(([, name]) => name!));
+  const kinds = new Map<string, NewDeviceKind>();
+  for (const name of names) {
+    try {
+      kinds.set(name, await loadKind(fileBeside(path, name)));
+    } catch (error) {
+      if (!(error instanceof KindFileError)) throw error;
+      const line = text.slice(0, text.indexOf(name)).split("\n").length;
+      throw new HostDescriptionError(`${file}:${line}: model ${name}: ${error.message}`, { cause: error });
+    }
+  }
+  return kinds;
+}
+
 /** Bytes of a host file: thousand devices with all of their config space. */
 const HOST_FILE_MAX = 8 << 20;
 
@@ -56,7 +77,12 @@ async function readHostFile(path: string, { models }: LoadOptions): Promise<Host
   const text = isText ? path : attempt(path);
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  return parseHost(text, isText ? "the host's text" : inputName(path), kindsWith(models));
+  // text has no folder: what it names is seen from where the program runs
+  const place = isText ? "-" : path;
+  const name = isText ? "the host's text" : inputName(path);
+  const files = await loadModels(place, name, text);
+  const kinds = kindsWith(files.size > 0 ? { ...Object.fromEntries(files), ...models } : models);
+  return withFilesBeside(place, parseHost(text, name, kinds), kinds);
 }
 
 function attempt(path: string): string {

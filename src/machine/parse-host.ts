@@ -39,7 +39,10 @@ function inCode(problems: readonly Problem[]): HostDescriptionError {
   );
 }
 
-/** Values of a program as YAML has them: whole numbers are bigints, bytes hex digits, and what is undefined is not there. */
+/**
+ * Values of a program as YAML has them: whole numbers are bigints, bytes hex digits, and what is undefined is not
+ * there.
+ */
 function asInFile(value: unknown): unknown {
   if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
   if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");

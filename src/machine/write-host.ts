@@ -1,6 +1,6 @@
 import type { PciBar, ZpciDescription } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
-import type { OptionSchema, OptionValue } from "../devices/options.ts";
+import type { DeviceOptions, OptionSchema, OptionValue } from "../devices/options.ts";
 import type { IommuDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { IOMMU_MODELS } from "../iommu/kinds.ts";
@@ -263,7 +263,16 @@ function optionLines(options: DeviceDescription["options"] = {}, schema: OptionS
 
 function optionText(value: OptionValue): string {
   if (typeof value === "bigint") return hex(value);
+  if (typeof value === "object") return `[${value.map(entryText).join(", ")}]`;
   return typeof value === "string" ? text(value) : String(value);
+}
+
+/** An entry of a list of options. */
+function entryText(entry: DeviceOptions): string {
+  const said = Object.entries(entry).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}: ${optionText(value)}`],
+  );
+  return `{ ${said.join(", ")} }`;
 }
 
 function nameLines(name: string): string[] {

@@ -54,7 +54,10 @@ export class YamlSource {
     if (error) throw this.#at(error.pos[0], `not valid YAML: ${oneLine(error.message)}`);
   }
 
-  /** The content as plain values; integers are bigints. Throws HostDescriptionError for what cannot be built (aliases in circles). */
+  /**
+   * The content as plain values; integers are bigints. Throws HostDescriptionError for what cannot be built (aliases in
+   * circles).
+   */
   values(): unknown {
     visit(this.#document, {
       Alias: (_key, alias) => {
@@ -118,7 +121,8 @@ export class YamlSource {
         const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step));
         if (!pair) break;
         const isWrongKey = key !== undefined && depth === steps.length - 1;
-        // The value of `key:` with nothing behind it is on no line; its key is. So is a block, which starts a line later.
+        // The value of `key:` with nothing behind it is on no line; its key is. So is a block, which starts a line
+        // later.
         node = pair.value;
         const valueStart = isScalar(node) && !isWrongKey ? startOf(node) : undefined;
         offset = valueStart ?? startOf(pair.key) ?? offset;
@@ -131,7 +135,9 @@ export class YamlSource {
   }
 }
 
-/** Throws HostDescriptionError for what would take the reader minutes and gigabytes: nobody describes a host like that. */
+/**
+ * Throws HostDescriptionError for what would take the reader minutes and gigabytes: nobody describes a host like that.
+ */
 function refuseMasses(text: string, file: string): void {
   let count = 0;
   for (let at = 0; at < text.length; at++) {

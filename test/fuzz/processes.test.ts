@@ -1,13 +1,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { amount } from "../amount.ts";
 import { hasCompiler, scratchFolder, uvfio } from "../cli/uvfio.ts";
 import { compileFuzz, type FuzzRun, fuzz, percentile } from "./fuzz-run.ts";
 
 /** `npm run fuzz` sets these. Seconds of all runs together; the seed of every process' decisions. */
-const SECONDS = Number(process.env.UVFIO_FUZZ_SECONDS ?? 60);
+const SECONDS = amount("UVFIO_FUZZ_SECONDS", 10, 60);
 const SEED = process.env.UVFIO_SEED ?? "1";
-const KILLED = process.env.UVFIO_FUZZ_KILLED ?? "1500";
+const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 1500));
 
 /** Nobody waits so long, but for a processor. */
 const HELD_MS = 100;

@@ -93,7 +93,7 @@ describe("a recording's host.json is a host", () => {
       driver: "vfio-pci",
       model: "edu",
     });
-    expect(nvme).toMatchObject({ vendor: 0x1b36, device: 0x10, revision: 2, model: "generic" });
+    expect(nvme).toMatchObject({ vendor: 0x1b36, device: 0x10, revision: 2, model: "nvme" });
     expect(nvme!.bus === "pci" && nvme!.config?.length).toBe(4096);
     expect(bridge).toMatchObject({ driver: null, class: 0x060400 });
   });

@@ -11,7 +11,7 @@ export interface GuestImage {
 
 /**
  * A kernel, and an initramfs of busybox, modules and a script that runs as the first process.
- * @param folder has linux-image-amd64 (with its dependencies) and busybox-static in it
+ * @param folder has a Debian kernel and busybox-static in it
  * @param modules by name, in the order in which the script wants to load them
  * @param script of busybox's shell, after /proc, /sys and /dev are mounted; the guest powers off behind it
  * @param into where the initramfs is written
@@ -42,7 +42,7 @@ poweroff -f
   }
   const initrd = join(into, "initrd.gz");
   writeFileSync(initrd, gzipSync(archive.bytes(), { level: 1 }));
-  return { kernel: find(/vmlinuz[^/]*$/), initrd };
+  return { kernel: find(/boot\/vmlinu[xz][^/]*$/), initrd };
 }
 
 /** A cpio archive in the format that Linux unpacks ("newc", Documentation/driver-api/early-userspace/buffer-format.rst). */

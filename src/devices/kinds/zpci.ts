@@ -22,8 +22,6 @@ const AT_REST: Readonly<Record<string, Readonly<Record<number, BarAtRest>>>> = {
   // virtio-rng; device_feature of its common configuration: indirect descriptors, event index
   "1af4:1044": { 1: MSIX_ONLY, 4: { registers: { 4: 0x3000_0000 } } },
   "1af4:1041": { 1: MSIX_ONLY, 4: { registers: { 4: 0x30bf_8024 } } },
-  // nvme: CAP and VS; behind the doorbells and the MSI-X table with its pending bits there is nothing
-  "1b36:0010": { 0: { registers: { 0: 0x0f01_07ff, 4: 0x0040_0820, 8: 0x0001_0400 }, end: 0x3010 } },
   // e1000e: CTRL, STATUS, PBA
   "8086:10d3": {
     0: { registers: { 0: 0x0014_0241, 8: 0x0008_0283, 4096: 0x0014_0014 }, wholeRegisters: true },

@@ -1,6 +1,8 @@
 import type { DeviceBus, DeviceModel } from "../device-model.ts";
 
-/** A page that a mediated device holds (what vfio_pin_pages() gives its driver). Not to be touched after it is unpinned. */
+/**
+ * A page that a mediated device holds (what vfio_pin_pages() gives its driver). Not to be touched after it is unpinned.
+ */
 export interface PinnedPage {
   /** Copies from `offset` bytes into the page. EFAULT when the memory is gone. */
   read(offset: number, into: Uint8Array): void;
@@ -8,7 +10,9 @@ export interface PinnedPage {
   write(offset: number, from: Uint8Array): void;
 }
 
-/** How a mediated device's driver reaches the memory that its container or its iommufd maps. Calls throw KernelError. */
+/**
+ * How a mediated device's driver reaches the memory that its container or its iommufd maps. Calls throw KernelError.
+ */
 export interface MediatedMemory {
   /** The host kernel's PAGE_SIZE in bytes. */
   readonly pageSize: number;
@@ -42,8 +46,8 @@ export interface MediatedSurroundings {
 /** What is behind the regions of a mediated device, and its side of vfio_device_ops. */
 export interface MediatedModel extends DeviceModel {
   /**
-   * A mapping goes: what is held of it must be given back before this returns (vfio_device_ops.dma_unmap). Bytes. Absent for a device that
-   * never pins.
+   * A mapping goes: what is held of it must be given back before this returns (vfio_device_ops.dma_unmap). Bytes.
+   * Absent for a device that never pins.
    */
   dmaUnmap?(iova: bigint, size: bigint): void;
 }

@@ -39,7 +39,10 @@ export function powerManagement({ version, resetsInD3 }: { version: 2 | 3; reset
   return { id: pci.PCI_CAP_ID_PM, size: 8, words: [...words, control] };
 }
 
-/** MSI with 64-bit addresses. `vectors`: a power of two up to 32. `maskable`: each vector can be masked and shows whether it is pending. */
+/**
+ * MSI with 64-bit addresses. `vectors`: a power of two up to 32. `maskable`: each vector can be masked and shows
+ * whether it is pending.
+ */
 export function msi({ vectors, maskable = false }: { vectors: number; maskable?: boolean }): Capability {
   const log = Math.log2(vectors);
   if (!Number.isInteger(log) || log < 0 || log > 5) throw new RangeError(`MSI with ${vectors} vectors: 1, 2, 4 ... 32`);
@@ -47,7 +50,10 @@ export function msi({ vectors, maskable = false }: { vectors: number; maskable?:
   return { id: pci.PCI_CAP_ID_MSI, size: maskable ? 24 : 14, words: [[pci.PCI_MSI_FLAGS, flags]] };
 }
 
-/** MSI-X. `vectors`: 1 to 2048. `table`: 16 bytes for each vector; the model has nothing to do with them. `pending`: a bit for each. */
+/**
+ * MSI-X. `vectors`: 1 to 2048. `table`: 16 bytes for each vector; the model has nothing to do with them. `pending`: a
+ * bit for each.
+ */
 export function msix({ vectors, table, pending }: { vectors: number; table: BarPlace; pending: BarPlace }): Capability {
   if (!Number.isInteger(vectors) || vectors < 1 || vectors > 2048)
     throw new RangeError(`MSI-X with ${vectors} vectors: 1 to 2048`);
@@ -63,8 +69,8 @@ export function msix({ vectors, table, pending }: { vectors: number; table: BarP
 }
 
 /**
- * PCI Express, version 2. `port`: an endpoint behind a port, or one that is integrated into the root complex. `functionLevelReset`: it can be reset
- * on its own.
+ * PCI Express, version 2. `port`: an endpoint behind a port, or one that is integrated into the root complex.
+ * `functionLevelReset`: it can be reset on its own.
  */
 export function pciExpress(facts: { port: "endpoint" | "integrated"; functionLevelReset: boolean }): Capability {
   const type = facts.port === "integrated" ? pci.PCI_EXP_TYPE_RC_END : pci.PCI_EXP_TYPE_ENDPOINT;
@@ -128,8 +134,8 @@ const PASID: ExtendedCapability = {
 };
 
 /**
- * What a device shows that has to do with its IOMMU (PCI Express Base Specification, "Address Translation Services"; pci_regs.h). It is enabled, as
- * the host's IOMMU driver leaves it (intel/iommu.c:intel_iommu_probe_finalize).
+ * What a device shows that has to do with its IOMMU (PCI Express Base Specification, "Address Translation Services";
+ * pci_regs.h). It is enabled, as the host's IOMMU driver leaves it (intel/iommu.c:intel_iommu_probe_finalize).
  */
 export function translationCapabilities({ pasid, ats, pri }: TranslationAbilities): readonly ExtendedCapability[] {
   return [...(ats ? [ATS] : []), ...(pri ? [PRI] : []), ...(pasid ? [PASID] : [])];

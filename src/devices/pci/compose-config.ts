@@ -42,7 +42,8 @@ export function composeConfig(identity: PciIdentity, bars: readonly PlacedBar[],
     return config;
   }
   for (const bar of bars) {
-    const address = bar.address | BigInt(BAR_FLAGS[bar.type]);
+    const flags = BAR_FLAGS[bar.type] | (bar.prefetch ? pci.PCI_BASE_ADDRESS_MEM_PREFETCH : 0);
+    const address = bar.address | BigInt(flags);
     view.setUint32(barOffset(bar), Number(address & 0xffff_ffffn), true);
     if (bar.type === "memory64") view.setUint32(barOffset(bar) + 4, Number(address >> 32n), true);
   }

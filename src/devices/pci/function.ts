@@ -1,9 +1,11 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
+import { viewOf } from "../../uapi/layout.ts";
 import type { PciBar, PciIdentity, RomContent, ZpciDescription } from "../description.ts";
 import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
 import { ConfigSpace, type ConfigWidth } from "./config-space.ts";
+import { MsixTable } from "./msix-table.ts";
 import * as pci from "./registers.ts";
 
 /** Who handles a function's interrupts: the driver that is bound to it. */
@@ -55,11 +57,15 @@ export class PciFunction implements DeviceBus {
   /** Where its DMA goes: set by whoever gives it an address space. */
   dma: DeviceDma = NO_DRIVER;
   interrupts: InterruptHandler | undefined;
+  /** Shows registers to who has mapped them. */
+  onShow: (() => void) | undefined;
   /** D0..D3HOT. */
   powerState = D0;
   readonly #bars = new Map<number, PciBar>();
   readonly #msi: number | undefined;
   readonly #msix: number | undefined;
+  /** Of a model with registers; in plain memory the table is memory like the rest. */
+  readonly msixTable: MsixTable | undefined;
   readonly #onFault: (message: string) => void;
 
   /**
@@ -85,6 +91,13 @@ export class PciFunction implements DeviceBus {
     this.clock = clock;
     this.#onFault = onFault;
     this.model = makeModel(this);
+    this.msixTable = this.#makeMsixTable();
+  }
+
+  #makeMsixTable(): MsixTable | undefined {
+    if (this.#msix === undefined) return undefined;
+    const table = new MsixTable(viewOf(this.config.bytes), this.#msix, (vector) => this.sendMessage(vector));
+    return table.bars.some((bar) => this.model.isMemory(bar)) ? undefined : table;
   }
 
   /** A base address register that the function has; index 6 is the expansion ROM. */
@@ -117,12 +130,17 @@ export class PciFunction implements DeviceBus {
   /** An aligned read of a region (0..5, 6 the ROM). I/O ports are at most 4 bytes wide: wider accesses are two. */
   readRegion(region: number, offset: number, width: AccessWidth): bigint {
     const { model } = this;
+    const message = this.msixTable?.read(region, offset, width);
+    if (message !== undefined) return message;
+    // arch/s390/include/asm/pci_io.h: zpci_read
+    if (this.description.zpci && model.decodes?.(region, offset) === false) return (1n << BigInt(8 * width)) - 1n;
     if (width < 8 || this.bar(region)?.type !== "io") return model.read(region, offset, width);
     return model.read(region, offset, 4) | (model.read(region, offset + 4, 4) << 32n);
   }
 
   writeRegion(region: number, offset: number, width: AccessWidth, value: bigint): void {
     const { model } = this;
+    if (this.msixTable?.write(region, offset, width, value)) return;
     if (width < 8 || this.bar(region)?.type !== "io") {
       model.write(region, offset, width, value);
       return;
@@ -149,6 +167,7 @@ export class PciFunction implements DeviceBus {
   /** Function-level reset. Config space is put back by whoever resets, as the kernel does it; here it just stays. */
   reset(): void {
     this.model.reset();
+    this.msixTable?.reset();
     this.powerState = D0;
     this.#setStatus(false);
   }
@@ -157,9 +176,12 @@ export class PciFunction implements DeviceBus {
     const { config } = this;
     if (this.#msi !== undefined && config.read(this.#msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_ENABLE)
       return true;
-    return (
-      this.#msix !== undefined && (config.read(this.#msix + pci.PCI_MSIX_FLAGS, 2) & pci.PCI_MSIX_FLAGS_ENABLE) !== 0
-    );
+    return this.#usesMsix;
+  }
+
+  get #usesMsix(): boolean {
+    const at = this.#msix;
+    return at !== undefined && (this.config.read(at + pci.PCI_MSIX_FLAGS, 2) & pci.PCI_MSIX_FLAGS_ENABLE) !== 0;
   }
 
   /** A program may give a function fewer MSI vectors than it has, a power of two: then some of its vectors are one. */
@@ -175,12 +197,21 @@ export class PciFunction implements DeviceBus {
       this.#onFault(`${this.name}: interrupt message ${vector} is lost: bus mastering is off (PCI_COMMAND bit 2)`);
       return;
     }
+    if (this.#usesMsix && this.msixTable && !this.msixTable.mayMessage(vector)) return;
     this.interrupts?.message(vector & this.#vectorMask);
   }
 
   setLine(asserted: boolean): void {
     this.#setStatus(asserted);
     if (asserted) this.#deliverLine();
+  }
+
+  report(message: string): void {
+    this.#onFault(`${this.name}: ${message}`);
+  }
+
+  showRegisters(): void {
+    this.onShow?.();
   }
 
   dmaRead(iova: bigint, into: Uint8Array, pasid?: PasidRequest): boolean {

@@ -14,7 +14,9 @@ export interface FitRequest {
   readonly layout: GuestLayout;
   /** What else counts. */
   readonly assumptions: Assumptions;
-  /** How the layout came about, and how to make another one: what cures are tried with. Absent for a layout from a file. */
+  /**
+   * How the layout came about, and how to make another one: what cures are tried with. Absent for a layout from a file.
+   */
   readonly planned?: PlannedLayout;
 }
 
@@ -62,8 +64,8 @@ export function judge({ host, layout, assumptions, planned }: FitRequest): Verdi
 }
 
 /**
- * Behind a vIOMMU each device has an address space of its own, but a group has one container only. QEMU refuses the second
- * (hw/vfio/container.c: vfio_group_get, "group N used in multiple address spaces").
+ * Behind a vIOMMU each device has an address space of its own, but a group has one container only. QEMU refuses the
+ * second (hw/vfio/container.c: vfio_group_get, "group N used in multiple address spaces").
  */
 function sharedGroups(host: FitHost): string[] {
   return groupsOf(host).flatMap((group) => {

@@ -11,6 +11,7 @@ export interface Answer extends Outcome {
   readonly text?: string;
   readonly done?: number;
   readonly ok?: boolean;
+  readonly fired?: boolean;
   readonly VmLck_kB?: number;
   readonly VmPin_kB?: number;
   /** Locked memory of the process after the call. */

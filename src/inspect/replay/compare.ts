@@ -9,7 +9,7 @@ export interface Difference {
 }
 
 /** Fields that are compared as they are where the recording has them. */
-const PLAIN_FIELDS = ["done", "VmLck_kB", "VmPin_kB", "vmlck_kB", "text", "ok"] as const;
+const PLAIN_FIELDS = ["done", "VmLck_kB", "VmPin_kB", "vmlck_kB", "text", "ok", "fired"] as const;
 
 /** Compares what the kernel and the model gave for one operation; undefined when they agree. */
 export function difference(operation: Operation, answer: Answer): Difference | undefined {
@@ -34,7 +34,7 @@ export function difference(operation: Operation, answer: Answer): Difference | u
       return { field, recorded: String(recorded), ours: String(answer[field]) };
     }
   }
-  if (/^(r32|r64|evread)$/.test(operation.op) && String(fields.value) !== String(answer.value)) {
+  if (/^(r32|r64|evread|poll32)$/.test(operation.op) && String(fields.value) !== String(answer.value)) {
     return { field: "value", recorded: String(fields.value), ours: String(answer.value) };
   }
   return undefined;

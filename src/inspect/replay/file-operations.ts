@@ -8,8 +8,8 @@ import { roundUp, viewOf } from "../../uapi/layout.ts";
 import type { PciDeviceFile } from "../../vfio/pci/device-file.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import type { OperationOf } from "./operation.ts";
-import { fromHex, type Outcome, outcomeOf, outcomeOfVoid, toHex } from "./outcome.ts";
-import { deviceOf, type ReplayedProgram } from "./program.ts";
+import { DONE, fromHex, type Outcome, outcomeOf, outcomeOfVoid, toHex } from "./outcome.ts";
+import { deviceOf, POLLS, type ReplayedProgram } from "./program.ts";
 
 /** Opening, reading, writing and closing of files: VFIO's, eventfds, and those of sysfs and of module parameters. */
 export function fileOperations(program: ReplayedProgram) {
@@ -24,9 +24,14 @@ export function fileOperations(program: ReplayedProgram) {
     write: (o) => writeFile(program, o, false),
     eventfd: (o) => program.installed(o.fd, () => program.task.files.install(new EventFile(), false)),
     evread: (o) => readEvent(program, o),
+    evwait: (o) => ({ ...DONE, fired: readEvent(program, o).errno === null }),
+    preadloop: (o) => readRepeatedly(program, o),
+    poll32: (o) => pollRegister(program, o),
     param: (o) => outcomeOfVoid(() => live.write(o.path, String(o.value))),
     exists: (o) => outcomeOf(() => (live.exists(o.path) ? 0 : fail("ENOENT", `no ${o.path}`))),
     readfile: (o) => readText(live, o),
+    readhex: (o) => readBytes(live, o),
+    readlink: (o) => readLink(live, o),
     listdir: (o) => listDirectory(live, o),
   } satisfies Partial<Handlers>;
 }
@@ -102,8 +107,38 @@ function access(
   });
 }
 
+/** Reads one place after the other until one fails. */
+function readRepeatedly(program: ReplayedProgram, o: OperationOf<"preadloop">): Answer {
+  const { fd, count, size } = o;
+  let bytes = "";
+  let done = 0;
+  let last: Outcome = DONE;
+  for (; done < count; done++) {
+    const off = `0x${(BigInt(o.off) + BigInt(done * size)).toString(16)}`;
+    const data = o.data?.slice(2 * size * done, 2 * size * (done + 1));
+    const answer = readFile(program, { op: "pread", fd, off, len: size, ...(data !== undefined && { data }) }, true);
+    last = answer;
+    if (answer.ret !== size) break;
+    bytes += answer.bytes ?? "";
+  }
+  return { ...last, bytes, done };
+}
+
+/** Reads a register until it is as wanted. */
+function pollRegister(program: ReplayedProgram, o: OperationOf<"poll32">): Answer {
+  const [mask, want] = [BigInt(o.mask), BigInt(o.want)];
+  let value = 0n;
+  for (let i = 0; i < POLLS; i++) {
+    const answer = readFile(program, { op: "pread", fd: o.fd, off: o.off, len: 4, data: "" }, true);
+    if (answer.errno !== null) break;
+    value = BigInt(viewOf(fromHex(answer.bytes ?? "")).getUint32(0, true));
+    if ((value & mask) === want) return { ...DONE, ok: true, value: `0x${value.toString(16)}` };
+  }
+  return { ...DONE, ok: false, value: `0x${value.toString(16)}` };
+}
+
 /** A read of an eventfd, which does not wait. */
-function readEvent(program: ReplayedProgram, o: OperationOf<"evread">): Answer {
+function readEvent(program: ReplayedProgram, o: OperationOf<"evread" | "evwait">): Answer {
   let value = 0n;
   const outcome = outcomeOf(() => {
     const file = program.file(o);
@@ -122,6 +157,25 @@ function readText(live: LiveFiles, o: OperationOf<"readfile">): Answer {
   });
   // what was recorded is a C string
   return { ...outcome, text: text.replace(/\0.*$/s, "") };
+}
+
+function readBytes(live: LiveFiles, o: OperationOf<"readhex">): Answer {
+  let bytes = "";
+  const outcome = outcomeOf(() => {
+    const content = Buffer.from(live.read(o.path), "latin1");
+    bytes = toHex(content);
+    return content.length;
+  });
+  return { ...outcome, bytes };
+}
+
+/** The last part of what a link leads to. */
+function readLink(live: LiveFiles, o: OperationOf<"readlink">): Answer {
+  let text = "";
+  const outcome = outcomeOfVoid(() => {
+    text = live.linkName(o.path);
+  });
+  return { ...outcome, text };
 }
 
 /** The sorted names in a directory. */

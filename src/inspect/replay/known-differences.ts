@@ -1,3 +1,4 @@
+import { nvme } from "../../devices/kinds/nvme/kind.ts";
 import { findCapability } from "../../devices/pci/capabilities.ts";
 import { PCI_CAP_ID_MSI } from "../../devices/pci/registers.ts";
 import { Release } from "../../kernel/releases.ts";
@@ -10,8 +11,8 @@ import { isBytesIoctl, type Operation } from "./operation.ts";
 import { fromHex } from "./outcome.ts";
 
 /**
- * Where the model gives another answer than a recorded kernel on purpose (docs/kernel-defects.md). Each rule looks at the
- * recorded calls as they go by and says from then on why an answer may differ.
+ * Where the model gives another answer than a recorded kernel on purpose (docs/kernel-defects.md). Each rule looks at
+ * the recorded calls as they go by and says from then on why an answer may differ.
  */
 interface Rule {
   /**
@@ -33,10 +34,15 @@ export class KnownDifferences {
     if (host.arch === "arm64") rules.push(partialCopyRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
     if (host.arch === "s390x") rules.push(unsetRomRule(), leftMessageAddressRule(host));
+    const isNvme = ({ model }: { readonly model: string }) => model === nvme.model;
+    if (host.groups.some(({ devices }) => devices.some(isNvme))) rules.push(lostDataRule(), leftLineRule());
     this.#rules = rules;
   }
 
-  /** The reason why this operation differs, or undefined for one that should not. To be called for all operations in order. */
+  /**
+   * The reason why this operation differs, or undefined for one that should not. To be called for all operations in
+   * order.
+   */
   explain(operation: Operation, difference: Difference | undefined, said: readonly string[]): string | undefined {
     let reason: string | undefined;
     for (const rule of this.#rules)
@@ -45,7 +51,9 @@ export class KnownDifferences {
   }
 }
 
-/** Before 6.18 a mapping up to 2^64-1 corrupts the kernel's tree: what is found afterwards depends on the tree's shape. */
+/**
+ * Before 6.18 a mapping up to 2^64-1 corrupts the kernel's tree: what is found afterwards depends on the tree's shape.
+ */
 function lastByteRule(littleEndian: boolean): Rule {
   let seen = false;
   return {
@@ -80,8 +88,8 @@ function partialCopyRule(): Rule {
 const UNSET = /^(0x0{16} 0x[0-9a-f]{16} 0x0{8})2(?=[0-9a-f]{7}$)/gm;
 
 /**
- * On s390 expansion ROMs have no address. Once somebody has asked VFIO about one, the kernel has tried to give it one and marks it as unset from then
- * on; recordings begin at some time in a machine's life.
+ * On s390 expansion ROMs have no address. Once somebody has asked VFIO about one, the kernel has tried to give it one
+ * and marks it as unset from then on; recordings begin at some time in a machine's life.
  */
 function unsetRomRule(): Rule {
   return {
@@ -94,9 +102,58 @@ function unsetRomRule(): Rule {
   };
 }
 
+/** Bytes of an NVMe completion, and its status behind the phase bit. */
+const COMPLETION = { bytes: 16, status: 14 };
+const TRANSFER_ERROR = 0x004;
+const STATUS_CODE = 0x7ff;
+
+/**
+ * QEMU's NVMe controller completes a command with success although its data could not be reached: what it reads is
+ * zeros, which a write puts on the disk. The model says Data Transfer Error and writes nothing.
+ */
+function lostDataRule(): Rule {
+  let failed = false;
+  const statusOf = (text: string) => (viewOf(fromHex(text)).getUint16(COMPLETION.status, true) >>> 1) & STATUS_CODE;
+  return {
+    reason:
+      "QEMU's NVMe controller has success for data that it could not reach, and zeros on the disk; the model has Data Transfer Error (0/04)",
+    explains(operation, difference) {
+      if (operation.op !== "dump" || difference?.field !== "data") return failed && operation.op === "dump";
+      const { recorded, ours } = difference;
+      const isCompletion = operation.len === COMPLETION.bytes;
+      failed ||= isCompletion && statusOf(recorded) === 0 && statusOf(ours) === TRANSFER_ERROR;
+      return failed;
+    },
+  };
+}
+
+/** Bit 3 of the status register: the INTx line is up. */
+const STATUS_LINE = 1 << 3;
+const STATUS_BYTE = 2;
+
+/** QEMU's NVMe controller keeps its INTx line up for ever once a completion was not acknowledged before a reset. */
+function leftLineRule(): Rule {
+  let left = false;
+  return {
+    reason:
+      "QEMU's NVMe controller counts completions that nobody took over resets, which keeps INTx up; the model forgets them",
+    explains(operation, difference) {
+      if (operation.op === "pread" && difference?.field === "data" && operation.len === 4) {
+        const [recorded, ours] = [fromHex(difference.recorded), fromHex(difference.ours)];
+        const isLine = (recorded[STATUS_BYTE]! ^ (ours[STATUS_BYTE] ?? 0)) === STATUS_LINE;
+        left ||= isLine && recorded.every((byte, i) => i === STATUS_BYTE || byte === ours[i]);
+        return left;
+      }
+      return left && (operation.op === "evread" || operation.op === "evwait");
+    },
+  };
+}
+
 const MSI_ADDRESS = { start: 4, bytes: 8 };
 
-/** Where interrupts go stays in a function's MSI capability when they are switched off, and the next user sees it there. */
+/**
+ * Where interrupts go stays in a function's MSI capability when they are switched off, and the next user sees it there.
+ */
 function leftMessageAddressRule(host: HostDescription): Rule {
   const addresses = new Set(
     host.groups
@@ -119,8 +176,9 @@ function leftMessageAddressRule(host: HostDescription): Rule {
 }
 
 /**
- * On bare metal a request that runs past the end of its window goes on in the memory behind the kernel's table: MAP_DMA says 0, and
- * mappings are lost that way, so that regions stay registered. The model refuses the one, and cuts an UNMAP_DMA off.
+ * On bare metal a request that runs past the end of its window goes on in the memory behind the kernel's table: MAP_DMA
+ * says 0, and mappings are lost that way, so that regions stay registered. The model refuses the one, and cuts an
+ * UNMAP_DMA off.
  */
 function pastWindowRule(): Rule {
   let seen = false;

@@ -3,10 +3,7 @@ import { viewOf } from "../../uapi/layout.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import type { OperationOf } from "./operation.ts";
 import { DONE, fromHex, outcomeOfVoid, toHex } from "./outcome.ts";
-import type { ReplayedProgram } from "./program.ts";
-
-/** Looks at a polled register that many times before giving up: in the model everything that it can wait for is done at once. */
-const POLLS = 3;
+import { POLLS, type ReplayedProgram } from "./program.ts";
 
 /** Reads and writes of memory, and of registers that are mapped there. */
 export function memoryOperations(program: ReplayedProgram) {
@@ -14,6 +11,7 @@ export function memoryOperations(program: ReplayedProgram) {
     fill: (o) => fill(program, o),
     dump: (o) => ({ ...DONE, bytes: toHex(program.read(program.at(o), o.len)) }),
     store: (o) => store(program, o),
+    put: (o) => put(program, o),
     poll64: (o) => poll(program, o),
     r32: (o) => readWord(program, o, 4),
     r64: (o) => readWord(program, o, 8),
@@ -28,6 +26,12 @@ function fill(program: ReplayedProgram, o: OperationOf<"fill">): Answer {
   const bytes = new Uint8Array(o.len);
   if (o.byte === "seq") for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 7 + (i >> 8)) & 0xff;
   else bytes.fill(Number(o.byte));
+  program.memory.copyOut(program.at(o), bytes, bytes.length);
+  return DONE;
+}
+
+function put(program: ReplayedProgram, o: OperationOf<"put">): Answer {
+  const bytes = fromHex(o.in);
   program.memory.copyOut(program.at(o), bytes, bytes.length);
   return DONE;
 }

@@ -141,6 +141,7 @@ const SHAPES = {
   fill: { ...AT, len: upTo(FILL_MAX), byte: scalar },
   dump: { ...AT, len: upTo(FILL_MAX), data: bytes },
   store: { buf: text, off: offset, in: bytes },
+  put: { buf: text, off: offset, in: bytes },
   r32: { ...AT, value: word },
   r64: { ...AT, value: word },
   w8: { ...AT, value: word },
@@ -148,11 +149,23 @@ const SHAPES = {
   w32: { ...AT, value: word },
   w64: { ...AT, value: word },
   poll64: { ...AT, mask: word, want: word, ok: optional(flag) },
+  poll32: { fd: fdName, off: word, mask: word, want: word, ok: optional(flag), value: optional(word) },
   pread: { ...ACCESS, off: word, len: upTo(ACCESS_MAX), data: optional(bytes) },
   read: { fd: fdName, len: upTo(ACCESS_MAX), data: optional(bytes) },
   pwrite: { ...ACCESS, off: word, in: bytes, len: optional(upTo(ACCESS_MAX)) },
   write: { fd: fdName, in: bytes },
+  /** The same read so many times, one behind the other. */
+  preadloop: {
+    fd: fdName,
+    off: word,
+    count: upTo(CALLS_MAX),
+    size: upTo(FILL_MAX),
+    done: optional(count),
+    data: optional(bytes),
+  },
   evread: { fd: fdName, value: optional(word) },
+  /** Whether an eventfd was raised, where how often is not known. */
+  evwait: { fd: fdName, fired: optional(flag) },
   maploop: {
     fd: fdName,
     iova: word,
@@ -166,6 +179,8 @@ const SHAPES = {
   unmaploop: { fd: fdName, iova: word, count: upTo(CALLS_MAX), stride: word, size: word, done: optional(count) },
   mkfile: { path: text, size: upTo(FILL_MAX), byte: upTo(255) },
   readfile: { path: text, text: optional(text) },
+  readlink: { path: text, text: optional(text) },
+  readhex: { path: text, data: optional(bytes) },
   listdir: { path: text, text: optional(text) },
   exists: { path: text },
   param: { path: text, value: scalar },
@@ -239,8 +254,8 @@ const VARIANT_CHECKS: ReadonlyMap<string, { readonly by: string; readonly kinds:
   );
 
 /**
- * What a parsed line of a recording is: the operation, or what is wrong with it. Fields that no operation of that kind has are taken away: nobody
- * looks at them.
+ * What a parsed line of a recording is: the operation, or what is wrong with it. Fields that no operation of that kind
+ * has are taken away: nobody looks at them.
  */
 export function checkOperation(line: unknown): Operation | string {
   const op = typeof line === "object" && line !== null && Object.hasOwn(line, "op") ? (line as { op: unknown }).op : 0;

@@ -25,6 +25,12 @@ interface Process {
   readonly buffers: Map<string, Buffer>;
 }
 
+/**
+ * Looks at a polled register that many times before giving up: in the model everything that it can wait for is done at
+ * once.
+ */
+export const POLLS = 3;
+
 /** Where structures are put: far from the addresses that recorded programs chose for their buffers. */
 const SCRATCH_ADDRESS = 0x7000_0000_0000;
 /** Bytes of each of the two parts of the scratch memory: the largest page of any host. */
@@ -76,7 +82,10 @@ export class ReplayedProgram {
     return this.task.memory;
   }
 
-  /** What follows happens in that process of a trace; its number is its only name. Within a forked child nothing changes. */
+  /**
+   * What follows happens in that process of a trace; its number is its only name. Within a forked child nothing
+   * changes.
+   */
   become(number: number): void {
     if (this.#parents.length > 0) return;
     let process = this.#processes.get(number);

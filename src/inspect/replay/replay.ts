@@ -1,7 +1,8 @@
+import { DEVICE_KINDS } from "../../devices/kinds.ts";
 import { Host } from "../../host/host.ts";
 import { isLittleEndian } from "../../kernel/arch.ts";
 import { KernelError } from "../../kernel/errors.ts";
-import type { HostDescription } from "../../machine/host-description.ts";
+import type { DeviceDescription, HostDescription } from "../../machine/host-description.ts";
 import type { Answer } from "./answer.ts";
 import { type Difference, difference } from "./compare.ts";
 import { KnownDifferences } from "./known-differences.ts";
@@ -32,7 +33,8 @@ export interface ReplayResult {
 /**
  * Makes recorded calls against a freshly booted host and compares every answer.
  * @param path of the recording, for messages
- * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never begun
+ * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never
+ * begun
  */
 export function replay(
   description: HostDescription,
@@ -40,8 +42,9 @@ export function replay(
   path = "the recording",
 ): ReplayResult {
   const warnings: string[] = [];
-  const host = new Host(description, { onWarning: (message) => warnings.push(message) });
-  // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows when
+  const host = new Host(withoutFiles(description), { onWarning: (message) => warnings.push(message) });
+  // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows
+  // when
   host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
   const littleEndian = isRecordedLittleEndian(description, operations);
   const process = new ReplayProcess(host, littleEndian);
@@ -65,7 +68,23 @@ export function replay(
   return { calls, equal: calls - different.length - explained, different, known };
 }
 
-/** A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have those of their machine. */
+/** Devices leave the files alone that they had when the calls were made. */
+function withoutFiles(description: HostDescription): HostDescription {
+  const changed = (device: DeviceDescription): DeviceDescription => {
+    if (device.bus !== "pci" || !device.options) return device;
+    const kind = DEVICE_KINDS.pci.find(({ model }) => model === device.model);
+    return kind?.withoutFiles ? { ...device, options: kind.withoutFiles(device.options) } : device;
+  };
+  return {
+    ...description,
+    groups: description.groups.map((group) => ({ ...group, devices: group.devices.map(changed) })),
+  };
+}
+
+/**
+ * A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have
+ * those of their machine.
+ */
 function isRecordedLittleEndian({ arch }: HostDescription, operations: readonly Operation[]): boolean {
   const first = operations[0];
   return (first?.op === "host" && first.machine !== undefined) || isLittleEndian(arch);

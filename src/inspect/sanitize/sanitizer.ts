@@ -24,8 +24,8 @@ interface DeviceState {
 }
 
 /**
- * Finds misuse of DMA mappings while a program runs. What it can and cannot notice, and when: docs/sanitizer.md. Without `say` it only
- * counts mappings that are left behind.
+ * Finds misuse of DMA mappings while a program runs. What it can and cannot notice, and when: docs/sanitizer.md.
+ * Without `say` it only counts mappings that are left behind.
  */
 export class Sanitizer implements Watcher {
   /** Mappings that the program left. */
@@ -204,7 +204,10 @@ export class Sanitizer implements Watcher {
     );
   }
 
-  /** A file's last reference is gone. Mappings of an iommufd go with it; those of a container went when its memory was let go of. */
+  /**
+   * A file's last reference is gone. Mappings of an iommufd go with it; those of a container went when its memory was
+   * let go of.
+   */
   #closed(file: FileDescription): void {
     if (file.kind !== "iommufd") return;
     for (const space of this.#spaces.get(file)?.values() ?? [])

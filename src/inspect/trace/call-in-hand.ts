@@ -17,7 +17,10 @@ export class CallInHand {
   readonly access: AccessInHand | undefined;
   /** Names of the files that the model asked for, by descriptor; null for descriptors that are not open. */
   readonly looked = new Map<number, string | null>();
-  /** From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page begins. */
+  /**
+   * From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page
+   * begins.
+   */
   unwritableFrom: number | undefined;
 
   #isWritten = false;
@@ -41,7 +44,8 @@ export class CallInHand {
     const argument = this.argument!.bytes;
     const own = bytes.subarray(0, argument.length - offset);
     if (into === "program") this.#isWritten = true;
-    // What another thread of the program has changed since the start of the call is what counts. Text comes as text here, not as its bytes.
+    // What another thread of the program has changed since the start of the call is what counts. Text comes as text
+    // here, not as its bytes.
     else if (!this.#isWritten && !this.#isText) argument.set(own, offset);
     else return true;
     this.#written!.set(own, offset);
@@ -49,8 +53,8 @@ export class CallInHand {
   }
 
   /**
-   * The argument of a request after the call. Not as memory has it, unless that refused a part: other threads may have changed it by now, and what the
-   * model wrote may be on its way still (userfaultfd).
+   * The argument of a request after the call. Not as memory has it, unless that refused a part: other threads may have
+   * changed it by now, and what the model wrote may be on its way still (userfaultfd).
    */
   after(): Uint8Array {
     const { call, unwritableFrom } = this;
@@ -79,7 +83,10 @@ export class CallInHand {
     return offset >= 0 && offset < argument.bytes.length ? offset : undefined;
   }
 
-  /** The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it changed none. */
+  /**
+   * The end of the last page that a failed copy has changed: it wrote until there. Before all of its pages when it
+   * changed none.
+   */
   #lastWritten(task: Task, address: number, length: number): number {
     const { bytes } = this.argument!;
     const start = Number((this.call as { readonly arg: unknown }).arg);

@@ -179,7 +179,10 @@ export class Composer {
     };
   }
 
-  /** The number that a program of the host's architecture passes: files take the plain encoding, and another one for unknown. */
+  /**
+   * The number that a program of the host's architecture passes: files take the plain encoding, and another one for
+   * unknown.
+   */
   #asPassed(request: number): number {
     const decoded = decodeIo(request);
     if (!decoded) return request;

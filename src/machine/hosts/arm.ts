@@ -36,5 +36,11 @@ export const arm: HostDescription = {
       reservedRegions: [ARM_SOFTWARE_MSI_WINDOW.region],
       devices: [pciDevice({ bdf: "0000:00:05.0", name: "82574L Gigabit", vendor: 0x8086, device: 0x10d3 })],
     },
+    {
+      id: 6,
+      type: "DMA",
+      reservedRegions: [ARM_SOFTWARE_MSI_WINDOW.region],
+      devices: [pciDevice({ bdf: "0000:00:06.0", name: "NVMe", vendor: 0x1b36, device: 0x0010 })],
+    },
   ],
 };

@@ -10,7 +10,7 @@ import type { HostDescription } from "../host-description.ts";
 export const lab: HostDescription = {
   name: "lab",
   description:
-    "Intel VT-d, 39-bit IOVAs, dirty tracking, two DMA engines, an edu, a pci-testdev and a sample mediated device, /dev/iommu",
+    "Intel VT-d, 39-bit IOVAs, dirty tracking, two DMA engines, an NVMe disk, an edu, a pci-testdev and a sample mediated device, /dev/iommu",
   kernel: "6.12",
   api: "mainline",
   arch: "x86_64",
@@ -45,5 +45,6 @@ export const lab: HostDescription = {
       }),
     ),
     x86Group(5, pciDevice({ bdf: "0000:04:00.0", name: "test device", vendor: 0x1b36, device: 0x0005 })),
+    x86Group(6, pciDevice({ bdf: "0000:05:00.0", name: "NVMe", vendor: 0x1b36, device: 0x0010 })),
   ],
 };

@@ -64,7 +64,10 @@ const PME = pci.PCI_PM_CTRL_PME_ENABLE | pci.PCI_PM_CTRL_PME_STATUS;
 /** Device control without phantom functions. */
 const DEVCTL_WRITABLE = 0xffff & ~pci.PCI_EXP_DEVCTL_PHANTOM;
 
-/** Conventional capabilities by id (vfio_pci_init_perm_bits); MSI depends on the device, two on the release, the others are DIRECT. */
+/**
+ * Conventional capabilities by id (vfio_pci_init_perm_bits); MSI depends on the device, two on the release, the others
+ * are DIRECT.
+ */
 const CAPABILITIES: ReadonlyMap<number, ConfigPermissions> = new Map([
   [
     pci.PCI_CAP_ID_PM,

@@ -1,10 +1,12 @@
 import { generic } from "../../devices/kinds/generic.ts";
+import { OptionError } from "../../devices/options.ts";
 import { PciFunction } from "../../devices/pci/function.ts";
 import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { romBytes } from "../../devices/pci/rom-image.ts";
 import { deviceInstance, translationOf } from "../../machine/device-instance.ts";
 import { allDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
+import { HostDescriptionError } from "../../machine/host-description-error.ts";
 import { configSpace } from "../../machine/pci-config.ts";
 import type { ModelContext } from "../model-context.ts";
 
@@ -31,7 +33,23 @@ export function createFunction(
     ids: device,
     rom: romOf(device),
   };
-  return new PciFunction(device.bdf, device, config, clock, warn, (bus) => kind.create(bus, instance));
+  return new PciFunction(device.bdf, device, config, clock, warn, (bus) =>
+    withPlace(host, device, () => kind.create(bus, instance)),
+  );
+}
+
+/** What is wrong with an option shows only now: says where in the description it is. */
+function withPlace<T>(host: HostDescription, device: PciDeviceDescription, create: () => T): T {
+  try {
+    return create();
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    const group = host.groups.findIndex(({ devices }) => devices.includes(device));
+    // a device that came while the host runs is in no list
+    const index = host.groups[group]?.devices.indexOf(device);
+    const place = index === undefined ? device.bdf : `groups[${group}].devices[${index}]`;
+    throw new HostDescriptionError(`${place}.options.${error.option}: ${error.message}`, { cause: error });
+  }
 }
 
 function romOf(device: PciDeviceDescription): Uint8Array | undefined {

@@ -39,12 +39,14 @@ export class MessageInterrupts {
     this.#kind = kind;
     this.#allocated = count;
     if (kind === "MSI") this.#queueMax = Math.ceil(Math.log2(count));
+    if (kind === "MSI-X") this.#target.msixTable?.maskAll();
     this.#setEnabled(kind, true);
     this.#target.setCommand(pci.PCI_COMMAND_INTX_DISABLE, true);
   }
 
   disable(): void {
     for (const vector of [...this.#triggers.keys()]) this.clear(vector);
+    if (this.#kind === "MSI-X") this.#target.msixTable?.maskAll();
     if (this.#kind) this.#setEnabled(this.#kind, false);
     this.#target.setCommand(pci.PCI_COMMAND_INTX_DISABLE, false);
     this.#kind = undefined;
@@ -54,7 +56,7 @@ export class MessageInterrupts {
   /** Takes away what a vector raises. */
   clear(vector: number): void {
     this.#triggers.get(vector)?.release();
-    this.#triggers.delete(vector);
+    if (this.#triggers.delete(vector) && this.#kind === "MSI-X") this.#target.msixTable?.setMasked(vector, true);
   }
 
   /**
@@ -76,6 +78,7 @@ export class MessageInterrupts {
 
   set(vector: number, trigger: EventSignal): void {
     this.#triggers.set(vector, trigger);
+    if (this.#kind === "MSI-X") this.#target.msixTable?.setMasked(vector, false);
   }
 
   onMessage(vector: number): void {

@@ -75,6 +75,7 @@ export class OpenDevice {
     const dynamicMsix = context.release.has("dynamicMsix") && context.arch === "x86_64";
     this.messages = new MessageInterrupts(target, dynamicMsix);
     this.config = this.#makeConfig();
+    target.onShow = () => this.showShared();
     target.interrupts = {
       line: () => this.intx.onLine(),
       message: (vector) => this.messages.onMessage(vector),
@@ -135,6 +136,7 @@ export class OpenDevice {
     if (this.messages.kind) this.messages.disable();
     this.ioeventfds.close();
     target.interrupts = undefined;
+    target.onShow = undefined;
     if (this.resetWorks) target.reset();
     this.#restoreConfig();
     this.errorEvent?.release();

@@ -222,8 +222,8 @@ export class VirtualConfig {
   }
 
   /**
-   * The device has been written the bit that resets it. Nobody puts its config space back: it decodes nothing and sends no interrupts until the
-   * user writes the command register.
+   * The device has been written the bit that resets it. Nobody puts its config space back: it decodes nothing and sends
+   * no interrupts until the user writes the command register.
    */
   #passReset(
     start: number,

@@ -1,0 +1,120 @@
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "./device-model.ts";
+import type { PciDeviceKind } from "./kind.ts";
+
+/** The same kind, whose devices fail on their own. */
+export function contained(kind: PciDeviceKind): PciDeviceKind {
+  return {
+    ...kind,
+    config: (device) => kind.config(device),
+    create: (bus, device) => new ContainedModel(bus, (own) => kind.create(own, device)),
+  };
+}
+
+/** Files of ours, of node, and packages are not what somebody looks for. */
+const OURS = new URL("..", import.meta.url).href;
+
+/** What went wrong in somebody's module, with its file and line where that is known. */
+export function failureOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = `${error.name}: ${error.message.split("\n")[0]}`;
+  for (const line of (error.stack ?? "").split("\n")) {
+    const place = /(?:file:\/\/)?(\/[^\s():]+):(\d+)(?::\d+)?\)?$/.exec(line.trim());
+    if (!place || /node:|node_modules/.test(line) || new URL(`file://${place[1]}`).href.startsWith(OURS)) continue;
+    return `${text} (${place[1]}:${place[2]})`;
+  }
+  return text;
+}
+
+/**
+ * Somebody's model: what it throws is reported with its file and line, and from then on it is a device that is gone, whose registers read as all ones
+ * and which does nothing. Nothing else ends.
+ */
+class ContainedModel implements DeviceModel {
+  readonly #model: DeviceModel;
+  readonly #bus: DeviceBus;
+  #isGone = false;
+
+  constructor(bus: DeviceBus, make: (bus: DeviceBus) => DeviceModel) {
+    this.#bus = bus;
+    this.#model = make(this.#containedBus());
+    const { shows, adopt, decodes } = this.#model;
+    if (shows)
+      this.shows = (...place) => this.#try("a look at its registers", () => shows.apply(this.#model, place), 0n);
+    if (adopt)
+      this.adopt = (...place) => this.#try("a look at its registers", () => adopt.apply(this.#model, place), false);
+    if (decodes) this.decodes = (...place) => this.#try("a read", () => decodes.apply(this.#model, place), true);
+  }
+
+  shows?: NonNullable<DeviceModel["shows"]>;
+  adopt?: NonNullable<DeviceModel["adopt"]>;
+  decodes?: NonNullable<DeviceModel["decodes"]>;
+
+  #containedBus(): DeviceBus {
+    const bus = this.#bus;
+    return {
+      clock: bus.clock,
+      get messagesEnabled() {
+        return bus.messagesEnabled;
+      },
+      dmaRead: (iova, into, pasid) => bus.dmaRead(iova, into, pasid),
+      dmaWrite: (iova, from, pasid) => bus.dmaWrite(iova, from, pasid),
+      ...(bus.dmaOrWait && { dmaOrWait: (access) => bus.dmaOrWait!(access) }),
+      sendMessage: (vector) => bus.sendMessage(vector),
+      setLine: (asserted) => bus.setLine(asserted),
+      showRegisters: () => bus.showRegisters?.(),
+      report: (message) => bus.report?.(message),
+      contain: (action, otherwise) => this.#try("work of its own", action, otherwise),
+    };
+  }
+
+  #try<T>(what: string, action: () => T, otherwise: T): T {
+    if (this.#isGone) return otherwise;
+    try {
+      return action();
+    } catch (error) {
+      this.#isGone = true;
+      this.#bus.report?.(`its model failed at ${what}, and the device is gone: ${failureOf(error)}`);
+      return otherwise;
+    }
+  }
+
+  read(region: number, offset: number, width: AccessWidth): bigint {
+    const ones = (1n << BigInt(8 * width)) - 1n;
+    const place = `a read of 0x${offset.toString(16)} in BAR ${region}`;
+    return this.#try(place, () => BigInt.asUintN(8 * width, this.#model.read(region, offset, width)), ones);
+  }
+
+  write(region: number, offset: number, width: AccessWidth, value: bigint): void {
+    const place = `a write of 0x${value.toString(16)} to 0x${offset.toString(16)} in BAR ${region}`;
+    this.#try(place, () => this.#model.write(region, offset, width, value), undefined);
+  }
+
+  advance(): boolean {
+    return this.#try("a look at its registers", () => this.#model.advance?.() ?? false, false);
+  }
+
+  reset(): void {
+    this.#try("a reset", () => this.#model.reset(), undefined);
+  }
+
+  isMemory(region: number): boolean {
+    return this.#try("a question about its regions", () => this.#model.isMemory(region), false);
+  }
+
+  readBytes(region: number, offset: number, into: Uint8Array): void {
+    into.fill(0xff);
+    this.#try("a read of its memory", () => this.#model.readBytes?.(region, offset, into), undefined);
+  }
+
+  writeBytes(region: number, offset: number, from: Uint8Array): void {
+    this.#try("a write to its memory", () => this.#model.writeBytes?.(region, offset, from), undefined);
+  }
+
+  pages(region: number): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }> {
+    return this.#try("a look at its memory", () => this.#model.pages?.(region) ?? [], []);
+  }
+
+  registers(region: number): readonly MappedRegister[] {
+    return this.#try("a question about its registers", () => this.#model.registers(region), []);
+  }
+}

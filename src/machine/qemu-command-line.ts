@@ -1,0 +1,37 @@
+import type { QemuDevice } from "../devices/kind.ts";
+
+/** A word of a command line, perhaps with quotes in it. */
+const WORD = /(?:[^\s']|'[^']*')+/g;
+
+/**
+ * Devices on the command line of a QEMU that a recording was made in, by their `id`: what is said of them tells options of the recorded devices.
+ * @param text the whole command line
+ */
+export function qemuDevices(text: string): ReadonlyMap<string, QemuDevice> {
+  const words = text.match(WORD) ?? [];
+  const argumentsOf = (option: string) =>
+    words.flatMap((word, index) => (words[index - 1] === option ? [propertiesOf(word)] : []));
+  const devices = argumentsOf("-device");
+  const objects = argumentsOf("-object");
+  const found = new Map<string, QemuDevice>();
+  for (const properties of devices) {
+    const id = properties.get("id");
+    if (id === undefined) continue;
+    found.set(id, {
+      properties,
+      onIt: devices.filter((other) => other.get("bus") === id),
+      object: (name) => objects.find((other) => other.get("id") === name),
+    });
+  }
+  return found;
+}
+
+/** "nvme,id=dN,serial=oracle": the word before the first comma is its "driver". */
+function propertiesOf(word: string): ReadonlyMap<string, string> {
+  const [driver = "", ...rest] = word.split(",");
+  const pairs = rest.map((part): [string, string] => {
+    const at = part.indexOf("=");
+    return at < 0 ? [part, "on"] : [part.slice(0, at), part.slice(at + 1)];
+  });
+  return new Map([["driver", driver], ...pairs]);
+}
