@@ -39,6 +39,7 @@ function runAction(checkout: string, inputs: Readonly<Record<string, string>>) {
       GITHUB_PATH: pathFile,
       GITHUB_ACTION_PATH: checkout,
       RUNNER_TEMP: scratch.folder("runner/temp"),
+      npm_config_prefer_offline: "true",
     };
     const bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.run];
     output += succeed(scratch.folder("runner/work"), bash, { ...env, ...runner });
