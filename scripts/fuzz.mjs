@@ -5,10 +5,10 @@ import { parseArgs } from "node:util";
 
 const USAGE = `npm run fuzz -- [--minutes N] [--seed S] [--killed CLIENTS] [--calls N]
 
-  --minutes N        random calls of many processes for so long, on all hosts together (1)
+  --minutes N        random calls of many processes for so long, on all hosts together (10 seconds; a minute in CI)
   --seed S           of all decisions of all processes; races are not repeated (1)
-  --killed CLIENTS   so many short-lived clients that are killed (1500)
-  --calls N          so many random calls in one process, on all hosts together (400000)
+  --killed CLIENTS   so many short-lived clients that are killed (150; 1500 in CI)
+  --calls N          so many random calls in one process, on all hosts together (40000; 400000 in CI)
 `;
 
 /** A number of the command line; undefined is left to the test. */

@@ -5,8 +5,6 @@ import { fileURLToPath } from "node:url";
 export default function build(): void {
   // a test may run some of the tests again as a program under uvfio
   if (process.env.UVFIO_TRANSPORT) return;
-  const root = fileURLToPath(new URL("..", import.meta.url));
-  const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, stdio: "inherit" });
-  node("node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json");
-  node("scripts/join-modules.mjs");
+  const script = fileURLToPath(new URL("../scripts/build.mjs", import.meta.url));
+  execFileSync(process.execPath, [script, "--if-changed"], { stdio: "inherit" });
 }

@@ -7,6 +7,7 @@ import type { DeviceModel } from "./device-model.ts";
 export interface SavedState {
   /** Which form `bytes` have. A kind takes back every form that it ever gave. */
   readonly version: number;
+  /** The state itself, as its model wrote it. */
   readonly bytes: Uint8Array;
 }
 

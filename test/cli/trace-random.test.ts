@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { amount } from "../amount.ts";
 import { compile, hasCompiler, scratchFolder, uvfio } from "./uvfio.ts";
 
 /** UVFIO_SEED repeats one seed; UVFIO_STEPS makes runs longer. */
 const SEEDS = process.env.UVFIO_SEED ? [process.env.UVFIO_SEED] : ["1", "2"];
-const STEPS = process.env.UVFIO_STEPS ?? "4000";
+const STEPS = String(amount("UVFIO_STEPS", 1500, 4000));
 const GROUPS = [1, 2, 3, 4, 5].map((group) => `/dev/vfio/${group}`);
 const NODES = [
   "/dev/vfio/vfio",

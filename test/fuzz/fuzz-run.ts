@@ -61,18 +61,12 @@ const TRACER = "socket:[N]";
 const SILENCE_MS = 90_000;
 
 /** Runs the fuzzer under `uvfio run`, with signals all the time, and looks at what it leaves behind. */
-export async function fuzz(
-  folder: string,
-  binary: string,
-  options: string[],
-  args: string[],
-  variables: Record<string, string> = {},
-): Promise<FuzzRun> {
+export async function fuzz(folder: string, binary: string, options: string[], args: string[]): Promise<FuzzRun> {
   const temporary = join(folder, "tmp");
   mkdirSync(temporary, { recursive: true });
   const mounts = readFileSync("/proc/self/mounts", "utf8");
   const command = [UVFIO, "run", "-q", ...options, "--", binary, ...args];
-  const child = spawn(process.execPath, command, { env: { ...process.env, ...variables, TMPDIR: temporary } });
+  const child = spawn(process.execPath, command, { env: { ...process.env, TMPDIR: temporary } });
   let said = "";
   child.stderr.on("data", (bytes) => {
     said += bytes;

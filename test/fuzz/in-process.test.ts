@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import { Host } from "../../src/host/host.ts";
 import { loadHost } from "../../src/machine/load-host.ts";
+import { amount } from "../amount.ts";
 import { RandomCaller } from "../inspect/trace/random-caller.ts";
 
 /** `npm run fuzz` sets these. Calls on all hosts together; the first host's seed, from which all follow. */
-const CALLS = Number(process.env.UVFIO_FUZZ_CALLS ?? 400_000);
+const CALLS = amount("UVFIO_FUZZ_CALLS", 40_000, 400_000);
 const SEED = Number(process.env.UVFIO_SEED ?? 1);
 
 const HOSTS = [

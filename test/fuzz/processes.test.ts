@@ -1,13 +1,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { amount } from "../amount.ts";
 import { hasCompiler, scratchFolder, uvfio } from "../cli/uvfio.ts";
 import { compileFuzz, type FuzzRun, fuzz, percentile } from "./fuzz-run.ts";
 
 /** `npm run fuzz` sets these. Seconds of all runs together; the seed of every process' decisions. */
-const SECONDS = Number(process.env.UVFIO_FUZZ_SECONDS ?? 60);
+const SECONDS = amount("UVFIO_FUZZ_SECONDS", 10, 60);
 const SEED = process.env.UVFIO_SEED ?? "1";
-const KILLED = process.env.UVFIO_FUZZ_KILLED ?? "1500";
+const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 1500));
 
 /** Nobody waits so long, but for a processor. */
 const HELD_MS = 100;
@@ -115,9 +116,8 @@ describe.skipIf(!hasCompiler)("random calls of many processes (needs gcc)", () =
       const at = folder("traced");
       const trace = join(at, "t.jsonl");
       const options = ["-m", "lab", "--trace", trace];
-      // what a call writes to memory that comes late is not there yet when the trace looks (docs/trace.md)
       const args = ["processes", SEED, String(Math.min(SECONDS * 0.05, 20))];
-      check(await fuzz(at, program, options, args, { FUZZ_IN_TIME: "1" }));
+      check(await fuzz(at, program, options, args));
       expect(uvfio("replay", trace).stdout).toMatch(/^1 recordings?: (\d{3,}) calls, \1 equal, 0 different$/m);
     },
     LIMIT_MS,

@@ -10,12 +10,13 @@ import { summarize, summaryLines } from "../../src/inspect/trace/summary.ts";
 import { watchKernel } from "../../src/inspect/watch/watch-kernel.ts";
 import type { HostDescription } from "../../src/machine/host-description.ts";
 import { lab } from "../../src/machine/hosts/lab.ts";
+import { amount } from "../amount.ts";
 import { readBundle } from "../recordings/bundle.ts";
 import { RandomCaller, sequence } from "./trace/random-caller.ts";
 
 /** UVFIO_SEED begins elsewhere; UVFIO_STEPS makes more mutants. */
 const SEED = Number(process.env.UVFIO_SEED ?? 1);
-const MUTANTS = Number(process.env.UVFIO_STEPS ?? 1000);
+const MUTANTS = amount("UVFIO_STEPS", 150, 1000);
 /** The longest line that is printed, with a margin for who made the call. */
 const LINE_MAX = 8300;
 

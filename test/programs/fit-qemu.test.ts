@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { CpuVendor, LayoutRequest } from "../../src/inspect/fit/layout.ts";
 import { chooseVmm } from "../../src/inspect/fit/layouts/index.ts";
 import { GIB, MIB } from "../../src/inspect/fit/sizes.ts";
+import { amount } from "../amount.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
 const CPUS: Readonly<Record<string, CpuVendor>> = { EPYC: "amd", "Skylake-Server": "intel" };
@@ -17,7 +18,7 @@ const MACHINES = [
   "pc-i440fx-2.4",
   "pc-i440fx-7.2",
 ];
-const GUEST_STARTS = Number(process.env.UVFIO_QEMU_GUESTS ?? 12);
+const GUEST_STARTS = amount("UVFIO_QEMU_GUESTS", 3, 12);
 
 interface Guest {
   readonly machine: string;

@@ -3,6 +3,7 @@ import { Host } from "../../src/host/host.ts";
 import { viewOf } from "../../src/uapi/layout.ts";
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_GROUP_SET_CONTAINER, VFIO_SET_IOMMU } from "../../src/uapi/vfio.ts";
 import { VFIO_IOMMU_MAP_DMA, VfioIommuType1DmaMap } from "../../src/uapi/vfio-type1.ts";
+import { amount } from "../amount.ts";
 import { FIRST_DATA, PAGE, PAGES, pageAddress, pointVirtual, SCRATCH, VIRTUAL, WINDOW, writeTables } from "./area.ts";
 import { GROUPS, hostDescription } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
@@ -14,7 +15,7 @@ import { ModelMachine, type TenantProcess } from "./machine.ts";
 import { Words } from "./words.ts";
 
 /** All APIs together: beyond 2^16 of one they would run out of domain-ids that nobody gave back. UVFIO_TENANT_CONTAINERS has another number. */
-const CONTAINERS = Number(process.env.UVFIO_TENANT_CONTAINERS ?? 8_000);
+const CONTAINERS = amount("UVFIO_TENANT_CONTAINERS", 1_000, 8_000);
 const APIS = 4;
 const LIMIT_MS = 3_600_000;
 /** Of so many one is used: that takes longer than to make it. */

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { amount } from "../amount.ts";
 import { compile, hasCompiler, scratchFolder } from "../cli/uvfio.ts";
 import { ContainerWorld, hostFile } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
@@ -10,7 +11,7 @@ import { RealMachine } from "./real-machine.ts";
 import { type Step, stepLine, type World } from "./steps.ts";
 
 /** Of one API; UVFIO_TENANT_PROCESS_STEPS has another number. */
-const STEPS = Number(process.env.UVFIO_TENANT_PROCESS_STEPS ?? 1500);
+const STEPS = amount("UVFIO_TENANT_PROCESS_STEPS", 300, 1500);
 const SEED = Number(process.env.UVFIO_TENANT_SEED ?? 1);
 const PROCESSES = 3;
 const LIMIT_MS = 600_000;

@@ -30,12 +30,9 @@ export class HeldWrites {
     try {
       write.make();
     } catch (error) {
-      if (!(error instanceof KernelError)) {
-        this.#answer(write, new KernelError("EIO", String(error)));
-        throw error;
-      }
       if (error instanceof WaitsError) this.#hold(write);
-      else this.#answer(write, error);
+      else
+        this.#answer(write, error instanceof KernelError ? error : new KernelError("EIO", `internal error: ${error}`));
       return;
     }
     this.#answer(write, undefined);

@@ -7,8 +7,6 @@
  *      fuzz killed SEED CLIENTS        short-lived clients that are killed at any moment, watched
  *      fuzz normal                     a program that means no harm
  *
- * With FUZZ_IN_TIME in the environment no page comes late (userfaultfd).
- *
  * `processes` and `killed` print a line of JSON with figures, and then, when a line comes on stdin, run `normal`. They say "ready PID" first; from then on SIGUSR2 to
  * them is answered by the time of its arrival, and how long this process has waited for a processor by then, and the supervisor: "heard NANOSECONDS
  * NANOSECONDS NANOSECONDS", the first of CLOCK_MONOTONIC.

@@ -176,7 +176,7 @@ void worker(uint64_t seed, int threads, uint32_t steps)
 			fds[i] = -1;
 	COUNT(processes);
 	alarm(20);
-	if (below(3) == 0 && getenv("FUZZ_IN_TIME") == 0)
+	if (below(3) == 0)
 		make_late();
 	for (int i = 0; i < threads; i++) {
 		starts[i] = (struct start){ seed, steps, i };

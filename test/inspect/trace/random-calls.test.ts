@@ -7,11 +7,12 @@ import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 import { loadHost } from "../../../src/machine/load-host.ts";
+import { amount } from "../../amount.ts";
 import { RandomCaller } from "./random-caller.ts";
 
 /** UVFIO_SEED repeats one seed; UVFIO_STEPS makes runs longer. */
 const SEEDS = process.env.UVFIO_SEED ? [Number(process.env.UVFIO_SEED)] : [1, 2, 3, 4];
-const STEPS = Number(process.env.UVFIO_STEPS ?? 3000);
+const STEPS = amount("UVFIO_STEPS", 1000, 3000);
 
 function tracedCalls(description: HostDescription, seed: number) {
   const lines: string[] = [];
