@@ -20,8 +20,13 @@ test("a doorbell's address follows from the mappings of its file", () => {
   ]);
 });
 
-describe.skipIf(!hasCompiler || process.arch !== "x64")("a program that rings ioat's doorbell (needs gcc)", () => {
-  const program = hasCompiler ? compile("doorbell", scratch.path) : "";
+/** Some virtual machines have debug registers that never stop a program. */
+const hasWatchpoints =
+  hasCompiler && process.arch === "x64" && spawnSync(compile("watchpoint", scratch.path)).status === 0;
+if (!hasWatchpoints) console.log("exact doorbells: skipped, there is no gcc or no debug register that stops a program");
+
+describe.skipIf(!hasWatchpoints)("a program that rings ioat's doorbell (needs gcc)", () => {
+  const program = hasWatchpoints ? compile("doorbell", scratch.path) : "";
   chmodSync(scratch.path, 0o755);
   const run = (mode: string) => uvfio("run", "-q", "-m", LAB, "--", program, "0000:01:00.0", mode);
 
