@@ -28,8 +28,8 @@ interface FaultRun {
 }
 
 /**
- * Fails the 1st, 2nd, 3rd... call of a kind, a run each, until the program makes no more of them. 1 when a run was killed, took too long, or left
- * more mapped than the run without a fault.
+ * Fails the 1st, 2nd, 3rd... call of a kind, a run each, until the program makes no more of them. 1 when a run was
+ * killed, took too long, or left more mapped than the run without a fault.
  */
 export async function faultEach(
   options: RunOptions,

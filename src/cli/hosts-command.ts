@@ -11,7 +11,10 @@ export interface HostsOptions {
   readonly yaml?: boolean;
 }
 
-/** `uvfio hosts`: the ready-made hosts, a line each; with a name, that host's devices at a glance, or the host as a file that -m takes. */
+/**
+ * `uvfio hosts`: the ready-made hosts, a line each; with a name, that host's devices at a glance, or the host as a file
+ * that -m takes.
+ */
 export async function hostsCommand(
   name: string | undefined,
   { json = false, yaml = false }: HostsOptions,

@@ -7,7 +7,10 @@ import { deviceName, findDevice } from "../machine/find-device.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { complain, printLine } from "./output.ts";
 
-/** `uvfio iova-list`: the listing of the vfio-type1-iova-list test, or its facts as JSON, against the model in this process. */
+/**
+ * `uvfio iova-list`: the listing of the vfio-type1-iova-list test, or its facts as JSON, against the model in this
+ * process.
+ */
 export async function iovaListCommand(
   devices: readonly string[],
   { machine, json = false, ...overrides }: HostOverrides & { readonly machine?: string; readonly json?: boolean },
@@ -20,7 +23,10 @@ export async function iovaListCommand(
   return 0;
 }
 
-/** What GET_INFO says after each device; nothing after one whose group was there already. Addresses are strings: JSON's numbers are too short. */
+/**
+ * What GET_INFO says after each device; nothing after one whose group was there already. Addresses are strings: JSON's
+ * numbers are too short.
+ */
 function facts(transport: ModelTransport, devices: readonly string[]): unknown[] {
   const all: unknown[] = [];
   addDevices(transport, devices, (device, container) => {

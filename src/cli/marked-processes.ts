@@ -6,7 +6,10 @@ import { sleep } from "../machine/input-file.ts";
 const PATIENCE_MS = 2_000;
 const POLL_MS = 20;
 
-/** Processes that carry a variable in their environment: it is inherited, so a whole tree has it, also those whose parents have ended. */
+/**
+ * Processes that carry a variable in their environment: it is inherited, so a whole tree has it, also those whose
+ * parents have ended.
+ */
 export class MarkedProcesses {
   readonly #entry: Buffer;
 

@@ -18,8 +18,8 @@ interface HostOptions {
 }
 
 /**
- * Parses the command line and runs the command; returns the exit status. Each command's module is loaded when it is used, so that
- * `uvfio run` starts a program without waiting for the others.
+ * Parses the command line and runs the command; returns the exit status. Each command's module is loaded when it is
+ * used, so that `uvfio run` starts a program without waiting for the others.
  */
 export async function buildProgram(args: readonly string[]): Promise<number> {
   let status = 0;
@@ -197,7 +197,10 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
   return status;
 }
 
-/** An option whose value is optional would take the program's name for it: --sanitize=error is an option of its own inside. */
+/**
+ * An option whose value is optional would take the program's name for it: --sanitize=error is an option of its own
+ * inside.
+ */
 function spellOut(args: readonly string[]): string[] {
   const end = args.indexOf("--");
   const isOurs = (at: number) => args[0] === "run" && (end < 0 || at < end);

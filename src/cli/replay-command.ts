@@ -25,7 +25,10 @@ const CONTEXT_BYTES = 8;
 /** Characters of one line about a difference. */
 const LINE_MAX = 2000;
 
-/** `uvfio replay`: repeats recorded calls and compares every answer. Exit status 0 when all are equal or differ for a documented reason. */
+/**
+ * `uvfio replay`: repeats recorded calls and compares every answer. Exit status 0 when all are equal or differ for a
+ * documented reason.
+ */
 export async function replayCommand(paths: readonly string[], options: ReplayOptions): Promise<number> {
   const recordings = findRecordings(paths, options.machine !== undefined);
   const hosts = new Map<string, HostDescription>();

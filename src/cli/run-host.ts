@@ -19,7 +19,10 @@ function runLine(): (line: string) => void {
   return (line) => complainRaw(coloured(messageLine(line)));
 }
 
-/** "uvfio: PROGRAM[PID]: CALL = ERRNO: reason": who says it stays in the background, the errno is red, the reason as it is. */
+/**
+ * "uvfio: PROGRAM[PID]: CALL = ERRNO: reason": who says it stays in the background, the errno is red, the reason as it
+ * is.
+ */
 function coloured(line: string): string {
   return line.replace(
     /^(uvfio: )(\S+\[\d+\]: )?(.*? = )?([A-Z][A-Z0-9]+)?/,

@@ -30,8 +30,8 @@ const DEFAULT_DEVICE = "0000:01:00.0";
 const TIMEOUT = 900_000;
 
 /**
- * `uvfio selftests`: builds a kernel tree's VFIO selftests and runs each under `uvfio run`, as the release that the tree is of.
- * Exit status 1 when a test fails. Ended by a signal, it takes all that it has started and made with it.
+ * `uvfio selftests`: builds a kernel tree's VFIO selftests and runs each under `uvfio run`, as the release that the
+ * tree is of. Exit status 1 when a test fails. Ended by a signal, it takes all that it has started and made with it.
  */
 export async function selftestsCommand(path: string, options: SelftestsOptions): Promise<number> {
   const { machine = "lab", kernel, api, json = false } = options;

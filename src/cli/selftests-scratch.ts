@@ -9,7 +9,10 @@ const OWNER = "owner";
 /** What all processes of a run have in their environment: the path of its folder. */
 const MARK = "UVFIO_SELFTESTS";
 
-/** The temporary folder of one `uvfio selftests` and the processes that it started. Both are gone after remove(), whatever the processes do. */
+/**
+ * The temporary folder of one `uvfio selftests` and the processes that it started. Both are gone after remove(),
+ * whatever the processes do.
+ */
 export class SelftestsScratch {
   readonly path: string;
   /** Environment of the processes that are started. */

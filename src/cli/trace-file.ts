@@ -4,8 +4,8 @@ import { OutputError, type OutputFile, STDOUT, writeAll } from "./output.ts";
 const WRITE_CHARACTERS = 64 * 1024;
 
 /**
- * A trace that is being written: lines of JSON, in pieces. When it cannot be written any more that is said once, and the program goes on without
- * it: a full disk does not concern it.
+ * A trace that is being written: lines of JSON, in pieces. When it cannot be written any more that is said once, and
+ * the program goes on without it: a full disk does not concern it.
  */
 export class TraceFile {
   readonly #file: OutputFile;

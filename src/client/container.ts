@@ -40,7 +40,9 @@ export interface MapRequest {
   readonly write?: boolean;
 }
 
-/** A set of groups that share one IOMMU address space (/dev/vfio/vfio). Every call throws SystemCallError when it fails. */
+/**
+ * A set of groups that share one IOMMU address space (/dev/vfio/vfio). Every call throws SystemCallError when it fails.
+ */
 export class Container extends OpenFile {
   private constructor(transport: Transport, fd: number) {
     super(transport, fd);

@@ -134,8 +134,8 @@ export class Device extends OpenFile {
   /**
    * Connects interrupts with eventfds, raises, masks or unmasks them (VFIO_DEVICE_SET_IRQS).
    *
-   * With `events` vector `start + n` adds to the n-th eventfd, and to none where that is null. A count of 0 switches the whole index off.
-   * EINVAL for what does not add up, with the reason where the model answers.
+   * With `events` vector `start + n` adds to the n-th eventfd, and to none where that is null. A count of 0 switches
+   * the whole index off. EINVAL for what does not add up, with the reason where the model answers.
    */
   setIrqs(request: IrqRequest): void {
     const argument = encodeIrqSet(request, this.transport.littleEndian);
@@ -143,7 +143,8 @@ export class Device extends OpenFile {
   }
 
   /**
-   * Gives a device that was opened by its own node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD): before that nothing else works on it.
+   * Gives a device that was opened by its own node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD): before that nothing else
+   * works on it.
    * @returns the device's id there
    */
   bindIommufd(iommufd: Pick<Iommufd, "fd">): number {
@@ -153,7 +154,8 @@ export class Device extends OpenFile {
   }
 
   /**
-   * Attaches it to an address space or a page table; what it was attached to before is replaced (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
+   * Attaches it to an address space or a page table; what it was attached to before is replaced
+   * (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
    * @param pasid only what the device does with this PASID
    * @returns the id of the page table in use
    */

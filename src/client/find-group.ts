@@ -19,7 +19,8 @@ export function deviceName(device: string): string {
 }
 
 /**
- * Where a device is in /sys. Takes a PCI address (with or without its domain), a mediated device's UUID, or a path in /sys.
+ * Where a device is in /sys. Takes a PCI address (with or without its domain), a mediated device's UUID, or a path in
+ * /sys.
  * @throws DeviceNameError for anything else
  */
 export function devicePath(device: string): string {

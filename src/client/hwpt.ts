@@ -46,7 +46,10 @@ export class Hwpt {
     this.id = id;
   }
 
-  /** Starts or ends the log of what devices write. EOPNOTSUPP unless the table was made with IOMMU_HWPT_ALLOC_DIRTY_TRACKING. */
+  /**
+   * Starts or ends the log of what devices write. EOPNOTSUPP unless the table was made with
+   * IOMMU_HWPT_ALLOC_DIRTY_TRACKING.
+   */
   setDirtyTracking(isOn: boolean): void {
     const flags = isOn ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
     const request = { size: IommuHwptSetDirtyTracking.size, hwpt_id: this.id, flags };

@@ -57,8 +57,8 @@ export interface HwptData {
 }
 
 /**
- * An iommufd (/dev/iommu): address spaces and page tables of devices that were opened by their own nodes (openDevice). Closing it takes all of
- * them along. Every call throws SystemCallError when it fails.
+ * An iommufd (/dev/iommu): address spaces and page tables of devices that were opened by their own nodes (openDevice).
+ * Closing it takes all of them along. Every call throws SystemCallError when it fails.
  */
 export class Iommufd extends OpenFile {
   private constructor(transport: Transport, fd: number) {
@@ -126,7 +126,10 @@ export class Iommufd extends OpenFile {
     this.#option(IOMMU_OPTION_OP_SET, option, value, object);
   }
 
-  /** The address space that the requests of a VFIO container mean on this file (IOMMU_VFIO_IOAS). ENODEV when there is none. */
+  /**
+   * The address space that the requests of a VFIO container mean on this file (IOMMU_VFIO_IOAS). ENODEV when there is
+   * none.
+   */
   compatIoas(): Ioas {
     return new Ioas(this, this.#compat(IOMMU_VFIO_IOAS_GET, 0));
   }

@@ -1,6 +1,6 @@
 /**
- * `node iova-list-main.js DEVICE...`: iovaList() with real system calls, as a program of its own, so that it can run on a real
- * kernel or under `uvfio run`. Exit status: 0 fine, 1 a call failed, 2 usage.
+ * `node iova-list-main.js DEVICE...`: iovaList() with real system calls, as a program of its own, so that it can run on
+ * a real kernel or under `uvfio run`. Exit status: 0 fine, 1 a call failed, 2 usage.
  */
 import { DeviceNameError } from "./find-group.ts";
 import { iovaList } from "./iova-list.ts";

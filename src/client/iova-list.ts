@@ -13,8 +13,9 @@ import { type IommuInfo, parseIommuInfo } from "./iommu-info.ts";
 import type { Transport } from "./transport.ts";
 
 /**
- * The output of the vfio-type1-iova-list test in Alex Williamson's mail of 25 May 2018, line for line: what VFIO_IOMMU_GET_INFO says after
- * each device. A device whose group is in the container already changes nothing and is only announced.
+ * The output of the vfio-type1-iova-list test in Alex Williamson's mail of 25 May 2018, line for line: what
+ * VFIO_IOMMU_GET_INFO says after each device. A device whose group is in the container already changes nothing and is
+ * only announced.
  * @throws as addDevices does
  */
 export function iovaList(transport: Transport, devices: readonly string[], write: (line: string) => void): void {

@@ -19,7 +19,10 @@ const ACTIONS = {
 const EVENTFD_SIZE = 4;
 const NO_EVENTFD = -1;
 
-/** What Device.setIrqs() is to do. One of `events`, `flags` and `count` says with which vectors; left out all three, with one. */
+/**
+ * What Device.setIrqs() is to do. One of `events`, `flags` and `count` says with which vectors; left out all three,
+ * with one.
+ */
 export interface IrqRequest {
   /** VFIO_PCI_*_IRQ_INDEX. */
   readonly index: number;

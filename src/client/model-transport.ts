@@ -36,8 +36,8 @@ export interface ModelTransportOptions {
 }
 
 /**
- * Asks the model in this process: no privileges, no kernel module, and a reason for each error. The process that it speaks
- * for has its own descriptors and memory (`task`).
+ * Asks the model in this process: no privileges, no kernel module, and a reason for each error. The process that it
+ * speaks for has its own descriptors and memory (`task`).
  */
 export class ModelTransport implements Transport, Disposable {
   /** The process that calls. */

@@ -5,7 +5,8 @@ import { O_CLOEXEC, O_RDWR, systemCallError, type Transport } from "./transport.
 /**
  * Opens a device by its own node, /dev/vfio/devices/vfioN, for an iommufd: bindIommufd() comes next.
  * @param device PCI address, UUID of a mediated device, or its path in /sys
- * @throws DeviceNameError; SystemCallError, ENOENT when there is no such device or it has no node (no iommufd, or not bound to VFIO)
+ * @throws DeviceNameError; SystemCallError, ENOENT when there is no such device or it has no node (no iommufd, or not
+ * bound to VFIO)
  */
 export function openDevice(transport: Transport, device: string): Device {
   const path = devicePath(device);

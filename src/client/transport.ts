@@ -29,7 +29,10 @@ export class SystemCallError extends Error {
   }
 }
 
-/** Page-aligned anonymous memory that can be mapped for DMA. `using memory = transport.allocate(...)` gives it back at the end of the block. */
+/**
+ * Page-aligned anonymous memory that can be mapped for DMA. `using memory = transport.allocate(...)` gives it back at
+ * the end of the block.
+ */
 export interface Memory extends Disposable {
   /** Where it is in the process's address space. */
   readonly address: bigint;
@@ -67,8 +70,8 @@ export interface MapFile {
 }
 
 /**
- * A device's registers or memory in this process (mmap with MAP_SHARED). Each read and write is one access of its width, whose offset must be a
- * multiple of it (RangeError). The mapping keeps the file open.
+ * A device's registers or memory in this process (mmap with MAP_SHARED). Each read and write is one access of its
+ * width, whose offset must be a multiple of it (RangeError). The mapping keeps the file open.
  */
 export interface Mapping extends Disposable {
   /** Bytes. */
@@ -88,8 +91,8 @@ export function checkAccess({ length }: Pick<Mapping, "length">, offset: number,
 }
 
 /**
- * The system calls that the client needs. One transport makes them (system-transport.ts), the other one asks the model in
- * this process (model-transport.ts). Every call throws SystemCallError when it fails.
+ * The system calls that the client needs. One transport makes them (system-transport.ts), the other one asks the model
+ * in this process (model-transport.ts). Every call throws SystemCallError when it fails.
  */
 export interface Transport {
   /** The byte order of the structures in ioctl(): the processor's that the kernel runs on. */

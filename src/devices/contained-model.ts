@@ -26,8 +26,8 @@ export function failureOf(error: unknown): string {
 }
 
 /**
- * Somebody's model: what it throws is reported with its file and line, and from then on it is a device that is gone, whose registers read as all ones
- * and which does nothing. Nothing else ends.
+ * Somebody's model: what it throws is reported with its file and line, and from then on it is a device that is gone,
+ * whose registers read as all ones and which does nothing. Nothing else ends.
  */
 class ContainedModel implements DeviceModel {
   readonly #model: DeviceModel;

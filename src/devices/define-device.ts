@@ -38,7 +38,10 @@ export interface DeviceDefinition<State, Values extends DeviceOptions> {
   readonly id: string;
   /** 24 bits; 0xff0000, none of the known ones, when left out. */
   readonly class?: number;
-  /** Message interrupts (MSI) that it has, a power of two up to 32: 1 when left out. With none enabled it has its INTx line. */
+  /**
+   * Message interrupts (MSI) that it has, a power of two up to 32: 1 when left out. With none enabled it has its INTx
+   * line.
+   */
   readonly vectors?: number;
   readonly options?: OptionSchema<Values>;
   /** What is wrong with options that are fine one by one. */
@@ -64,8 +67,8 @@ export interface DefinedDevice<State, Values extends DeviceOptions> {
   readMemory(iova: bigint, into: Uint8Array): boolean;
   writeMemory(iova: bigint, from: Uint8Array): boolean;
   /**
-   * Work that may take long, piece by piece: the generator yields after each piece how many bytes it has moved, at most some ten KiB. It is dropped by
-   * a reset.
+   * Work that may take long, piece by piece: the generator yields after each piece how many bytes it has moved, at most
+   * some ten KiB. It is dropped by a reset.
    */
   work(pieces: Generator<number, void>): void;
   /** Tells the person who runs the program something, once. */

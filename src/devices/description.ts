@@ -1,4 +1,7 @@
-/** What a description says of a PCI function: the machine's descriptions are made of these, and kinds of devices fill in what they leave open. */
+/**
+ * What a description says of a PCI function: the machine's descriptions are made of these, and kinds of devices fill in
+ * what they leave open.
+ */
 
 export const PCI_BAR_TYPES = ["memory", "memory64", "io", "rom"] as const;
 
@@ -16,7 +19,9 @@ export interface PciBar {
   readonly claimedBy?: string;
 }
 
-/** none: the BAR is there and nothing behind it; shadow: firmware's copy at 0xc0000, no BAR of its own; or the image. */
+/**
+ * none: the BAR is there and nothing behind it; shadow: firmware's copy at 0xc0000, no BAR of its own; or the image.
+ */
 export type RomContent = "none" | "shadow" | Uint8Array;
 
 /** A BAR with its place. */
@@ -41,7 +46,10 @@ export interface PciIdentity {
   readonly subsystemDevice: number;
 }
 
-/** Capabilities of a device that concern translation (PCI Express: PASID, ATS and PRI extended capabilities). At least one is there. */
+/**
+ * Capabilities of a device that concern translation (PCI Express: PASID, ATS and PRI extended capabilities). At least
+ * one is there.
+ */
 export interface TranslationAbilities {
   /** Requests can carry a PASID of 20 bits. */
   readonly pasid: boolean;

@@ -1,6 +1,9 @@
 import type { DeviceWork } from "../kernel/host-kernel.ts";
 
-/** What of a job is done in the register write that starts it, in bytes: surely far less than a millisecond, and all that most drivers ask for. */
+/**
+ * What of a job is done in the register write that starts it, in bytes: surely far less than a millisecond, and all
+ * that most drivers ask for.
+ */
 const AT_ONCE = 256 * 1024;
 /** What a piece costs beside its bytes: it reaches memory several times. */
 const PIECE_COST = 8 * 1024;
@@ -15,9 +18,9 @@ export interface DeviceJob {
 }
 
 /**
- * The time of a host's devices. A device that is told to do something starts a job: a small one is over when the register write that started
- * it is. A large one goes on in slices when a transport gives them (DeviceWork), jobs taking turns piece by piece; without such a transport it
- * is done at once too.
+ * The time of a host's devices. A device that is told to do something starts a job: a small one is over when the
+ * register write that started it is. A large one goes on in slices when a transport gives them (DeviceWork), jobs
+ * taking turns piece by piece; without such a transport it is done at once too.
  */
 export class DeviceClock implements DeviceWork {
   inSlices = false;
@@ -86,7 +89,8 @@ export class DeviceClock implements DeviceWork {
     try {
       for (const job of this.#jobs) {
         pieces++;
-        // the end of the line: a Set is gone through in the order in which things were put into it, those put in meanwhile too
+        // the end of the line: a Set is gone through in the order in which things were put into it, those put in
+        // meanwhile too
         if (this.#step(job) !== undefined) {
           this.#jobs.delete(job);
           this.#jobs.add(job);

@@ -11,8 +11,9 @@ export interface MappedRegister {
   /** Bytes. */
   readonly width: AccessWidth;
   /**
-   * A write has the device act, and a driver goes on at once as if it had: what it reads next must be no older than the write. A transport may
-   * have means for a few of these (an x86 processor watches four addresses), so only registers that need it are.
+   * A write has the device act, and a driver goes on at once as if it had: what it reads next must be no older than the
+   * write. A transport may have means for a few of these (an x86 processor watches four addresses), so only registers
+   * that need it are.
    */
   readonly doorbell?: true;
 }
@@ -73,7 +74,9 @@ export interface DeviceBus {
   setLine(asserted: boolean): void;
   /** Tells the person who runs the program something about the device, once. */
   report?(message: string): void;
-  /** Does what a job of somebody's model does; an error is reported as all of the model's are, and gives `otherwise`. */
+  /**
+   * Does what a job of somebody's model does; an error is reported as all of the model's are, and gives `otherwise`.
+   */
   contain?<T>(action: () => T, otherwise: T): T;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
@@ -88,11 +91,15 @@ export interface DeviceModel {
   read(region: number, offset: number, width: AccessWidth): bigint;
   /** An aligned write of the low `width` bytes of a value. Never throws: what is not there takes it and forgets. */
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
-  /** Whether anything answers at a place; everywhere when left out. On s390 a load from where nothing does fails, and gives all ones. */
+  /**
+   * Whether anything answers at a place; everywhere when left out. On s390 a load from where nothing does fails, and
+   * gives all ones.
+   */
   decodes?(region: number, offset: number): boolean;
   /**
    * Finishes what takes time and is due now; called before registers are looked at.
-   * @returns whether a register may have changed since the last time without having been written: by this, or by a job of the device
+   * @returns whether a register may have changed since the last time without having been written: by this, or by a job
+   * of the device
    */
   advance?(): boolean;
   /** Function-level reset: registers are as after power-on. */
@@ -103,18 +110,18 @@ export interface DeviceModel {
    */
   memory(region: number): RegionMemory | undefined;
   /**
-   * Registers of a region that a program which maps it may use, for transports that only see the memory: they look for changes in this
-   * order, and show what has changed in the opposite one.
+   * Registers of a region that a program which maps it may use, for transports that only see the memory: they look for
+   * changes in this order, and show what has changed in the opposite one.
    */
   registers(region: number): readonly MappedRegister[];
   /**
-   * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a time when writing
-   * the value that it has already means something, shows another one.
+   * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a
+   * time when writing the value that it has already means something, shows another one.
    */
   shows?(region: number, offset: number, width: AccessWidth): bigint;
   /**
-   * A recording begins in the middle of a machine's life: takes over what an earlier program left in a register that no reset
-   * clears. False when there is no such register, or when it was written since.
+   * A recording begins in the middle of a machine's life: takes over what an earlier program left in a register that no
+   * reset clears. False when there is no such register, or when it was written since.
    */
   adopt?(region: number, offset: number, value: bigint): boolean;
 }

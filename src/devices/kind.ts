@@ -22,8 +22,8 @@ interface KindFacts<Values extends DeviceOptions> {
 }
 
 /**
- * All facts of one kind of PCI device, and what makes one. A kind is a file or a folder under kinds/ and a line in kinds.ts; nobody else names
- * it. What it says here is what a description leaves open.
+ * All facts of one kind of PCI device, and what makes one. A kind is a file or a folder under kinds/ and a line in
+ * kinds.ts; nobody else names it. What it says here is what a description leaves open.
  */
 export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> extends KindFacts<Values> {
   /** A PCI device. */
@@ -32,9 +32,14 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   readonly devices: readonly KnownDevice[];
   /** It shows what the device shows after a reset, and does nothing more. Absent for kinds that work. */
   readonly atRest?: true;
-  /** Whether programs may map its BARs, which transports poll: a device that can be used without is better not mapped. */
+  /**
+   * Whether programs may map its BARs, which transports poll: a device that can be used without is better not mapped.
+   */
   readonly mmap: boolean;
-  /** Whether it has registers for PASIDs, translations of its own and page requests, so that a host file may ask for them. */
+  /**
+   * Whether it has registers for PASIDs, translations of its own and page requests, so that a host file may ask for
+   * them.
+   */
   readonly translates: boolean;
   /** It is the default for its ids on s390 too, where other functions show themselves and do nothing. */
   readonly worksBehindZpci?: true;

@@ -23,8 +23,8 @@ export class DeviceKinds {
   readonly #mediated: ReadonlyMap<string, MediatedKind>;
 
   /**
-   * @param further kinds of one's own by their names in host files. They come before others that are the default for the same ids.
-   * Throws RangeError for a name that there is already.
+   * @param further kinds of one's own by their names in host files. They come before others that are the default for
+   * the same ids. Throws RangeError for a name that there is already.
    */
   constructor(further: Readonly<Record<string, NewDeviceKind>> = {}) {
     const own = Object.entries(further).map(([model, kind]) => {
@@ -52,7 +52,10 @@ export class DeviceKinds {
     return [...this.#mediated.keys()];
   }
 
-  /** The kind of that name. Descriptions are checked before (machine/check-models.ts), so a name that there is not is a RangeError. */
+  /**
+   * The kind of that name. Descriptions are checked before (machine/check-models.ts), so a name that there is not is a
+   * RangeError.
+   */
   pciKind(model: string): PciDeviceKind {
     return this.#pci.get(model) ?? kindOfFile(model) ?? unknown(model, this.pciModels);
   }

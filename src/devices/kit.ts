@@ -1,6 +1,6 @@
 /**
- * What a kind of device is made of, for kinds of one's own (the package has it as `uvfio/device`): give it to `new Host(description, { models })`
- * and to `loadHost(file, { models })`. docs/library.md has an example.
+ * What a kind of device is made of, for kinds of one's own (the package has it as `uvfio/device`): give it to `new
+ * Host(description, { models })` and to `loadHost(file, { models })`. docs/library.md has an example.
  */
 
 export {

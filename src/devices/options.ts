@@ -11,8 +11,8 @@ import {
 } from "../kernel/written-values.ts";
 
 /**
- * Options of a kind of device: what `options` of a device may say in a host file. A kind declares them, and everybody who reads, checks or writes a
- * description works by that.
+ * Options of a kind of device: what `options` of a device may say in a host file. A kind declares them, and everybody
+ * who reads, checks or writes a description works by that.
  */
 
 /** What an option can be. */

@@ -20,7 +20,10 @@ export interface TestBench {
   /** A read of a register, or of a BAR's memory. @param width bytes, 4 when left out */
   read(bar: number, offset: number, width?: AccessWidth): bigint;
   write(bar: number, offset: number, value: number | bigint, width?: AccessWidth): void;
-  /** Has work go on in pieces from now on, as many as work() is told; without it, it is done in the write that starts it. */
+  /**
+   * Has work go on in pieces from now on, as many as work() is told; without it, it is done in the write that starts
+   * it.
+   */
   inPieces(): void;
   /** @returns whether there is more to do */
   work(pieces: number): boolean;

@@ -2,8 +2,8 @@ import { fail, KernelError } from "../kernel/errors.ts";
 import { isVfioDriver } from "../machine/device-nodes.ts";
 
 /**
- * Drivers beside VFIO's own that leave a device's DMA to whoever owns the group
- * (struct pci_driver.driver_managed_dma; recorded in g_sibling_stub and on smmuv3, where pcieport is fine and shpchp is not).
+ * Drivers beside VFIO's own that leave a device's DMA to whoever owns the group (struct pci_driver.driver_managed_dma;
+ * recorded in g_sibling_stub and on smmuv3, where pcieport is fine and shpchp is not).
  */
 const DRIVERS_WITHOUT_DMA = new Set(["pci-stub", "pcieport"]);
 
@@ -61,7 +61,10 @@ const ANY_ID = 0xffff_ffff;
 /** As much as driver_override takes (drivers/base/driver.c:driver_set_override), a newline and a NUL included. */
 const PAGE_SIZE = 4096;
 
-/** Which driver has which device, changed as scripts change it through sysfs (drivers/base/bus.c, dd.c, drivers/pci/pci-driver.c). */
+/**
+ * Which driver has which device, changed as scripts change it through sysfs (drivers/base/bus.c, dd.c,
+ * drivers/pci/pci-driver.c).
+ */
 export class DriverBinding {
   /** Whether devices are given to drivers by themselves (bus.c:drivers_autoprobe). */
   autoprobe = true;
@@ -142,8 +145,8 @@ export class DriverBinding {
   }
 
   /**
-   * /sys/bus/pci/drivers_probe: binds the driver that matches, if there is one and none is bound. A driver whose probe fails leaves the device alone, and
-   * the writer hears nothing of it (dd.c:really_probe). ENODEV, EINVAL.
+   * /sys/bus/pci/drivers_probe: binds the driver that matches, if there is one and none is bound. A driver whose probe
+   * fails leaves the device alone, and the writer hears nothing of it (dd.c:really_probe). ENODEV, EINVAL.
    */
   probe(device: string): void {
     const bound = this.#devices.get(device);
@@ -156,7 +159,10 @@ export class DriverBinding {
     if (this.autoprobe) this.#offerQuietly(device, this.#find(device));
   }
 
-  /** /sys/bus/pci/drivers/DRIVER/new_id: "vendor device [subvendor subdevice class class_mask [data]]", all hexadecimal. EINVAL, EEXIST. */
+  /**
+   * /sys/bus/pci/drivers/DRIVER/new_id: "vendor device [subvendor subdevice class class_mask [data]]", all hexadecimal.
+   * EINVAL, EEXIST.
+   */
   addId(driver: string, text: string): void {
     const id = readId(text);
     const ids = this.#ids.get(driver) ?? [];

@@ -61,8 +61,8 @@ export interface HostOptions {
 }
 
 /**
- * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them through. What answers on its
- * nodes are its parts (parts.ts).
+ * A booted host: devices, groups and drivers as a HostDescription has them, and the files that programs reach them
+ * through. What answers on its nodes are its parts (parts.ts).
  */
 export class Host implements HostKernel {
   /** Its files: what /sys, and parts of /dev and /proc, consist of now. */
@@ -236,7 +236,10 @@ export class Host implements HostKernel {
     if (refusal !== undefined) fail("EINVAL", `${driver} cannot be bound to ${device}: ${refusal}`);
   }
 
-  /** A host driver cannot take a device whose group user space owns (drivers/iommu/iommu.c:iommu_device_use_default_domain). */
+  /**
+   * A host driver cannot take a device whose group user space owns
+   * (drivers/iommu/iommu.c:iommu_device_use_default_domain).
+   */
   #refuseClaim(device: string, driver: string): void {
     const group = this.#dmaGroups.get(this.#descriptions.get(device)!.group)!;
     if (isHostDriver(driver) && group.isClaimed) {
@@ -259,7 +262,8 @@ export class Host implements HostKernel {
   }
 
   #unbound(name: string, driver: string): void {
-    // a driver that lets go of a physical function takes its virtual ones along (vfio_pci_core.c:vfio_pci_core_unregister_device)
+    // a driver that lets go of a physical function takes its virtual ones along
+    // (vfio_pci_core.c:vfio_pci_core_unregister_device)
     if (physicalFunctions(this.#description).get(name)?.functions.length) this.#disableFunctions(name);
     if (!isVfioDriver(driver)) return;
     const id = this.#descriptions.get(name)!.group;
@@ -275,7 +279,10 @@ export class Host implements HostKernel {
     this.#state.minors.giveBack(id);
   }
 
-  /** vfio_main.c:vfio_unregister_group_dev waits until a device is closed, and asks its user to do that (vfio_pci_core.c:vfio_pci_core_request). */
+  /**
+   * vfio_main.c:vfio_unregister_group_dev waits until a device is closed, and asks its user to do that
+   * (vfio_pci_core.c:vfio_pci_core_request).
+   */
   #askBack(device: VfioDevice): never {
     const how = device.requestRelease()
       ? "its user is asked to let go of it (REQ interrupt)"

@@ -1,4 +1,7 @@
-/** Classic BPF as seccomp takes it (linux/filter.h): the few instructions a filter needs, with labels instead of distances. */
+/**
+ * Classic BPF as seccomp takes it (linux/filter.h): the few instructions a filter needs, with labels instead of
+ * distances.
+ */
 export const BPF = {
   /** A = the 32 bits of struct seccomp_data at offset k. */
   load: 0x20,

@@ -32,7 +32,10 @@ export function handleAccess(context: CallContext): Reply {
   return moved;
 }
 
-/** readv, writev, preadv, pwritev and their second versions: one access for each segment, until one is short (do_loop_readv_writev()). */
+/**
+ * readv, writev, preadv, pwritev and their second versions: one access for each segment, until one is short
+ * (do_loop_readv_writev()).
+ */
 export function handleVectorAccess(context: CallContext): Reply {
   const { listener, caller } = context.on;
   const { call } = context;
@@ -57,7 +60,10 @@ export function handleVectorAccess(context: CallContext): Reply {
   return moved;
 }
 
-/** lseek and _llseek: VFIO's files have a position but no way to set it (fs/read_write.c:vfs_llseek without an f_op->llseek). */
+/**
+ * lseek and _llseek: VFIO's files have a position but no way to set it (fs/read_write.c:vfs_llseek without an
+ * f_op->llseek).
+ */
 export function handleSeek(context: CallContext): Reply {
   const { listener } = context.on;
   const file = context.file(listener.int(0));

@@ -20,8 +20,8 @@ import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
 
 /**
- * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out; "later", when it is only
- * begun (long-calls.ts).
+ * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out;
+ * "later", when it is only begun (long-calls.ts).
  */
 export type Reply = number | "native" | "later";
 
@@ -117,7 +117,8 @@ export class CallContext {
   }
 
   /**
-   * Our file behind a descriptor of the caller. A stand-in for a node becomes the real thing here. Throws what opening it throws.
+   * Our file behind a descriptor of the caller. A stand-in for a node becomes the real thing here. Throws what opening
+   * it throws.
    * @returns undefined for files that are not ours, and for descriptors that are not for using (O_PATH)
    */
   file(fd: number): InjectedFile | undefined {

@@ -3,11 +3,15 @@ import { handleKvmAttribute } from "./call-kvm.ts";
 import { KVM_SET_DEVICE_ATTR, USERFAULTFD_IOC_NEW } from "./linux.ts";
 
 /**
- * VFIO's requests that only tell: GET_API_VERSION, CHECK_EXTENSION, GROUP_GET_STATUS, DEVICE_GET_INFO, _REGION_INFO, _IRQ_INFO, and IOMMU_GET_INFO or
- * DEVICE_GET_PCI_HOT_RESET_INFO. Made for a caller that is gone they change nothing, and what they answer goes to memory that is held.
+ * VFIO's requests that only tell: GET_API_VERSION, CHECK_EXTENSION, GROUP_GET_STATUS, DEVICE_GET_INFO, _REGION_INFO,
+ * _IRQ_INFO, and IOMMU_GET_INFO or DEVICE_GET_PCI_HOT_RESET_INFO. Made for a caller that is gone they change nothing,
+ * and what they answer goes to memory that is held.
  */
 const TELLING: ReadonlySet<number> = new Set([0x3b64, 0x3b65, 0x3b67, 0x3b6b, 0x3b6c, 0x3b6d, 0x3b70]);
-/** VFIO_IOMMU_MAP_DMA and UNMAP_DMA read a structure before all else, which proves their caller: they are made most often, and a second proof takes time. */
+/**
+ * VFIO_IOMMU_MAP_DMA and UNMAP_DMA read a structure before all else, which proves their caller: they are made most
+ * often, and a second proof takes time.
+ */
 const MAPPING: ReadonlySet<number> = new Set([0x3b71, 0x3b72]);
 
 /** ioctl: the requests of our files; and KVM's, when it is handed one of them. */

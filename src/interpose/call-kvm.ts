@@ -11,10 +11,10 @@ const attribute = new Uint8Array(24);
 const descriptor = new Uint8Array(4);
 
 /**
- * KVM_SET_DEVICE_ATTR of KVM's VFIO device: which files of VFIO a virtual machine has (virt/kvm/vfio.c:kvm_vfio_file_add,
- * kvm_vfio_file_del). The kernel's own KVM does not take our files for VFIO's, so the list of these is kept here. Everything else about
- * the call is its own business: attributes that it does not know, bad addresses and descriptors, files that are neither a group nor a
- * device.
+ * KVM_SET_DEVICE_ATTR of KVM's VFIO device: which files of VFIO a virtual machine has
+ * (virt/kvm/vfio.c:kvm_vfio_file_add, kvm_vfio_file_del). The kernel's own KVM does not take our files for VFIO's, so
+ * the list of these is kept here. Everything else about the call is its own business: attributes that it does not know,
+ * bad addresses and descriptors, files that are neither a group nor a device.
  *
  * KVM holds the files that it was told of; here it does not, so a group that was closed but not taken back is free.
  */
@@ -56,8 +56,9 @@ const added: WeakSet<InjectedFile>[] = [];
 let lastMark = 0;
 
 /**
- * The files that one of KVM's devices was told of. All of its devices share an inode, and holding one would keep the virtual machine
- * alive; so the open file itself carries a mark, in a property that it has no use for (it never sends SIGIO).
+ * The files that one of KVM's devices was told of. All of its devices share an inode, and holding one would keep the
+ * virtual machine alive; so the open file itself carries a mark, in a property that it has no use for (it never sends
+ * SIGIO).
  */
 function filesOf(pidfd: number, fd: number): WeakSet<InjectedFile> | undefined {
   const device = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);

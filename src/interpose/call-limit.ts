@@ -21,8 +21,8 @@ const UNSET = 128;
 const arena = new Arena(160);
 
 /**
- * Ends system calls of this thread that wait too long, by a signal that does nothing else. Only calls that nothing has come of when a signal
- * interrupts them can be made so.
+ * Ends system calls of this thread that wait too long, by a signal that does nothing else. Only calls that nothing has
+ * come of when a signal interrupts them can be made so.
  */
 export class CallLimit {
   /** The timer's number; undefined when this thread can have none. */

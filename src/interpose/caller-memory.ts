@@ -16,8 +16,8 @@ export interface Owner {
 }
 
 /**
- * What the caller hands to its call by address. It is looked at by the caller's number, and counts when the caller waits still
- * afterwards: a number is nobody else's before that.
+ * What the caller hands to its call by address. It is looked at by the caller's number, and counts when the caller
+ * waits still afterwards: a number is nobody else's before that.
  */
 export class CallerMemory {
   readonly #listener: Listener;

@@ -62,12 +62,14 @@ export class Credentials {
   }
 
   /**
-   * What decides about a path when another thread walks along it: its filesystem user, its groups, and the capabilities that override permissions.
+   * What decides about a path when another thread walks along it: its filesystem user, its groups, and the capabilities
+   * that override permissions.
    * @param process of which it is the first thread, if that is known
    */
   assume(tid: number, process?: Process): Assumed {
     const ids = readIds(tid);
-    // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that are in it.
+    // In a namespace that we made, or one that the program made, such capabilities reach only files of the users that
+    // are in it.
     const isOurs = !this.#madeNamespace && this.#isKnownInNamespace(tid, process);
     const overrides = isOurs && readCapabilities(tid) ? arena.u32(8) & SEARCH_ANYWHERE : 0;
     return this.#own.assume(ids, overrides);

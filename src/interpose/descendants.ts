@@ -1,6 +1,8 @@
 import fs from "node:fs";
 
-/** The processes below one, children before their own children. Those whose parent has ended belong to somebody else. */
+/**
+ * The processes below one, children before their own children. Those whose parent has ended belong to somebody else.
+ */
 export function descendants(pid: number): readonly number[] {
   const found: number[] = [];
   const look = (parent: number) => {

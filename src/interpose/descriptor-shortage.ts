@@ -13,7 +13,10 @@ let isMet = false;
 /** struct rlimit64 */
 const limit = new Arena(16);
 
-/** Lays descriptors by, so that calls can be looked at, and told from those on other files, when there are no others left. */
+/**
+ * Lays descriptors by, so that calls can be looked at, and told from those on other files, when there are no others
+ * left.
+ */
 export function keepSpares(): void {
   if (spares.length >= SPARES) return;
   const first = spares[0] ?? openPath(AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC);
@@ -30,7 +33,10 @@ export function dropSpares(): void {
   for (const fd of spares.splice(0)) close(fd);
 }
 
-/** Does what opens descriptors and closes them again, if need be with those laid by. @param open returns a descriptor or a negative errno */
+/**
+ * Does what opens descriptors and closes them again, if need be with those laid by. @param open returns a descriptor or
+ * a negative errno
+ */
 export function briefly(open: () => number): number {
   let fd = open();
   while (isShortage(fd) && spares.length > 0) {
@@ -48,8 +54,8 @@ export function closeBrief(fd: number): void {
 }
 
 /**
- * Passes on the result of a call of ours that makes a descriptor to keep. That we have no more is for the program as if the system had none:
- * its own limit is another one.
+ * Passes on the result of a call of ours that makes a descriptor to keep. That we have no more is for the program as if
+ * the system had none: its own limit is another one.
  * @returns ENFILE in the place of EMFILE
  */
 export function noteShortage(result: number): number {

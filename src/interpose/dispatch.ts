@@ -58,8 +58,8 @@ function handleNamespace({ on: { processes, task } }: CallContext): Reply {
 }
 
 /**
- * Handles the notification that the listener holds: exactly one answer, whatever the model does, and now, unless the caller's memory or
- * files have to be waited for.
+ * Handles the notification that the listener holds: exactly one answer, whatever the model does, and now, unless the
+ * caller's memory or files have to be waited for.
  * @param taken what is known of a call that is made again, and when it was made first
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
@@ -134,7 +134,10 @@ function installed(context: CallContext, outcome: Outcome, promised: number, num
   return outcome.reply === promised ? { ...outcome, reply: number } : outcome;
 }
 
-/** Answers the call in hand when what it writes to its caller is there, and what it waits for before it goes on natively. */
+/**
+ * Answers the call in hand when what it writes to its caller is there, and what it waits for before it goes on
+ * natively.
+ */
 function goOn(
   context: CallContext,
   observer: Observer | undefined,

@@ -53,12 +53,18 @@ export class EventWatches {
     if (this.#handlers.delete(fd)) this.#epoll.remove(fd);
   }
 
-  /** Handles what was written since the last time: before a call of the program, which may have written before it called. */
+  /**
+   * Handles what was written since the last time: before a call of the program, which may have written before it
+   * called.
+   */
   check(): void {
     if (this.#handlers.size > 0) for (const [fd, handler] of this.#handlers) this.#check(fd, handler);
   }
 
-  /** Raises an eventfd of ours by one, unless its counter is as high as it gets: the kernel's own signal is lost then, too (fs/eventfd.c:eventfd_signal_mask). */
+  /**
+   * Raises an eventfd of ours by one, unless its counter is as high as it gets: the kernel's own signal is lost then,
+   * too (fs/eventfd.c:eventfd_signal_mask).
+   */
   raise(fd: number): void {
     if (!isWritable(fd)) return;
     // The program may have filled it up since, and what is full is waited for.

@@ -22,12 +22,13 @@ import { lastStat, statDescriptor } from "./path-stat.ts";
 import { copyFromThread, copyToThread } from "./user-copy.ts";
 
 /**
- * The memory of a program's memfd, or of its file in tmpfs or hugetlbfs, held by the program's own open file and a mapping of that: what is
- * written shows in the program's mappings at once. It is moved by process_vm_readv and _writev on ourselves, which fail where an access would
- * be a bus error.
+ * The memory of a program's memfd, or of its file in tmpfs or hugetlbfs, held by the program's own open file and a
+ * mapping of that: what is written shows in the program's mappings at once. It is moved by process_vm_readv and _writev
+ * on ourselves, which fail where an access would be a bus error.
  *
- * A device may do what the program may do with the descriptor that it gave: the kernel decides that when the file is mapped, by how it was opened
- * and by its seals. It is never opened anew, which would ask for our rights and not for those of the program.
+ * A device may do what the program may do with the descriptor that it gave: the kernel decides that when the file is
+ * mapped, by how it was opened and by its seals. It is never opened anew, which would ask for our rights and not for
+ * those of the program.
  */
 export class HeldFileMemory implements FileMemory {
   readonly #fd: number;
@@ -42,7 +43,8 @@ export class HeldFileMemory implements FileMemory {
 
   /**
    * @param fd a descriptor of another process
-   * @returns undefined for files that are no memory (mm/gup.c:memfd_pin_folios asks shmem_file() and is_file_hugepages())
+   * @returns undefined for files that are no memory (mm/gup.c:memfd_pin_folios asks shmem_file() and
+   * is_file_hugepages())
    */
   static open(pidfd: number, fd: number): HeldFileMemory | undefined {
     const own = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
@@ -55,7 +57,8 @@ export class HeldFileMemory implements FileMemory {
       return undefined;
     }
     const memory = new HeldFileMemory(own);
-    // Rights are those of this moment: a seal that comes later does not take them from what is held (F_SEAL_FUTURE_WRITE).
+    // Rights are those of this moment: a seal that comes later does not take them from what is held
+    // (F_SEAL_FUTURE_WRITE).
     const { size } = memory;
     if (size > 0) memory.#map(size);
     return memory;

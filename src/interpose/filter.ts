@@ -66,18 +66,20 @@ export interface FilterOptions {
 }
 
 /**
- * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not memory,
- * so it picks by what is rare in other programs:
+ * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not
+ * memory, so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
- * - open: read and write, as VFIO's nodes are opened, and with O_PATH, which may make descriptors of our files that are not for using
- *   (openat2 keeps its flags in memory: always);
+ * - open: read and write, as VFIO's nodes are opened, and with O_PATH, which may make descriptors of our files that are
+ *   not for using (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
- * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms only behind 1 TiB;
+ * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms
+ *   only behind 1 TiB;
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
  * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
  * - execve, because the memory of a process is another one afterwards;
  * - unshare and setns, after which a thread may be in another user namespace;
- * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to be waited for afterwards.
+ * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to
+ *   be waited for afterwards.
  *
  * read and write come first: programs make more of them than of all others together, and each instruction counts.
  */

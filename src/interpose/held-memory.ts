@@ -35,9 +35,9 @@ export interface Survey {
 }
 
 /**
- * The memory of a process, held by an open /proc/PID/mem and maps: whatever becomes of the process and its number, they reach this memory, and
- * nothing once it has no users any more. Reads and writes through mem do not ask for protections (FOLL_FORCE), as DMA does not; copies for a
- * call ask the map first.
+ * The memory of a process, held by an open /proc/PID/mem and maps: whatever becomes of the process and its number, they
+ * reach this memory, and nothing once it has no users any more. Reads and writes through mem do not ask for protections
+ * (FOLL_FORCE), as DMA does not; copies for a call ask the map first.
  */
 export class HeldMemory {
   readonly map: MemoryMap;
@@ -88,7 +88,10 @@ export class HeldMemory {
     return undefined;
   }
 
-  /** copy_to_user() at once: how many bytes, up to the first page that is not there, is protected, or waits for somebody. */
+  /**
+   * copy_to_user() at once: how many bytes, up to the first page that is not there, is protected, or waits for
+   * somebody.
+   */
   copyOut(address: number, from: Uint8Array): number {
     let done = 0;
     while (done < from.length) {
@@ -162,8 +165,8 @@ export class HeldMemory {
   }
 
   /**
-   * copy_to_user() aside: up to the first page that refuses. Through mem a page that userfaultfd has to bring is refused, not waited
-   * for; so it is asked for in another way, and then written to.
+   * copy_to_user() aside: up to the first page that refuses. Through mem a page that userfaultfd has to bring is
+   * refused, not waited for; so it is asked for in another way, and then written to.
    * @param tid a thread that lives in the memory
    */
   copySteps(tid: number, address: number, from: Uint8Array): Steps<boolean> {
@@ -217,8 +220,8 @@ export class HeldMemory {
   }
 
   /**
-   * Finds out aside whether a thread lives in this memory: the kernel gives each program that it starts 16 random bytes (AT_RANDOM), which
-   * nobody outside of a program knows.
+   * Finds out aside whether a thread lives in this memory: the kernel gives each program that it starts 16 random bytes
+   * (AT_RANDOM), which nobody outside of a program knows.
    */
   sameSteps(tid: number): Steps<boolean> {
     return this.#held(function* (room, mem) {
@@ -252,8 +255,8 @@ export class HeldMemory {
 }
 
 /**
- * Has a page come in for writing: process_vm_writev() takes hold of it first, and then finds nothing to write, because our address is not mapped. So a
- * process that has got the number of `tid` meanwhile is not written to.
+ * Has a page come in for writing: process_vm_writev() takes hold of it first, and then finds nothing to write, because
+ * our address is not mapped. So a process that has got the number of `tid` meanwhile is not written to.
  */
 function askForPage(room: Room, tid: number, address: number): CallAside {
   for (const [index, word] of [NOWHERE, 1, address, 1].entries()) room.bytes.writeBigUInt64LE(BigInt(word), 8 * index);

@@ -18,8 +18,8 @@ export interface Assumed extends Ids {
   /** Their rights are ours. */
   readonly isOurs: boolean;
   /**
-   * Makes system calls with their rights, and nothing else: a thread that is started meanwhile would keep them. Undefined when this process may
-   * not have them.
+   * Makes system calls with their rights, and nothing else: a thread that is started meanwhile would keep them.
+   * Undefined when this process may not have them.
    */
   during<T>(act: () => T): T | undefined;
 }
@@ -36,9 +36,15 @@ const EFFECTIVE_HIGH = 20;
 const capabilities = new Arena(32);
 const groupList = new Arena(4 * MAX_GROUPS);
 
-/** Who this thread is when it looks for files. Other threads are not changed: these are the system calls themselves, not libc's, which change all. */
+/**
+ * Who this thread is when it looks for files. Other threads are not changed: these are the system calls themselves, not
+ * libc's, which change all.
+ */
 export class Identity {
-  /** Of this thread, when it is nobody else. Asked for when programs are served: it has given up by then what it gives up. */
+  /**
+   * Of this thread, when it is nobody else. Asked for when programs are served: it has given up by then what it gives
+   * up.
+   */
   #capabilities: { readonly low: number; readonly high: number } | undefined;
   readonly #fsuid = syscall(HOST_CALLS.setfsuid, NONE);
   readonly #fsgid = syscall(HOST_CALLS.setfsgid, NONE);
@@ -57,7 +63,8 @@ export class Identity {
     if (isSame && wanted === low) return { ...ids, isOurs: true, during: (act) => act() };
     const during = <T>(act: () => T): T | undefined => {
       try {
-        // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are set last.
+        // A user number other than 0 takes these capabilities away, and 0 brings them back (capabilities(7)): they are
+        // set last.
         const is = (isSame || this.#become(fsuid, fsgid, groups)) && setEffective(wanted, high);
         return is ? act() : undefined;
       } finally {

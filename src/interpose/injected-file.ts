@@ -26,8 +26,8 @@ export function lastOrigin(node: DeviceNode | undefined): Origin | undefined {
 }
 
 /**
- * One of the model's files as programs hold it: a memfd with an inode of its own, opened once more. The inode tells which
- * file a descriptor is, whatever dup(), fork(), exec() and SCM_RIGHTS did with it.
+ * One of the model's files as programs hold it: a memfd with an inode of its own, opened once more. The inode tells
+ * which file a descriptor is, whatever dup(), fork(), exec() and SCM_RIGHTS did with it.
  */
 export class InjectedFile implements SharedMemory {
   readonly description: FileDescription;
@@ -72,7 +72,10 @@ export class InjectedFile implements SharedMemory {
   }
 }
 
-/** A property of open files that ours have no use for (they never send SIGIO): it tells the one that we gave out from others of the inode. */
+/**
+ * A property of open files that ours have no use for (they never send SIGIO): it tells the one that we gave out from
+ * others of the inode.
+ */
 const MARK = 64;
 
 /** Marks the open file that programs are given. */

@@ -40,7 +40,10 @@ const arena = new Arena(256 + EVENTS);
 export class InjectedFiles {
   /** Readable when a file was closed. */
   readonly inotify: number;
-  /** A program opened something with O_PATH that may have been a file here: descriptors are looked at before they are used. */
+  /**
+   * A program opened something with O_PATH that may have been a file here: descriptors are looked at before they are
+   * used.
+   */
   arePathsOpen = false;
   readonly #byInode = new Map<number, InjectedFile>();
   readonly #byWatch = new Map<number, InjectedFile>();
@@ -135,7 +138,8 @@ export class InjectedFiles {
     }
     makeUnreadable(fd);
     markOpened(fd);
-    // Who opens it once more, through /proc/self/fd, needs the rights that the node asks for; what has no node cannot be opened.
+    // Who opens it once more, through /proc/self/fd, needs the rights that the node asks for; what has no node cannot
+    // be opened.
     syscall(HOST_CALLS.fchmod, memory, origin === undefined ? 0 : origin.mode & 0o7777);
     statDescriptor(memory);
     if (origin && (origin.uid !== lastStat.uid || origin.gid !== lastStat.gid))
@@ -166,8 +170,8 @@ export class InjectedFiles {
   }
 
   /**
-   * Releases what was closed since the last time. The event is queued before the close() returns, so what a program does
-   * after it finds the file released when this runs before the call is handled.
+   * Releases what was closed since the last time. The event is queued before the close() returns, so what a program
+   * does after it finds the file released when this runs before the call is handled.
    * @param announced there may be something in the queue
    */
   drain(announced: boolean): void {
@@ -248,8 +252,8 @@ export class InjectedFiles {
 
 /**
  * Puts a descriptor at the very end of what a file can have, LLONG_MAX: reads and writes there answer EINVAL
- * (fs/read_write.c:rw_verify_area), as they do on containers and groups. Those that the filter does not hand to us must not
- * get at the memory behind the file.
+ * (fs/read_write.c:rw_verify_area), as they do on containers and groups. Those that the filter does not hand to us must
+ * not get at the memory behind the file.
  */
 function makeUnreadable(fd: number): void {
   seekEnd(fd);

@@ -32,9 +32,10 @@ type Attempts = Generator<number, number, number>;
 const UNKNOWN = 0x7fff_0000;
 
 /**
- * Descriptors that programs are given. The kernel has the caller itself take one, and lets us wait until it has done so: until it gets a
- * processor, which a program can put off (by a low priority, a control group). So we wait for a moment only. Then a thread aside waits, and the call
- * in hand goes on as if the descriptor were there; its answer is given when it is.
+ * Descriptors that programs are given. The kernel has the caller itself take one, and lets us wait until it has done
+ * so: until it gets a processor, which a program can put off (by a low priority, a control group). So we wait for a
+ * moment only. Then a thread aside waits, and the call in hand goes on as if the descriptor were there; its answer is
+ * given when it is.
  */
 export class Installs {
   /** Of the call in hand. */

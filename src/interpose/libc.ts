@@ -24,7 +24,10 @@ export function syscall3(number: number, a: number, b: number, c: number): numbe
   return result === -1 ? -koffi.errno() : result;
 }
 
-/** The same in another thread, for a call that waits: this thread's event loop goes on. The errno of a failure is lost: -1. */
+/**
+ * The same in another thread, for a call that waits: this thread's event loop goes on. The errno of a failure is lost:
+ * -1.
+ */
 export function syscallAside(number: number, a = 0, b = 0, c = 0, d = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     rawSyscall.async(number, a, b, c, d, 0, 0, (error: Error | null, result: number) =>
@@ -46,7 +49,10 @@ export interface Spawn {
   readonly session?: boolean;
 }
 
-/** Starts a program without environment. Returns its process id or a negative errno. Much cheaper to load than node:child_process. */
+/**
+ * Starts a program without environment. Returns its process id or a negative errno. Much cheaper to load than
+ * node:child_process.
+ */
 export function posixSpawn({ path, argv, descriptors, session = false }: Spawn): number {
   const actions = koffi.alloc("uint8_t", SPAWN_BLOCK);
   const attributes = koffi.alloc("uint8_t", SPAWN_BLOCK);

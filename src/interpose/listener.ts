@@ -58,8 +58,8 @@ export class Listener {
   }
 
   /**
-   * Whether notifications have vanished since the last time: they are numbered in the order in which they came (kernel/seccomp.c:
-   * seccomp_next_notify_id).
+   * Whether notifications have vanished since the last time: they are numbered in the order in which they came
+   * (kernel/seccomp.c: seccomp_next_notify_id).
    */
   get hasMissed(): boolean {
     const next = (this.#lastId + 1) >>> 0;
@@ -142,11 +142,12 @@ export class Listener {
   }
 
   /**
-   * Gives the caller a descriptor for our `fd`: its number or a negative errno. EINTR when the caller has not taken it within a moment: it has none.
+   * Gives the caller a descriptor for our `fd`: its number or a negative errno. EINTR when the caller has not taken it
+   * within a moment: it has none.
    *
-   * In two steps with the answer that follows, because SECCOMP_ADDFD_FLAG_SEND cannot be trusted when a signal, a stop or a debugger
-   * interrupts us in it: the call may have been answered with 0 by then, and making it again fails with EINPROGRESS
-   * (kernel/seccomp.c:seccomp_notify_addfd). Without the flag an interrupted one has had no effect.
+   * In two steps with the answer that follows, because SECCOMP_ADDFD_FLAG_SEND cannot be trusted when a signal, a stop
+   * or a debugger interrupts us in it: the call may have been answered with 0 by then, and making it again fails with
+   * EINPROGRESS (kernel/seccomp.c:seccomp_notify_addfd). Without the flag an interrupted one has had no effect.
    * @param number the one that it gets, whatever is behind it; LOWEST for a new one
    */
   addDescriptor(fd: number, number: number, closeOnExec: number): number {

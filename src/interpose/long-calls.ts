@@ -40,7 +40,8 @@ export class LongCalls {
 
   /**
    * Goes on with the call whose turn it is.
-   * @param conclude handles the call that is in hand again: calls its argument, which throws what the request throws, and answers unless it is for later
+   * @param conclude handles the call that is in hand again: calls its argument, which throws what the request throws,
+   * and answers unless it is for later
    */
   run(context: CallContext, milliseconds: number, conclude: (goOn: () => Outcome) => void): void {
     const next = this.#calls.shift();

@@ -1,6 +1,9 @@
 import type { InjectedFiles } from "./injected-files.ts";
 
-/** Intervals in microseconds between looks at mapped registers: while a device works, for a while afterwards, and when nothing happens. */
+/**
+ * Intervals in microseconds between looks at mapped registers: while a device works, for a while afterwards, and when
+ * nothing happens.
+ */
 const BUSY_US = 50;
 const WARM_US = 100;
 const IDLE_US = 4000;
@@ -9,8 +12,8 @@ const BUSY_MS = 20;
 const WARM_MS = 1000;
 
 /**
- * When to look at memory that programs write to without a call. A doorbell is seen within 200 microseconds while its device works, and
- * within a few milliseconds when nothing was written for a second: an idle device costs no processor.
+ * When to look at memory that programs write to without a call. A doorbell is seen within 200 microseconds while its
+ * device works, and within a few milliseconds when nothing was written for a second: an idle device costs no processor.
  */
 export class MappingWatch {
   readonly #files: InjectedFiles;

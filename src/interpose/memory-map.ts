@@ -37,7 +37,9 @@ export interface MemoryMap {
   readonly isQuick: boolean;
 }
 
-/** @param maps an open /proc/PID/maps; it stays with the memory it was opened for, whatever the process executes later */
+/**
+ * @param maps an open /proc/PID/maps; it stays with the memory it was opened for, whatever the process executes later
+ */
 export function memoryMap(maps: number): MemoryMap {
   canQuery ??= tryQuery();
   return canQuery ? new QueriedMap(maps) : new ParsedMap(maps);
@@ -54,7 +56,10 @@ function tryQuery(): boolean {
   return isKnown;
 }
 
-/** The ioctl() on an open /proc/PID/maps that asks which mapping covers `address`. @param at address of `bytes`, QUERY_SIZE of them */
+/**
+ * The ioctl() on an open /proc/PID/maps that asks which mapping covers `address`. @param at address of `bytes`,
+ * QUERY_SIZE of them
+ */
 export function mapQuery(maps: number, address: number, at: number, bytes: Buffer): [number, ...number[]] {
   bytes.fill(0, 0, QUERY_SIZE);
   bytes.writeBigUInt64LE(BigInt(QUERY_SIZE), 0);

@@ -95,7 +95,10 @@ export class NodeFiles {
     });
   }
 
-  /** Does something with a name in its directory, which is looked for without following a link: the program may have put one there. */
+  /**
+   * Does something with a name in its directory, which is looked for without following a link: the program may have put
+   * one there.
+   */
   #within(path: string, act: (directory: number, name: number) => void): void {
     const slash = path.lastIndexOf("/");
     arena.setU64(0, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -36,7 +36,10 @@ export interface FinishedCall {
   readonly microseconds: number;
 }
 
-/** Hears what happens while a program is served. The program waits meanwhile: be quick, and write with fs.writeSync, because the event loop stands still. */
+/**
+ * Hears what happens while a program is served. The program waits meanwhile: be quick, and write with fs.writeSync,
+ * because the event loop stands still.
+ */
 export interface Observer {
   /** Every call that the model answered or refused. */
   finished?(call: FinishedCall): void;
@@ -44,6 +47,9 @@ export interface Observer {
   failed?(call: FinishedCall): void;
   /** Something a person should know although no call failed. One line. */
   noticed?(message: string): void;
-  /** Something is wrong with uvfio itself: the model threw what is no KernelError, and the program got EIO; or descriptors ran out. One line. */
+  /**
+   * Something is wrong with uvfio itself: the model threw what is no KernelError, and the program got EIO; or
+   * descriptors ran out. One line.
+   */
   broken?(message: string, error: unknown): void;
 }

@@ -45,7 +45,9 @@ export class ParkedCalls {
     };
   }
 
-  /** Puts the call in hand off until its caller has its descriptor. @param goOn hears the number, or a negative errno */
+  /**
+   * Puts the call in hand off until its caller has its descriptor. @param goOn hears the number, or a negative errno
+   */
   untilInstalled({ job, undo }: PendingInstall, goOn: (number: number) => void): void {
     const go = this.hold(() => goOn(job.value));
     job.whenDone = () => {

@@ -11,7 +11,10 @@ const STATFS_SIZE = 128;
 const FOUND = 8192;
 const PATH_MAX = 4096;
 
-/** A walk by openat2() through what is not in memory, and perhaps served by a program. The file's stat, or a negative errno. */
+/**
+ * A walk by openat2() through what is not in memory, and perhaps served by a program. The file's stat, or a negative
+ * errno.
+ */
 export function statAside(
   looks: SlowLooks,
   client: number,

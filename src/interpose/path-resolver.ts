@@ -62,7 +62,10 @@ interface Found extends Owned {
   readonly file?: InjectedFile;
 }
 
-/** What a quick look tells: that, or that it takes following each link; "elsewhere" is what is there and none of ours, undefined what is not there. */
+/**
+ * What a quick look tells: that, or that it takes following each link; "elsewhere" is what is there and none of ours,
+ * undefined what is not there.
+ */
 type Seen = Found | "follow" | "elsewhere" | undefined;
 
 /** That, and who opens it. */
@@ -71,8 +74,9 @@ export interface Target extends Found {
 }
 
 /**
- * Which node or file of ours a path means to a thread, if the kernel would let that thread get there. Undefined leaves the open() to the
- * kernel, so that every refusal is its own; should it open a node's stand-in after all, that becomes the real thing at its first use.
+ * Which node or file of ours a path means to a thread, if the kernel would let that thread get there. Undefined leaves
+ * the open() to the kernel, so that every refusal is its own; should it open a node's stand-in after all, that becomes
+ * the real thing at its first use.
  */
 export class PathResolver {
   readonly #nodes: NodeFiles;
@@ -108,7 +112,10 @@ export class PathResolver {
     }
   }
 
-  /** Whether a path goes through links that lead where their text does not tell, as those of /proc/self/fd do. In doubt it does. */
+  /**
+   * Whether a path goes through links that lead where their text does not tell, as those of /proc/self/fd do. In doubt
+   * it does.
+   */
   isMagic(opening: Opening): boolean {
     const { tid, directory, path } = opening;
     const base = start(tid, path.startsWith("/") ? "root" : startName(directory));
@@ -123,12 +130,14 @@ export class PathResolver {
   /** One quick look with our own rights: most paths lead elsewhere. "follow" when only following each link can tell. */
   #look(opening: Opening, root: number, base: number): Seen {
     if (isScoped(opening.resolve)) return "follow";
-    // From the thread's root all links mean what they mean to it; from elsewhere an absolute one would lead into our own root.
+    // From the thread's root all links mean what they mean to it; from elsewhere an absolute one would lead into our
+    // own root.
     if (!opening.path.startsWith("/")) return this.#glance(opening, base, RESOLVE_NO_SYMLINKS);
     const found = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     if (found !== undefined) return found;
-    // What is not there may be there by a link that means something else to the thread than to us, /proc/self. What is there and is not ours is none
-    // for the thread either: below /proc/self all ways out are of the kind that the look before does not take.
+    // What is not there may be there by a link that means something else to the thread than to us, /proc/self. What is
+    // there and is not ours is none for the thread either: below /proc/self all ways out are of the kind that the look
+    // before does not take.
     const plain = this.#glance(opening, root, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
     return plain === "follow" ? plain : undefined;
   }
@@ -159,7 +168,10 @@ export class PathResolver {
     return target && { ...target, ids };
   }
 
-  /** The node or file of ours that an O_PATH descriptor is of, which is closed. Undefined for others, and where no device may be opened. */
+  /**
+   * The node or file of ours that an O_PATH descriptor is of, which is closed. Undefined for others, and where no
+   * device may be opened.
+   */
   #take(fd: number): Found | undefined {
     if (fd < 0) return undefined;
     const found = this.#find(fd);

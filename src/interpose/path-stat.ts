@@ -86,7 +86,10 @@ export function statThreadDescriptor(tid: number, fd: number): number {
   return syscall(HOST_CALLS.statx, AT_FDCWD, pathAddress, FLAGS, STATX_BASIC_STATS, arena.address);
 }
 
-/** Whether a thread's descriptor was opened with O_PATH: the link to it gives no right to read or write then (fs/proc/fd.c:tid_fd_update_inode). */
+/**
+ * Whether a thread's descriptor was opened with O_PATH: the link to it gives no right to read or write then
+ * (fs/proc/fd.c:tid_fd_update_inode).
+ */
 export function isPathOnly(tid: number, fd: number): boolean {
   const { bytes } = linkArena;
   bytes[writeDecimal(bytes, writeProcPath(bytes, tid, FD), fd)] = 0;

@@ -44,13 +44,15 @@ export interface Walker {
 }
 
 /**
- * Follows a path, step by step, to what the kernel would open for another thread: within its root, by its own /proc/self, with every link looked at
- * before it is followed. Each step is an open of one name with the thread's rights, so that the kernel checks the permission to search and crosses
- * mounts. See path_resolution(7), fs/namei.c. What is not in memory is fetched aside before.
+ * Follows a path, step by step, to what the kernel would open for another thread: within its root, by its own
+ * /proc/self, with every link looked at before it is followed. Each step is an open of one name with the thread's
+ * rights, so that the kernel checks the permission to search and crosses mounts. See path_resolution(7), fs/namei.c.
+ * What is not in memory is fetched aside before.
  *
  * @param path bytes as characters
  * @param resolve of openat2(): RESOLVE_NO_*; the two that change the root are not for this
- * @returns an O_PATH descriptor, to be closed with closeBrief(); undefined when the kernel would refuse, and whenever that is in doubt
+ * @returns an O_PATH descriptor, to be closed with closeBrief(); undefined when the kernel would refuse, and whenever
+ * that is in doubt
  */
 export function walk(walker: Walker, path: string, flags: number, resolve: number): number | undefined {
   const way = new Way(walker, flags, resolve);
@@ -154,8 +156,9 @@ class Way {
     const { ids, looks, root } = this.#walker;
     const isOneTooMany = ++this.#links > MAX_LINKS || (this.#resolve & RESOLVE_NO_SYMLINKS) !== 0;
     const isLast = this.#names.length === 0 && (this.#flags & O_NOFOLLOW) !== 0;
-    // Where everybody may make links, only those of the walker and of the directory's owner are followed (may_follow_link()). Where
-    // fs.protected_symlinks is off the kernel does follow; then it opens the stand-in by itself.
+    // Where everybody may make links, only those of the walker and of the directory's owner are followed
+    // (may_follow_link()). Where fs.protected_symlinks is off the kernel does follow; then it opens the stand-in by
+    // itself.
     const isOthers = lastStat.uid !== ids.fsuid && lastStat.uid !== parent.uid;
     const isTrap = (parent.mode & STICKY_AND_FOR_ALL) === STICKY_AND_FOR_ALL && isOthers;
     const isRefused = isOneTooMany || isLast || isTrap;
@@ -195,7 +198,10 @@ class Way {
     return name === "self" ? String(ids.pid) : `${ids.pid}/task/${tid}`;
   }
 
-  /** Opens a name in the directory in hand, without waiting for anybody. @param isOwnProc the directory is of our procfs, which nobody serves */
+  /**
+   * Opens a name in the directory in hand, without waiting for anybody. @param isOwnProc the directory is of our
+   * procfs, which nobody serves
+   */
   #step(name: string, follow: number, isOwnProc: boolean): number {
     const { ids, looks } = this.#walker;
     const at = this.#at;
@@ -216,7 +222,10 @@ function openName(at: number, name: string, follow: number, mayWait: boolean): n
   return briefly(() => syscall(HOST_CALLS.openat2, at, path, arena.address + HOW, OPEN_HOW_SIZE));
 }
 
-/** The device number of our procfs, where processes are numbered as we do: of another pid namespace there is another one. */
+/**
+ * The device number of our procfs, where processes are numbered as we do: of another pid namespace there is another
+ * one.
+ */
 const procDevice = statPath(AT_FDCWD, "/proc") === 0 ? [lastStat.deviceMajor, lastStat.deviceMinor] : [];
 
 /** Whether the file in lastStat is of it. */

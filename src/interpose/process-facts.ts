@@ -28,7 +28,10 @@ function openFiles(pid: string): Limit | undefined {
   }
 }
 
-/** How large a file may become that this process or its children write; a longer one is a signal that ends them (SIGXFSZ). */
+/**
+ * How large a file may become that this process or its children write; a longer one is a signal that ends them
+ * (SIGXFSZ).
+ */
 export function fileSizeLimit(): number {
   const text = /^Max file size\s+(\S+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8"))?.[1];
   return text === undefined || text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text);
@@ -45,7 +48,10 @@ export function hasFilter(): boolean {
   return /^Seccomp:\s*2/m.test(fs.readFileSync("/proc/self/status", "utf8"));
 }
 
-/** This process' environment as it was given, byte for byte: process.env would turn bytes that are not UTF-8 into others. */
+/**
+ * This process' environment as it was given, byte for byte: process.env would turn bytes that are not UTF-8 into
+ * others.
+ */
 export function ownEnvironment(): Buffer[] {
   return splitAtNul(fs.readFileSync("/proc/self/environ"));
 }

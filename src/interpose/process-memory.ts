@@ -19,7 +19,10 @@ export interface MemoryTools {
   readonly isDeviceMemory: DeviceMemoryTest;
 }
 
-/** How long all DMA of a process is waited for, in milliseconds, to memory that has to be brought; then it must come almost at once. */
+/**
+ * How long all DMA of a process is waited for, in milliseconds, to memory that has to be brought; then it must come
+ * almost at once.
+ */
 const PATIENCE_MS = 20;
 const SHORT_PATIENCE_MS = 0.5;
 /** Pages that are looked at one by one. */
@@ -28,8 +31,9 @@ const FEW_PAGES = 16;
 const oneByte = new Uint8Array(1);
 
 /**
- * The memory of one process. What a call reads is read by its caller's number, and proved afterwards (caller-memory.ts); what is written to it, and all
- * DMA, goes through the memory itself, held from its first call on: so it never reaches another process, whatever becomes of this one.
+ * The memory of one process. What a call reads is read by its caller's number, and proved afterwards
+ * (caller-memory.ts); what is written to it, and all DMA, goes through the memory itself, held from its first call on:
+ * so it never reaches another process, whatever becomes of this one.
  */
 export class ProcessMemory extends AddressSpace {
   override readonly pageSize = PAGE_SIZE;
@@ -81,8 +85,8 @@ export class ProcessMemory extends AddressSpace {
       copyToThread(this.caller, address, from, length);
     } else if (!looks.isBlocked) {
       const bytes = length === from.length ? from : from.subarray(0, length);
-      // The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program may protect the memory in
-      // between: its own, private copy of it is written then, which hurts nobody.
+      // The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program
+      // may protect the memory in between: its own, private copy of it is written then, which hurts nobody.
       const done = looks.forHeldToo ? 0 : held.copyOut(address, bytes);
       if (done === length) return;
       if (!looks.required) unwritable(address, length);
@@ -91,8 +95,8 @@ export class ProcessMemory extends AddressSpace {
   }
 
   /**
-   * check_vma_flags() and the faulting-in of pin_user_pages() (mm/gup.c), from outside: a mapping must be there and allow
-   * the access, and a page behind the end of a file, or one that only a driver can reach, does not fault in.
+   * check_vma_flags() and the faulting-in of pin_user_pages() (mm/gup.c), from outside: a mapping must be there and
+   * allow the access, and a page behind the end of a file, or one that only a driver can reach, does not fault in.
    */
   override pin(vaddr: number, pages: number, write: boolean, budget: number): number {
     this.charged = 0;

@@ -82,8 +82,8 @@ export class ProcessTable {
   }
 
   /**
-   * A thread is about to call execve(), perhaps one that has never made a call on a file of ours. When it succeeds its process has other
-   * memory. One that is not known yet may become so before that.
+   * A thread is about to call execve(), perhaps one that has never made a call on a file of ours. When it succeeds its
+   * process has other memory. One that is not known yet may become so before that.
    */
   beforeExec(tid: number): void {
     const pid = processOf(tid);

@@ -27,8 +27,8 @@ export class ProcessTask implements Task {
   /** CAP_IPC_LOCK, once it was asked for. */
   #mayLock: boolean | undefined;
   /**
-   * The file permissions of the node in hand have been checked, as the kernel does before a driver's open() runs: by its
-   * stand-in's owner and mode, which the program may have changed. The model need not check them again.
+   * The file permissions of the node in hand have been checked, as the kernel does before a driver's open() runs: by
+   * its stand-in's owner and mode, which the program may have changed. The model need not check them again.
    */
   mayOpenNode = false;
 

@@ -1,9 +1,10 @@
 import { readCapabilities, setEffective } from "./identity.ts";
 
 /**
- * The capabilities that serving takes, where uvfio is root: to look into processes of all users (SYS_PTRACE, and DAC_OVERRIDE and DAC_READ_SEARCH for
- * what /proc shows of them), to look along paths as somebody else (SETUID, SETGID), to give a file the owner of its node and still see its last
- * close (CHOWN, LEASE), to make the nodes of devices that come (MKNOD), and to pass signals on (KILL).
+ * The capabilities that serving takes, where uvfio is root: to look into processes of all users (SYS_PTRACE, and
+ * DAC_OVERRIDE and DAC_READ_SEARCH for what /proc shows of them), to look along paths as somebody else (SETUID,
+ * SETGID), to give a file the owner of its node and still see its last close (CHOWN, LEASE), to make the nodes of
+ * devices that come (MKNOD), and to pass signals on (KILL).
  */
 const NEEDED = [
   0, // CAP_CHOWN
@@ -18,8 +19,8 @@ const NEEDED = [
 ].reduce((set, capability) => set | (1 << capability), 0);
 
 /**
- * Gives up the use of all other capabilities, in the one thread that serves programs: what a program could trick it into, it may not do. They stay
- * permitted, so that another program can be started later.
+ * Gives up the use of all other capabilities, in the one thread that serves programs: what a program could trick it
+ * into, it may not do. They stay permitted, so that another program can be started later.
  * @returns takes them back
  */
 export function giveUpRights(): () => void {

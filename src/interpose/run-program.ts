@@ -37,7 +37,9 @@ export interface RunOptions {
   readonly limit?: TimeLimit;
   /** Use a user namespace even though this process may mount. */
   readonly userNamespace?: boolean;
-  /** Serve the host's /sys as a file system, where that can be. On by default; otherwise it shows what was at the start. */
+  /**
+   * Serve the host's /sys as a file system, where that can be. On by default; otherwise it shows what was at the start.
+   */
   readonly serveFiles?: boolean;
 }
 
@@ -54,8 +56,9 @@ const FROM_TERMINAL = ["SIGINT", "SIGQUIT"] as const;
 const PATIENCE_US = 2_000_000;
 
 /**
- * Runs a program against a host. Resolves with the program's exit status (128 + n when signal n ended it) when the last process that the
- * program left behind is gone too, or when a signal arrives after the program itself has ended. InterposerError when it could not be started.
+ * Runs a program against a host. Resolves with the program's exit status (128 + n when signal n ended it) when the last
+ * process that the program left behind is gone too, or when a signal arrives after the program itself has ended.
+ * InterposerError when it could not be started.
  *
  * Calls are served by this thread; its event loop runs when there is none to serve.
  */
@@ -199,7 +202,10 @@ function environment(env: RunOptions["env"]): Buffer[] {
   return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [Buffer.from(`${name}=${value}`)]));
 }
 
-/** From the filter on, an open of the launcher's would wait for a supervisor that waits for it: the program is found before. */
+/**
+ * From the filter on, an open of the launcher's would wait for a supervisor that waits for it: the program is found
+ * before.
+ */
 function locate(name: Buffer, env: readonly Buffer[], directory: string): Buffer {
   const path = env.find((entry) => entry.toString("latin1", 0, 5) === "PATH=")?.subarray(5);
   return findProgram(name, path, directory);

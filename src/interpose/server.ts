@@ -37,7 +37,9 @@ export interface ServerOptions {
   /** The seccomp listener; closed at the end. */
   readonly listener: number;
   readonly kernel: HostKernel;
-  /** The process that will be the program: its tree is the program's, its user namespace the one capabilities count in. */
+  /**
+   * The process that will be the program: its tree is the program's, its user namespace the one capabilities count in.
+   */
   readonly launcher: number;
   /** The program runs in a user namespace made for it. */
   readonly userNamespace: boolean;
@@ -47,12 +49,15 @@ export interface ServerOptions {
 }
 
 /**
- * A dying task lets go of its filter before it closes its files. So the listener may hang up while files are open still;
- * those of processes that we know are waited for, those of others for this long.
+ * A dying task lets go of its filter before it closes its files. So the listener may hang up while files are open
+ * still; those of processes that we know are waited for, those of others for this long.
  */
 const LAST_CLOSES_MS = 500;
 const TICK_US = 20_000;
-/** A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that is cheapest. */
+/**
+ * A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that
+ * is cheapest.
+ */
 const BLOCK_US = 10_000;
 /** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
 const MOMENT_MS = 1;
@@ -62,8 +67,8 @@ const PATIENCE_US = 500;
 const TURN_MS = 10;
 
 /**
- * Serves programs until the last task under the filter is gone, or until stop(). Every call is handled to its end before the next is
- * looked at, so the model needs no locks.
+ * Serves programs until the last task under the filter is gone, or until stop(). Every call is handled to its end
+ * before the next is looked at, so the model needs no locks.
  */
 export class Server {
   readonly #kernel: HostKernel;
@@ -238,7 +243,8 @@ export class Server {
     if (taken) this.#jobs.hear();
     this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
-    // A close before the call was announced with it: unless the announcement was of another call, whose caller was killed before it was taken.
+    // A close before the call was announced with it: unless the announcement was of another call, whose caller was
+    // killed before it was taken.
     const isAnother = received && this.#listener.hasMissed;
     this.#catchUp(closed || isAnother || !received);
     if (received) {
@@ -286,7 +292,10 @@ export class Server {
     else this.#processes.gone(fd);
   }
 
-  /** What the program did before a call, without a call that we see, must have had its effect when the call is handled. @param closed files may have been closed */
+  /**
+   * What the program did before a call, without a call that we see, must have had its effect when the call is handled.
+   * @param closed files may have been closed
+   */
   #catchUp(closed: boolean): void {
     guarded(() => {
       this.#files.drain(closed);

@@ -5,9 +5,10 @@ import { type AsideJobs, type Job, MAX_PER_CLIENT, type Steps } from "./aside/as
 const PATIENCE_MS = 0.5;
 
 /**
- * What a call learns about its caller by system calls that may not end. Such a look is made aside. When it takes long the call fails for the moment
- * (with EFAULT, from which every request leaves things as they were), is put off, and is made again from its start when the look has been
- * taken; then it finds the outcome here. So nothing is looked at twice, and each time the call comes further.
+ * What a call learns about its caller by system calls that may not end. Such a look is made aside. When it takes long
+ * the call fails for the moment (with EFAULT, from which every request leaves things as they were), is put off, and is
+ * made again from its start when the look has been taken; then it finds the outcome here. So nothing is looked at
+ * twice, and each time the call comes further.
  *
  * What a call writes to its caller cannot be made again so: it counts as done, and the answer waits for it.
  */
@@ -32,14 +33,18 @@ export class SlowLooks {
   }
 
   /**
-   * Whether a program can make its memory wait: it has a userfaultfd, has mounted a file system, or has a file open that we serve ourselves. Then
-   * all looks into memory are made aside. Otherwise none is, because that takes several times as long.
+   * Whether a program can make its memory wait: it has a userfaultfd, has mounted a file system, or has a file open
+   * that we serve ourselves. Then all looks into memory are made aside. Otherwise none is, because that takes several
+   * times as long.
    */
   get required(): boolean {
     return this.#isRequired || this.#servesFiles();
   }
 
-  /** Also those into memory that is held (held-memory.ts): what lies there may be a file's, of a file system that a program or we serve. */
+  /**
+   * Also those into memory that is held (held-memory.ts): what lies there may be a file's, of a file system that a
+   * program or we serve.
+   */
   get forHeldToo(): boolean {
     return this.#isHeldToo || this.#servesFiles();
   }

@@ -23,9 +23,9 @@ interface Stream {
 }
 
 /**
- * Files of the model that programs wait for: each is a pipe, open for both directions in the program, with a byte in it while the model has
- * something to read. So poll(), select() and epoll work on it by themselves; reads and writes come to us. Our own end is one for writing: when
- * the program's last descriptor goes, it has an error.
+ * Files of the model that programs wait for: each is a pipe, open for both directions in the program, with a byte in it
+ * while the model has something to read. So poll(), select() and epoll work on it by themselves; reads and writes come
+ * to us. Our own end is one for writing: when the program's last descriptor goes, it has an error.
  */
 export class StreamFiles {
   readonly #byInode = new Map<number, Stream>();

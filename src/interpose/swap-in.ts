@@ -11,8 +11,8 @@ import { failInstall } from "./program-files.ts";
  * io_uring, neither of which the filter traps. The node is opened now and takes the descriptor's place.
  *
  * What differs from an open at the right time: a group that is busy says so at its first request; and duplicates that
- * were made before it are swapped one by one, each to a file of its own.
- * A file of ours that a program opened once more by itself, through /proc/self/fd, is the same: that was an open of its node.
+ * were made before it are swapped one by one, each to a file of its own. A file of ours that a program opened once more
+ * by itself, through /proc/self/fd, is the same: that was an open of its node.
  * @param origin undefined for a file that no node leads to, and that cannot be opened again
  * @returns undefined when the descriptor takes no requests at all (O_PATH)
  */

@@ -13,8 +13,8 @@ const CALLS_MS = 1;
 const NEXT_CALL_US = 30;
 
 /**
- * Whose turn it is in the only thread while there is work that takes long: as long as calls come, they and the work have a millisecond each in
- * turn; when none comes, the work goes on.
+ * Whose turn it is in the only thread while there is work that takes long: as long as calls come, they and the work
+ * have a millisecond each in turn; when none comes, the work goes on.
  */
 export class Turns {
   readonly #works: readonly PendingWork[];
@@ -28,7 +28,10 @@ export class Turns {
     this.#now = now;
   }
 
-  /** Microseconds that may be waited for a call now; -1: as long as nothing else wants attention, since there is no work. */
+  /**
+   * Microseconds that may be waited for a call now; -1: as long as nothing else wants attention, since there is no
+   * work.
+   */
   patience(): number {
     if (!this.#works.some(isPending)) return -1;
     return this.#callsCome && this.#now() - this.#lastSlice < CALLS_MS ? NEXT_CALL_US : 0;

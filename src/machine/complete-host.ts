@@ -59,8 +59,9 @@ function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pag
   const { defaults } = kindOf(model);
   const spapr = defaults.container === "spapr" ? completeSpapr(iommu) : undefined;
   const aperture = spapr ? spaprAperture(spapr) : defaults.aperture;
-  // On a recorded machine whose container is iommufd's, GET_INFO was asked before anything was attached, and then describes
-  // an empty address space and not the IOMMU: all page sizes, one range of all 64 bits, coherent (FINDINGS on intel39-k72c).
+  // On a recorded machine whose container is iommufd's, GET_INFO was asked before anything was attached, and then
+  // describes an empty address space and not the IOMMU: all page sizes, one range of all 64 bits, coherent (FINDINGS on
+  // intel39-k72c).
   const unattached = file.machine != null && file.vfio_container === "iommufd";
   const seen = unattached ? undefined : iommu.iova_ranges_first_seen?.at(-1)?.[1];
   return {
@@ -183,7 +184,10 @@ function completeGroup(
   };
 }
 
-/** The IOMMU of a group that has one of its own. A recording's regions tell what devices' ranges are, where such ranges are shown as regions. */
+/**
+ * The IOMMU of a group that has one of its own. A recording's regions tell what devices' ranges are, where such ranges
+ * are shown as regions.
+ */
 function groupIommu(
   file: GroupFile,
   regions: readonly ReservedRegion[] | undefined,

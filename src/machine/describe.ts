@@ -29,7 +29,10 @@ interface GivenOptions {
 /** What most functions of s390 are that say no model. */
 const ZPCI_MODEL = "zpci";
 
-/** Fills in what `facts` leave open: from its config space, else from its kind and ids, else the defaults of host-description.ts. */
+/**
+ * Fills in what `facts` leave open: from its config space, else from its kind and ids, else the defaults of
+ * host-description.ts.
+ */
 export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KINDS): PciDeviceDescription {
   const { config, vendor, device } = facts;
   const ofIds = kinds.kindOfIds(vendor, device);
@@ -142,7 +145,10 @@ function sameRegion(a: ReservedRegion, b: ReservedRegion): boolean {
   return a.start === b.start && a.last === b.last && a.type === b.type;
 }
 
-/** The regions of a group that lists none: those of its kind of IOMMU, and what its devices cannot reach where that is shown as regions. */
+/**
+ * The regions of a group that lists none: those of its kind of IOMMU, and what its devices cannot reach where that is
+ * shown as regions.
+ */
 export function defaultRegions(
   { model, apertureStart, apertureLast }: IommuDescription,
   arch: Arch,

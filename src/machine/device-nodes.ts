@@ -56,7 +56,10 @@ export function groupNodeMinors(host: HostDescription): ReadonlyMap<number, numb
   return new Map(groups.map(({ id }, minor) => [id, minor]));
 }
 
-/** Whether VFIO's devices in a group have nodes of their own: with iommufd, but not in no-IOMMU mode (vfio_main.c: vfio_device_add). */
+/**
+ * Whether VFIO's devices in a group have nodes of their own: with iommufd, but not in no-IOMMU mode (vfio_main.c:
+ * vfio_device_add).
+ */
 export function haveOwnNodes(host: HostDescription, group: GroupDescription): boolean {
   return host.iommufd && !group.noIommu;
 }

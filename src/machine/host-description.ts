@@ -5,27 +5,36 @@ import type { ReservedRegion, ReservedRegionType } from "../iommu/group.ts";
 import type { Arch } from "../kernel/arch.ts";
 
 /**
- * What a host is, as far as VFIO can tell: the kernel, the IOMMU, the groups and their devices. The normal form that every
- * part of the model reads: all defaults filled in, addresses as bigint, everything else as numbers and booleans. The tidy
- * file format with the same content is in host-schema.ts; defaults come from the kinds of IOMMU (iommu/kinds.ts) and of
- * devices (devices/kinds.ts).
+ * What a host is, as far as VFIO can tell: the kernel, the IOMMU, the groups and their devices. The normal form that
+ * every part of the model reads: all defaults filled in, addresses as bigint, everything else as numbers and booleans.
+ * The tidy file format with the same content is in host-schema.ts; defaults come from the kinds of IOMMU
+ * (iommu/kinds.ts) and of devices (devices/kinds.ts).
  */
 export interface HostDescription {
   /** What people call it: a ready-made name, or the `name` (in a recording, `machine`) of the file. */
   readonly name: string;
   /** One line for `uvfio hosts`; may be empty. */
   readonly description: string;
-  /** Kernel release as `major.minor`, e.g. "6.12": decides which requests and answers there are (kernel/releases.ts). Default "6.12". */
+  /**
+   * Kernel release as `major.minor`, e.g. "6.12": decides which requests and answers there are (kernel/releases.ts).
+   * Default "6.12".
+   */
   readonly kernel: string;
   /** Whose meaning the shared request numbers have. Default "mainline". */
   readonly api: ApiProfile;
-  /** Instruction set. Decides the encoding of _IO() (POWER differs) and where interrupts are written to. Default: by IOMMU model. */
+  /**
+   * Instruction set. Decides the encoding of _IO() (POWER differs) and where interrupts are written to. Default: by
+   * IOMMU model.
+   */
   readonly arch: Arch;
   /** The kernel's PAGE_SIZE in bytes. Default 4096, on ppc64le 65536 (what distributions ship). */
   readonly pageSize: number;
   /** What answers on /dev/vfio/vfio. Default: "spapr" with an spapr-tce IOMMU, else "type1". */
   readonly vfioContainer: VfioContainer;
-  /** Whether /dev/iommu and the devices' own nodes exist (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV). Default: only with vfioContainer "iommufd". */
+  /**
+   * Whether /dev/iommu and the devices' own nodes exist (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV). Default: only with
+   * vfioContainer "iommufd".
+   */
   readonly iommufd: boolean;
   /** The IOMMU. */
   readonly iommu: IommuDescription;
@@ -35,21 +44,31 @@ export interface HostDescription {
   readonly groups: readonly GroupDescription[];
 }
 
-/** mainline, or a proposal that used request numbers which mainline gave to something else (UAPI history in the docs). */
+/**
+ * mainline, or a proposal that used request numbers which mainline gave to something else (UAPI history in the docs).
+ */
 export const API_PROFILES = ["mainline", "vsva-v1", "vsva-v7", "rfc-2017"] as const;
 export type ApiProfile = (typeof API_PROFILES)[number];
 
-/** PASIDs that a process may have on a host that speaks a proposal, until somebody writes vfio_iommu_type1/pasid_quota (vSVA v1). */
+/**
+ * PASIDs that a process may have on a host that speaks a proposal, until somebody writes vfio_iommu_type1/pasid_quota
+ * (vSVA v1).
+ */
 export const DEFAULT_PASID_QUOTA = 1000;
 
-/** type1: the container with vfio_iommu_type1; spapr: with vfio_iommu_spapr_tce; iommufd: CONFIG_IOMMUFD_VFIO_CONTAINER. */
+/**
+ * type1: the container with vfio_iommu_type1; spapr: with vfio_iommu_spapr_tce; iommufd: CONFIG_IOMMUFD_VFIO_CONTAINER.
+ */
 export const VFIO_CONTAINERS = ["type1", "spapr", "iommufd"] as const;
 export type VfioContainer = (typeof VFIO_CONTAINERS)[number];
 
 /** Values of module parameters at boot; programs may write those that sysfs shows as writable. */
 export interface ModuleParameters {
   readonly vfio: {
-    /** Absent where the kernel was built without CONFIG_VFIO_NOIOMMU: the parameter does not exist. Default: true with IOMMU model none, false with iommufd, else absent. */
+    /**
+     * Absent where the kernel was built without CONFIG_VFIO_NOIOMMU: the parameter does not exist. Default: true with
+     * IOMMU model none, false with iommufd, else absent.
+     */
     readonly enableUnsafeNoiommuMode?: boolean;
   };
   readonly vfioIommuType1: {
@@ -80,15 +99,25 @@ export interface VfioPciModule {
 export interface GroupDescription {
   /** The group's number: /dev/vfio/ID. */
   readonly id: number;
-  /** Kind of the default domain as the `type` file says: DMA, DMA-FQ, identity, blocked, unknown. Default: DMA, unknown where no IOMMU driver gives one. */
+  /**
+   * Kind of the default domain as the `type` file says: DMA, DMA-FQ, identity, blocked, unknown. Default: DMA, unknown
+   * where no IOMMU driver gives one.
+   */
   readonly type: string;
-  /** Content of the `name` file (POWER's "domain0-pe1fd", VFIO's own "vfio-noiommu"); absent where the kernel gives none. */
+  /**
+   * Content of the `name` file (POWER's "domain0-pe1fd", VFIO's own "vfio-noiommu"); absent where the kernel gives
+   * none.
+   */
   readonly name?: string;
-  /** The IOMMU that translates for this group, where it is another than the host's: a machine may have several of one kind. Default: the host's. */
+  /**
+   * The IOMMU that translates for this group, where it is another than the host's: a machine may have several of one
+   * kind. Default: the host's.
+   */
   readonly iommu?: IommuDescription;
   /**
-   * There is no IOMMU behind its device, so that the kernel has no group for it: it is there only while VFIO makes one up for a device
-   * that a VFIO driver has (no-IOMMU mode, drivers/vfio/group.c:vfio_noiommu_group_alloc). It has one device.
+   * There is no IOMMU behind its device, so that the kernel has no group for it: it is there only while VFIO makes one
+   * up for a device that a VFIO driver has (no-IOMMU mode, drivers/vfio/group.c:vfio_noiommu_group_alloc). It has one
+   * device.
    */
   readonly noIommu?: true;
   /** Sorted by start, without overlaps; includes those of the group's devices. Default: the model's. */
@@ -128,8 +157,9 @@ export interface PciDeviceDescription extends PciIdentity {
   /** Config space bytes, when recorded: 256 or 4096. See pci-config.ts for what there is otherwise. */
   readonly config?: Uint8Array;
   /**
-   * Whether programs may map its BARs. A mapping's registers are polled, reads and writes of the device file are exact, so a device that
-   * programs can use without mapping it is better not mapped. Default: by kind; in a recording always, as recorded.
+   * Whether programs may map its BARs. A mapping's registers are polled, reads and writes of the device file are exact,
+   * so a device that programs can use without mapping it is better not mapped. Default: by kind; in a recording always,
+   * as recorded.
    */
   readonly mmap: boolean;
   /** Sorted by index. Default: by kind and ids, else none. */
@@ -142,19 +172,30 @@ export interface PciDeviceDescription extends PciIdentity {
   readonly physfn?: string;
   /** How many virtual functions it can have: there on physical functions. */
   readonly sriovTotalVfs?: number;
-  /** First VF Offset, VF Stride and VF Device ID. Absent: what its config space or its virtual functions say, else 1, 1 and its own id. */
+  /**
+   * First VF Offset, VF Stride and VF Device ID. Absent: what its config space or its virtual functions say, else 1, 1
+   * and its own id.
+   */
   readonly sriov?: { readonly offset: number; readonly stride: number; readonly vfDevice: number };
   /** Number of its INTx line as /sys shows it; 0 for none. Absent: what its config space says. */
   readonly irq?: number;
   /** Something beside PCI devices of this host that has a handler on its INTx line. */
   readonly irqSharedWith?: string;
-  /** false: it has no working INTx disable bit, so that VFIO wants its line for itself (pci_intx_mask_supported). Default true. */
+  /**
+   * false: it has no working INTx disable bit, so that VFIO wants its line for itself (pci_intx_mask_supported).
+   * Default true.
+   */
   readonly intxMasking?: false;
-  /** false: its DMA is not coherent with the caches (IOMMU_CAP_CACHE_COHERENCY), beside VFIO_DMA_CC_IOMMU, which is the IOMMU's. Default true. */
+  /**
+   * false: its DMA is not coherent with the caches (IOMMU_CAP_CACHE_COHERENCY), beside VFIO_DMA_CC_IOMMU, which is the
+   * IOMMU's. Default true.
+   */
   readonly cacheCoherent?: false;
   /** What is behind its expansion ROM BAR. Absent: an image of the smallest kind. */
   readonly rom?: RomContent;
-  /** A bridge's bus below it. Absent: what its config space says, else as firmware numbers buses (machine/bridges.ts). */
+  /**
+   * A bridge's bus below it. Absent: what its config space says, else as firmware numbers buses (machine/bridges.ts).
+   */
   readonly secondaryBus?: number;
   /** Absent: -1, the machine has one memory. */
   readonly numaNode?: number;
@@ -177,7 +218,10 @@ export interface MdevDeviceDescription {
   readonly parent: string;
   /** Type id below mdev_supported_types, e.g. "i915-GVTg_V5_4". */
   readonly type: string;
-  /** Whether DMA goes through an IOMMU. Default false: the parent's driver pins pages itself, and the group has no IOMMU. */
+  /**
+   * Whether DMA goes through an IOMMU. Default false: the parent's driver pins pages itself, and the group has no
+   * IOMMU.
+   */
   readonly iommuBacked: boolean;
   /** Default vfio_mdev; null for none. */
   readonly driver: string | null;

@@ -25,8 +25,8 @@ import {
 } from "./host-values.ts";
 
 /**
- * The file format: a host file as people write it, and, with the same names, the host.json of a recording. A recording says
- * more than the model needs, so there (and only there) unknown keys are passed over.
+ * The file format: a host file as people write it, and, with the same names, the host.json of a recording. A recording
+ * says more than the model needs, so there (and only there) unknown keys are passed over.
  */
 
 const UINT32 = 0xffff_ffff;

@@ -1,7 +1,7 @@
 /**
- * Physical functions and the virtual ones that they make, by "vendor:device", where the two have ids of their own. For hosts whose description names
- * both and says no more. Sources: the device tables of the drivers (igb, igbvf, ixgbe, ixgbevf, i40e, ice, iavf, mlx4, mlx5, bnxt, qat, nvme, fm10k)
- * and DPDK's (baseband/acc, fpga_5gnr_fec).
+ * Physical functions and the virtual ones that they make, by "vendor:device", where the two have ids of their own. For
+ * hosts whose description names both and says no more. Sources: the device tables of the drivers (igb, igbvf, ixgbe,
+ * ixgbevf, i40e, ice, iavf, mlx4, mlx5, bnxt, qat, nvme, fm10k) and DPDK's (baseband/acc, fpga_5gnr_fec).
  */
 const VIRTUAL_FUNCTION_OF: Readonly<Record<string, readonly string[]>> = {
   // Intel 82576, I350

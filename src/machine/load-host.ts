@@ -22,21 +22,24 @@ export interface HostOverrides {
 
 /** What a program may add to what a host file can say. */
 export interface LoadOptions extends HostOverrides {
-  /** Further kinds of devices, by the names that `model` of a device calls them. The host takes the same (HostOptions.models). */
+  /**
+   * Further kinds of devices, by the names that `model` of a device calls them. The host takes the same
+   * (HostOptions.models).
+   */
   readonly models?: Readonly<Record<string, NewDeviceKind>>;
 }
 
 /**
- * What names or describes a host: a ready-made name ("amd"), the path of a host file, the text of one (of several lines), a host in code, or one that was
- * loaded already.
+ * What names or describes a host: a ready-made name ("amd"), the path of a host file, the text of one (of several
+ * lines), a host in code, or one that was loaded already.
  */
 export type HostSource = string | HostDefinition | HostDescription;
 
 /**
- * The host that a person means: a ready-made name, or else the path of a host file or of a recording's host.json, "-" for stdin. A
- * ready-made name wins over a file of the same name (write ./intel for the file). Text of several lines is a host file's, and an object is a host in
- * code, as defineHost() takes it.
- * Throws HostDescriptionError: no such host, a file that cannot be read or is wrong, an override that makes no sense.
+ * The host that a person means: a ready-made name, or else the path of a host file or of a recording's host.json, "-"
+ * for stdin. A ready-made name wins over a file of the same name (write ./intel for the file). Text of several lines is
+ * a host file's, and an object is a host in code, as defineHost() takes it. Throws HostDescriptionError: no such host,
+ * a file that cannot be read or is wrong, an override that makes no sense.
  */
 export async function loadHost(source: HostSource = DEFAULT_HOST, options: LoadOptions = {}): Promise<HostDescription> {
   return override(await describe(source, options), options);

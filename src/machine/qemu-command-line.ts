@@ -4,7 +4,8 @@ import type { QemuDevice } from "../devices/kind.ts";
 const WORD = /(?:[^\s']|'[^']*')+/g;
 
 /**
- * Devices on the command line of a QEMU that a recording was made in, by their `id`: what is said of them tells options of the recorded devices.
+ * Devices on the command line of a QEMU that a recording was made in, by their `id`: what is said of them tells options
+ * of the recorded devices.
  * @param text the whole command line
  */
 export function qemuDevices(text: string): ReadonlyMap<string, QemuDevice> {

@@ -2,7 +2,10 @@ import type { PlacedBar } from "../devices/description.ts";
 import { extendedCapabilities } from "../devices/pci/capabilities.ts";
 import type { PhysicalFunction } from "./virtual-functions.ts";
 
-/** Extended capabilities of a physical function (Single Root I/O Virtualization specification, 3.3; pci_regs.h: PCI_SRIOV_*). */
+/**
+ * Extended capabilities of a physical function (Single Root I/O Virtualization specification, 3.3; pci_regs.h:
+ * PCI_SRIOV_*).
+ */
 const ARI = 0x150;
 const SRIOV = 0x160;
 const NEXT = 20;

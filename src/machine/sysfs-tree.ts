@@ -20,8 +20,9 @@ export type ListDirectory = (directory: string) => readonly string[];
 const REAL: ListDirectory = listRealDirectory;
 
 /**
- * What Linux has in /sys for such a host when it has booted: what QEMU, DPDK, libvirt, lspci and scripts look at. Files that the kernel would leave empty
- * or that are not known are left out, because their readers take "not there" and stumble over "empty".
+ * What Linux has in /sys for such a host when it has booted: what QEMU, DPDK, libvirt, lspci and scripts look at. Files
+ * that the kernel would leave empty or that are not known are left out, because their readers take "not there" and
+ * stumble over "empty".
  * @param list how to look at the real host's /sys, whose entries of the same kind are hidden
  */
 export function sysfsTree(
@@ -64,8 +65,8 @@ export function addGroupFiles(
 }
 
 /**
- * Where the tree meets the real one: our entries win, everything else stays, except what would be a second, real machine:
- * its PCI devices, IOMMUs, groups and VFIO.
+ * Where the tree meets the real one: our entries win, everything else stays, except what would be a second, real
+ * machine: its PCI devices, IOMMUs, groups and VFIO.
  */
 export function sysfsGrafts(list: ListDirectory = REAL): readonly Graft[] {
   return [

@@ -3,7 +3,9 @@ import { PCI_EXT_CAP_ID_SRIOV } from "../devices/pci/registers.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { canBeVirtualFunctionOf, isVirtualFunctionId, virtualFunctionOf } from "./known-virtual-functions.ts";
 
-/** A physical function and its virtual ones, by their routing ids (Single Root I/O Virtualization specification, 2.1.2). */
+/**
+ * A physical function and its virtual ones, by their routing ids (Single Root I/O Virtualization specification, 2.1.2).
+ */
 export interface PhysicalFunction {
   readonly device: PciDeviceDescription;
   /** In the order of their addresses. */
@@ -45,8 +47,8 @@ export function segmentOf(bdf: string): string {
 }
 
 /**
- * Says of which device a virtual function is one, where ids tell it: the nearest physical function before it whose virtual functions have its ids.
- * Without such a device it is one by itself, as it is in a guest that it was given to.
+ * Says of which device a virtual function is one, where ids tell it: the nearest physical function before it whose
+ * virtual functions have its ids. Without such a device it is one by itself, as it is in a guest that it was given to.
  */
 export function withVirtualFunctions(groups: readonly GroupDescription[]): readonly GroupDescription[] {
   const all = pciDevices(groups);

@@ -12,7 +12,8 @@ export interface VfioDevice {
   /** Whether `name`, as a caller wrote it, means this device. Throws for options that do not fit: EINVAL, EACCES. */
   matches(name: string): boolean;
   /**
-   * Whether it may be bound to an iommufd with this token, or with none (vfio_device_ops.match_token_uuid). EINVAL, EACCES.
+   * Whether it may be bound to an iommufd with this token, or with none (vfio_device_ops.match_token_uuid). EINVAL,
+   * EACCES.
    * @param uuid 16 bytes
    */
   checkToken(uuid: Uint8Array | undefined): void;

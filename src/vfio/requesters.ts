@@ -8,8 +8,8 @@ import type { DeviceDescription, HostDescription, PciDeviceDescription } from ".
 const NO_ABILITIES: TranslationAbilities = { pasid: false, ats: false, pri: false };
 
 /**
- * The devices of a host as its IOMMU tells them apart. On hosts that speak a proposal every device has PASIDs and a TLB of its own (docs/vsva.md); on
- * others it is as described.
+ * The devices of a host as its IOMMU tells them apart. On hosts that speak a proposal every device has PASIDs and a TLB
+ * of its own (docs/vsva.md); on others it is as described.
  */
 export class Requesters {
   readonly #identities = new Map<string, RequesterIdentity>();
@@ -45,8 +45,8 @@ export class Requesters {
 }
 
 /**
- * ENODEV for a device that no IOMMU could be told about: the proposal's v1 passed a NULL pointer on here (review of "vfio/type1: Add vSVA support
- * for IOMMU-backed mdevs", 2 April 2020).
+ * ENODEV for a device that no IOMMU could be told about: the proposal's v1 passed a NULL pointer on here (review of
+ * "vfio/type1: Add vSVA support for IOMMU-backed mdevs", 2 April 2020).
  */
 export function refuseUnseen(name: string): never {
   fail(

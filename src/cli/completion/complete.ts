@@ -3,8 +3,9 @@ import { printLine } from "../output.ts";
 import { type Candidate, type Context, type Place, placeOf } from "./values.ts";
 
 /**
- * `uvfio complete -- WORD...`: what the last word could become: a candidate a line, with a tab and what it means, then a line of words behind a
- * colon that say what else the shell is to offer: files, directories, commands; continues when candidates are beginnings of words.
+ * `uvfio complete -- WORD...`: what the last word could become: a candidate a line, with a tab and what it means, then
+ * a line of words behind a colon that say what else the shell is to offer: files, directories, commands; continues when
+ * candidates are beginnings of words.
  */
 export async function completeCommand(program: Command, words: readonly string[]): Promise<number> {
   const { candidates, also, continues } = await complete(program, words.slice(0, -1), words.at(-1) ?? "");

@@ -5,7 +5,9 @@ import { print } from "../output.ts";
 /** Shells that completion is tested with. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 
-/** `uvfio completion SHELL`: a script that asks `uvfio complete` at every TAB. It needs nothing but the shell itself. */
+/**
+ * `uvfio completion SHELL`: a script that asks `uvfio complete` at every TAB. It needs nothing but the shell itself.
+ */
 export async function completionCommand(shell: string): Promise<number> {
   const known = SHELLS.find((name) => name === shell);
   if (!known)
@@ -17,8 +19,8 @@ export async function completionCommand(shell: string): Promise<number> {
 }
 
 /**
- * bash takes = and : for ends of words (COMP_WORDBREAKS), a host's addresses have them: the words are put together again, and of a candidate only
- * what follows the last such end is given back.
+ * bash takes = and : for ends of words (COMP_WORDBREAKS), a host's addresses have them: the words are put together
+ * again, and of a candidate only what follows the last such end is given back.
  */
 const BASH = String.raw`# bash completion for uvfio: source <(uvfio completion bash)
 _uvfio() {

@@ -9,14 +9,18 @@ export interface Disk {
   /** Throws DiskError. */
   write(offset: number, from: Uint8Array): void;
   /**
-   * The bytes are zeros from now on, and take no more room than before. A piece of at most PIECE bytes at a time, because a file has to be looked
-   * at for it. Throws DiskError.
+   * The bytes are zeros from now on, and take no more room than before. A piece of at most PIECE bytes at a time,
+   * because a file has to be looked at for it. Throws DiskError.
    */
   zero(offset: number, length: number): void;
-  /** What holds no data in memory or in the file is skipped: the first byte from `offset` on that may not be zero, or `end`. */
+  /**
+   * What holds no data in memory or in the file is skipped: the first byte from `offset` on that may not be zero, or
+   * `end`.
+   */
   nextData(offset: number, end: number): number;
   /**
-   * Has all that was written survive a crash of the machine. `done` may be called before this returns, and later where the storage is slow.
+   * Has all that was written survive a crash of the machine. `done` may be called before this returns, and later where
+   * the storage is slow.
    * @param done told whether that worked
    */
   flush(done: (worked: boolean) => void): void;

@@ -16,8 +16,9 @@ interface ImageOptions {
 }
 
 /**
- * A file as a disk, byte for byte. What is written is in the kernel's hands at once, so that the end of this process loses nothing; flush() has it
- * reach the storage. The file is locked as QEMU locks its images, against QEMU and against other hosts.
+ * A file as a disk, byte for byte. What is written is in the kernel's hands at once, so that the end of this process
+ * loses nothing; flush() has it reach the storage. The file is locked as QEMU locks its images, against QEMU and
+ * against other hosts.
  */
 export class FileDisk implements Disk {
   readonly size: number;

@@ -1,13 +1,17 @@
 import { loadKoffi } from "../../native/load-koffi.ts";
 
 /**
- * The locks that QEMU puts on the images it has open (block/file-posix.c:raw_apply_lock_bytes, raw_check_lock_bytes): of the file's bytes from 100 on,
- * one for each permission that is used, and from 200 on, one for each that others must not have, are locked for reading. Whoever comes tests whether
- * he could lock the opposite ones for writing. They belong to the open file (OFD) and end with it, however its process ends.
+ * The locks that QEMU puts on the images it has open (block/file-posix.c:raw_apply_lock_bytes, raw_check_lock_bytes):
+ * of the file's bytes from 100 on, one for each permission that is used, and from 200 on, one for each that others must
+ * not have, are locked for reading. Whoever comes tests whether he could lock the opposite ones for writing. They
+ * belong to the open file (OFD) and end with it, however its process ends.
  */
 const USED = 100;
 const NOT_SHARED = 200;
-/** Bits of QEMU's permissions (include/block/block-common.h): consistent reads, writes, writes of what is there, a new size. */
+/**
+ * Bits of QEMU's permissions (include/block/block-common.h): consistent reads, writes, writes of what is there, a new
+ * size.
+ */
 const CONSISTENT_READ = 0;
 const WRITE = 1;
 const RESIZE = 3;

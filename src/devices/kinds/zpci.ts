@@ -10,7 +10,10 @@ interface BarAtRest {
   readonly registers?: Readonly<Record<number, number>>;
   /** The first byte behind which the device decodes nothing; all of the BAR when left out. */
   readonly end?: number;
-  /** Registers are 32 bits wide, and an access that is narrower gets the low part of its register (QEMU: impl.min_access_size 4). */
+  /**
+   * Registers are 32 bits wide, and an access that is narrower gets the low part of its register (QEMU:
+   * impl.min_access_size 4).
+   */
   readonly wholeRegisters?: true;
 }
 
@@ -37,8 +40,9 @@ const AT_REST: Readonly<Record<string, Readonly<Record<number, BarAtRest>>>> = {
 };
 
 /**
- * A function of s390 with nobody in its place: registers are memory that has the reset values of QEMU's devices. Loads from places where a device
- * decodes nothing fail on s390, and the kernel gives all ones for them (arch/s390/include/asm/pci_io.h: zpci_read).
+ * A function of s390 with nobody in its place: registers are memory that has the reset values of QEMU's devices. Loads
+ * from places where a device decodes nothing fail on s390, and the kernel gives all ones for them
+ * (arch/s390/include/asm/pci_io.h: zpci_read).
  */
 export class ZpciAtRest extends GenericDevice {
   readonly #bars: Readonly<Record<number, BarAtRest>>;

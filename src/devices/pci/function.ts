@@ -10,7 +10,10 @@ import * as pci from "./registers.ts";
 
 /** Who handles a function's interrupts: the driver that is bound to it. */
 export interface InterruptHandler {
-  /** The INTx line is asserted and not disabled. Called again whenever that becomes so, as a level-triggered line does it. */
+  /**
+   * The INTx line is asserted and not disabled. Called again whenever that becomes so, as a level-triggered line does
+   * it.
+   */
   line(): void;
   /** The message of a vector (MSI or MSI-X) was sent. */
   message(vector: number): void;
@@ -46,7 +49,9 @@ const ALL_VECTORS = 0x7ff;
 const NO_PASIDS = new NoTarget("nothing translates PASIDs for the device");
 const NO_DRIVER = new NoTarget("no driver has given the device memory to reach");
 
-/** A PCI function as the hardware that it is: config space, regions, interrupts, DMA. It lives as long as its machine. */
+/**
+ * A PCI function as the hardware that it is: config space, regions, interrupts, DMA. It lives as long as its machine.
+ */
 export class PciFunction implements DeviceBus {
   /** "0000:00:04.0"; a mediated device's UUID. */
   readonly name: string;

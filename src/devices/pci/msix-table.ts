@@ -6,8 +6,8 @@ const ENTRY = pci.PCI_MSIX_ENTRY_SIZE;
 const CONTROL = 12;
 
 /**
- * The MSI-X table of a function and its pending bits, for models that have registers: a program that has them mapped can mask single vectors
- * (PCI Local Bus Specification 3.0, 6.8.2).
+ * The MSI-X table of a function and its pending bits, for models that have registers: a program that has them mapped
+ * can mask single vectors (PCI Local Bus Specification 3.0, 6.8.2).
  */
 export class MsixTable {
   readonly #bar: { readonly table: number; readonly pending: number };

@@ -1,4 +1,6 @@
-/** Config space of a PCI function, as <linux/pci_regs.h> names it. Offsets in bytes; in a capability, from its start. */
+/**
+ * Config space of a PCI function, as <linux/pci_regs.h> names it. Offsets in bytes; in a capability, from its start.
+ */
 
 export const PCI_CFG_SPACE_SIZE = 256;
 export const PCI_CFG_SPACE_EXP_SIZE = 4096;

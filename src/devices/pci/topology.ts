@@ -50,8 +50,8 @@ export class PciTopology {
   }
 
   /**
-   * Whether there is something above the function's bus that can reset it: a bridge (bus 0 of a segment is its root), or on s390 the slot, which each
-   * function has to itself (drivers/pci/hotplug/s390_pci_hpc.c:reset_slot).
+   * Whether there is something above the function's bus that can reset it: a bridge (bus 0 of a segment is its root),
+   * or on s390 the slot, which each function has to itself (drivers/pci/hotplug/s390_pci_hpc.c:reset_slot).
    */
   hasResetAbove(name: string): boolean {
     return parseAddress(name).bus !== 0 || this.#functions.get(name)?.description.zpci !== undefined;

@@ -36,7 +36,10 @@ export interface ActedOn {
   disableFunctions(physical: string): void;
 }
 
-/** What writes to the files of /sys do (drivers/base/bus.c, drivers/pci/pci-sysfs.c, iov.c), with the errno of the kernel. */
+/**
+ * What writes to the files of /sys do (drivers/base/bus.c, drivers/pci/pci-sysfs.c, iov.c), with the errno of the
+ * kernel.
+ */
 export class HostActions implements SysfsActions {
   readonly #host: ActedOn;
   readonly #withoutAutoprobe = new Set<string>();
@@ -81,7 +84,9 @@ export class HostActions implements SysfsActions {
     this.#host.binding.probe(lineOf(text));
   }
 
-  /** pci-sysfs.c:remove_store. What is below a bridge goes with it, and virtual functions go before their physical one. */
+  /**
+   * pci-sysfs.c:remove_store. What is below a bridge goes with it, and virtual functions go before their physical one.
+   */
   remove(device: string, text: string): void {
     if (writtenNumber("remove", text, UINT_MAX) === 0) return;
     const { description, binding, removed } = this.#host;

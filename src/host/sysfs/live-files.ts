@@ -14,8 +14,9 @@ export class LiveFiles {
   }
 
   /**
-   * echo text > path. Throws the errno of that write; EBUSY where a kernel would have the writer wait until a device is closed, and nothing has changed
-   * then. EACCES for a file that is not written to, or that this model does nothing with.
+   * echo text > path. Throws the errno of that write; EBUSY where a kernel would have the writer wait until a device is
+   * closed, and nothing has changed then. EACCES for a file that is not written to, or that this model does nothing
+   * with.
    */
   write(path: string, text: string): void {
     const entry = this.#names.find(path);

@@ -4,7 +4,10 @@ import { allDevices } from "../../machine/find-device.ts";
 import type { GroupDescription, HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { type PhysicalFunction, routingId, segmentOf } from "../../machine/virtual-functions.ts";
 
-/** What a virtual function has that neither a description nor its physical function tells: registers and MSI-X, as those of the 82576 are. */
+/**
+ * What a virtual function has that neither a description nor its physical function tells: registers and MSI-X, as those
+ * of the 82576 are.
+ */
 const BARS: PciDeviceDescription["bars"] = [
   { index: 0, size: 0x4000, type: "memory64" },
   { index: 3, size: 0x4000, type: "memory64" },
@@ -17,8 +20,9 @@ export interface MadeFunction {
 }
 
 /**
- * The first virtual functions of a physical one: as the host's file describes them, and further ones like its first. Those are in groups of their own,
- * behind all that are known: what a description does not name has the numbers between.
+ * The first virtual functions of a physical one: as the host's file describes them, and further ones like its first.
+ * Those are in groups of their own, behind all that are known: what a description does not name has the numbers
+ * between.
  * @param boot the host as it booted
  * @param now the host as it is
  */

@@ -81,8 +81,9 @@ export class Job<T> {
 }
 
 /**
- * System calls that may wait for somebody who does not come, made by threads of their own: for a page that a client serves
- * itself (userfaultfd), for a file system that is served by a program (FUSE). Threads are started when they are needed.
+ * System calls that may wait for somebody who does not come, made by threads of their own: for a page that a client
+ * serves itself (userfaultfd), for a file system that is served by a program (FUSE). Threads are started when they are
+ * needed.
  */
 export class AsideJobs {
   /** Readable when a late job goes on. */

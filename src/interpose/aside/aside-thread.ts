@@ -23,8 +23,9 @@ const scratch = new Arena(64);
 const idle: AsideThread[] = [];
 
 /**
- * A thread that makes one system call at a time for this one: a call that may wait for somebody who never comes. It shares our descriptors
- * and our memory, and cannot be taken out of a call that does not end; the end of this process ends it.
+ * A thread that makes one system call at a time for this one: a call that may wait for somebody who never comes. It
+ * shares our descriptors and our memory, and cannot be taken out of a call that does not end; the end of this process
+ * ends it.
  */
 export class AsideThread {
   readonly #block = new Arena(ROOM + ROOM_SIZE);

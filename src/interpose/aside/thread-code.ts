@@ -5,13 +5,13 @@ import { close, syscall } from "../libc.ts";
 import { MAP_PRIVATE, MFD_EXEC, PROT_EXEC, PROT_READ } from "../linux.ts";
 
 /**
- * What a thread runs that makes system calls in our place (aside-thread.ts): no JavaScript, because a thread of node's takes tens of
- * milliseconds to start and cannot be left behind in a call that does not end. It is given a block:
+ * What a thread runs that makes system calls in our place (aside-thread.ts): no JavaScript, because a thread of node's
+ * takes tens of milliseconds to start and cannot be left behind in a call that does not end. It is given a block:
  *
  *     u32 state, u64 number @8, u64 arguments[6] @16, u64 result @64, u64 eventfd @72, u64 1 @80
  *
- * and waits (a futex) until the state says that a call is requested. When the call has been made it says so and wakes who waits
- * for it; or writes to the eventfd, when the state says by then that nobody waits any more.
+ * and waits (a futex) until the state says that a call is requested. When the call has been made it says so and wakes
+ * who waits for it; or writes to the eventfd, when the state says by then that nobody waits any more.
  */
 export const BLOCK = { number: 8, arguments: 16, result: 64, event: 72, one: 80, size: 88 } as const;
 export const STATE = { idle: 0, requested: 1, finished: 2, late: 3 } as const;
@@ -58,7 +58,10 @@ export function loadedThreadCode(): number {
   return loaded;
 }
 
-/** Addresses of a signal's handler that does nothing, and of what it returns to (0: the kernel's own); undefined where the code cannot be had. */
+/**
+ * Addresses of a signal's handler that does nothing, and of what it returns to (0: the kernel's own); undefined where
+ * the code cannot be had.
+ */
 export function loadedHandler(): { readonly heard: number; readonly back: number } | undefined {
   const address = loadedThreadCode();
   const code = CODE[process.arch];

@@ -18,7 +18,10 @@ export interface Watchpoint {
   readonly width: number;
 }
 
-/** Gives a stopped thread these watchpoints and no others: as many as there is room for. False when the kernel refuses one. */
+/**
+ * Gives a stopped thread these watchpoints and no others: as many as there is room for. False when the kernel refuses
+ * one.
+ */
 export function setWatchpoints(tid: number, watchpoints: readonly Watchpoint[]): boolean {
   // The kernel checks an address against the length that DR7 has just then.
   if (pokeUser(tid, CONTROL, 0) < 0) return false;
@@ -31,8 +34,8 @@ export function setWatchpoints(tid: number, watchpoints: readonly Watchpoint[]):
 }
 
 /**
- * The slots of the watchpoints that the SIGTRAP which a thread has stopped for is about, and forgets them; empty when it is
- * another SIGTRAP.
+ * The slots of the watchpoints that the SIGTRAP which a thread has stopped for is about, and forgets them; empty when
+ * it is another SIGTRAP.
  */
 export function takeHits(tid: number): number[] {
   const status = peekUser(tid, STATUS);

@@ -31,9 +31,10 @@ interface Waiting {
 }
 
 /**
- * Sees to it that a program which writes to a doorbell register of a mapping finds the device's answer in its next instruction, as behind a real
- * bus: a tracer has the processor stop the thread at that write, and the model looks. What cannot be traced is looked at now
- * and then as all mappings are. The tracer is started when the first such mapping is made.
+ * Sees to it that a program which writes to a doorbell register of a mapping finds the device's answer in its next
+ * instruction, as behind a real bus: a tracer has the processor stop the thread at that write, and the model looks.
+ * What cannot be traced is looked at now and then as all mappings are. The tracer is started when the first such
+ * mapping is made.
  */
 export class Doorbells {
   readonly #epoll: Epoll;
@@ -60,8 +61,8 @@ export class Doorbells {
   }
 
   /**
-   * To be called before thread `tid` of process `pid` is let into an mmap() of a file: the thread stops when that is done, and goes on when the
-   * doorbells are watched.
+   * To be called before thread `tid` of process `pid` is let into an mmap() of a file: the thread stops when that is
+   * done, and goes on when the doorbells are watched.
    * @param go lets it into the call; called later, while others are served
    * @returns false when it need not wait
    */

@@ -2,7 +2,8 @@ import type { Doorbell } from "../../kernel/file-description.ts";
 
 /**
  * What the server and the tracer say to each other over one socket, framed as in messages.ts. Either side may speak at
- * any time; neither stops listening for hits while it waits for something else, so none can wait for the other for ever.
+ * any time; neither stops listening for hits while it waits for something else, so none can wait for the other for
+ * ever.
  */
 export interface DeviceMapping {
   /** Which file, as /proc/PID/maps names it. */
@@ -13,7 +14,10 @@ export interface DeviceMapping {
 }
 
 export type ToTracer =
-  /** Thread `tid` of process `pid` waits in the mmap() that makes this mapping: have it stop when the call is done. Answered with `armed`. */
+  /**
+   * Thread `tid` of process `pid` waits in the mmap() that makes this mapping: have it stop when the call is done.
+   * Answered with `armed`.
+   */
   | { readonly type: "arm"; readonly pid: number; readonly tid: number; readonly mapping: DeviceMapping }
   /** The process that was armed last under this number is another one: let go of it. */
   | { readonly type: "forget"; readonly pid: number }

@@ -3,7 +3,10 @@ import { Arena } from "../arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { syscall } from "../libc.ts";
 
-/** ptrace(2) and wait4(2) as far as the tracer needs them; numbers of linux/ptrace.h and wait.h. Functions return negative errnos. */
+/**
+ * ptrace(2) and wait4(2) as far as the tracer needs them; numbers of linux/ptrace.h and wait.h. Functions return
+ * negative errnos.
+ */
 const PTRACE_PEEKUSER = 3;
 const PTRACE_POKEUSER = 6;
 const PTRACE_CONT = 7;
@@ -48,7 +51,10 @@ export function seize(tid: number): number {
   return syscall(HOST_CALLS.ptrace, PTRACE_SEIZE, tid, 0, OPTIONS);
 }
 
-/** Has a thread stop before it executes another instruction of the program. A call that waits killably goes on to its end. */
+/**
+ * Has a thread stop before it executes another instruction of the program. A call that waits killably goes on to its
+ * end.
+ */
 export function interrupt(tid: number): number {
   return syscall(HOST_CALLS.ptrace, PTRACE_INTERRUPT, tid, 0, 0);
 }
@@ -96,8 +102,8 @@ export function nextChange(): Change | undefined {
 }
 
 /**
- * Calls back when there is a change to take. Waits in another thread, which sees the changes but leaves them; ptrace() itself answers only the
- * thread that seized.
+ * Calls back when there is a change to take. Waits in another thread, which sees the changes but leaves them; ptrace()
+ * itself answers only the thread that seized.
  * @param callback hears false when nothing is traced
  */
 export function whenChanged(callback: (any: boolean) => void): void {

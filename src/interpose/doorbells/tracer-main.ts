@@ -1,7 +1,8 @@
 /**
- * The process that traces programs: started by tracer-process.ts with the socket to the server as descriptor 3. A process of its
- * own, because node's wait for its children takes the stops of threads that any of node's own threads trace for the end of the child. When the
- * server is gone it takes its watchpoints back and lets go, so that the program goes on without it.
+ * The process that traces programs: started by tracer-process.ts with the socket to the server as descriptor 3. A
+ * process of its own, because node's wait for its children takes the stops of threads that any of node's own threads
+ * trace for the end of the child. When the server is gone it takes its watchpoints back and lets go, so that the
+ * program goes on without it.
  */
 import fs from "node:fs";
 import { Socket } from "node:net";

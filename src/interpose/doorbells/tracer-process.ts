@@ -9,8 +9,8 @@ const WNOHANG = 1;
 const started = new Set<number>();
 
 /**
- * Starts the tracer; returns our end of the socket to it, or undefined when it cannot be started. The tracer ends when that is closed. In a
- * session of its own: a terminal's Ctrl-C is for the program.
+ * Starts the tracer; returns our end of the socket to it, or undefined when it cannot be started. The tracer ends when
+ * that is closed. In a session of its own: a terminal's Ctrl-C is for the program.
  */
 export function startTracer(): number | undefined {
   for (const pid of started) if (syscall(HOST_CALLS.wait4, pid, 0, WNOHANG, 0) !== 0) started.delete(pid);

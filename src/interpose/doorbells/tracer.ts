@@ -8,11 +8,14 @@ const SIGTRAP = 5;
 /** SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU: what an event-stop reports when it is a group-stop. */
 const STOPS: readonly number[] = [19, 20, 21, 22];
 /**
- * How long a thread that has made a mapping waits for the others to stop, in milliseconds. They do at once, but for one that waits in the kernel
- * for a vfork()ed child, and that one stops before it sees the mapping.
+ * How long a thread that has made a mapping waits for the others to stop, in milliseconds. They do at once, but for one
+ * that waits in the kernel for a vfork()ed child, and that one stops before it sees the mapping.
  */
 const PATIENCE_MS = 50;
-/** How long what is known of a process' mappings is believed, in milliseconds. A hit of another variable there rings once for nothing. */
+/**
+ * How long what is known of a process' mappings is believed, in milliseconds. A hit of another variable there rings
+ * once for nothing.
+ */
 const LOCATE_MS = 20;
 
 interface TracedProcess {
@@ -50,8 +53,9 @@ interface TracedThread {
 type GoOn = "listen" | number;
 
 /**
- * Stops threads when they write to a doorbell, until the model has looked. Every thread that is seized is interrupted as well, so that it takes over the
- * watchpoints before it executes anything that knows of the mapping; new threads and processes begin stopped.
+ * Stops threads when they write to a doorbell, until the model has looked. Every thread that is seized is interrupted
+ * as well, so that it takes over the watchpoints before it executes anything that knows of the mapping; new threads and
+ * processes begin stopped.
  */
 export class Tracer {
   readonly #say: (message: ToServer) => void;

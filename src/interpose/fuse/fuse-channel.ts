@@ -104,7 +104,9 @@ export class FuseChannel {
     return this.#answer.bytes.subarray(OUT.size);
   }
 
-  /** Answers with an errno, or with so many bytes of the room. Returns false when nobody waits for the answer any more. */
+  /**
+   * Answers with an errno, or with so many bytes of the room. Returns false when nobody waits for the answer any more.
+   */
   reply(unique: Buffer, errno: number, size: number): boolean {
     const answer = this.#answer;
     answer.setU32(OUT.len, OUT.size + size);

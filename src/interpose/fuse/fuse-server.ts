@@ -33,10 +33,12 @@ interface Listed {
 }
 
 /**
- * Serves a host's /sys to programs as a FUSE file system: what they read is so now, what they write acts, and the writer hears the errno. The kernel
- * remembers nothing (no entry or attribute is valid for any time), so that nothing need be taken back from it.
+ * Serves a host's /sys to programs as a FUSE file system: what they read is so now, what they write acts, and the
+ * writer hears the errno. The kernel remembers nothing (no entry or attribute is valid for any time), so that nothing
+ * need be taken back from it.
  *
- * Requests are answered by the thread that serves all calls, so that thread must never wait for a file of this file system. See docs/sysfs.md.
+ * Requests are answered by the thread that serves all calls, so that thread must never wait for a file of this file
+ * system. See docs/sysfs.md.
  */
 export class FuseServer {
   hooks: FuseHooks = { acted: () => {}, failed: () => {} };
@@ -65,7 +67,10 @@ export class FuseServer {
     return this.#channel.fd;
   }
 
-  /** Whether a program has a file open, and so may have it in its memory: whoever touches that memory may have to wait for us. */
+  /**
+   * Whether a program has a file open, and so may have it in its memory: whoever touches that memory may have to wait
+   * for us.
+   */
   get hasOpenFiles(): boolean {
     return this.#open.size > 0;
   }

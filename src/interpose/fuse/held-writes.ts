@@ -1,7 +1,9 @@
 import { KernelError } from "../../kernel/errors.ts";
 import { WaitsError } from "../../kernel/host-files.ts";
 
-/** How often who has a device that a writer waits for is asked for it again (vfio_main.c: vfio_unregister_group_dev). */
+/**
+ * How often who has a device that a writer waits for is asked for it again (vfio_main.c: vfio_unregister_group_dev).
+ */
 const ASK_AGAIN_MS = 10_000;
 
 /** A write of a program. */

@@ -1,6 +1,7 @@
 /**
- * Messages between Linux and who serves a FUSE file system, under the names of include/uapi/linux/fuse.h. A request is a header and what its opcode has
- * behind it, an answer the same. All words are in the machine's byte order, which is little-endian wherever uvfio runs.
+ * Messages between Linux and who serves a FUSE file system, under the names of include/uapi/linux/fuse.h. A request is
+ * a header and what its opcode has behind it, an answer the same. All words are in the machine's byte order, which is
+ * little-endian wherever uvfio runs.
  */
 
 /** The version that is spoken; the kernel's is at least that since Linux 5.2. */

@@ -24,8 +24,8 @@ export function hasFuse(): boolean {
 }
 
 /**
- * Mounts a FUSE file system for a process that has a mount namespace of its own. /dev/fuse must be opened in the user namespace that it is mounted in
- * (fs/fuse/inode.c:fuse_fill_super), so the process does it.
+ * Mounts a FUSE file system for a process that has a mount namespace of its own. /dev/fuse must be opened in the user
+ * namespace that it is mounted in (fs/fuse/inode.c:fuse_fill_super), so the process does it.
  * @param number what the descriptor of /dev/fuse is to be called in the process
  * @param owner whose the root directory is
  * @returns the result of the mount: 0, or what refuses it
@@ -42,7 +42,10 @@ export function mountFuse(
   return list.call(HOST_CALLS.mount, ["uvfio", HOLD, "fuse", FLAGS, options]);
 }
 
-/** Puts directories of the file system where they belong. Each call looks names up in it: somebody must serve it meanwhile. */
+/**
+ * Puts directories of the file system where they belong. Each call looks names up in it: somebody must serve it
+ * meanwhile.
+ */
 export function placeFuse(list: CallList, roots: readonly string[]): void {
   for (const root of roots)
     list.call(HOST_CALLS.mount, [`${HOLD}${root}`, root, 0, MS_BIND, 0], (errno) => failed(root, errno));

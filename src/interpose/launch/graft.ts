@@ -15,7 +15,8 @@ import { makeFile } from "./file-calls.ts";
  */
 export function graft(list: CallList, { directory, hidden }: Graft, owned: ReadonlySet<string>, scratch: number): void {
   const entries = hidden.includes("*") ? [] : fs.readdirSync(directory, { withFileTypes: true });
-  // The real directory stays reachable through a descriptor, of a number that is known beforehand, while the tmpfs covers it.
+  // The real directory stays reachable through a descriptor, of a number that is known beforehand, while the tmpfs
+  // covers it.
   const real = list.call(HOST_CALLS.openat, [AT_FDCWD, directory, O_DIRECTORY | O_CLOEXEC]);
   list.call(HOST_CALLS.dup3, [real, scratch, O_CLOEXEC]);
   list.call(HOST_CALLS.close, [real]);

@@ -8,15 +8,18 @@ import { CallList } from "./call-list.ts";
 import { spawnLauncher } from "./spawn-launcher.ts";
 
 /**
- * Tells the program's processes when this one is killed: the kernel does that for a child alone (PR_SET_PDEATHSIG), not for what the child forks. A
- * launcher that does not launch waits for the end of its control socket, which comes with the end of this process whatever ends it,
- * and becomes guard-main.ts then. So it costs a sleeping process of some pages, and no second node while all is well.
+ * Tells the program's processes when this one is killed: the kernel does that for a child alone (PR_SET_PDEATHSIG), not
+ * for what the child forks. A launcher that does not launch waits for the end of its control socket, which comes with
+ * the end of this process whatever ends it, and becomes guard-main.ts then. So it costs a sleeping process of some
+ * pages, and no second node while all is well.
  */
 export class Guard {
   readonly #pid: number;
   readonly #socket: number;
 
-  /** @param launched a process in the mount namespace that was made for the program: that is how its processes are known */
+  /**
+   * @param launched a process in the mount namespace that was made for the program: that is how its processes are known
+   */
   constructor(launched: number) {
     const namespace = statPath(AT_FDCWD, `/proc/${launched}/ns/mnt`) === 0 ? lastStat.inode : 0;
     const nothing = fs.openSync("/dev/null", "r+");

@@ -71,10 +71,13 @@ export class Launch {
     this.pidfd = syscall(HOST_CALLS.pidfd_open, this.pid, 0);
   }
 
-  /** Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done. */
+  /**
+   * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
+   */
   prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles }: World): number {
     const namespaces = new CallList();
-    // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows it.
+    // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
+    // it.
     namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
     restoreSignals(namespaces);
     restoreOpenFiles(namespaces);
@@ -136,7 +139,10 @@ export class Launch {
     this.#become = list;
   }
 
-  /** `control` is readable. Returns whether the process is the program now, or gone; InterposerError when it cannot become it. */
+  /**
+   * `control` is readable. Returns whether the process is the program now, or gone; InterposerError when it cannot
+   * become it.
+   */
   hear(): boolean {
     const answer = this.#receive();
     this.#become?.answer(answer);
@@ -164,7 +170,10 @@ export class Launch {
     close(this.pidfd);
   }
 
-  /** The launcher has mounted a file system: takes the descriptor that it is served by. Nothing of it was looked at so far. */
+  /**
+   * The launcher has mounted a file system: takes the descriptor that it is served by. Nothing of it was looked at so
+   * far.
+   */
   #takeFuse(files: HostFiles, owner: { readonly uid: number; readonly gid: number }): void {
     const fd = syscall(HOST_CALLS.pidfd_getfd, this.pidfd, this.#launcher.fuse, 0);
     if (fd < 0) return;
@@ -249,7 +258,10 @@ function workingDirectory(): string | undefined {
   }
 }
 
-/** What node, and glibc's posix_spawn(), have ignored, because "ignored" survives execve(); all others are as a program finds them. */
+/**
+ * What node, and glibc's posix_spawn(), have ignored, because "ignored" survives execve(); all others are as a program
+ * finds them.
+ */
 function restoreSignals(list: CallList): void {
   const standard = list.words(new Array(SIGACTION_SIZE / 8).fill(0));
   for (const signal of [SIGPIPE, SIGXFSZ, SIGCANCEL, SIGSETXID])

@@ -1,16 +1,18 @@
 /**
- * The launcher: a program of 200-odd bytes that becomes the program that is run. It does one thing: it reads lists of system calls from
- * its control socket, makes them, and writes their results back; the last one is execve(). So everything that must be done by the process
- * itself (its namespaces, its mounts, the filter) is decided and written down in the supervisor, and a second boot of node is saved.
+ * The launcher: a program of 200-odd bytes that becomes the program that is run. It does one thing: it reads lists of
+ * system calls from its control socket, makes them, and writes their results back; the last one is execve(). So
+ * everything that must be done by the process itself (its namespaces, its mounts, the filter) is decided and written
+ * down in the supervisor, and a second boot of node is saved.
  *
- * The next list may be written while one is worked on. A list is read to BUFFER as it stands, with addresses that are absolute in the launcher:
+ * The next list may be written while one is worked on. A list is read to BUFFER as it stands, with addresses that are
+ * absolute in the launcher:
  *
  *     u64 length of all, u64 number of calls, u64 address for the results
  *     per call: u64 number, u64 arguments[6], u64 flags
  *
  * Flag bit n says that argument n is the address of a value, an earlier result for one; FLAG_REQUIRED ends the launcher
- * when the call fails: a mount in a namespace that was not made would be everybody's. The answer is the results, u64 each, up to the last call made. At the
- * end of the control stream the launcher exits with 1.
+ * when the call fails: a mount in a namespace that was not made would be everybody's. The answer is the results, u64
+ * each, up to the last call made. At the end of the control stream the launcher exits with 1.
  */
 
 /** Where a list is read to; nothing of it is touched but by reading it. */

@@ -8,8 +8,9 @@ import type { CallList } from "./call-list.ts";
 const DOCKER = "docker run --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt apparmor=unconfined";
 
 /**
- * A mount namespace of its own: what is mounted from here on only the program and its children see, while mounts that the host makes later
- * still come in. For a process that may not mount, in a user namespace of its own, where its user keeps the number. See user_namespaces(7).
+ * A mount namespace of its own: what is mounted from here on only the program and its children see, while mounts that
+ * the host makes later still come in. For a process that may not mount, in a user namespace of its own, where its user
+ * keeps the number. See user_namespaces(7).
  */
 export function namespaceCalls(list: CallList, userNamespace: boolean): void {
   if (userNamespace) {

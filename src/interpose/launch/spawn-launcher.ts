@@ -28,7 +28,9 @@ interface Looks {
   readonly session?: boolean;
 }
 
-/** Starts the launcher with our stdin, stdout and stderr. @param descriptors others that it has under the same numbers */
+/**
+ * Starts the launcher with our stdin, stdout and stderr. @param descriptors others that it has under the same numbers
+ */
 export function spawnLauncher(
   descriptors: readonly number[],
   { name, standard = [], session = false }: Looks = { name: "uvfio-launcher" },

@@ -14,7 +14,10 @@ const DIRECTORY_MODE = 0o755;
 /** Bytes of calls that are enough for a list; the launcher takes 16 MiB, and one file has at most 4 KiB. */
 const LONG_LIST = 0x10_0000;
 
-/** How the tree and the nodes come to where the program will see them: calls for a process with mounts of its own and an umask of 0. */
+/**
+ * How the tree and the nodes come to where the program will see them: calls for a process with mounts of its own and an
+ * umask of 0.
+ */
 export class TreeCalls {
   readonly #tree: FileTree;
   readonly #nodes: readonly DeviceNode[];

@@ -4,7 +4,10 @@ import { ARM_SOFTWARE_MSI_WINDOW } from "../../iommu/known-regions.ts";
 import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
 import type { HostDescription } from "../host-description.ts";
 
-/** An Arm server as the recorded machine smmuv3 is: 48 bits, 4 KiB granule, MSI doorbells mapped by the kernel at 0x8000000. */
+/**
+ * An Arm server as the recorded machine smmuv3 is: 48 bits, 4 KiB granule, MSI doorbells mapped by the kernel at
+ * 0x8000000.
+ */
 export const arm: HostDescription = {
   name: "arm",
   description: "Arm SMMUv3, 48-bit IOVAs, software MSI window at 0x8000000",

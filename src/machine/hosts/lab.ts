@@ -4,8 +4,8 @@ import { DEFAULT_MODULES, emulatedGroup, mdevDevice, pciDevice, x86Group } from 
 import type { HostDescription } from "../host-description.ts";
 
 /**
- * A host to try programs on, made for that and like no machine in particular: devices that do something, each in a group of its own, by
- * both APIs. What DPDK, QEMU and the kernel's selftests need is here.
+ * A host to try programs on, made for that and like no machine in particular: devices that do something, each in a
+ * group of its own, by both APIs. What DPDK, QEMU and the kernel's selftests need is here.
  */
 export const lab: HostDescription = {
   name: "lab",

@@ -25,7 +25,9 @@ export function bootState(host: HostDescription): SysfsState {
   };
 }
 
-/** Whether the kernel has a group: without an IOMMU only while a VFIO driver has its device, and not without a device. */
+/**
+ * Whether the kernel has a group: without an IOMMU only while a VFIO driver has its device, and not without a device.
+ */
 export function isGroupThere(group: GroupDescription, state: SysfsState): boolean {
   const devices = group.devices.map(deviceName).filter((name) => state.isHere(name));
   if (devices.length === 0) return false;

@@ -7,8 +7,9 @@ import { vmdControllers } from "../vmd.ts";
 const known = new WeakMap<HostDescription, Map<string, string>>();
 
 /**
- * Where a device's directory is below /sys/devices. A bus without a bridge that leads to it counts as a root bus of its own
- * (pci0000:01), as hosts with several host bridges have them. A virtual function lies beside its physical one, and what is behind a VMD controller below it.
+ * Where a device's directory is below /sys/devices. A bus without a bridge that leads to it counts as a root bus of its
+ * own (pci0000:01), as hosts with several host bridges have them. A virtual function lies beside its physical one, and
+ * what is behind a VMD controller below it.
  */
 export function devicePath(host: HostDescription, device: DeviceDescription): string {
   let paths = known.get(host);

@@ -5,8 +5,8 @@ import type { SysfsState } from "./sysfs-state.ts";
 import { type TreeBuilder, WRITE_ONLY } from "./tree-builder.ts";
 
 /**
- * Mediated devices (Documentation/driver-api/vfio-mediated-device.rst): each below its parent, the bus that lists them, and the types
- * that the parents offer.
+ * Mediated devices (Documentation/driver-api/vfio-mediated-device.rst): each below its parent, the bus that lists them,
+ * and the types that the parents offer.
  */
 export function addMediatedDevices(tree: TreeBuilder, host: HostDescription, state: SysfsState): void {
   const drivers = new Set<string>();

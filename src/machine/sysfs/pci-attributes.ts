@@ -41,8 +41,8 @@ const ERROR_COUNTS = [
 const SPEEDS = ["Unknown", "2.5", "5.0", "8.0", "16.0", "32.0", "64.0"] as const;
 
 /**
- * Attributes beside the identity of a device (drivers/pci/pci-sysfs.c, iov.c): what lspci, driverctl, libvirt and udev look at. The resource files have
- * the size of their BARs and are memory that leads nowhere.
+ * Attributes beside the identity of a device (drivers/pci/pci-sysfs.c, iov.c): what lspci, driverctl, libvirt and udev
+ * look at. The resource files have the size of their BARs and are memory that leads nowhere.
  */
 export function addPciAttributes(
   tree: TreeBuilder,

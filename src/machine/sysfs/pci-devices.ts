@@ -13,7 +13,10 @@ import type { SysfsState } from "./sysfs-state.ts";
 import { READ_WRITE, type TreeBuilder } from "./tree-builder.ts";
 import { addZpciFiles, addZpciSlot, zpciResources } from "./zpci.ts";
 
-/** Drivers that hosts have loaded although nothing is bound to them: what devices are given to on their way from one driver to another. */
+/**
+ * Drivers that hosts have loaded although nothing is bound to them: what devices are given to on their way from one
+ * driver to another.
+ */
 const LOADED_DRIVERS = ["vfio-pci", "pci-stub", "uio_pci_generic"];
 
 /** Drivers that kernels have built in, as a rule: no module. */
@@ -148,8 +151,8 @@ function interruptLine(config: Uint8Array): number {
 }
 
 /**
- * drivers/pci/pci-sysfs.c: resource_show prints start, end and IORESOURCE_* flags of the six BARs, the ROM and the six BARs of virtual functions, and
- * for bridges their four windows.
+ * drivers/pci/pci-sysfs.c: resource_show prints start, end and IORESOURCE_* flags of the six BARs, the ROM and the six
+ * BARs of virtual functions, and for bridges their four windows.
  */
 function resources(host: HostDescription, device: PciDeviceDescription): string {
   const lines: string[] = new Array(isBridge(device) ? 17 : 13).fill(resourceLine(0n, 0n, 0));
@@ -173,7 +176,10 @@ function resourceLine(start: bigint, last: bigint, flags: number): string {
   return `${hex(start, 16)} ${hex(last, 16)} ${hex(flags, 16)}`;
 }
 
-/** include/linux/ioport.h: IORESOURCE_MEM 0x200, _IO 0x100, _SIZEALIGN 0x40000, _MEM_64 0x100000, _PREFETCH 0x2000, _READONLY 0x4000, and the BAR's own low bits. */
+/**
+ * include/linux/ioport.h: IORESOURCE_MEM 0x200, _IO 0x100, _SIZEALIGN 0x40000, _MEM_64 0x100000, _PREFETCH 0x2000,
+ * _READONLY 0x4000, and the BAR's own low bits.
+ */
 const RESOURCE_FLAGS: Readonly<Record<PciBar["type"], number>> = {
   memory: 0x40200,
   memory64: 0x140204,

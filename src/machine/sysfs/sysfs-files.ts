@@ -12,7 +12,10 @@ import { TreeBuilder } from "./tree-builder.ts";
 /** What is made anew together: a group with all that its devices show, by its number, or what is no group's. */
 export type SysfsPart = number | "fixed";
 
-/** The /sys of a running host. It is made when somebody first looks, and the parts of it that have changed when somebody looks again. */
+/**
+ * The /sys of a running host. It is made when somebody first looks, and the parts of it that have changed when somebody
+ * looks again.
+ */
 export class SysfsFiles implements HostFiles {
   readonly grafts: readonly Graft[] = sysfsGrafts();
   readonly #host: () => HostDescription;

@@ -15,7 +15,10 @@ export function addVfioClasses(tree: TreeBuilder, host: HostDescription): void {
   if (host.iommufd && new Release(host.kernel).has("deviceClass")) tree.directory("/sys/class/vfio-dev");
 }
 
-/** What VFIO has of a group: its node, and with iommufd the devices' (QEMU finds /dev/vfio/devices/vfioN through vfio-dev). */
+/**
+ * What VFIO has of a group: its node, and with iommufd the devices' (QEMU finds /dev/vfio/devices/vfioN through
+ * vfio-dev).
+ */
 export function addVfioGroup(
   tree: TreeBuilder,
   host: HostDescription,

@@ -17,7 +17,10 @@ const SPEEDS = ["Unknown", "2.5 GT/s PCIe", "5.0 GT/s PCIe", "8.0 GT/s PCIe", "1
 const UTIL_BYTES = 64;
 const VIRTIO = 0x1af4;
 const RESOURCE_LINES = 13;
-/** Where BARs are said to be: no bus addresses but cookies, one for each BAR of the machine (arch/s390/pci/pci.c: ZPCI_IOMAP_ADDR_BASE). */
+/**
+ * Where BARs are said to be: no bus addresses but cookies, one for each BAR of the machine (arch/s390/pci/pci.c:
+ * ZPCI_IOMAP_ADDR_BASE).
+ */
 const FIRST_COOKIE = 0x4000_0000_0000_0000n;
 const COOKIE_STEP = 0x1_0000_0000_0000n;
 /** IORESOURCE_MEM and _SIZEALIGN; _MEM_64 and the bits of a 64-bit BAR; _PREFETCH. */
@@ -87,7 +90,10 @@ function addLink(tree: TreeBuilder, prefix: string, config: Uint8Array, at: numb
   tree.line(`${prefix}_link_width`, String((word >>> 4) & 0x3f));
 }
 
-/** In the order in which they are tried (drivers/pci/pci.c: pci_reset_fn_methods). The slot of a function counts as its bus. */
+/**
+ * In the order in which they are tried (drivers/pci/pci.c: pci_reset_fn_methods). The slot of a function counts as its
+ * bus.
+ */
 function resetMethods(config: Uint8Array): string[] {
   const methods: string[] = [];
   const express = findCapability(config, PCI_CAP_ID_EXP);

@@ -27,8 +27,8 @@ export class MediatedDevices {
   /**
    * The driver of a mediated device takes it (its probe: vfio_register_emulated_iommu_dev).
    *
-   * On a host that speaks a proposal with PASIDs it can also do DMA through the IOMMU: without a PASID by the one that its aux domain has.
-   * A device that is not backed by an IOMMU (`iommu_backed`) reaches nothing so.
+   * On a host that speaks a proposal with PASIDs it can also do DMA through the IOMMU: without a PASID by the one that
+   * its aux domain has. A device that is not backed by an IOMMU (`iommu_backed`) reaches nothing so.
    */
   bind(description: MdevDeviceDescription, group: VfioGroup): VfioDevice {
     const memory = new GroupMemory(group, description.uuid, this.#context.pageSize);

@@ -5,7 +5,10 @@ import type { EventSignal } from "../../kernel/file-description.ts";
 
 export type MessageKind = "MSI" | "MSI-X";
 
-/** MSI or MSI-X of an open device: vectors, each with the event that it raises (vfio_pci_intrs.c). One of the two at a time. */
+/**
+ * MSI or MSI-X of an open device: vectors, each with the event that it raises (vfio_pci_intrs.c). One of the two at a
+ * time.
+ */
 export class MessageInterrupts {
   readonly #target: PciFunction;
   /** Whether MSI-X vectors can be added while it is on (pci_msix_can_alloc_dyn). */
@@ -60,8 +63,8 @@ export class MessageInterrupts {
   }
 
   /**
-   * EINVAL for a vector that has no interrupt: only MSI-X on machines whose interrupt controller can do it gets more of them while it
-   * is on (vfio_msi_alloc_irq).
+   * EINVAL for a vector that has no interrupt: only MSI-X on machines whose interrupt controller can do it gets more of
+   * them while it is on (vfio_msi_alloc_irq).
    */
   allocate(vector: number): void {
     if (this.#kind !== "MSI-X" || !this.dynamic) this.refuseBeyond(vector + 1);

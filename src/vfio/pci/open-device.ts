@@ -13,8 +13,9 @@ import { hasVga, VgaRegion } from "./vga-region.ts";
 import { VirtualConfig } from "./virtual-config.ts";
 
 /**
- * Whose VFIO driver serves a device: vfio-pci, or the driver of a mediated device that shows itself as a PCI function. The latter (samples/vfio-mdev,
- * i915 GVT) know INTx and MSI only, answer for all region indexes, and write no more of an info structure than they must.
+ * Whose VFIO driver serves a device: vfio-pci, or the driver of a mediated device that shows itself as a PCI function.
+ * The latter (samples/vfio-mdev, i915 GVT) know INTx and MSI only, answer for all region indexes, and write no more of
+ * an info structure than they must.
  */
 export type DeviceServer = "vfio-pci" | "mediated";
 
@@ -30,7 +31,10 @@ export interface ShownMemory {
   push(region: number, at: number, length: number): void;
 }
 
-/** What a device is between its first open and its last close (struct vfio_pci_core_device): shared by all its open files. */
+/**
+ * What a device is between its first open and its last close (struct vfio_pci_core_device): shared by all its open
+ * files.
+ */
 export class OpenDevice {
   readonly target: PciFunction;
   readonly topology: PciTopology;

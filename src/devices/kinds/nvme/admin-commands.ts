@@ -27,7 +27,10 @@ const ZONED = 2;
 
 type Handler = (request: Request) => Steps;
 
-/** Commands of the admin queue (NVM Express Base Specification 2.0, 5). Checks and their order are those of QEMU's controller (hw/nvme/ctrl.c), which was recorded. */
+/**
+ * Commands of the admin queue (NVM Express Base Specification 2.0, 5). Checks and their order are those of QEMU's
+ * controller (hw/nvme/ctrl.c), which was recorded.
+ */
 export class AdminCommands {
   readonly #controller: CommandContext;
   readonly #handlers: ReadonlyMap<number, Handler>;

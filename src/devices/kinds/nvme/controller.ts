@@ -36,8 +36,9 @@ export interface ControllerOwner {
 }
 
 /**
- * A controller that is enabled: its queues, and the commands in them, which it works off as a job. Entries are taken in batches; each command begins in
- * its turn, those that take long go on in turns, and completions are posted together when there is nothing to begin.
+ * A controller that is enabled: its queues, and the commands in them, which it works off as a job. Entries are taken in
+ * batches; each command begins in its turn, those that take long go on in turns, and completions are posted together
+ * when there is nothing to begin.
  */
 export class Controller implements DeviceJob, PointerContext, CommandContext {
   readonly facts: ControllerFacts;

@@ -55,7 +55,10 @@ export function* metadataSegments(
   return isLength ? status.METADATA_SGL_LENGTH_INVALID | status.DNR : found;
 }
 
-/** Physical region pages: the first one at any offset; a second one, or lists of them, each with its successor in its last entry. */
+/**
+ * Physical region pages: the first one at any offset; a second one, or lists of them, each with its successor in its
+ * last entry.
+ */
 function* prpSegments(context: PointerContext, command: Command, length: number): Steps<Segment[] | number> {
   const { memory, pageSize } = context;
   const { prp1, prp2 } = command;
@@ -114,7 +117,9 @@ function descriptorAt(view: DataView, index: number): Descriptor {
   };
 }
 
-/** A scatter gather list: one data block, or segments of descriptors, of which the last one leads to the next segment. */
+/**
+ * A scatter gather list: one data block, or segments of descriptors, of which the last one leads to the next segment.
+ */
 function* sglSegments(context: PointerContext, first: Uint8Array, length: number): Steps<Segment[] | number> {
   const segments = new Segments();
   let left = length;

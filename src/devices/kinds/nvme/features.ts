@@ -50,8 +50,8 @@ export function featureCapabilities(id: number): number | undefined {
 }
 
 /**
- * Features of the controller, but for those with data. A reset of any kind leaves them as they are, as recorded (nv_reset_*), although the specification has
- * those that are not saved at their defaults again.
+ * Features of the controller, but for those with data. A reset of any kind leaves them as they are, as recorded
+ * (nv_reset_*), although the specification has those that are not saved at their defaults again.
  */
 export class Features {
   readonly #facts: ControllerFacts;

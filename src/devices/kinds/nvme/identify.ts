@@ -4,7 +4,9 @@ import { WARNING_TEMPERATURE } from "./features.ts";
 import { FORMATS, type Namespace } from "./namespace.ts";
 import { COMPLETION_SHIFT, SUBMISSION_SHIFT, VERSION } from "./registers.ts";
 
-/** Data structures of Identify (NVM Express Base Specification 2.0, 5.17.2), with what QEMU's controller says of itself. */
+/**
+ * Data structures of Identify (NVM Express Base Specification 2.0, 5.17.2), with what QEMU's controller says of itself.
+ */
 
 export const IDENTIFY_SIZE = 4096;
 

@@ -22,7 +22,10 @@ const DEALLOCATED_IS_ERROR = 1 << 16;
 
 type Handler = (request: Request, namespace: Namespace) => Steps;
 
-/** Commands of the NVM command set. Checks and their order are those of QEMU's controller (hw/nvme/ctrl.c), which was recorded. */
+/**
+ * Commands of the NVM command set. Checks and their order are those of QEMU's controller (hw/nvme/ctrl.c), which was
+ * recorded.
+ */
 export class IoCommands {
   readonly #controller: CommandContext;
   readonly #handlers: ReadonlyMap<number, Handler>;

@@ -143,7 +143,9 @@ export const nvme: PciDeviceKind<NvmeOptions> = {
   create,
 };
 
-/** Bytes of the recorded controllers' images: of one that has its drive itself, and of each on it (FINDINGS-devices.md). */
+/**
+ * Bytes of the recorded controllers' images: of one that has its drive itself, and of each on it (FINDINGS-devices.md).
+ */
 const RECORDED_IMAGE = 64 * MEBIBYTE;
 const RECORDED_NAMESPACE = 16 * MEBIBYTE;
 

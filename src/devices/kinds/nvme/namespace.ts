@@ -19,7 +19,10 @@ export interface NamespaceFacts {
   readonly disk: Disk;
   /** Bytes of a block at first. */
   readonly block: number;
-  /** It may be attached to several controllers, and blocks can be copied in it: what QEMU's nvme-ns has and its drive= has not. */
+  /**
+   * It may be attached to several controllers, and blocks can be copied in it: what QEMU's nvme-ns has and its drive=
+   * has not.
+   */
   readonly isShared: boolean;
   readonly eui64?: bigint | undefined;
   /** 16 bytes. */

@@ -12,7 +12,10 @@ export const CMB_BAR = 2;
 export const PMR_BAR = 4;
 
 const MEBIBYTE = 2 ** 20;
-/** CMBLOC: the BAR; queues and lists may lie in it in any way. CMBSZ: for submission queues, lists, reads and writes; in units of 1 MiB. */
+/**
+ * CMBLOC: the BAR; queues and lists may lie in it in any way. CMBSZ: for submission queues, lists, reads and writes; in
+ * units of 1 MiB.
+ */
 const CMB_LOCATION = CMB_BAR | (1 << 5) | (1 << 6);
 const CMB_USES = 0x1d | (2 << 8);
 /** CMBMSC: the registers are shown; the memory is at an address. */
@@ -215,8 +218,8 @@ export class NvmeDevice implements DeviceModel {
   }
 
   /**
-   * Queue addresses and features stay: no reset of QEMU's controller clears them (recorded: nv_reset_*). Its own memory is taken out of the address
-   * space, so that nobody meets what an earlier user has put there.
+   * Queue addresses and features stay: no reset of QEMU's controller clears them (recorded: nv_reset_*). Its own memory
+   * is taken out of the address space, so that nobody meets what an earlier user has put there.
    */
   reset(): void {
     this.#stop();
@@ -240,7 +243,10 @@ export class NvmeDevice implements DeviceModel {
     return region === PMR_BAR ? this.#persistent : undefined;
   }
 
-  /** CC before the doorbells that it makes valid, completion heads before tails: all may be written before anybody looks. */
+  /**
+   * CC before the doorbells that it makes valid, completion heads before tails: all may be written before anybody
+   * looks.
+   */
   registers(region: number): readonly MappedRegister[] {
     if (region !== REGISTER_BAR) return [];
     const narrow = [reg.VS, reg.INTMS, reg.INTMC, reg.AQA, reg.CC, reg.CSTS];
@@ -252,7 +258,10 @@ export class NvmeDevice implements DeviceModel {
     ];
   }
 
-  /** Doorbells read as 0. A mapping keeps what was written there last, so that nothing of ours comes over what the program writes just then. */
+  /**
+   * Doorbells read as 0. A mapping keeps what was written there last, so that nothing of ours comes over what the
+   * program writes just then.
+   */
   shows(region: number, offset: number, width: AccessWidth): bigint {
     if (offset < reg.DOORBELLS) return this.read(region, offset, width);
     return BigInt(this.#doorbells[(offset - reg.DOORBELLS) >>> 2] ?? 0);

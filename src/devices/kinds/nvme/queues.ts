@@ -9,7 +9,10 @@ export interface Completion {
   readonly result: number;
 }
 
-/** Where the host keeps a doorbell in its memory, and where the controller says which value it has seen (Doorbell Buffer Config). */
+/**
+ * Where the host keeps a doorbell in its memory, and where the controller says which value it has seen (Doorbell Buffer
+ * Config).
+ */
 export interface Shadow {
   readonly doorbell: bigint;
   readonly eventIndex: bigint;

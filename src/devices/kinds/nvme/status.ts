@@ -1,4 +1,7 @@
-/** Status codes of completions: the status code type in bits 10:8, the code in bits 7:0 (NVM Express Base Specification 2.0, 4.2.3). */
+/**
+ * Status codes of completions: the status code type in bits 10:8, the code in bits 7:0 (NVM Express Base Specification
+ * 2.0, 4.2.3).
+ */
 export const SUCCESS = 0x000;
 export const INVALID_OPCODE = 0x001;
 export const INVALID_FIELD = 0x002;

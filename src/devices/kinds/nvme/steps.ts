@@ -1,6 +1,6 @@
 /**
- * A command under way, piece by piece: it gives how many bytes each piece moved, or "waiting" when there is nothing to do until somebody wakes it.
- * It ends with its status.
+ * A command under way, piece by piece: it gives how many bytes each piece moved, or "waiting" when there is nothing to
+ * do until somebody wakes it. It ends with its status.
  */
 export type Steps<Result = number> = Generator<number | "waiting", Result>;
 
