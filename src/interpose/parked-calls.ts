@@ -11,6 +11,8 @@ export type Taken = Map<string, Job<unknown>>;
 /** Calls that wait for their caller's memory or files, while others are served. */
 export class ParkedCalls {
   readonly #listener: Listener;
+  /** Those whose callers have yet to get a descriptor. */
+  readonly #installing = new Map<Job<number>, Buffer>();
   /** Makes the call that the listener holds again. */
   again: (taken: Taken) => void = () => {};
 
@@ -50,10 +52,44 @@ export class ParkedCalls {
    */
   untilInstalled({ job, undo }: PendingInstall, goOn: (number: number) => void): void {
     const go = this.hold(() => goOn(job.value));
+    this.#installing.set(job, this.#listener.copy());
     job.whenDone = () => {
+      this.#installing.delete(job);
       if (job.value < 0) undo();
       go();
     };
+  }
+
+  /**
+   * Puts the call in hand off when it may be about what a caller was just given that has been killed meanwhile: for
+   * whoever saw it end, its files are closed.
+   * @param go makes the call; it hears whether that is later
+   */
+  untilDeadHaveNothing(go: (isLater: boolean) => void, isLater = false): void {
+    const job = this.#installing.size === 0 ? undefined : this.#installOfDead();
+    if (job === undefined) {
+      go(isLater);
+      return;
+    }
+    const { whenDone } = job;
+    const goOn = this.hold(() => this.untilDeadHaveNothing(go, true));
+    job.whenDone = () => {
+      whenDone?.();
+      goOn();
+    };
+  }
+
+  #installOfDead(): Job<number> | undefined {
+    const current = this.#listener.copy();
+    try {
+      for (const [job, notification] of this.#installing) {
+        this.#listener.restore(notification);
+        if (!this.#listener.isValid()) return job;
+      }
+      return undefined;
+    } finally {
+      this.#listener.restore(current);
+    }
   }
 
   /** Puts the answer to the call in hand off until writes are done. @param answer hears whether all were */

@@ -240,7 +240,11 @@ export class Server {
       else this.#hear(fd);
     }
     if (rung) this.#doorbells.hear();
-    if (taken) this.#jobs.hear();
+    if (taken) {
+      // what a job held for a program that has ended is closed with it, and nobody has announced that
+      this.#jobs.hear();
+      closed = true;
+    }
     this.#doorbells.expire();
     const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
     // A close before the call was announced with it: unless the announcement was of another call, whose caller was
@@ -248,7 +252,10 @@ export class Server {
     const isAnother = received && this.#listener.hasMissed;
     this.#catchUp(closed || isAnother || !received);
     if (received) {
-      dispatch(this.#context, this.#observer);
+      this.#context.on.parked.untilDeadHaveNothing((isLater) => {
+        if (isLater) this.#catchUp(true);
+        dispatch(this.#context, this.#observer);
+      });
       this.#tellShortage();
     } else if ((notified & EPOLLHUP) !== 0) {
       epoll.remove(this.#listener.fd);
