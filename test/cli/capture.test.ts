@@ -76,7 +76,7 @@ describe("uvfio capture", () => {
     [
       "a file that cannot be written",
       ["--root", tree, "-o", "/nonexistent/x"],
-      /\/nonexistent\/x: cannot be written \(ENOENT\)/,
+      /\/nonexistent\/x: cannot be written \(ENOENT: the folder is not there\)/,
     ],
   ])("refuses %s in one line, with exit status 2", (_what, args, message) => {
     const { status, stdout, stderr } = uvfio("capture", ...args);

@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { mappedDoorbells } from "../../src/interpose/doorbells/mapped-doorbells.ts";
-import { compile, finished, hasCompiler, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
+import { compile, finished, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
+import { hasWatchpoints } from "../programs/watchpoints.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -20,13 +21,11 @@ test("a doorbell's address follows from the mappings of its file", () => {
   ]);
 });
 
-/** Some virtual machines have debug registers that never stop a program. */
-const hasWatchpoints =
-  hasCompiler && process.arch === "x64" && spawnSync(compile("watchpoint", scratch.path)).status === 0;
-if (!hasWatchpoints) console.log("exact doorbells: skipped, there is no gcc or no debug register that stops a program");
+const isExact = hasWatchpoints(scratch.path);
+if (!isExact) console.log("exact doorbells: skipped, there is no gcc or no debug register that stops a program");
 
-describe.skipIf(!hasWatchpoints)("a program that rings ioat's doorbell (needs gcc)", () => {
-  const program = hasWatchpoints ? compile("doorbell", scratch.path) : "";
+describe.skipIf(!isExact)("a program that rings ioat's doorbell (needs gcc)", () => {
+  const program = isExact ? compile("doorbell", scratch.path) : "";
   chmodSync(scratch.path, 0o755);
   const run = (mode: string) => uvfio("run", "-q", "-m", LAB, "--", program, "0000:01:00.0", mode);
 

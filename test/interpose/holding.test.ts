@@ -124,8 +124,8 @@ describe("rights", () => {
       "grep Cap[EP] /proc/$PPID/status; grep CapEff /proc/self/status",
     );
     const [permitted, effective, programs] = stdout.match(/[0-9a-f]{16}/g)!.map((text) => BigInt(`0x${text}`));
-    // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, KILL, SETGID, SETUID, SYS_PTRACE, LEASE
-    expect(effective).toBe(permitted! & 0x1008_00e7n);
+    // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, KILL, SETGID, SETUID, SYS_PTRACE, MKNOD, LEASE
+    expect(effective).toBe(permitted! & 0x1808_00e7n);
     expect(programs).toBe(permitted);
   });
 

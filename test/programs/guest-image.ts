@@ -42,7 +42,7 @@ poweroff -f
   }
   const initrd = join(into, "initrd.gz");
   writeFileSync(initrd, gzipSync(archive.bytes(), { level: 1 }));
-  return { kernel: find(/boot\/vmlinu[xz][^/]*$/), initrd };
+  return { kernel: find(/(?:boot\/vmlinu[xz][^/]*|modules\/[^/]+\/vmlinuz)$/), initrd };
 }
 
 /** A cpio archive in the format that Linux unpacks ("newc", Documentation/driver-api/early-userspace/buffer-format.rst). */
