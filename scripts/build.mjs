@@ -1,6 +1,6 @@
 // npm run build: dist/ from src/. With --if-changed, as the tests call it, nothing happens when dist/ is what the sources say already. Of two builds
 // at the same time one waits for the other.
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,10 +22,11 @@ try {
 
 function build() {
   rmSync(stamp, { force: true });
-  const node = (...args) => execFileSync(process.execPath, args, { cwd: root, stdio: "inherit" });
-  node("node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json");
-  node("scripts/join-modules.mjs");
-  writeFileSync(stamp, digest);
+  // what went wrong has been said by them
+  const isDone = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" }).status === 0;
+  if (isDone("node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json") && isDone("scripts/join-modules.mjs"))
+    writeFileSync(stamp, digest);
+  else process.exitCode = 1;
 }
 
 function digestOf() {

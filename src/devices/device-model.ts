@@ -97,9 +97,8 @@ export interface DeviceModel {
    */
   decodes?(region: number, offset: number): boolean;
   /**
-   * Finishes what takes time and is due now; called before registers are looked at.
-   * @returns whether a register may have changed since the last time without having been written: by this, or by a job
-   * of the device
+   * Called before a transport that only sees memory shows registers.
+   * @returns whether one may have changed since the last time without having been written
    */
   advance?(): boolean;
   /** Function-level reset: registers are as after power-on. */

@@ -1,6 +1,7 @@
 import { DeviceClock } from "../devices/device-clock.ts";
 import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
+import { FunctionErrors } from "../devices/pci/function-errors.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import { DmaGroup } from "../iommu/dma-group.ts";
 import type { IommuGroup } from "../iommu/group.ts";
@@ -90,6 +91,9 @@ export class Host implements HostKernel {
   readonly #requesters: Requesters;
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
 
+  /** Its functions that are in zPCI's error state. */
+  readonly errors: FunctionErrors;
+
   /** Throws HostDescriptionError for a model that is unknown and options that it has not got. */
   constructor(description: HostDescription, options: HostOptions = {}) {
     this.#boot = description;
@@ -99,8 +103,11 @@ export class Host implements HostKernel {
     checkModels(description, kinds);
     this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
+    const release = new Release(description.kernel);
+    this.errors = new FunctionErrors(release.has("zpciRecovery"));
     this.#context = {
-      release: new Release(description.kernel),
+      release,
+      errors: this.errors,
       arch: description.arch,
       pageSize: description.pageSize,
       clock: this.deviceWork,
@@ -307,6 +314,7 @@ export class Host implements HostKernel {
       parameters: this.parameters,
       binding: this.binding,
       slots: this.slots,
+      errors: this.errors,
       pci: this.#pci,
       removed,
       arrive: (device) => this.#arrive(device),

@@ -190,6 +190,10 @@ export const FEATURES = {
     since: "6.0",
     source: "faf3bfcb8950 vfio-pci/zdev: add function handle to clp base capability; version 2 of the group with it",
   },
+  zpciRecovery: {
+    since: "7.2",
+    source: "a function in the error state is recovered at once: recorded on 7.2, not on 6.12 (dma_nvme_unmapped)",
+  },
   zpciMmap: {
     since: "6.15",
     source:

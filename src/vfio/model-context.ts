@@ -1,5 +1,6 @@
 import type { DeviceClock } from "../devices/device-clock.ts";
 import type { DeviceKinds } from "../devices/kinds.ts";
+import type { FunctionErrors } from "../devices/pci/function-errors.ts";
 import type { Arch } from "../kernel/arch.ts";
 import type { Release } from "../kernel/releases.ts";
 import type { ModelWatch } from "./model-watch.ts";
@@ -12,6 +13,8 @@ export interface ModelContext {
   readonly pageSize: number;
   /** The time of its devices. */
   readonly clock: DeviceClock;
+  /** Its functions that are in zPCI's error state. */
+  readonly errors: FunctionErrors;
   /** The kinds of devices that its description may name. */
   readonly kinds: DeviceKinds;
   /** A module parameter's value now, e.g. "vfio_iommu_type1/dma_entry_limit". */

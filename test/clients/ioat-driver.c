@@ -46,6 +46,12 @@ static uint64_t read64(struct device *d, unsigned at) { return *(volatile uint64
 static uint64_t iova_of(struct device *d, const volatile void *p) { return d->iova + ((const volatile uint8_t *)p - d->memory); }
 static int status(struct device *d) { return read64(d, CHANSTS) & 7; }
 
+/*
+ * Microseconds. Where doorbells are exact nothing is waited for. Elsewhere two threads that only read registers would
+ * leave uvfio little time to look.
+ */
+#define PAUSE 20
+
 static double seconds(void)
 {
 	struct timespec t;
@@ -56,8 +62,10 @@ static double seconds(void)
 static void wait_status(struct device *d, int wanted)
 {
 	double end = seconds() + 20;
-	while (status(d) != wanted)
+	while (status(d) != wanted) {
 		CHECK(seconds() < end);
+		usleep(PAUSE);
+	}
 }
 
 static void reset(struct device *d)
@@ -65,8 +73,10 @@ static void reset(struct device *d)
 	*(volatile uint32_t *)(d->bar + CHANERR) = *(volatile uint32_t *)(d->bar + CHANERR);
 	*(d->bar + CHANCMD) = 0x20;
 	double end = seconds() + 20;
-	while (*(d->bar + CHANCMD) & 0x20)
+	while (*(d->bar + CHANCMD) & 0x20) {
 		CHECK(seconds() < end);
+		usleep(PAUSE);
+	}
 	CHECK(status(d) == HALTED);
 	*(d->bar + INTRCTRL) = 8; /* MSI-X */
 	*(volatile uint64_t *)(d->bar + CHANCMP) = iova_of(d, d->completion);

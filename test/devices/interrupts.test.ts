@@ -25,7 +25,7 @@ function device() {
     },
   );
   const arrived: (number | "line")[] = [];
-  target.interrupts = { line: () => arrived.push("line"), message: (vector) => arrived.push(vector) };
+  target.interrupts = { line: () => arrived.push("line"), message: (vector) => arrived.push(vector), error: () => {} };
   target.writeConfig(4, 2, 7);
   return { target, arrived, interrupts: new Interrupts(bus!) };
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { DeviceClock } from "../../src/devices/device-clock.ts";
 import { DEVICE_KINDS } from "../../src/devices/kinds.ts";
+import { FunctionErrors } from "../../src/devices/pci/function-errors.ts";
 import { unitOf } from "../../src/iommu/describe-unit.ts";
 import { DmaGroup } from "../../src/iommu/dma-group.ts";
 import { IommufdContext } from "../../src/iommufd/context.ts";
@@ -26,6 +27,7 @@ test("an iommufd binds and attaches a device of a group that VFIO has no file fo
       context: {
         release,
         arch: HOST.arch,
+        errors: new FunctionErrors(false),
         pageSize: HOST.pageSize,
         clock: new DeviceClock(),
         kinds: DEVICE_KINDS,

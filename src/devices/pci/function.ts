@@ -5,6 +5,7 @@ import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
 import { findCapability } from "./capabilities.ts";
 import { ConfigSpace, type ConfigWidth } from "./config-space.ts";
+import type { FunctionErrors } from "./function-errors.ts";
 import { MsixTable } from "./msix-table.ts";
 import * as pci from "./registers.ts";
 
@@ -17,6 +18,8 @@ export interface InterruptHandler {
   line(): void;
   /** The message of a vector (MSI or MSI-X) was sent. */
   message(vector: number): void;
+  /** The function has met an error that it cannot go on with. */
+  error(): void;
 }
 
 /** What a function shows of itself beside its config space. */
@@ -72,12 +75,14 @@ export class PciFunction implements DeviceBus {
   /** Of a model with registers; in plain memory the table is memory like the rest. */
   readonly msixTable: MsixTable | undefined;
   readonly #onFault: (message: string) => void;
+  readonly #errors: FunctionErrors | undefined;
 
   /**
    * @param config as firmware leaves it
    * @param clock the one of all of the host's devices
    * @param onFault what a person should know about an access that did not reach memory
    * @param makeModel makes what is behind its regions
+   * @param errors where a fault of its DMA puts it, on machines that have such a state
    */
   constructor(
     name: string,
@@ -86,6 +91,7 @@ export class PciFunction implements DeviceBus {
     clock: DeviceClock,
     onFault: (message: string) => void,
     makeModel: (bus: DeviceBus) => DeviceModel,
+    errors?: FunctionErrors,
   ) {
     this.name = name;
     this.description = description;
@@ -95,6 +101,7 @@ export class PciFunction implements DeviceBus {
     this.#msix = findCapability(config, pci.PCI_CAP_ID_MSIX);
     this.clock = clock;
     this.#onFault = onFault;
+    this.#errors = errors;
     this.model = makeModel(this);
     this.msixTable = this.#makeMsixTable();
   }
@@ -132,9 +139,15 @@ export class PciFunction implements DeviceBus {
     return this.config.read(pci.PCI_COMMAND, 2);
   }
 
+  /** Whether it is in the error state, as a program meets it that uses it now. */
+  get isInError(): boolean {
+    return this.#errors?.isMet(this.name) ?? false;
+  }
+
   /** An aligned read of a region (0..5, 6 the ROM). I/O ports are at most 4 bytes wide: wider accesses are two. */
   readRegion(region: number, offset: number, width: AccessWidth): bigint {
     const { model } = this;
+    if (this.isInError) return (1n << BigInt(8 * width)) - 1n;
     const message = this.msixTable?.read(region, offset, width);
     if (message !== undefined) return message;
     // arch/s390/include/asm/pci_io.h: zpci_read
@@ -145,6 +158,7 @@ export class PciFunction implements DeviceBus {
 
   writeRegion(region: number, offset: number, width: AccessWidth, value: bigint): void {
     const { model } = this;
+    if (this.isInError) return;
     if (this.msixTable?.write(region, offset, width, value)) return;
     if (width < 8 || this.bar(region)?.type !== "io") {
       model.write(region, offset, width, value);
@@ -254,6 +268,7 @@ export class PciFunction implements DeviceBus {
   }
 
   #isMaster(): boolean {
+    if (this.#errors?.has(this.name)) return false;
     if (this.#command & pci.PCI_COMMAND_MASTER) return true;
     this.#onFault(`${this.name}: DMA does not happen: bus mastering is off (PCI_COMMAND bit 2)`);
     return false;
@@ -265,6 +280,7 @@ export class PciFunction implements DeviceBus {
     this.#onFault(
       `${this.name}: DMA ${what} of 0x${length.toString(16)} bytes at iova 0x${iova.toString(16)} faults${at}: ${fault.reason}`,
     );
+    if (this.#errors?.add(this.name)) this.interrupts?.error();
     return false;
   }
 

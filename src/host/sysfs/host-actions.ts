@@ -1,3 +1,4 @@
+import type { FunctionErrors } from "../../devices/pci/function-errors.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { ModuleParameters } from "../../kernel/module-parameters.ts";
 import { writtenFlag, writtenNumber } from "../../kernel/written-number.ts";
@@ -24,6 +25,7 @@ export interface ActedOn {
   readonly parameters: ModuleParameters;
   readonly binding: DriverBinding;
   readonly slots: ZpciSlots;
+  readonly errors: FunctionErrors;
   readonly pci: PciDevices;
   /** Devices that were removed, and come back with a rescan. */
   readonly removed: Set<string>;
@@ -158,7 +160,9 @@ export class HostActions implements SysfsActions {
   }
 
   recover(device: string, text: string): void {
-    if (lineOf(text) === "1") this.#host.binding.renew(device);
+    if (lineOf(text) !== "1") return;
+    this.#host.errors.recover(device);
+    this.#host.binding.renew(device);
   }
 
   config(device: string): Uint8Array | undefined {

@@ -1,3 +1,4 @@
+import type { DeviceBus } from "../../devices/device-model.ts";
 import { generic } from "../../devices/kinds/generic.ts";
 import { OptionError } from "../../devices/options.ts";
 import { PciFunction } from "../../devices/pci/function.ts";
@@ -24,7 +25,7 @@ export function createFunction(
   device: PciDeviceDescription,
   context: ModelContext,
 ): PciFunction {
-  const { clock, warn, kinds } = context;
+  const { clock, warn, kinds, errors } = context;
   const config = configSpace(host, device, kinds);
   const kind = kinds.pciKind(device.model);
   const instance = {
@@ -33,9 +34,8 @@ export function createFunction(
     ids: device,
     rom: romOf(device),
   };
-  return new PciFunction(device.bdf, device, config, clock, warn, (bus) =>
-    withPlace(host, device, () => kind.create(bus, instance)),
-  );
+  const create = (bus: DeviceBus) => withPlace(host, device, () => kind.create(bus, instance));
+  return new PciFunction(device.bdf, device, config, clock, warn, create, device.zpci && errors);
 }
 
 /** What is wrong with an option shows only now: says where in the description it is. */

@@ -83,6 +83,7 @@ export class OpenDevice {
     target.interrupts = {
       line: () => this.intx.onLine(),
       message: (vector) => this.messages.onMessage(vector),
+      error: () => this.errorEvent?.signal(),
     };
   }
 

@@ -10,6 +10,7 @@ import { allDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { type PhysicalFunction, physicalFunctions } from "../../machine/virtual-functions.ts";
 import type { VfioDevice } from "../device.ts";
+import { errorState } from "../error-state.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
@@ -190,6 +191,7 @@ class VfioPciDevice implements VfioDevice {
 
   open(_task: Task, released: () => void): FileDescription {
     if (!this.state) {
+      if (this.target.isInError) fail("ENODEV", errorState(this.name));
       this.state = new OpenDevice(this.target, this.#devices.topology, this.#context);
       this.state.token = this.token;
       this.state.hasVirtualFunctions = this.#devices.hasVirtualFunctions(this.name);

@@ -11,6 +11,7 @@ import {
   VFIO_PCI_NUM_REGIONS,
   VFIO_PCI_VGA_REGION_INDEX,
 } from "../../uapi/vfio-device.ts";
+import { errorState } from "../error-state.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { msixTable, refuseClaimed, splitOffset } from "./region.ts";
 import { noVgaReason } from "./vga-region.ts";
@@ -56,7 +57,8 @@ function accessConfig(
   at: number,
   write: boolean,
 ): number {
-  const { config } = device;
+  const { config, target } = device;
+  if (target.isInError) fail("EIO", errorState(target.name));
   // the kernel looks at the whole of what is left before each piece, so that nothing is moved when the end is beyond
   if (at + count > config.size) {
     fail(

@@ -1,8 +1,10 @@
 import { fail } from "../../kernel/errors.ts";
+import { errorState } from "../error-state.ts";
 import type { OpenDevice } from "./open-device.ts";
 
 /** VFIO_DEVICE_RESET (vfio_pci_core.c:vfio_pci_ioctl_reset). */
 export function reset(device: OpenDevice): number {
+  if (device.target.isInError) fail("ENOTTY", errorState(device.target.name));
   if (!device.resetWorks) {
     fail(
       "EINVAL",

@@ -9,6 +9,7 @@ import {
   VFIO_DMA_MAP_FLAG_WRITE,
   VfioIommuType1DmaMap,
 } from "../../uapi/vfio-type1.ts";
+import { errorState } from "../error-state.ts";
 import { UserStruct } from "../user-struct.ts";
 import { explainOutside } from "./explain.ts";
 import type { Type1Iommu } from "./iommu.ts";
@@ -88,12 +89,25 @@ export function mapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
       iommu.removeMappingHere();
       failPin(task, result, vaddrPage, pages, (flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0);
     }
+    refuseErrors(iommu);
   }
   if (iommu.dirtyTracking && !iommu.startBitmap(slot, pages)) {
     iommu.removeMappingHere();
     fail("EINVAL", "dirty tracking is on and the mapping has more pages than a dirty bitmap can have (2^31 - 1)");
   }
   return 0;
+}
+
+/** s390: translations cannot be refreshed for a function in the error state (s390-iommu.c:s390_iommu_map_pages). */
+function refuseErrors(iommu: Type1Iommu): void {
+  for (const { groups } of iommu.domains) {
+    for (const { group } of groups) {
+      const device = iommu.context.errors.find(group.iommuGroup.deviceNames);
+      if (device === undefined) continue;
+      iommu.removeMappingHere();
+      fail("EIO", errorState(device));
+    }
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DeviceClock } from "../../../src/devices/device-clock.ts";
 import { DEVICE_KINDS } from "../../../src/devices/kinds.ts";
+import { FunctionErrors } from "../../../src/devices/pci/function-errors.ts";
 import { DmaGroup } from "../../../src/iommu/dma-group.ts";
 import { Ioda2Endpoint } from "../../../src/iommu/tce/ioda2.ts";
 import type { TceWindow } from "../../../src/iommu/tce/tce-window.ts";
@@ -39,6 +40,7 @@ function containerOfFour() {
   const context = {
     release: new Release("6.12"),
     arch: "ppc64le" as const,
+    errors: new FunctionErrors(false),
     pageSize: 65536,
     clock: new DeviceClock(),
     kinds: DEVICE_KINDS,
