@@ -265,6 +265,11 @@ export const FEATURES = {
     source: "a page_shift of 128 + k passes for k: undefined in C, so in the recorded build of 6.12, not of 7.2 (x03)",
   },
   // Checked against the pull requests of each cycle ("iommufd for 6.6" and so on) and the commits that came with them.
+  noIommuInIommufd: {
+    since: "6.3",
+    source:
+      "c9a397cee9f5 vfio: Support VFIO_NOIOMMU with iommufd; before, device.c:iommufd_device_bind refused devices without IOMMU_CAP_CACHE_COHERENCY",
+  },
   iommufd: { since: "6.2", source: "2ff4bed7fee7 iommufd: File descriptor, context, kconfig and makefiles" },
   deviceNodes: { since: "6.6", source: "5fcc26969a16 vfio: Add VFIO_DEVICE_BIND_IOMMUFD" },
   hwptAlloc: {

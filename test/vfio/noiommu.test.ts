@@ -52,6 +52,24 @@ devices: [ { bdf: 0000:00:05.0, id: "1234:11e8" } ]
   expect(program.deviceFd(group, "0000:00:05.0")).toBeTypeOf("number");
 });
 
+test.each([
+  ["6.2", "EINVAL"],
+  ["6.3", "number"],
+])("a device without an IOMMU in an iommufd, %s: %s", (kernel, answer) => {
+  const program = new HostFileProgram(`
+name: iommufd
+kernel: "${kernel}"
+iommufd: true
+iommu: { model: none }
+modules: { vfio: { enable_unsafe_noiommu_mode: true } }
+groups: [ { id: 0, devices: [ { bdf: ${BDF}, id: "1d0f:ec20" } ] } ]
+`);
+  const group = program.open("/dev/vfio/noiommu-0");
+  expect(program.setContainer(group, program.open("/dev/iommu"))).toBe(0);
+  const device = program.deviceFd(group, BDF);
+  expect(answer === "number" ? typeof device : device).toBe(answer);
+});
+
 test("the driver vmd keeps a group from user space, and what is behind it is not to be unbound", () => {
   const program = new HostFileProgram(`
 name: vmd

@@ -9,16 +9,18 @@ import { forVfio } from "./binding.ts";
 
 /** An iommufd in the place of a container (drivers/vfio/group.c, vfio_compat.c). */
 export function forGroups(context: IommufdContext): GroupIommufd {
+  const knowsNoIommu = context.module.context.release.has("noIommuInIommufd");
   return {
     owner: context,
     take: (group) => {
-      if (group.kind === "noiommu") takeWithoutIommu(context);
+      if (group.kind === "noiommu" && knowsNoIommu) takeWithoutIommu(context);
       else makeCompatIoas(context);
       context.get();
     },
     letGo: () => context.put(),
     openDevice: (task, group, device) => {
       if (group.iommuGroup.kind === "noiommu") {
+        if (!knowsNoIommu) fail("EINVAL", `${device} has no IOMMU, and an iommufd takes such devices since Linux 6.3`);
         if (!task.capable(CAP_SYS_RAWIO) || context.compatIoas) {
           fail(
             "EPERM",
