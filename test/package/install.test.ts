@@ -34,7 +34,11 @@ describe("npm pack of a clean checkout", () => {
   });
 
   test("takes nothing else: no sources, no tests, no code compiled for one machine", () => {
-    expect(files.filter((file) => !/^(dist|docs)\/|^((README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|LICENSE|package\.json)$/.test(file))).toEqual([]);
+    expect(
+      files.filter(
+        (file) => !/^(dist|docs)\/|^((README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|LICENSE|package\.json)$/.test(file),
+      ),
+    ).toEqual([]);
     const built = files.filter((file) => file.startsWith("dist/"));
     expect(
       built.filter((file) => !/\.(js|d\.ts)$|^dist\/man\/uvfio\.1$|^dist\/command\/package\.json$/.test(file)),
