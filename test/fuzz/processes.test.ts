@@ -10,8 +10,11 @@ const SECONDS = amount("UVFIO_FUZZ_SECONDS", 10, 60);
 const SEED = process.env.UVFIO_SEED ?? "1";
 const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 1500));
 
-/** Nobody waits so long, but for a processor. */
-const HELD_MS = 100;
+/**
+ * Nobody waits 100 ms, but for a processor, on a machine that does nothing else (UVFIO_IDLE=1). Of a short run 99.9 % are
+ * all, and on a busy machine what counts as a wait for the processor is not all of it.
+ */
+const HELD_MS = process.env.UVFIO_IDLE ? 100 : 2000;
 /** Tests run on busy machines too: this is what no load explains. */
 const LONGEST_WAIT_MS = 5000;
 const GROWTH_KIB = 200 * 1024;
