@@ -5,8 +5,8 @@ export default defineConfig({
   test: {
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    // much of a test of programs is waiting: both processors have something to do only with one worker more
-    maxWorkers: 3,
+    // Much of a test of programs is waiting, so that a desk has one worker more than processors. CI has time, and one.
+    maxWorkers: process.env.CI ? 1 : 3,
     projects: [
       { extends: true, test: { name: "unit", include: UNIT_TESTS } },
       { extends: true, test: { name: "command", include: COMMAND_TESTS, globalSetup: ["test/build.ts"] } },
