@@ -1,9 +1,9 @@
 import type { AccessWidth } from "../../devices/device-model.ts";
+import { getValue, setValue } from "../../devices/register-value.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import { MemoryObject } from "../../kernel/model-object.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import type { OpenDevice } from "./open-device.ts";
-import { getValue, setValue } from "./region-access.ts";
 
 /**
  * A region behind mmap() for a program in this process: each read and write is an access to the device of the width

@@ -2,6 +2,7 @@ import type { AccessWidth } from "../../devices/device-model.ts";
 import type { PciFunction } from "../../devices/pci/function.ts";
 import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { romSize } from "../../devices/pci/rom-image.ts";
+import { getValue, setValue } from "../../devices/register-value.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
@@ -187,25 +188,4 @@ function pickWidth(at: number, room: number, widest: AccessWidth): AccessWidth {
   if (room >= 8 && at % 8 === 0 && widest === 8) return 8;
   if (room >= 4 && at % 4 === 0) return 4;
   return room >= 2 && at % 2 === 0 ? 2 : 1;
-}
-
-/** A little-endian value of a register in a buffer. */
-export function getValue(view: DataView, at: number, width: AccessWidth): bigint {
-  switch (width) {
-    case 8:
-      return view.getBigUint64(at, true);
-    case 4:
-      return BigInt(view.getUint32(at, true));
-    case 2:
-      return BigInt(view.getUint16(at, true));
-    default:
-      return BigInt(view.getUint8(at));
-  }
-}
-
-export function setValue(view: DataView, at: number, width: AccessWidth, value: bigint): void {
-  if (width === 8) view.setBigUint64(at, value, true);
-  else if (width === 4) view.setUint32(at, Number(BigInt.asUintN(32, value)), true);
-  else if (width === 2) view.setUint16(at, Number(BigInt.asUintN(16, value)), true);
-  else view.setUint8(at, Number(BigInt.asUintN(8, value)));
 }

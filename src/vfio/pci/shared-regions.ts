@@ -1,9 +1,9 @@
 import type { MappedRegister, RegionMemory } from "../../devices/device-model.ts";
+import { getValue, setValue } from "../../devices/register-value.ts";
 import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
 import type { OpenDevice, ShownMemory } from "./open-device.ts";
 import { isMappable, regionOffset } from "./region.ts";
-import { getValue, setValue } from "./region-access.ts";
 
 /** Bytes of a memory region that are compared or copied together. */
 const PIECE = 65536;

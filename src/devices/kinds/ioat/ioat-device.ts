@@ -1,6 +1,7 @@
 import type { DeviceJob } from "../../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../../device-model.ts";
 import { Interrupts } from "../../interrupts.ts";
+import { getValue } from "../../register-value.ts";
 import * as reg from "./registers.ts";
 import { IoatTransfer } from "./transfer.ts";
 
@@ -50,16 +51,7 @@ export class IoatDevice implements DeviceModel, DeviceJob {
   read(_region: number, offset: number, width: AccessWidth): bigint {
     this.#finishReset();
     if (offset + width > this.#bytes.length) return 0n;
-    switch (width) {
-      case 1:
-        return BigInt(this.#view.getUint8(offset));
-      case 2:
-        return BigInt(this.#view.getUint16(offset, true));
-      case 4:
-        return BigInt(this.#view.getUint32(offset, true));
-      default:
-        return this.#view.getBigUint64(offset, true);
-    }
+    return getValue(this.#view, offset, width);
   }
 
   write(_region: number, offset: number, width: AccessWidth, value: bigint): void {

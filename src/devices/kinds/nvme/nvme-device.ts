@@ -1,5 +1,6 @@
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "../../device-model.ts";
 import { MemoryRegion } from "../../memory-region.ts";
+import { getValue } from "../../register-value.ts";
 import { Controller } from "./controller.ts";
 import { ControllerMemory, type MemoryWindow } from "./controller-memory.ts";
 import type { ControllerFacts } from "./facts.ts";
@@ -92,16 +93,7 @@ export class NvmeDevice implements DeviceModel {
   read(region: number, offset: number, width: AccessWidth): bigint {
     if (region !== REGISTER_BAR) return this.#readMemory(region, offset, width);
     if (offset + width > reg.REGISTERS_SIZE) return 0n;
-    switch (width) {
-      case 1:
-        return BigInt(this.#bytes[offset]!);
-      case 2:
-        return BigInt(this.#view.getUint16(offset, true));
-      case 4:
-        return BigInt(this.#view.getUint32(offset, true));
-      default:
-        return this.#view.getBigUint64(offset, true);
-    }
+    return getValue(this.#view, offset, width);
   }
 
   /** A narrow write at the start of a register writes all of it; others are lost. */
