@@ -49,8 +49,8 @@ export interface HostKernel {
   deviceNodes(): readonly DeviceNode[];
 
   /**
-   * Opens a node. Throws KernelError: ENOENT (no such node), and what the driver of the node refuses with, such as EBUSY
-   * (a group that is open) or EPERM.
+   * Opens a node. Throws KernelError: ENOENT (no such node), and what the driver of the node refuses with, such as
+   * EBUSY (a group that is open) or EPERM.
    * @param flags the open() flags of the caller
    */
   open(task: Task, path: string, flags: number): FileDescription;
