@@ -175,6 +175,27 @@ describe("a trace", () => {
   });
 });
 
+test("a file closes in the middle of a call that looks for another", () => {
+  const trace = traced((program) => {
+    const other = Number(program.open("/dev/vfio/vfio"));
+    const container = program.open("/dev/vfio/vfio");
+    const group = program.open("/dev/vfio/3");
+    const { files } = program.task;
+    const get = files.get.bind(files);
+    files.get = (fd) => {
+      if (fd === container && files.get(other)) files.close(other);
+      return get(fd);
+    };
+    expect(program.setContainer(group, container)).toBe(0);
+    expect(files.get(other)).toBeUndefined();
+  });
+  expect(trace.flatMap((o) => ("fd" in o && o.op !== "open" ? [`${o.op} ${o.fd}`] : [])).slice(0, 2)).toEqual([
+    "close container1",
+    "ioctl group1",
+  ]);
+  expect(replay(lab, trace).different).toEqual([]);
+});
+
 test("a program that is not root lowers its limit and raises it again", () => {
   const trace = traced((program) => {
     const { container } = program.container(EDU.group);
