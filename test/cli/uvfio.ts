@@ -22,7 +22,11 @@ export function finished(
   args: readonly string[],
   options: { cwd?: string; input?: string; timeout?: number; env?: NodeJS.ProcessEnv } = {},
 ): Finished {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "utf8", timeout: HANGS_MS, ...options });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    encoding: "utf8",
+    timeout: HANGS_MS,
+    ...options,
+  });
   if (error) throw error;
   return { status, stdout, stderr };
 }
