@@ -1,5 +1,5 @@
 import type { PasidRequest } from "../iommu/dma-target.ts";
-import type { DeviceClock } from "./device-clock.ts";
+import type { DeviceTime } from "./device-clock.ts";
 
 /** A width of access to a region, in bytes. */
 export type AccessWidth = 1 | 2 | 4 | 8;
@@ -50,7 +50,7 @@ export interface WaitingAccess {
 /** What a model can do to the world around it. */
 export interface DeviceBus {
   /** What takes time goes by it: a job that may be long is a DeviceJob that it starts. */
-  readonly clock: DeviceClock;
+  readonly clock: DeviceTime;
   /**
    * Reads memory by DMA. What faults is zeros, and everything is while bus mastering is off.
    * @param pasid how the request is made when it carries a PASID

@@ -11,7 +11,7 @@ export {
   type RegisterDefinition,
 } from "./define-device.ts";
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
-export type { DeviceJob } from "./device-clock.ts";
+export type { DeviceJob, DeviceTime } from "./device-clock.ts";
 export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory, RegionPart } from "./device-model.ts";
 export { Interrupts } from "./interrupts.ts";
 export type {
@@ -40,5 +40,5 @@ export {
 } from "./options.ts";
 export * from "./pci/capability-kit.ts";
 export { type ConfigLayout, PLAIN_CONFIG } from "./pci/compose-config.ts";
-export { type SavableModel, type SavedState, SavedStateError } from "./saved-state.ts";
+export { type SavableModel, type SavedMemory, type SavedState, SavedStateError } from "./saved-state.ts";
 export { type TestBench, testBench } from "./test-bench.ts";

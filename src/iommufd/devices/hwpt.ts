@@ -9,7 +9,7 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
 } from "../../uapi/iommufd-hwpt.ts";
 import type { Ioas } from "../ioas.ts";
-import { DirtyPages } from "../memory/dirty-pages.ts";
+import { DirtyPages } from "../../address/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
 import { IoasMappings } from "../nesting/ioas-mappings.ts";

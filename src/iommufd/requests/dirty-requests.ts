@@ -10,9 +10,9 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { Hwpt } from "../devices/hwpt.ts";
-import type { DirtyPages } from "../memory/dirty-pages.ts";
+import type { DirtyPages } from "../../address/dirty-pages.ts";
 import { refuseReserved } from "./ioas-requests.ts";
-import { UserBitmap } from "./user-bitmap.ts";
+import { UserBitmap } from "../../vfio/user-bitmap.ts";
 
 const END = 2n ** 64n;
 
