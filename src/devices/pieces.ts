@@ -50,8 +50,9 @@ export class Pieces implements Iterable<[number, Uint8Array]> {
 
   /** All are. */
   clear(): void {
-    if (this.#pieces.size > 0) this.#written?.("all");
+    if (this.#pieces.size === 0) return;
     this.#pieces.clear();
+    this.#written?.("all");
   }
 
   /**

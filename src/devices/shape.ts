@@ -15,8 +15,8 @@ export const HEX = "hex";
 const MOST = 2 ** 48;
 
 /**
- * Where a value is not as its example is; undefined when it is as it must be. Numbers are not negative, and whole unless
- * the example is not; strings are hex digits where the example is HEX.
+ * Where a value is not as its example is; undefined when it is as it must be. Numbers are not negative, and whole
+ * unless the example is not; strings are hex digits where the example is HEX.
  */
 export function misfit(value: unknown, like: Shape, path = ""): string | undefined {
   const wrong = path === "" ? "the whole" : path;

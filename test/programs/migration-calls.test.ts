@@ -52,11 +52,13 @@ groups:
     const { status, lines, stderr } = run(kernel, "arcs", ONE);
     expect(status, stderr).toBe(0);
     const order = ["ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P"];
-    const expected = order.slice(1).flatMap((from) =>
-      states.includes(from)
-        ? [...order, "8"].map((to) => `${from} ${to}: ${outcome(from, to, states)}`)
-        : [`${from}: Invalid argument`],
-    );
+    const expected = order
+      .slice(1)
+      .flatMap((from) =>
+        states.includes(from)
+          ? [...order, "8"].map((to) => `${from} ${to}: ${outcome(from, to, states)}`)
+          : [`${from}: Invalid argument`],
+      );
     expect(lines).toEqual([`flags ${flags}`, ...expected]);
   });
 

@@ -216,40 +216,46 @@ function closed(child: ChildProcess): Promise<void> {
 
 const isReady = NEWER !== "" && existsSync(FILES);
 
-describe.skipIf(!isReady)("a guest moves from one QEMU 10 to another (needs UVFIO_NEWER_QEMU, UVFIO_NVME_GUESTS)", () => {
-  test.each<[string, Ends]>([
-    ["within one uvfio run, its disk an image that both have", { runs: 1, disk: "{ image: disk.raw, shared: true }" }],
-    ["from one uvfio run to another, its disk in memory", { runs: 2, disk: "{ size: 64M }" }],
-  ])("%s, while it uses the disk and edu", { timeout: 400_000 }, async (_, ends) => {
-    const folder = scratchFolder();
-    const disk = join(folder.path, "disk.raw");
-    writeFileSync(disk, "");
-    truncateSync(disk, DISK);
-    const image = guestImage(FILES, ["nvme-auth", "nvme-core", "nvme"], SCRIPT, folder.path);
-    const qemus = new TwoQemus(folder.path, ends, image);
-    try {
-      await qemus.connect();
-      await qemus.until("a", /^round 1 /m, 120);
-      const info = await qemus.migrate(120);
-      expect(info, qemus.errors).toMatchObject({ status: "completed" });
-      expect(info.vfio, "the devices' state went over").toMatchObject({ transferred: expect.any(Number) });
-      const before = qemus.log("a").match(/^round .*$/gm) ?? [];
-      const last = Number(/\d+/.exec(before.at(-1)!)![0]);
-      await qemus.until("b", new RegExp(`^round ${last + 4} `, "m"), 120);
-      const rounds = [...before, ...(qemus.log("b").match(/^round \d+ disk .*$/gm) ?? [])];
-      expect(rounds.filter((line) => !/disk same edu same$/.test(line))).toEqual([]);
-      expect(qemus.errors).not.toMatch(/faults|internal error/);
-      if (ends.runs === 1) {
-        const stop = openSync(disk, "r+");
-        writeSync(stop, "stop", STOP);
-        await qemus.until("b", /^sum [0-9a-f]{32}/m, 120);
-        const sum = /^sum ([0-9a-f]{32})/m.exec(qemus.log("b"))![1];
-        expect(sum).toBe(createHash("md5").update(readFileSync(disk)).digest("hex"));
-        expect(qemus.log("b")).not.toMatch(/i\/o error/i);
+describe.skipIf(!isReady)(
+  "a guest moves from one QEMU 10 to another (needs UVFIO_NEWER_QEMU, UVFIO_NVME_GUESTS)",
+  () => {
+    test.each<[string, Ends]>([
+      [
+        "within one uvfio run, its disk an image that both have",
+        { runs: 1, disk: "{ image: disk.raw, shared: true }" },
+      ],
+      ["from one uvfio run to another, its disk in memory", { runs: 2, disk: "{ size: 64M }" }],
+    ])("%s, while it uses the disk and edu", { timeout: 400_000 }, async (_, ends) => {
+      const folder = scratchFolder();
+      const disk = join(folder.path, "disk.raw");
+      writeFileSync(disk, "");
+      truncateSync(disk, DISK);
+      const image = guestImage(FILES, ["nvme-auth", "nvme-core", "nvme"], SCRIPT, folder.path);
+      const qemus = new TwoQemus(folder.path, ends, image);
+      try {
+        await qemus.connect();
+        await qemus.until("a", /^round 1 /m, 120);
+        const info = await qemus.migrate(120);
+        expect(info, qemus.errors).toMatchObject({ status: "completed" });
+        expect(info.vfio, "the devices' state went over").toMatchObject({ transferred: expect.any(Number) });
+        const before = qemus.log("a").match(/^round .*$/gm) ?? [];
+        const last = Number(/\d+/.exec(before.at(-1)!)![0]);
+        await qemus.until("b", new RegExp(`^round ${last + 4} `, "m"), 120);
+        const rounds = [...before, ...(qemus.log("b").match(/^round \d+ disk .*$/gm) ?? [])];
+        expect(rounds.filter((line) => !/disk same edu same$/.test(line))).toEqual([]);
+        expect(qemus.errors).not.toMatch(/faults|internal error/);
+        if (ends.runs === 1) {
+          const stop = openSync(disk, "r+");
+          writeSync(stop, "stop", STOP);
+          await qemus.until("b", /^sum [0-9a-f]{32}/m, 120);
+          const sum = /^sum ([0-9a-f]{32})/m.exec(qemus.log("b"))![1];
+          expect(sum).toBe(createHash("md5").update(readFileSync(disk)).digest("hex"));
+          expect(qemus.log("b")).not.toMatch(/i\/o error/i);
+        }
+      } finally {
+        await qemus.end();
+        folder.remove();
       }
-    } finally {
-      await qemus.end();
-      folder.remove();
-    }
-  });
-});
+    });
+  },
+);

@@ -38,7 +38,9 @@ export class FileDisk implements Disk {
     try {
       this.size = sizeOf(this.#fd, block);
       if (!lockImage(this.#fd, !readOnly, shared))
-        throw new ImageError("in use by another program or another device; one writes to an image, or all read it, or all say shared: true");
+        throw new ImageError(
+          "in use by another program or another device; one writes to an image, or all read it, or all say shared: true",
+        );
     } catch (error) {
       closeSync(this.#fd);
       throw error;

@@ -91,9 +91,7 @@ export class SavingFile extends DataFile {
   get remaining(): { readonly initial: number; readonly dirty: number } {
     const { initial, dirty } = this.stream.remaining;
     const left = this.#left.length;
-    return this.#leftIsInitial || initial > 0
-      ? { initial: initial + left, dirty }
-      : { initial, dirty: dirty + left };
+    return this.#leftIsInitial || initial > 0 ? { initial: initial + left, dirty } : { initial, dirty: dirty + left };
   }
 
   /** Until the state is complete, ENOMSG says that there is nothing for the moment; then 0 is the end. */

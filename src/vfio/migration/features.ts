@@ -157,12 +157,7 @@ function stopLog({ log }: DeviceMigration, request: FeatureRequest): number {
 }
 
 /** vfio_ioctl_device_feature_logging_report */
-function reportLog(
-  { log, name, release }: DeviceMigration,
-  task: Task,
-  data: Word,
-  request: FeatureRequest,
-): number {
+function reportLog({ log, name, release }: DeviceMigration, task: Task, data: Word, request: FeatureRequest): number {
   if (!checkFeature(request, VFIO_DEVICE_FEATURE_GET, REPORT.size)) return 0;
   user.copyIn(task, data, REPORT.size);
   const { iova, length, page_size, bitmap } = REPORT.read(user.view, 0);

@@ -17,8 +17,8 @@ interface Precopied {
 }
 
 /**
- * VFIO_MIG_GET_PRECOPY_INFO (vfio.h:vfio_check_precopy_ioctl, mlx5/main.c:mlx5vf_precopy_ioctl). The flags that a caller
- * gave come back, unless it has asked for flags.
+ * VFIO_MIG_GET_PRECOPY_INFO (vfio.h:vfio_check_precopy_ioctl, mlx5/main.c:mlx5vf_precopy_ioctl). The flags that a
+ * caller gave come back, unless it has asked for flags.
  */
 export function precopyInfo(device: Precopied, file: SavingFile, task: Task, arg: Word): number {
   user.copyInSized(task, arg, SIZE, "vfio_precopy_info");

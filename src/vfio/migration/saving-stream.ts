@@ -35,11 +35,7 @@ export class SavingStream {
   #last: Uint8Array[] | undefined;
 
   /** @param pull brings what programs have written to a mapped piece to the device */
-  constructor(
-    identity: string,
-    memories: readonly SavedMemory[],
-    pull: (memory: SavedMemory, piece: number) => void,
-  ) {
+  constructor(identity: string, memories: readonly SavedMemory[], pull: (memory: SavedMemory, piece: number) => void) {
     this.#identity = identity;
     this.#pull = pull;
     this.#pending = memories.map((memory) => ({

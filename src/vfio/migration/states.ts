@@ -114,8 +114,7 @@ export function nextState(name: string, flags: number, current: number, wanted: 
     const needs = NEEDS.get(state);
     return needs !== undefined && (needs & flags) === needs;
   };
-  if (current === ERROR)
-    fail("EINVAL", `${name} is in the state ERROR, which only a reset ends (VFIO_DEVICE_RESET)`);
+  if (current === ERROR) fail("EINVAL", `${name} is in the state ERROR, which only a reset ends (VFIO_DEVICE_RESET)`);
   if (!has(wanted)) fail("EINVAL", `${name} has no state ${stateName(wanted)} that it could go to`);
   let next = step(current, wanted);
   while (next !== undefined && !has(next)) next = step(next, wanted);

@@ -153,7 +153,9 @@ export class StreamReader {
       case IDENTITY: {
         const theirs = bytes.toString();
         if (theirs !== this.#taker.identity)
-          throw new StreamError(`it is of another device: "${printable(theirs, MOST_SHOWN)}", and this is "${this.#taker.identity}"`);
+          throw new StreamError(
+            `it is of another device: "${printable(theirs, MOST_SHOWN)}", and this is "${this.#taker.identity}"`,
+          );
         this.#isKnown = true;
         return;
       }
