@@ -256,13 +256,13 @@ export class DeviceMigration {
     this.#state = RUNNING;
   }
 
-  /** The last close. */
+  /** The last close. What is held is reset, so that whoever comes next finds a device that runs, and as it was made. */
   close(): void {
     const isHeld = this.#state !== RUNNING && this.#state !== PRE_COPY;
     this.reset();
     this.log.stop();
     this.hasPrecopyFlags = false;
-    if (isHeld) this.#device.target.release();
+    if (isHeld) this.#device.target.reset();
   }
 
   get #memories(): readonly SavedMemory[] {
