@@ -39,7 +39,10 @@ class ContainedModel implements DeviceModel {
     this.#bus = bus;
     this.#model = make(this.#containedBus());
     const model = this.#model;
-    const { shows, adopt, decodes } = model;
+    const { shows, adopt, decodes, isMappable } = model;
+    if (isMappable)
+      this.isMappable = (region) =>
+        this.#try("a question about its regions", () => isMappable.call(model, region), false);
     if (isSavable(model)) this.#containSaving(model);
     if (shows)
       this.shows = (...place) => this.#try("a look at its registers", () => shows.apply(this.#model, place), 0n);
@@ -51,6 +54,7 @@ class ContainedModel implements DeviceModel {
   shows?: NonNullable<DeviceModel["shows"]>;
   adopt?: NonNullable<DeviceModel["adopt"]>;
   decodes?: NonNullable<DeviceModel["decodes"]>;
+  isMappable?: NonNullable<DeviceModel["isMappable"]>;
   save?: SavableModel["save"];
   restore?: SavableModel["restore"];
   memories?: readonly SavedMemory[];
@@ -89,6 +93,8 @@ class ContainedModel implements DeviceModel {
       sendMessage: (vector) => bus.sendMessage(vector),
       setLine: (asserted) => bus.setLine(asserted),
       showRegisters: () => bus.showRegisters?.(),
+      fetchMemory: (...part) => bus.fetchMemory?.(...part),
+      showMemory: (...part) => bus.showMemory?.(...part),
       report: (message) => bus.report?.(message),
       contain: (action, otherwise) => this.#try("work of its own", action, otherwise),
     };

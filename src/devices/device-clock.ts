@@ -30,6 +30,8 @@ export interface DeviceTime {
   resume(job: DeviceJob): void;
   /** The device stops what it does. */
   stop(job: DeviceJob): void;
+  /** Has something short done once, after so many milliseconds. @returns how to have it not done */
+  later(milliseconds: number, action: () => void): () => void;
 }
 
 /**
@@ -92,6 +94,16 @@ export class DeviceClock implements DeviceWork, DeviceTime {
   /** One piece of a job that runs, out of its turn. */
   step(job: DeviceJob): void {
     if (this.#jobs.has(job)) this.#step(job);
+  }
+
+  later(milliseconds: number, action: () => void): () => void {
+    const timer = setTimeout(() => {
+      action();
+      this.resumed?.();
+    }, milliseconds);
+    // a program that is over does not wait for its devices
+    timer.unref();
+    return () => clearTimeout(timer);
   }
 
   run(milliseconds: number): void {

@@ -80,6 +80,13 @@ export interface DeviceBus {
   contain?<T>(action: () => T, otherwise: T): T;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
+  /**
+   * Brings what programs have written to a mapped part of a region of memory to the device, which is about to look
+   * there itself. There where somebody may have mapped it. Bytes.
+   */
+  fetchMemory?(region: number, offset: number, length: number): void;
+  /** Shows programs what the device has written to a part of a region of memory itself. */
+  showMemory?(region: number, offset: number, length: number): void;
 }
 
 /**
@@ -113,6 +120,8 @@ export interface DeviceModel {
    * changes in this order, and show what has changed in the opposite one.
    */
   registers(region: number): readonly MappedRegister[];
+  /** Whether a region may be mapped where its device's may; all may when left out. */
+  isMappable?(region: number): boolean;
   /**
    * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a
    * time when writing the value that it has already means something, shows another one.

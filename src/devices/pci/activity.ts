@@ -2,8 +2,8 @@ import type { DeviceClock, DeviceJob, DeviceTime } from "../device-clock.ts";
 import type { AccessWidth } from "../device-model.ts";
 
 /**
- * How far a function goes by itself. "quiet": it begins no DMA, and keeps what is written to its registers for later.
- * "stopped": it raises no interrupt either, and nothing of it changes.
+ * How far a function goes by itself. "quiet": it begins no DMA, and keeps interrupts and what is written to its
+ * registers for later. "stopped": nothing of it changes.
  */
 export type Motion = "running" | "quiet" | "stopped";
 
@@ -57,6 +57,10 @@ export class Activity implements DeviceTime {
   stop(job: DeviceJob): void {
     this.#jobs.delete(job);
     this.#clock.stop(job);
+  }
+
+  later(milliseconds: number, action: () => void): () => void {
+    return this.#clock.later(milliseconds, action);
   }
 
   /** Does one piece of each job that runs. @returns whether there was one */

@@ -72,6 +72,8 @@ export class PciFunction implements DeviceBus {
   interrupts: InterruptHandler | undefined;
   /** Shows registers to who has mapped them. */
   onShow: (() => void) | undefined;
+  /** Has programs' mappings of a region of memory and the device's bytes agree; `toDevice`: what is mapped counts. */
+  onMove: ((toDevice: boolean, region: number, offset: number, length: number) => void) | undefined;
   /** D0..D3HOT. */
   powerState = D0;
   readonly #bars = new Map<number, PciBar>();
@@ -83,8 +85,8 @@ export class PciFunction implements DeviceBus {
   readonly #errors: FunctionErrors | undefined;
   /** It ends what it has begun before it is quiet: so long it still reaches memory. */
   #isEnding = false;
-  /** Vectors whose messages are sent when it is no longer stopped. */
-  readonly #kept = new Set<number>();
+  /** Vectors whose messages are sent when it goes on, here or where its state goes to. */
+  readonly kept = new Set<number>();
   /** Hears of each write to memory that arrived, or of a part of one. */
   onDmaWrite: ((iova: bigint, length: number) => void) | undefined;
 
@@ -214,7 +216,6 @@ export class PciFunction implements DeviceBus {
   /** A quiet function is stopped from now on, or a stopped one quiet. */
   halt(stopped: boolean): void {
     this.clock.motion = stopped ? "stopped" : "quiet";
-    if (!stopped) this.#tellKept();
   }
 
   /** It goes on: what was put off is done. */
@@ -222,17 +223,12 @@ export class PciFunction implements DeviceBus {
     const { model, clock } = this;
     clock.motion = "running";
     this.#isEnding = false;
-    this.#tellKept();
-    if (isSavable(model)) model.resume?.();
-    for (const { region, offset, width, value } of clock.takePosted()) this.writeRegion(region, offset, width, value);
-  }
-
-  /** Interrupts that came up while it was stopped. */
-  #tellKept(): void {
-    const vectors = [...this.#kept];
-    this.#kept.clear();
+    const vectors = [...this.kept];
+    this.kept.clear();
     for (const vector of vectors) this.sendMessage(vector);
     this.#deliverLine();
+    if (isSavable(model)) model.resume?.();
+    for (const { region, offset, width, value } of clock.takePosted()) this.writeRegion(region, offset, width, value);
   }
 
   readConfig(offset: number, width: ConfigWidth): number {
@@ -255,7 +251,7 @@ export class PciFunction implements DeviceBus {
     this.clock.motion = "running";
     this.clock.takePosted();
     this.#isEnding = false;
-    this.#kept.clear();
+    this.kept.clear();
     this.model.reset();
     this.msixTable?.reset();
     this.powerState = D0;
@@ -283,8 +279,8 @@ export class PciFunction implements DeviceBus {
   }
 
   sendMessage(vector: number): void {
-    if (this.clock.motion === "stopped") {
-      this.#kept.add(vector);
+    if (this.clock.motion !== "running") {
+      this.kept.add(vector);
       return;
     }
     if (!(this.#command & pci.PCI_COMMAND_MASTER)) {
@@ -306,6 +302,14 @@ export class PciFunction implements DeviceBus {
 
   showRegisters(): void {
     this.onShow?.();
+  }
+
+  fetchMemory(region: number, offset: number, length: number): void {
+    this.onMove?.(true, region, offset, length);
+  }
+
+  showMemory(region: number, offset: number, length: number): void {
+    this.onMove?.(false, region, offset, length);
   }
 
   dmaRead(iova: bigint, into: Uint8Array, pasid?: PasidRequest): boolean {
@@ -374,7 +378,7 @@ export class PciFunction implements DeviceBus {
   }
 
   #deliverLine(): void {
-    if (this.clock.motion === "stopped") return;
+    if (this.clock.motion !== "running") return;
     if (this.lineAsserted && !(this.#command & pci.PCI_COMMAND_INTX_DISABLE)) this.interrupts?.line();
   }
 }

@@ -204,8 +204,13 @@ export class DeviceMigration {
 
   *#complete({ stream }: SavingFile): Generator<void, void> {
     yield* this.#eachMapped((region, at, length) => this.#device.pull(region, at, length));
-    const { clock } = this.#device.target;
-    stream.complete((writer) => [writer.writes(clock.posted), writer.state(this.#model.save()), writer.end()]);
+    const { clock, kept } = this.#device.target;
+    stream.complete((writer) => [
+      writer.writes(clock.posted),
+      writer.messages(kept),
+      writer.state(this.#model.save()),
+      writer.end(),
+    ]);
   }
 
   *#load(file: ResumingFile): Generator<void, void> {
@@ -227,6 +232,7 @@ export class DeviceMigration {
     }
     for (const [which, memory] of this.#memories.entries()) memory.replace(pieces[which]!);
     target.clock.posted = [...reader.writes];
+    for (const vector of reader.messages) target.kept.add(vector);
     this.#endFiles();
     yield* this.#eachMapped((region, at, length) => this.#device.push(region, at, length));
     this.#device.showShared();

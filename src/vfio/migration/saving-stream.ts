@@ -119,5 +119,5 @@ export class SavingStream {
 
 /** Bytes of a stream beside its memory and its state. */
 export function frameSize(identity: string): number {
-  return 3 * HEAD + 4 + identity.length + END_SIZE;
+  return 4 * HEAD + 4 + identity.length + END_SIZE;
 }

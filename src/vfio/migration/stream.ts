@@ -6,8 +6,8 @@ import { printable } from "../../kernel/printable.ts";
 /**
  * The stream of a migration, as the data file gives and takes it: records of a type, a length and that many bytes, all
  * numbers little-endian. What a device is comes first. Its memory follows, piece by piece: a later piece of a number
- * takes the place of an earlier one. Then come the writes that it has not heard of yet, its state, and the end with a
- * hash of everything before it.
+ * takes the place of an earlier one. Then come the writes that it has not heard of yet, the interrupts that it has
+ * not sent, its state, and the end with a hash of everything before it.
  */
 
 export const HEAD = 8;
@@ -15,11 +15,14 @@ export const IDENTITY = 0x6f69_6676; // "vfio": what the device is, in words tha
 export const MEMORY = 1; // u32 which, u32 piece, bytes; none for a piece of zeros
 export const WRITES = 2; // for each u32 region, u32 offset, u32 width, u32 0, u64 value
 export const STATE = 3; // u32 version of the model's form, bytes
+export const MESSAGES = 5; // u32 for each vector whose message is still to be sent
 export const END = 4; // the hash
 
 const MEMORY_HEAD = 8;
 const WRITE_SIZE = 24;
 const HASH_SIZE = 32;
+/** Of MSI-X. */
+const MOST_VECTORS = 2048;
 /** Characters of somebody else's identity in a message. */
 const MOST_SHOWN = 200;
 /** Bytes of the longest record: a model's state, surely. */
@@ -55,6 +58,10 @@ export class StreamWriter {
     return this.#record(WRITES, bytes);
   }
 
+  messages(vectors: Iterable<number>): Uint8Array {
+    return this.#record(MESSAGES, words(vectors));
+  }
+
   state({ version, bytes }: SavedState): Uint8Array {
     const head = Buffer.alloc(4);
     head.writeUInt32LE(version);
@@ -70,6 +77,13 @@ export class StreamWriter {
     this.#hash.update(whole);
     return whole;
   }
+}
+
+function words(numbers: Iterable<number>): Uint8Array {
+  const all = [...numbers];
+  const bytes = Buffer.alloc(4 * all.length);
+  for (const [i, number] of all.entries()) bytes.writeUInt32LE(number, 4 * i);
+  return bytes;
 }
 
 function record(type: number, bytes: Uint8Array): Uint8Array {
@@ -97,6 +111,7 @@ export interface StreamTaker {
 /** Takes a stream apart, in whatever portions it comes. */
 export class StreamReader {
   writes: readonly PostedWrite[] = [];
+  messages: readonly number[] = [];
   state: SavedState | undefined;
   /** Everything came, up to the end. */
   isWhole = false;
@@ -170,6 +185,9 @@ export class StreamReader {
       case WRITES:
         this.writes = readWrites(bytes);
         return;
+      case MESSAGES:
+        this.messages = readMessages(bytes);
+        return;
       case STATE:
         if (bytes.length < 4) throw new StreamError("the state has no version");
         this.state = { version: bytes.readUInt32LE(0), bytes: bytes.subarray(4) };
@@ -177,6 +195,16 @@ export class StreamReader {
     }
     throw new StreamError(`it has a record of type ${type}, which nobody knows`);
   }
+}
+
+function readMessages(bytes: Buffer): readonly number[] {
+  const count = bytes.length / 4;
+  if (!Number.isInteger(count) || count > MOST_VECTORS)
+    throw new StreamError(`its messages have ${bytes.length} bytes`);
+  const vectors = Array.from({ length: count }, (_, i) => bytes.readUInt32LE(4 * i));
+  const bad = vectors.find((vector) => vector >= MOST_VECTORS);
+  if (bad !== undefined) throw new StreamError(`it has a message of vector ${bad}`);
+  return vectors;
 }
 
 function readWrites(bytes: Buffer): readonly PostedWrite[] {

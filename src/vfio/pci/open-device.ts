@@ -87,6 +87,7 @@ export class OpenDevice {
     const isMigratable = server === "vfio-pci" && description.migration !== false && isSavable(model);
     if (isMigratable && context.release.has("migrationStates")) this.migration = new DeviceMigration(this, model);
     target.onShow = () => this.showShared();
+    target.onMove = (toDevice, ...part) => (toDevice ? this.pull(...part) : this.push(...part));
     target.interrupts = {
       line: () => this.intx.onLine(),
       message: (vector) => this.messages.onMessage(vector),
@@ -164,6 +165,7 @@ export class OpenDevice {
     this.ioeventfds.close();
     target.interrupts = undefined;
     target.onShow = undefined;
+    target.onMove = undefined;
     if (this.resetWorks) target.reset();
     this.#restoreConfig();
     this.errorEvent?.release();

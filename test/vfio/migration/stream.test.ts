@@ -11,7 +11,7 @@ const STATE = { version: 3, bytes: Buffer.from("state") };
 const WRITES = [{ region: 0, offset: 8, width: 4 as const, value: 0xffff_ffffn }];
 
 function complete(stream: SavingStream): void {
-  stream.complete((writer) => [writer.writes(WRITES), writer.state(STATE), writer.end()]);
+  stream.complete((writer) => [writer.writes(WRITES), writer.messages([3, 40]), writer.state(STATE), writer.end()]);
 }
 
 function all(stream: SavingStream): Buffer {
@@ -53,7 +53,7 @@ describe("a stream of a device's state", () => {
         const bytes = Buffer.concat([...parts, all(stream)]);
         const file = new ResumingFile("a thing", "a thing", [memory]);
         for (let at = 0; at < bytes.length; at += portion) file.reader.take(bytes.subarray(at, at + portion));
-        expect(file.reader).toMatchObject({ isWhole: true, writes: WRITES, state: STATE });
+        expect(file.reader).toMatchObject({ isWhole: true, writes: WRITES, messages: [3, 40], state: STATE });
         const isZero = (piece: Uint8Array) => piece.every((byte) => byte === 0);
         const got = [...file.pieces[0]!].filter(([, piece]) => !isZero(piece)).sort(([a], [b]) => a - b);
         const there = [...pieces].filter(([, piece]) => !isZero(piece)).sort(([a], [b]) => a - b);

@@ -72,8 +72,8 @@ export class NvmeDevice implements SavableModel {
   constructor(bus: DeviceBus, facts: ControllerFacts, memory: OwnMemory) {
     this.#bus = bus;
     this.#facts = facts;
-    this.#cmb = { region: new MemoryRegion(), size: memory.cmb, base: undefined };
-    this.#pmr = { region: new MemoryRegion(), size: memory.pmr, base: undefined };
+    this.#cmb = { region: new MemoryRegion(), bar: CMB_BAR, size: memory.cmb, base: undefined };
+    this.#pmr = { region: new MemoryRegion(), bar: PMR_BAR, size: memory.pmr, base: undefined };
     this.#doorbells = new Uint32Array(2 * (facts.queues + 1));
     const reached = new ControllerMemory(bus, [this.#cmb, this.#pmr]);
     this.#controller = new Controller(bus, reached, facts, {
