@@ -35,6 +35,7 @@ int main(void)
 	CHECK(poll(&wait, 1, 20000) == 1);
 	CHECK(pread(device, &count, 4, 4) == 4 && count >= 5);
 	CHECK(memory[0] >= 5 && memory[100] == 0x55);
+	CHECK(pread(device, &count, 4, 8) == 4 && count == 0x55);
 	uint64_t other;
 	CHECK(read(irq.fds[0], &other, 8) == -1 && errno == EAGAIN);
 	puts("ok");
