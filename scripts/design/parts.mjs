@@ -47,7 +47,7 @@ export const PARTS = [
   {
     name: "vfio",
     holds:
-      "VFIO: container, group, device files; `type1/`, `spapr/` and no-IOMMU mode behind one interface; `nesting/`, the vSVA proposals",
+      "VFIO: container, group, device files; `type1/`, `spapr/` and no-IOMMU mode behind one interface; `nesting/`, the vSVA proposals; `migration/`, states and data files of devices that are migrated",
     imports: ["uapi", "address", "kernel", "iommu", "devices", "machine"],
   },
   {

@@ -13,7 +13,7 @@ const PAGE = 4096;
 /** A kind of device, for `model` of a host file and `models` of the library. docs/device.md has an example. */
 export function defineDevice<State = undefined, Values extends DeviceOptions = DeviceOptions>(
   definition: DeviceDefinition<State, Values>,
-): PciDeviceKind<Values> & { readonly model: string } {
+): PciDeviceKind<Values> {
   const { title = "a device of one's own", id, options } = definition;
   const ids = /^([0-9a-f]{4}):([0-9a-f]{4})$/i.exec(id);
   if (!ids) throw new RangeError(`id: not vendor and device: ${JSON.stringify(id)} (write it like "1234:0c0d")`);

@@ -23,6 +23,7 @@ export interface DeviceTime {
   readonly inSlices: boolean;
   /** Milliseconds, from any beginning. */
   now(): number;
+  /** Whether a job was started and is not over. */
   isRunning(job: DeviceJob): boolean;
   /** Has a job done. One that runs already just goes on. */
   start(job: DeviceJob): void;

@@ -32,6 +32,7 @@ export interface BarDefinition<State, Values extends DeviceOptions> {
   readonly size: number;
   /** "memory" when left out; "memory64" takes the next number too, "io" are ports. */
   readonly type?: Exclude<PciBar["type"], "rom">;
+  /** By name. */
   readonly registers?: Readonly<Record<string, RegisterDefinition<State, Values>>>;
   /** Memory among the registers. A BAR without registers is memory all over. */
   readonly memory?: readonly MemoryPart[];
@@ -69,6 +70,7 @@ export interface DeviceDefinition<State, Values extends DeviceOptions> {
   readonly msix?: number | MsixDefinition;
   /** A PCI Express device: with that capability, error reporting, and a config space of 4096 bytes. */
   readonly express?: boolean;
+  /** What `options` of a host file may say. */
   readonly options?: OptionSchema<Values>;
   /** What is wrong with options that are fine one by one. */
   checkOptions?(options: Values): readonly OptionProblem[];
@@ -89,7 +91,9 @@ export interface DeviceDefinition<State, Values extends DeviceOptions> {
 
 /** A device that works: what the functions of its definition are given. */
 export interface DefinedDevice<State, Values extends DeviceOptions> {
+  /** As the host file has them, complete. */
   readonly options: Values;
+  /** What the definition's state() has made. */
   state: State;
   /** The value that a register holds. */
   get(register: string): bigint;
@@ -97,12 +101,15 @@ export interface DefinedDevice<State, Values extends DeviceOptions> {
   set(register: string, value: number | bigint): void;
   /** Raises an interrupt: its message, or the INTx line, which stays up until lower(). */
   raise(vector?: number): void;
+  /** What raised it is over: the INTx line goes down when nothing else holds it up. */
   lower(vector?: number): void;
   /** Reads the program's memory by DMA. @returns whether all of it could be read */
   readMemory(iova: bigint, into: Uint8Array): boolean;
+  /** Writes the program's memory by DMA. @returns whether all of it arrived */
   writeMemory(iova: bigint, from: Uint8Array): boolean;
   /** Fills `into` from memory of a BAR of its own. Throws RangeError where that has none. */
   readBar(bar: number, offset: number, into: Uint8Array): void;
+  /** Writes memory of a BAR of its own: programs that have it mapped see that. Throws RangeError as readBar(). */
   writeBar(bar: number, offset: number, from: Uint8Array): void;
   /**
    * Work that may take long, piece by piece: the generator yields after each piece how many bytes it has moved, at most
@@ -111,6 +118,7 @@ export interface DefinedDevice<State, Values extends DeviceOptions> {
   work(pieces: Generator<number, void>): void;
   /** Has a timer run out after so many milliseconds. One that runs begins anew; a reset stops it. */
   start(timer: string, milliseconds: number): void;
+  /** A timer does not run out any more. */
   stop(timer: string): void;
   /** Tells the person who runs the program something, once. */
   report(message: string): void;

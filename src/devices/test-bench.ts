@@ -8,6 +8,7 @@ const MEMORY = 2 ** 20;
 
 /** What of a device goes with a migration. */
 export interface BenchState {
+  /** What its model gave. */
   readonly state: SavedState;
   /** The pieces of each of its memories. */
   readonly memories: readonly (readonly (readonly [number: number, bytes: Uint8Array])[])[];
@@ -27,6 +28,7 @@ export interface TestBench {
   readonly reports: readonly string[];
   /** A read of a register, or of a BAR's memory. @param width bytes, 4 when left out */
   read(bar: number, offset: number, width?: AccessWidth): bigint;
+  /** A write of a register, or of a BAR's memory. @param width bytes, 4 when left out */
   write(bar: number, offset: number, value: number | bigint, width?: AccessWidth): void;
   /**
    * Has work go on in pieces from now on, as many as work() is told; without it, it is done in the write that starts
@@ -37,6 +39,7 @@ export interface TestBench {
   work(pieces: number): boolean;
   /** Lets time go on: timers that run out by then do what they do. Otherwise it stands still. */
   pass(milliseconds: number): void;
+  /** A function-level reset. */
   reset(): void;
   /**
    * The state of a device that says how it is saved, as a migration takes it: work is ended first.

@@ -37,6 +37,7 @@ export class LiveFiles {
     return typeof content === "string" ? content : Buffer.from(content).toString("latin1");
   }
 
+  /** Whether there is a file, a folder or a link of that path. */
   exists(path: string): boolean {
     return this.#isNode(path) || this.#names.find(path) !== undefined;
   }

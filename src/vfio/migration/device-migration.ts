@@ -1,6 +1,6 @@
 import type { PciFunction } from "../../devices/pci/function.ts";
 import type { SavableModel, SavedMemory } from "../../devices/saved-state.ts";
-import { fail, hex } from "../../kernel/errors.ts";
+import { fail, hex, KernelError } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Release } from "../../kernel/releases.ts";
 import {
@@ -45,6 +45,18 @@ export interface MigratedDevice {
 /** The steps of a change of state; the file that it gives at the end, when it is one that gives one. */
 type Transition = Generator<void, FileDescription | undefined>;
 
+/** How a change of state ended. */
+interface Outcome {
+  readonly file?: FileDescription | undefined;
+  readonly error?: unknown;
+}
+
+/** A change of state that was asked for. */
+interface Change {
+  readonly steps: Transition;
+  outcome: Outcome | undefined;
+}
+
 /** The migration of a device that is open (struct vfio_device: mig_ops, log_ops). */
 export class DeviceMigration {
   /** VFIO_MIGRATION_*: what the device can do. */
@@ -57,8 +69,8 @@ export class DeviceMigration {
   #state: number = RUNNING;
   #saving: SavingFile | undefined;
   #resuming: ResumingFile | undefined;
-  /** Under way: whoever comes next ends it first. */
-  #transition: Transition | undefined;
+  /** Under way: whoever comes next ends it first, since its caller may be gone. */
+  #change: Change | undefined;
 
   constructor(device: MigratedDevice, model: SavableModel) {
     this.#device = device;
@@ -99,35 +111,33 @@ export class DeviceMigration {
    * @returns the data file that belongs to the new state, when it was made for it
    */
   *setState(wanted: number): Transition {
-    while (this.#transition) {
-      yield* this.#advance(this.#transition, true);
+    while (this.#change) {
+      this.#advance(this.#change);
+      if (this.#change) yield;
     }
-    const transition = this.#go(wanted);
-    this.#transition = transition;
-    return yield* this.#advance(transition, false);
+    const change: Change = { steps: this.#go(wanted), outcome: undefined };
+    this.#change = change;
+    while (!change.outcome) {
+      this.#advance(change);
+      if (!change.outcome) yield;
+    }
+    const { file, error } = change.outcome;
+    if (error !== undefined) throw error;
+    return file;
   }
 
-  /** @param isOthers its outcome is told to whoever began it, if he is still there */
-  *#advance(transition: Transition, isOthers: boolean): Transition {
-    for (;;) {
-      let step: IteratorResult<void, FileDescription | undefined>;
-      try {
-        step = transition.next();
-      } catch (error) {
-        if (this.#transition === transition) this.#transition = undefined;
-        if (isOthers) return undefined;
-        throw error;
-      }
-      if (step.done) {
-        if (this.#transition === transition) this.#transition = undefined;
-        return step.value;
-      }
-      yield;
-      if (this.#transition !== transition) {
-        if (isOthers) return undefined;
-        fail("EINVAL", `${this.name} was reset, or another call has ended this one`);
-      }
+  #advance(change: Change): void {
+    try {
+      const { done, value } = change.steps.next();
+      if (done) this.#end(change, { file: value });
+    } catch (error) {
+      this.#end(change, { error });
     }
+  }
+
+  #end(change: Change, outcome: Outcome): void {
+    change.outcome = outcome;
+    if (this.#change === change) this.#change = undefined;
   }
 
   *#go(wanted: number): Transition {
@@ -257,7 +267,8 @@ export class DeviceMigration {
 
   /** The device was reset: it runs again. */
   reset(): void {
-    this.#transition = undefined;
+    const reason = `${this.name} was reset before it was in the state that was asked for`;
+    if (this.#change) this.#end(this.#change, { error: new KernelError("EINVAL", reason) });
     this.#endFiles();
     this.#state = RUNNING;
   }

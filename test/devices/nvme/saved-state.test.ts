@@ -65,6 +65,16 @@ describe("a controller's state", () => {
     expect(driver.take(queue)).toBeUndefined();
   });
 
+  test("is at rest: entries that were rung for stay in their queue until it goes on", () => {
+    const driver = enabled();
+    const queue = driver.makeQueues();
+    driver.device.pause();
+    const id = driver.submit(queue, { opcode: FLUSH, nsid: 1 });
+    expect([driver.take(queue), driver.device.isBusy()]).toEqual([undefined, false]);
+    driver.device.resume();
+    expect(driver.take(queue)).toMatchObject({ id, status: 0 });
+  });
+
   type Step = { readonly what: "write" | "read" | "move" | "flush"; readonly first: number; readonly seed: number };
   const step: fc.Arbitrary<Step> = fc.record({
     what: fc.constantFrom("write", "write", "read", "read", "flush", "move"),
