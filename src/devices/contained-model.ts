@@ -37,7 +37,11 @@ class ContainedModel implements DeviceModel {
   constructor(bus: DeviceBus, make: (bus: DeviceBus) => DeviceModel) {
     this.#bus = bus;
     this.#model = make(this.#containedBus());
-    const { shows, adopt, decodes } = this.#model;
+    const { shows, adopt, decodes, connect, hasFunctions } = this.#model;
+    // what it throws here is a problem of the description
+    if (connect) this.connect = (others) => connect.call(this.#model, others);
+    if (hasFunctions)
+      this.hasFunctions = (count) => this.#try("new virtual functions", () => hasFunctions.call(this.#model, count), undefined);
     if (shows)
       this.shows = (...place) => this.#try("a look at its registers", () => shows.apply(this.#model, place), 0n);
     if (adopt)
@@ -48,6 +52,8 @@ class ContainedModel implements DeviceModel {
   shows?: NonNullable<DeviceModel["shows"]>;
   adopt?: NonNullable<DeviceModel["adopt"]>;
   decodes?: NonNullable<DeviceModel["decodes"]>;
+  connect?: NonNullable<DeviceModel["connect"]>;
+  hasFunctions?: NonNullable<DeviceModel["hasFunctions"]>;
 
   #containedBus(): DeviceBus {
     const bus = this.#bus;
@@ -56,10 +62,14 @@ class ContainedModel implements DeviceModel {
       get messagesEnabled() {
         return bus.messagesEnabled;
       },
+      get usesMsix() {
+        return bus.usesMsix ?? false;
+      },
       dmaRead: (iova, into, pasid) => bus.dmaRead(iova, into, pasid),
       dmaWrite: (iova, from, pasid) => bus.dmaWrite(iova, from, pasid),
       ...(bus.dmaOrWait && { dmaOrWait: (access) => bus.dmaOrWait!(access) }),
       sendMessage: (vector) => bus.sendMessage(vector),
+      dropMessage: (vector) => bus.dropMessage?.(vector),
       setLine: (asserted) => bus.setLine(asserted),
       showRegisters: () => bus.showRegisters?.(),
       report: (message) => bus.report?.(message),

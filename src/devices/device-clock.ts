@@ -17,6 +17,17 @@ export interface DeviceJob {
   step(): number | undefined;
 }
 
+/** Something that happens later, unless it is called off. */
+export interface Appointment {
+  cancel(): void;
+}
+
+interface Moment {
+  /** As now() has it. */
+  readonly at: number;
+  readonly action: () => void;
+}
+
 /**
  * The time of a host's devices. A device that is told to do something starts a job: a small one is over when the
  * register write that started it is. A large one goes on in slices when a transport gives them (DeviceWork), jobs
@@ -29,19 +40,77 @@ export class DeviceClock implements DeviceWork {
   readonly #worked: ((pieces: number) => void) | undefined;
   /** In the order of their turns. */
   readonly #jobs = new Set<DeviceJob>();
+  /** What happens later, the earliest first. */
+  readonly #moments: Moment[] = [];
+  /** Whether time goes on by itself. */
+  readonly #runs: boolean;
+  /** Milliseconds that were passed by pass(). */
+  #passed = 0;
+  #alarm: NodeJS.Timeout | undefined;
 
   /**
-   * @param now milliseconds, from any beginning
+   * @param now milliseconds, from any beginning; the machine's own clock when left out
    * @param worked hears of every slice, how many pieces it had
    */
-  constructor(now: () => number = () => performance.now(), worked?: (pieces: number) => void) {
-    this.#now = now;
+  constructor(now?: () => number, worked?: (pieces: number) => void) {
+    this.#runs = now === undefined;
+    this.#now = now ?? (() => performance.now());
     this.#worked = worked;
   }
 
   /** Milliseconds. */
   now(): number {
-    return this.#now();
+    return this.#now() + this.#passed;
+  }
+
+  /**
+   * Has something done when that time is over. A model that does so calls due() in every access, for programs that keep
+   * the event loop from its turn.
+   */
+  later(milliseconds: number, action: () => void): Appointment {
+    const moment = { at: this.now() + milliseconds, action };
+    const next = this.#moments.findIndex(({ at }) => at > moment.at);
+    this.#moments.splice(next < 0 ? this.#moments.length : next, 0, moment);
+    this.#setAlarm();
+    return {
+      cancel: () => {
+        const index = this.#moments.indexOf(moment);
+        if (index < 0) return;
+        this.#moments.splice(index, 1);
+        this.#setAlarm();
+      },
+    };
+  }
+
+  /** Does what it is time for. */
+  due(): void {
+    if (this.#moments.length === 0) return;
+    for (const now = this.now(); this.#moments.length > 0 && this.#moments[0]!.at <= now; ) this.#moments.shift()!.action();
+  }
+
+  /** So much time is over, for who does not wait for it: what was to happen in it happens. */
+  pass(milliseconds: number): void {
+    const end = this.now() + milliseconds;
+    while (this.#moments.length > 0 && this.#moments[0]!.at <= end) {
+      this.#passed += Math.max(0, this.#moments[0]!.at - this.now());
+      this.due();
+    }
+    this.#passed += Math.max(0, end - this.now());
+  }
+
+  #setAlarm(): void {
+    if (!this.#runs) return;
+    clearTimeout(this.#alarm);
+    const [first] = this.#moments;
+    if (!first) return;
+    // nobody is kept from ending by it
+    this.#alarm = setTimeout(() => this.#ring(), Math.max(0, first.at - this.now())).unref();
+  }
+
+  #ring(): void {
+    this.due();
+    this.#setAlarm();
+    this.resumed?.();
   }
 
   get isPending(): boolean {

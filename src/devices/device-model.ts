@@ -68,8 +68,12 @@ export interface DeviceBus {
   dmaOrWait?(access: WaitingAccess): "done" | "failed" | "waiting";
   /** Whether message-signalled interrupts are on (MSI or MSI-X); otherwise the device has its INTx line. */
   readonly messagesEnabled: boolean;
+  /** Whether those are MSI-X's. */
+  readonly usesMsix?: boolean;
   /** Sends the message of a vector. */
   sendMessage(vector: number): void;
+  /** A message that is held back because its vector is masked is not sent. */
+  dropMessage?(vector: number): void;
   /** Sets the level of the INTx line. */
   setLine(asserted: boolean): void;
   /** Tells the person who runs the program something about the device, once. */
@@ -80,6 +84,14 @@ export interface DeviceBus {
   contain?<T>(action: () => T, otherwise: T): T;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
+}
+
+/** The functions of a host, as its models find each other. */
+export interface OtherFunctions {
+  /** @param name "0000:07:00.1"; undefined where there is none */
+  find(name: string): DeviceModel | undefined;
+  /** All of them, also the one that asks. */
+  all(): Iterable<DeviceModel>;
 }
 
 /**
@@ -103,6 +115,13 @@ export interface DeviceModel {
   advance?(): boolean;
   /** Function-level reset: registers are as after power-on. */
   reset(): void;
+  /**
+   * All functions of the host are there: finds those that it has to do with.
+   * Throws OptionError for an option that names one that is not.
+   */
+  connect?(others: OtherFunctions): void;
+  /** A physical function has so many virtual ones from now on; all of them are new. */
+  hasFunctions?(count: number): void;
   /**
    * What a region is when it is plain memory: somebody else can keep the bytes while a program has it mapped. undefined
    * for a region that has registers, whose reads and writes mean something.

@@ -11,8 +11,16 @@ export {
   type RegisterDefinition,
 } from "./define-device.ts";
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
-export type { DeviceJob } from "./device-clock.ts";
-export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory, RegionPart } from "./device-model.ts";
+export type { Appointment, DeviceJob } from "./device-clock.ts";
+export type {
+  AccessWidth,
+  DeviceBus,
+  DeviceModel,
+  MappedRegister,
+  OtherFunctions,
+  RegionMemory,
+  RegionPart,
+} from "./device-model.ts";
 export { Interrupts } from "./interrupts.ts";
 export type {
   DeviceInstance,

@@ -195,10 +195,10 @@ export class PciFunction implements DeviceBus {
     const { config } = this;
     if (this.#msi !== undefined && config.read(this.#msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_ENABLE)
       return true;
-    return this.#usesMsix;
+    return this.usesMsix;
   }
 
-  get #usesMsix(): boolean {
+  get usesMsix(): boolean {
     const at = this.#msix;
     return at !== undefined && (this.config.read(at + pci.PCI_MSIX_FLAGS, 2) & pci.PCI_MSIX_FLAGS_ENABLE) !== 0;
   }
@@ -216,8 +216,12 @@ export class PciFunction implements DeviceBus {
       this.#onFault(`${this.name}: interrupt message ${vector} is lost: bus mastering is off (PCI_COMMAND bit 2)`);
       return;
     }
-    if (this.#usesMsix && this.msixTable && !this.msixTable.mayMessage(vector)) return;
+    if (this.usesMsix && this.msixTable && !this.msixTable.mayMessage(vector)) return;
     this.interrupts?.message(vector & this.#vectorMask);
+  }
+
+  dropMessage(vector: number): void {
+    this.msixTable?.drop(vector);
   }
 
   setLine(asserted: boolean): void {

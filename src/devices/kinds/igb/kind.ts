@@ -1,0 +1,145 @@
+import type { DeviceBus } from "../../device-model.ts";
+import type { PciDeviceKind, PciInstance, QemuDevice } from "../../kind.ts";
+import { type DeviceOptions, flag, lineOfText, type OptionProblem } from "../../options.ts";
+import { ADVANCED_ERRORS, msi, msix, pciExpress, placedAt, powerManagement } from "../../pci/capability-kit.ts";
+import { NO_WIRE } from "../../wire/wire.ts";
+import { FLASH_BAR, IgbDevice, IO_BAR, MSIX_BAR, REGISTER_BAR } from "./igb-device.ts";
+import { PF_VECTORS, REGISTERS_SIZE, VF_VECTORS } from "./registers.ts";
+import { IgbVirtualFunction } from "./virtual-function.ts";
+
+const MSIX_SIZE = 0x4000;
+const MSIX_PENDING = 0x2000;
+const VF_REGISTERS = 0x4000;
+const ADDRESS = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
+const BDF = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
+
+interface IgbOptions extends DeviceOptions {
+  readonly mac: string | undefined;
+  readonly link: string | undefined;
+  readonly hub: string | undefined;
+  readonly loopback: boolean;
+}
+
+/** A port of an Intel 82576, as QEMU's igb has it. */
+export const igb: PciDeviceKind<IgbOptions> = {
+  bus: "pci",
+  model: "igb",
+  title: "a port of an Intel 82576",
+  devices: [
+    {
+      vendor: 0x8086,
+      device: 0x10c9,
+      class: 0x020000,
+      subsystemVendor: 0x1af4,
+      subsystemDevice: 0x1100,
+      bars: [
+        { index: REGISTER_BAR, size: REGISTERS_SIZE, type: "memory" },
+        { index: FLASH_BAR, size: 0x2_0000, type: "memory" },
+        { index: IO_BAR, size: 0x20, type: "io" },
+        { index: MSIX_BAR, size: MSIX_SIZE, type: "memory64" },
+      ],
+    },
+  ],
+  mmap: true,
+  translates: false,
+  options: {
+    mac: lineOfText({ meaning: "Its address; one that follows from its place when left out.", default: undefined }),
+    link: lineOfText({ meaning: "The port that it is wired to: another igb of the host.", default: undefined }),
+    hub: lineOfText({ meaning: "Ports that say the same word are on one network.", default: undefined }),
+    loopback: flag({ meaning: "Whether it is wired to itself.", default: false }),
+  },
+  checkOptions,
+  recordedOptions,
+  config: () => ({
+    interruptPin: true,
+    capabilities: [
+      placedAt(0x40, powerManagement({ version: 2, resetsInD3: true })),
+      placedAt(0x50, msi({ vectors: 1, maskable: true })),
+      placedAt(0x70, table(PF_VECTORS)),
+      placedAt(0xa0, pciExpress({ port: "endpoint", functionLevelReset: true })),
+    ],
+    extended: [ADVANCED_ERRORS],
+  }),
+  create,
+};
+
+/** A virtual function of one. */
+export const igbvf: PciDeviceKind = {
+  bus: "pci",
+  model: "igbvf",
+  title: "a virtual function of an Intel 82576",
+  devices: [
+    {
+      vendor: 0x8086,
+      device: 0x10ca,
+      class: 0x020000,
+      subsystemVendor: 0x1af4,
+      subsystemDevice: 0x1100,
+      bars: [
+        { index: REGISTER_BAR, size: VF_REGISTERS, type: "memory64", prefetch: true },
+        { index: MSIX_BAR, size: MSIX_SIZE, type: "memory64", prefetch: true },
+      ],
+    },
+  ],
+  mmap: true,
+  translates: false,
+  config: () => ({
+    interruptPin: false,
+    capabilities: [
+      placedAt(0x70, table(VF_VECTORS)),
+      placedAt(0xa0, pciExpress({ port: "endpoint", functionLevelReset: true })),
+    ],
+    extended: [ADVANCED_ERRORS],
+  }),
+  create: (bus, { virtual }) => new IgbVirtualFunction(bus, virtual),
+};
+
+function table(vectors: number) {
+  return msix({
+    vectors,
+    table: { bar: MSIX_BAR, offset: 0 },
+    pending: { bar: MSIX_BAR, offset: MSIX_PENDING },
+  });
+}
+
+function checkOptions({ mac, link, hub, loopback }: IgbOptions): readonly OptionProblem[] {
+  if (mac !== undefined && !isUnicast(mac))
+    return [{ option: "mac", message: `not the address of a port, like 02:00:00:00:00:01: "${mac}"` }];
+  if (link !== undefined && !BDF.test(link))
+    return [{ option: "link", message: `not a PCI address, like 0000:07:00.1: "${link}"` }];
+  const given = Object.entries({ link, hub, loopback: loopback || undefined }).filter(([, value]) => value !== undefined);
+  const [first, second] = given.map(([option]) => option);
+  return second === undefined ? [] : [{ option: second, message: `not with ${first}: a port has one wire` }];
+}
+
+function isUnicast(mac: string): boolean {
+  return ADDRESS.test(mac) && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0;
+}
+
+/** QEMU's -netdev hubport: ports of one hub are on one network. */
+function recordedOptions({ properties, netdev }: QemuDevice): Readonly<Record<string, unknown>> {
+  const backend = netdev(properties.get("netdev") ?? "");
+  return { mac: properties.get("mac"), hub: backend?.get("hubid") };
+}
+
+function create(bus: DeviceBus, { name, options }: PciInstance<IgbOptions>): IgbDevice {
+  const { mac, link, hub, loopback } = options;
+  return new IgbDevice(bus, {
+    mac: addressOf(mac ?? addressFrom(name)),
+    link,
+    hub,
+    wire: (port) => (loopback ? { send: (frame) => port.deliver(frame) } : NO_WIRE),
+  });
+}
+
+/** A locally administered address that no other port of the host has. */
+function addressFrom(name: string): string {
+  const [segment = "0", bus = "0", rest = "0"] = name.split(":");
+  const [slot = "0", fn = "0"] = rest.split(".");
+  const numbers = [segment, bus, slot, fn].map((text) => Number.parseInt(text, 16) || 0);
+  return `02:${[numbers[0]! >> 8, ...numbers].map((value) => (value & 0xff).toString(16).padStart(2, "0")).join(":")}`;
+}
+
+function addressOf(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(":"), (digits) => Number.parseInt(digits, 16));
+}
