@@ -25,8 +25,8 @@ export class IncomingFrames implements DeviceJob {
   }
 
   take(frame: Uint8Array): void {
-    if (!this.#receiver.isOn) return;
-    if (this.#next === this.#waiting.length && this.#receiver.hasRoom) {
+    if (!this.#receiver.hasLink) return;
+    if (this.#next === this.#waiting.length && this.#receiver.isOn && this.#receiver.hasRoom) {
       this.#receiver.receive(frame);
       return;
     }

@@ -20,7 +20,6 @@ const UDPCS = 1 << 4;
 const L4CS = 1 << 5;
 const IPCS = 1 << 6;
 const IPIDV = 1 << 9;
-const ACK = 1 << 15;
 const L4E = 1 << 29;
 const IPE = 1 << 30;
 
@@ -59,9 +58,13 @@ export class Receiver {
     this.#memory = memory;
   }
 
+  get hasLink(): boolean {
+    return this.#file.has(reg.STATUS, reg.STATUS_LU);
+  }
+
   /** Whether anything is received at all. */
   get isOn(): boolean {
-    return this.#file.has(reg.STATUS, reg.STATUS_LU) && this.#file.has(reg.RCTL, reg.RCTL_EN);
+    return this.hasLink && this.#file.has(reg.RCTL, reg.RCTL_EN);
   }
 
   /** Whether there is a descriptor for a frame from outside, in any queue. */
@@ -152,7 +155,8 @@ export class Receiver {
         if (rest > 0) memory.write(buffer + BigInt(part.length), NO_CHECKSUM.subarray(0, rest));
         written = part.length + rest;
       }
-      this.#describe(written, done + size >= total ? about : undefined);
+      // nothing is told of a frame whose last buffer is none
+      this.#describe(written, buffer !== 0n && done + size >= total ? about : undefined);
       memory.write(at, this.#descriptor);
       this.#setRing(queue, reg.HEAD, head! + 1 >= count! ? 0 : head! + 1);
     }
@@ -177,8 +181,6 @@ export class Receiver {
         status |= IPIDV;
         view.setUint16(4, frames.word(frame, parsed.network + 4), true);
       }
-      const isAcknowledging = parsed.protocol === frames.TCP && frame[parsed.transport + 13]! & 0x10;
-      if (isAcknowledging) status |= ACK;
       view.setUint16(0, (hashed?.type ?? 0) | typeOf(parsed, etherTypeFilter), true);
     }
     view.setUint32(8, status >>> 0, true);
