@@ -137,6 +137,8 @@ export interface DeviceModel {
    * time when writing the value that it has already means something, shows another one.
    */
   shows?(region: number, offset: number, width: AccessWidth): bigint;
+  /** The same for a register of 4 bytes, for a model with so many of them that it shows in the time that they take. */
+  showsWord?(region: number, offset: number): number;
   /**
    * A recording begins in the middle of a machine's life: takes over what an earlier program left in a register that no
    * reset clears. False when there is no such register, or when it was written since.

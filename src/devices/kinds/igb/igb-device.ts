@@ -255,7 +255,9 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     this.#hasChanged = true;
   }
 
+  /** What is read because of an interrupt is no older than it. */
   #sendMessage(cause: number): void {
+    this.#bus.showRegisters?.();
     const vf = reg.POOLS - Math.floor((cause + 2) / reg.VF_VECTORS);
     const owner = vf < this.#functions ? this.#virtual.get(vf) : undefined;
     if (owner) owner.bus.sendMessage((cause + 2) % reg.VF_VECTORS);
@@ -263,6 +265,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   }
 
   #signal(): void {
+    this.#bus.showRegisters?.();
     if (this.#bus.messagesEnabled) {
       this.#bus.sendMessage(0);
       return;
@@ -287,7 +290,11 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
 
   /** A look at registers is no read of them: nothing is cleared by it. */
   shows(region: number, offset: number, width: AccessWidth): bigint {
-    return region === REGISTER_BAR ? masked(this.#registers.peek(canonical(offset)), width) : 0n;
+    return masked(this.showsWord(region, offset), width);
+  }
+
+  showsWord(region: number, offset: number): number {
+    return region === REGISTER_BAR ? this.#registers.peek(canonical(offset)) >>> 0 : 0;
   }
 
   adopt(region: number, offset: number, value: bigint): boolean {

@@ -1,5 +1,5 @@
 import type { MappedRegister } from "../../device-model.ts";
-import { isReadable, writeMask } from "./register-map.ts";
+import { canonical, isReadable, writeMask } from "./register-map.ts";
 import * as reg from "./registers.ts";
 
 /** Written only, with an effect. */
@@ -10,20 +10,24 @@ const LEFT_OUT: readonly (readonly [first: number, last: number])[] = [
   [0x9000, 0x97fc],
 ];
 const isLeftOut = (offset: number) => LEFT_OUT.some(([first, last]) => offset >= first && offset <= last);
-const isTail = (offset: number) =>
-  offset >= reg.RX_QUEUES &&
-  offset < reg.TX_QUEUES + reg.QUEUES * reg.QUEUE_STRIDE &&
-  offset % reg.QUEUE_STRIDE === reg.TAIL;
+const isTail = (offset: number) => isRing(offset) && offset % reg.QUEUE_STRIDE === reg.TAIL;
+const isRing = (offset: number) =>
+  offset >= reg.RX_QUEUES && offset < reg.TX_QUEUES + reg.QUEUES * reg.QUEUE_STRIDE;
+const isThere = (offset: number) =>
+  isReadable(offset) || writeMask(offset) !== 0 || WRITTEN_ONLY.includes(offset);
 
-const offsets = Array.from({ length: reg.REGISTERS_SIZE / 4 }, (_, index) => 4 * index).filter(
-  (offset) => (isReadable(offset) || writeMask(offset) !== 0 || WRITTEN_ONLY.includes(offset)) && !isLeftOut(offset),
-);
+const all = Array.from({ length: reg.REGISTERS_SIZE / 4 }, (_, index) => 4 * index);
+const offsets = all.filter((offset) => {
+  const place = canonical(offset);
+  // tables have one place; the first rings have two, and drivers use the old one
+  return isThere(place) && !isLeftOut(offset) && (place === offset || isRing(place));
+});
 
 /**
  * The registers that a program may use through a mapping: nearly all. Tails come last, behind what they depend on, when
  * all were written before anybody looked.
  */
 export const MAPPED: readonly MappedRegister[] = [
-  ...offsets.filter((offset) => !isTail(offset)),
-  ...offsets.filter(isTail),
+  ...offsets.filter((offset) => !isTail(canonical(offset))),
+  ...offsets.filter((offset) => isTail(canonical(offset))),
 ].map((offset) => ({ offset, width: 4 }));

@@ -183,15 +183,20 @@ const ALIASES: readonly (readonly [first: number, last: number, to: number])[] =
   [0x8010, 0x8010, 0x3410],
   [0x8018, 0x8018, 0x3418],
 ];
-/** Of the first four rings, each behind the other in 256 bytes. */
-const OLD_RX = 0x2800;
-const OLD_TX = 0x3800;
-const OLD_STRIDE = 0x100;
-const OLD_RINGS = 4;
+/** Of the first four rings, each behind the other in 256 bytes; drivers use these. */
+export const OLD_RX = 0x2800;
+export const OLD_TX = 0x3800;
+export const OLD_STRIDE = 0x100;
+export const OLD_RINGS = 4;
+
+const places = Uint32Array.from({ length: COUNT }, (_, index) => placeOf(4 * index));
 
 /** The offset of the register that answers there. */
 export function canonical(offset: number): number {
-  const aligned = offset & ~3 & (reg.REGISTERS_SIZE - 1);
+  return places[(offset & (reg.REGISTERS_SIZE - 1)) >>> 2]!;
+}
+
+function placeOf(aligned: number): number {
   if (aligned < 0x800 || aligned >= 0x8000)
     for (const [first, last, to] of ALIASES) if (aligned >= first && aligned <= last) return aligned - first + to;
   return oldRing(aligned, OLD_RX, reg.RX_QUEUES) ?? oldRing(aligned, OLD_TX, reg.TX_QUEUES) ?? aligned;

@@ -1,10 +1,8 @@
 import { firstVector } from "./mailbox.ts";
+import { OLD_RX, OLD_STRIDE, OLD_TX } from "./register-map.ts";
 import * as reg from "./registers.ts";
 
 /** Offsets as a virtual function has them (82576 datasheet, 8.26). */
-const OLD_RX = 0x2800;
-const OLD_TX = 0x3800;
-const OLD_STRIDE = 0x100;
 const PBACL = 0x0f04;
 const COUNTERS: ReadonlyMap<number, number> = new Map([
   [0x0f10, reg.PVFGPRC],
