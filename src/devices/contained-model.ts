@@ -62,6 +62,9 @@ class ContainedModel implements DeviceModel {
       get messagesEnabled() {
         return bus.messagesEnabled;
       },
+      get isMapped() {
+        return bus.isMapped ?? false;
+      },
       get usesMsix() {
         return bus.usesMsix ?? false;
       },

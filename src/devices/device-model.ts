@@ -82,6 +82,8 @@ export interface DeviceBus {
    * Does what a job of somebody's model does; an error is reported as all of the model's are, and gives `otherwise`.
    */
   contain?<T>(action: () => T, otherwise: T): T;
+  /** Whether a program has registers mapped, so that nobody sees which ones it reads. */
+  readonly isMapped?: boolean;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
 }

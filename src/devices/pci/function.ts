@@ -67,6 +67,8 @@ export class PciFunction implements DeviceBus {
   interrupts: InterruptHandler | undefined;
   /** Shows registers to who has mapped them. */
   onShow: (() => void) | undefined;
+  /** Whether registers are mapped where nobody sees single accesses. */
+  isMapped = false;
   /** D0..D3HOT. */
   powerState = D0;
   readonly #bars = new Map<number, PciBar>();

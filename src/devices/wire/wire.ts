@@ -10,10 +10,7 @@ export interface Port {
   deliver(frame: Uint8Array): void;
 }
 
-/** Nobody is on the other side; the link is up all the same. */
-export const NO_WIRE: Wire = { send: () => {} };
-
-/** Some wires of one port: each takes every frame. */
+/** Some wires of one port: each takes every frame. Without any, nobody is on the other side. */
 export function allOf(wires: readonly Wire[]): Wire {
   if (wires.length === 1) return wires[0]!;
   return {

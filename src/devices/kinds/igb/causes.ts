@@ -5,6 +5,8 @@ import * as reg from "./registers.ts";
 /** Where interrupts go. */
 export interface CauseOutputs {
   readonly usesMsix: boolean;
+  /** Nobody sees whether a program has read a register: it may have cleared what it knows of. */
+  readonly isMapped: boolean;
   /** The message of an EICR bit in MSI-X mode: the physical function's, or one of a virtual function's. */
   send(cause: number): void;
   /** Outside of it: the one message that there is, or the line. */
@@ -142,16 +144,18 @@ export class Causes {
     const file = this.#file;
     const [causes, extended] = [this.#pending(), this.#pendingExtended()];
     file.setBits(register, bits);
+    const isAgain = this.#outputs.isMapped ? bits : 0;
+    const [againCause, againExtended] = [register === reg.ICR ? isAgain : 0, register === reg.EICR ? isAgain : 0];
     if (this.#usesMsix) {
-      const raised = this.#pending() & ~causes;
+      const raised = this.#pending() & (~causes | againCause);
       const other = file.get(reg.IVAR_MISC);
       if (raised & reg.ICR_DRSTA) file.setBits(reg.EICR, Causes.bitOf(other & 0xff));
       if (raised & ~reg.ICR_DRSTA) file.setBits(reg.EICR, Causes.bitOf((other >>> 8) & 0xff));
-      this.#sendAll(this.#pendingExtended() & ~extended);
+      this.#sendAll(this.#pendingExtended() & (~extended | againExtended));
       return;
     }
     this.#showAsserted();
-    const raised = this.#pending() & ~causes;
+    const raised = this.#pending() & (~causes | againCause);
     if (raised === 0) return;
     file.setBits(reg.EICR, (raised & reg.ICR_DRSTA) | reg.EICR_OTHER);
     this.#outputs.signal();

@@ -2,7 +2,7 @@ import type { Appointment, DeviceJob } from "../../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, OtherFunctions } from "../../device-model.ts";
 import { OptionError } from "../../options.ts";
 import type { SavableModel, SavedState } from "../../saved-state.ts";
-import { NO_WIRE, type Port, type Wire } from "../../wire/wire.ts";
+import type { Port, Wire } from "../../wire/wire.ts";
 import { Causes } from "./causes.ts";
 import { eeprom } from "./eeprom.ts";
 import { MINIMUM } from "./frame.ts";
@@ -43,6 +43,8 @@ export interface IgbFacts {
   readonly hub: string | undefined;
   /** Makes what it is wired to beside them; called once. */
   readonly wire: (port: Port) => Wire;
+  /** Frames that come in when it can first receive. */
+  readonly received: readonly Uint8Array[];
 }
 
 /** A port of an Intel 82576: the physical function. */
@@ -66,6 +68,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   readonly #virtual = new Map<number, { readonly bus: DeviceBus; readonly memory: Memory }>();
   #functions = 0;
   #ioAddress = 0;
+  readonly #unreceived: Uint8Array[];
   #negotiation: Appointment | undefined;
   /** Whether something has changed that nobody wrote. */
   #hasChanged = false;
@@ -78,6 +81,9 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     this.#causes = new Causes(this.#file, bus.clock, {
       get usesMsix() {
         return bus.usesMsix ?? false;
+      },
+      get isMapped() {
+        return bus.isMapped ?? false;
       },
       send: (cause) => this.#sendMessage(cause),
       signal: () => this.#signal(),
@@ -115,6 +121,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
         resetFunction: (vf) => this.resetFunction(vf),
       },
     });
+    this.#unreceived = [...facts.received];
     this.#wire = facts.wire(this);
     this.#reset(false);
   }
@@ -230,7 +237,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     const switches = file.has(reg.MRQC, reg.MRQC_VMDQ) && file.has(reg.DTXSWC, reg.DTXSWC_LOOPBACK);
     if (switches && !this.#receiver.receive(frame, true)) return;
     const sent = file.has(reg.TCTL, TCTL_PSP) ? filled(frame) : frame;
-    if (this.#wire !== NO_WIRE) this.#wire.send(sent);
+    this.#wire.send(sent);
     for (const peer of this.#peers) peer.deliver(sent);
   }
 
@@ -251,6 +258,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     this.#phy.linkUp();
     if (this.#phy.negotiates) this.#file.setBits(reg.CTRL, reg.CTRL_FLOW);
     this.#causes.raise(reg.ICR_LSC);
+    for (const frame of this.#unreceived.splice(0)) this.#incoming.take(frame);
     this.#incoming.resume();
     this.#hasChanged = true;
   }

@@ -1,6 +1,6 @@
 import type { DeviceBus } from "../../device-model.ts";
 import type { PciDeviceKind, PciInstance, QemuDevice } from "../../kind.ts";
-import { type DeviceOptions, flag, lineOfText, type OptionProblem } from "../../options.ts";
+import { type DeviceOptions, filePath, flag, lineOfText, OptionError, type OptionProblem } from "../../options.ts";
 import {
   ADVANCED_ERRORS,
   type Capability,
@@ -11,7 +11,11 @@ import {
   placedAt,
   powerManagement,
 } from "../../pci/capability-kit.ts";
-import { NO_WIRE } from "../../wire/wire.ts";
+import { datagramWire, LONGEST_PATH } from "../../wire/datagram-socket.ts";
+import { WireError } from "../../wire/descriptor-wire.ts";
+import { CaptureError, CaptureFile, readCapture } from "../../wire/pcap.ts";
+import { LONGEST_NAME, tapWire } from "../../wire/tap.ts";
+import { allOf, type Port, type Wire } from "../../wire/wire.ts";
 import { FLASH_BAR, IgbDevice, IO_BAR, MSIX_BAR, REGISTER_BAR } from "./igb-device.ts";
 import { PF_VECTORS, REGISTERS_SIZE, VF_VECTORS } from "./registers.ts";
 import { IgbVirtualFunction } from "./virtual-function.ts";
@@ -20,6 +24,8 @@ const MSIX_SIZE = 0x4000;
 const MSIX_PENDING = 0x2000;
 const VF_REGISTERS = 0x4000;
 const ADDRESS = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
+/** What Linux takes for an interface. */
+const NAME = /^[^\s/:]+$/;
 const BDF = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
 
 interface IgbOptions extends DeviceOptions {
@@ -27,6 +33,11 @@ interface IgbOptions extends DeviceOptions {
   readonly link: string | undefined;
   readonly hub: string | undefined;
   readonly loopback: boolean;
+  readonly pcap: string | undefined;
+  readonly receive: string | undefined;
+  readonly socket: string | undefined;
+  readonly peer: string | undefined;
+  readonly tap: string | undefined;
 }
 
 /** Both kinds of functions as recorded: extended tags, a reset of its own, one lane of 2.5 GT/s. */
@@ -81,9 +92,22 @@ export const igb: PciDeviceKind<IgbOptions> = {
     link: lineOfText({ meaning: "The port that it is wired to: another igb of the host.", default: undefined }),
     hub: lineOfText({ meaning: "Ports that say the same word are on one network.", default: undefined }),
     loopback: flag({ meaning: "Whether it is wired to itself.", default: false }),
+    socket: filePath({ meaning: "A UNIX datagram socket that it listens on, one frame a datagram.", default: undefined }),
+    peer: filePath({ meaning: "The socket that it sends to, with `socket`.", default: undefined }),
+    tap: lineOfText({ meaning: "A tap interface of this machine.", default: undefined }),
+    pcap: filePath({ meaning: "A capture file of what it sends, beside its wire.", default: undefined }),
+    receive: filePath({ meaning: "A capture file of what it receives once it can.", default: undefined }),
   },
   checkOptions,
   recordedOptions,
+  withoutFiles: ({ socket: _, peer: __, tap: ___, pcap: ____, receive: _____, ...options }) => ({
+    ...options,
+    socket: undefined,
+    peer: undefined,
+    tap: undefined,
+    pcap: undefined,
+    receive: undefined,
+  }),
   config: () => ({
     interruptPin: true,
     capabilities: [
@@ -133,13 +157,23 @@ function table(vectors: number) {
   });
 }
 
-function checkOptions({ mac, link, hub, loopback }: IgbOptions): readonly OptionProblem[] {
+function checkOptions(options: IgbOptions): readonly OptionProblem[] {
+  const { mac, link, loopback, socket, peer, tap, hub } = options;
   if (mac !== undefined && !isUnicast(mac))
     return [{ option: "mac", message: `not the address of a port, like 02:00:00:00:00:01: "${mac}"` }];
   if (link !== undefined && !BDF.test(link))
     return [{ option: "link", message: `not a PCI address, like 0000:07:00.1: "${link}"` }];
-  const given = Object.entries({ link, hub, loopback: loopback || undefined }).filter(([, value]) => value !== undefined);
-  const [first, second] = given.map(([option]) => option);
+  if ((socket === undefined) !== (peer === undefined)) {
+    const option = socket === undefined ? "peer" : "socket";
+    return [{ option, message: "a wire of sockets has two ends: give socket and peer" }];
+  }
+  for (const option of ["socket", "peer"] as const)
+    if (Buffer.byteLength(options[option] ?? "") > LONGEST_PATH)
+      return [{ option, message: `has more than ${LONGEST_PATH} bytes, which no UNIX socket's path has` }];
+  if (tap !== undefined && (!NAME.test(tap) || tap.length > LONGEST_NAME))
+    return [{ option: "tap", message: `not the name of an interface (1 to ${LONGEST_NAME} characters): "${tap}"` }];
+  const wires = Object.entries({ link, hub, loopback: loopback || undefined, socket, tap });
+  const [first, second] = wires.flatMap(([option, value]) => (value === undefined ? [] : option));
   return second === undefined ? [] : [{ option: second, message: `not with ${first}: a port has one wire` }];
 }
 
@@ -154,13 +188,35 @@ function recordedOptions({ properties, netdev }: QemuDevice): Readonly<Record<st
 }
 
 function create(bus: DeviceBus, { name, options }: PciInstance<IgbOptions>): IgbDevice {
-  const { mac, link, hub, loopback } = options;
+  const { mac, link, hub, receive } = options;
   return new IgbDevice(bus, {
     mac: addressOf(mac ?? addressFrom(name)),
     link,
     hub,
-    wire: (port) => (loopback ? { send: (frame) => port.deliver(frame) } : NO_WIRE),
+    wire: (port) => allOf(wiresOf(bus, port, options)),
+    received: receive === undefined ? [] : attempt("receive", () => readCapture(receive), `${receive}: `),
   });
+}
+
+function wiresOf(bus: DeviceBus, port: Port, { loopback, socket, peer, tap, pcap }: IgbOptions): readonly Wire[] {
+  const resumed = () => bus.clock.resumed?.();
+  const wires: Wire[] = [];
+  if (loopback) wires.push({ send: (frame) => port.deliver(frame) });
+  if (socket !== undefined)
+    wires.push(attempt("socket", () => datagramWire(port, socket, peer!, resumed)));
+  if (tap !== undefined) wires.push(attempt("tap", () => tapWire(port, tap, resumed)));
+  if (pcap !== undefined) wires.push(attempt("pcap", () => new CaptureFile(pcap, Date.now), `${pcap}: `));
+  return wires;
+}
+
+/** What cannot be had of this machine is a problem of the option that wants it. */
+function attempt<T>(option: string, action: () => T, place = ""): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof CaptureError || error instanceof WireError)) throw error;
+    throw new OptionError(option, `${place}${error.message}`, { cause: error });
+  }
 }
 
 /** A locally administered address that no other port of the host has. */

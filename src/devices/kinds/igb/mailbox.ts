@@ -98,7 +98,7 @@ export class Mailboxes {
 
   #interruptVirtual(vf: number): void {
     const entry = this.#file.get(reg.VTIVAR_MISC + 4 * vf);
-    if (entry & reg.IVAR_VALID) this.#causes.raiseExtended((entry & 3) << firstVector(vf));
+    if (entry & reg.IVAR_VALID) this.#causes.raiseExtended(1 << (firstVector(vf) + (entry & 3)));
   }
 }
 
