@@ -68,6 +68,7 @@ export default defineConfig({
             page("Nested translation", "iommufd-nesting"),
             page("A device of your own", "device"),
             page("The NVMe disk", "nvme"),
+            page("The 82576 network card", "igb"),
             page("Sample mediated device", "sample-mdev"),
           ],
         },

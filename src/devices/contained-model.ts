@@ -41,7 +41,8 @@ class ContainedModel implements DeviceModel {
     // what it throws here is a problem of the description
     if (connect) this.connect = (others) => connect.call(this.#model, others);
     if (hasFunctions)
-      this.hasFunctions = (count) => this.#try("new virtual functions", () => hasFunctions.call(this.#model, count), undefined);
+      this.hasFunctions = (count) =>
+        this.#try("new virtual functions", () => hasFunctions.call(this.#model, count), undefined);
     if (shows)
       this.shows = (...place) => this.#try("a look at its registers", () => shows.apply(this.#model, place), 0n);
     if (adopt)

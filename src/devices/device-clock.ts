@@ -85,7 +85,8 @@ export class DeviceClock implements DeviceWork {
   /** Does what it is time for. */
   due(): void {
     if (this.#moments.length === 0) return;
-    for (const now = this.now(); this.#moments.length > 0 && this.#moments[0]!.at <= now; ) this.#moments.shift()!.action();
+    for (const now = this.now(); this.#moments.length > 0 && this.#moments[0]!.at <= now; )
+      this.#moments.shift()!.action();
   }
 
   /** So much time is over, for who does not wait for it: what was to happen in it happens. */

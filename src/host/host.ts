@@ -57,7 +57,7 @@ export interface HostOptions {
   readonly onWarning?: (message: string) => void;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
-  /** Milliseconds of the devices' clock, which stands still between two calls of `deviceWork.pass()` where this does. */
+  /** The time of its devices, milliseconds; the machine's own when left out. It also goes on by `deviceWork.pass()`. */
   readonly now?: () => number;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
   readonly models?: Readonly<Record<string, NewDeviceKind>>;

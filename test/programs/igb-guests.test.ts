@@ -43,7 +43,9 @@ describe.skipIf(FOLDER === "" || !existsSync(join(FOLDER, "amd64")))(
       );
       const own = join(FOLDER, "qemu/usr/bin/qemu-system-x86_64");
       const qemu = existsSync(own)
-        ? [own, "-L", join(FOLDER, "qemu/usr/share/qemu"), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios"].join(" ")
+        ? [own, "-L", join(FOLDER, "qemu/usr/share/qemu"), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios"].join(
+            " ",
+          )
         : "qemu-system-x86_64";
       const commands = PORTS.map((bdf, index) => {
         const folder = join(scratch.path, `guest${index}`);

@@ -74,7 +74,8 @@ interface Flow {
  */
 function flows(text: string): Flow[] {
   const ports = PORTS.map(() => ({ received: 0, sent: 0 }));
-  const stream = /Forward Stats for RX Port= *(\d).*TX Port= *(\d)[^]*?RX-packets: *(\d+)[^]*?TX-packets: *(\d+)[^]*?TX-dropped: *(\d+)/g;
+  const stream =
+    /Forward Stats for RX Port= *(\d).*TX Port= *(\d)[\s\S]*?RX-packets: *(\d+)[\s\S]*?TX-packets: *(\d+)[\s\S]*?TX-dropped: *(\d+)/g;
   for (const [, from, to, received, sent, dropped] of text.matchAll(stream)) {
     ports[Number(from)]!.received += Number(received);
     ports[Number(to)]!.sent += Number(sent);
@@ -89,7 +90,23 @@ describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER))("DPDK's igb driver 
     const eal = ["--no-huge", "-m", "128", "--iova-mode=va", "-l", "0,1", "--no-shconf", ...libraries];
     const ports = PORTS.flatMap((port) => ["-a", port]);
     const testpmd = new Conversation(process.execPath, [
-      ...[UVFIO, "run", "-m", HOST, "--", "stdbuf", "-oL", TESTPMD, ...eal, ...ports, "--", "-i", "--total-num-mbufs=4096", "--rxq=2", "--txq=2"],
+      ...[
+        UVFIO,
+        "run",
+        "-m",
+        HOST,
+        "--",
+        "stdbuf",
+        "-oL",
+        TESTPMD,
+        ...eal,
+        ...ports,
+        "--",
+        "-i",
+        "--total-num-mbufs=4096",
+        "--rxq=2",
+        "--txq=2",
+      ],
     ]);
     try {
       const began = await testpmd.until(/testpmd> /);
@@ -106,7 +123,7 @@ describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER))("DPDK's igb driver 
       testpmd.say("start tx_first 5");
       await new Promise((resolve) => setTimeout(resolve, 5000));
       testpmd.say("stop");
-      const [first, second] = flows(await testpmd.until(/Accumulated[^]*Done\./));
+      const [first, second] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
       expect(first!.sent).toBe(2 * 5 * 32);
       expect(second).toEqual({ received: first!.sent, sent: first!.received });
       // what comes in at one port goes out at the other, round and round; and in the end all of it is somewhere
@@ -115,7 +132,7 @@ describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER))("DPDK's igb driver 
       await new Promise((resolve) => setTimeout(resolve, 3000));
       testpmd.say("set fwd rxonly");
       testpmd.say("stop");
-      const [left, right] = flows(await testpmd.until(/Accumulated[^]*Done\./));
+      const [left, right] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
       expect(left!.received + right!.received).toBeGreaterThan(128);
       testpmd.say("quit");
       expect(await testpmd.end()).toBe(0);

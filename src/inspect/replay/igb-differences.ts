@@ -93,7 +93,9 @@ function segmentCountRule(): Rule {
 /** QEMU makes new virtual functions when the physical one is reset; they have memory decoding off. */
 function newFunctionsRule(host: HostDescription): Rule {
   const physical = new Set(
-    host.groups.flatMap(({ devices }) => devices.flatMap((d) => (d.model === igb.model && d.bus === "pci" ? d.bdf : []))),
+    host.groups.flatMap(({ devices }) =>
+      devices.flatMap((d) => (d.model === igb.model && d.bus === "pci" ? d.bdf : [])),
+    ),
   );
   const names = new Map<string, string>();
   let reset = false;

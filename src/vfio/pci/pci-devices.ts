@@ -40,7 +40,8 @@ export class PciDevices implements HotResetSurroundings {
     this.topology = new PciTopology(createFunctions(host, context));
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
     this.#physical = physicalFunctions(host);
-    for (const [name, { functions }] of this.#physical) this.topology.find(name)?.model.hasFunctions?.(functions.length);
+    for (const [name, { functions }] of this.#physical)
+      this.topology.find(name)?.model.hasFunctions?.(functions.length);
     for (const target of this.topology.all()) connectFunction(host, target, this.topology);
   }
 

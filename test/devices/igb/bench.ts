@@ -3,7 +3,7 @@ import type { IgbDevice } from "../../../src/devices/kinds/igb/igb-device.ts";
 import { igb } from "../../../src/devices/kinds/igb/kind.ts";
 import * as reg from "../../../src/devices/kinds/igb/registers.ts";
 import { readOptions } from "../../../src/devices/options.ts";
-import { TestBus } from "../nvme/bench.ts";
+import type { TestBus } from "../nvme/bench.ts";
 
 export const DESCRIPTOR = 16;
 const ENTRIES = 16;
@@ -15,7 +15,11 @@ const BUFFER = 2048;
 const EOP_RS = 0x0900_0000;
 const ADVANCED = 0x2030_0000;
 
-export function makePort(bus: TestBus, given: Readonly<Record<string, unknown>> = {}, name = "0000:01:00.0"): IgbDevice {
+export function makePort(
+  bus: TestBus,
+  given: Readonly<Record<string, unknown>> = {},
+  name = "0000:01:00.0",
+): IgbDevice {
   const { values, problems } = readOptions(igb as never, given);
   if (problems.length > 0) throw new RangeError(`${problems[0]!.option}: ${problems[0]!.message}`);
   return igb.create(bus, { name, options: values as never }) as IgbDevice;
@@ -93,7 +97,9 @@ export class TestDriver {
   }
 
   /** The next frame that was received, with its status; gives its descriptor back. */
-  take(): { readonly frame: Buffer; readonly status: number; readonly info: number; readonly hash: number } | undefined {
+  take():
+    | { readonly frame: Buffer; readonly status: number; readonly info: number; readonly hash: number }
+    | undefined {
     const index = this.#taken % ENTRIES;
     const at = RX_RING + DESCRIPTOR * index;
     const { memory } = this.bus;
@@ -114,7 +120,14 @@ export class TestDriver {
 }
 
 /** An IPv4 packet of TCP or UDP in a frame, without checksums. */
-export function packet({ protocol = 6, payload = 100, flags = 0x10, ports = [1000, 2000], from = "10.0.0.1", to = "10.0.0.2" } = {}) {
+export function packet({
+  protocol = 6,
+  payload = 100,
+  flags = 0x10,
+  ports = [1000, 2000],
+  from = "10.0.0.1",
+  to = "10.0.0.2",
+} = {}) {
   const header = protocol === 6 ? 20 : 8;
   const frame = Buffer.alloc(14 + 20 + header + payload);
   frame.fill(0xff, 0, 6);

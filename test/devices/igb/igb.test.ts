@@ -85,7 +85,11 @@ describe("wires", () => {
     capture.send(packet({ payload: 31 }));
     capture.close();
     const driver = looped({ pcap: sent, receive: received });
-    expect([driver.take(), driver.take(), driver.take()].map((taken) => taken?.frame.length)).toEqual([84, 85, undefined]);
+    expect([driver.take(), driver.take(), driver.take()].map((taken) => taken?.frame.length)).toEqual([
+      84,
+      85,
+      undefined,
+    ]);
     driver.send(packet());
     const bytes = readFileSync(sent);
     expect(bytes.readUInt32LE(0)).toBe(0xa1b2c3d4);
@@ -188,11 +192,19 @@ describe("what is done to packets", () => {
   });
 
   test("RSS has the hashes of the specification's examples", () => {
-    const key =
-      "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa".match(/../g)!;
+    const key = "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa".match(/../g)!;
     const driver = looped();
     for (let i = 0; i < 10; i++)
-      driver.write(reg.RSSRK + 4 * i, Number.parseInt(key.slice(4 * i, 4 * i + 4).reverse().join(""), 16));
+      driver.write(
+        reg.RSSRK + 4 * i,
+        Number.parseInt(
+          key
+            .slice(4 * i, 4 * i + 4)
+            .reverse()
+            .join(""),
+          16,
+        ),
+      );
     driver.write(reg.RXCSUM, reg.RXCSUM_PCSD);
     driver.write(reg.MRQC, 2 | (1 << 16) | (1 << 17));
     driver.send(packet({ from: "66.9.149.187", to: "161.142.100.80", ports: [2794, 1766] }));
@@ -203,15 +215,30 @@ describe("what is done to packets", () => {
 });
 
 describe("work and time", () => {
-  test("a full ring goes on in pieces", () => {
+  test("a packet of many segments goes on in pieces, a segment each; a reset ends it", () => {
     const [a, b] = pair();
-    a.bus.clock.inSlices = true;
-    for (let i = 0; i < 15; i++) a.send(packet({ payload: 1400 }), { ring: false });
-    a.ring();
-    a.bus.clock.stop(a.device as never);
-    while (a.bus.clock.isPending) a.bus.clock.runPieces(1);
-    expect(a.read(GPTC)).toBe(15);
-    expect(b.read(GPRC)).toBe(15);
+    const { clock } = a.bus;
+    clock.inSlices = true;
+    const sendLong = () => {
+      a.context({ mss: 1000 });
+      a.send(packet({ payload: 60_000 }), { command: TSE });
+    };
+    const received = () => {
+      let count = 0;
+      while (b.take()) count++;
+      return count;
+    };
+    sendLong();
+    const atOnce = received();
+    expect(atOnce).toBeGreaterThan(10);
+    expect(atOnce).toBeLessThan(40);
+    clock.runPieces(3);
+    expect(received()).toBe(3);
+    while (clock.isPending) clock.runPieces(1);
+    expect(received()).toBe(57 - atOnce);
+    sendLong();
+    a.device.reset();
+    expect(clock.isPending).toBe(false);
   });
 
   test("a vector that is throttled sends one message for all that happens meanwhile", () => {

@@ -197,7 +197,8 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     if (link !== undefined) {
       const other = others.find(link);
       if (!(other instanceof IgbDevice)) throw new OptionError("link", `${link} is no port of this host's (model igb)`);
-      if (other === this) throw new OptionError("link", `${link} is the port itself (loopback: true wires it to itself)`);
+      if (other === this)
+        throw new OptionError("link", `${link} is the port itself (loopback: true wires it to itself)`);
       this.#plug(other);
     }
     if (hub === undefined) return;
@@ -258,7 +259,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     this.#phy.linkUp();
     if (this.#phy.negotiates) this.#file.setBits(reg.CTRL, reg.CTRL_FLOW);
     this.#causes.raise(reg.ICR_LSC);
-    for (const frame of this.#unreceived.splice(0)) this.#incoming.take(frame);
+    this.#incoming.hold(this.#unreceived.splice(0));
     this.#incoming.resume();
     this.#hasChanged = true;
   }
@@ -310,6 +311,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   }
 
   save(): SavedState {
+    for (const queue of this.#queues) queue.finishPacket();
     return saveIgb({
       values: this.#file.values,
       phy: this.#phy.registers,

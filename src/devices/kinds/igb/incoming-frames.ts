@@ -38,6 +38,14 @@ export class IncomingFrames implements DeviceJob {
     this.#bytes += frame.length;
   }
 
+  /** Takes frames that are in memory anyway, however many. */
+  hold(frames: readonly Uint8Array[]): void {
+    for (const frame of frames) {
+      this.#waiting.push(frame);
+      this.#bytes += frame.length;
+    }
+  }
+
   /** There may be descriptors now. */
   resume(): void {
     if (this.#next < this.#waiting.length) this.#clock.start(this);

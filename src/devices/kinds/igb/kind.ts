@@ -92,7 +92,10 @@ export const igb: PciDeviceKind<IgbOptions> = {
     link: lineOfText({ meaning: "The port that it is wired to: another igb of the host.", default: undefined }),
     hub: lineOfText({ meaning: "Ports that say the same word are on one network.", default: undefined }),
     loopback: flag({ meaning: "Whether it is wired to itself.", default: false }),
-    socket: filePath({ meaning: "A UNIX datagram socket that it listens on, one frame a datagram.", default: undefined }),
+    socket: filePath({
+      meaning: "A UNIX datagram socket that it listens on, one frame a datagram.",
+      default: undefined,
+    }),
     peer: filePath({ meaning: "The socket that it sends to, with `socket`.", default: undefined }),
     tap: lineOfText({ meaning: "A tap interface of this machine.", default: undefined }),
     pcap: filePath({ meaning: "A capture file of what it sends, beside its wire.", default: undefined }),
@@ -100,14 +103,7 @@ export const igb: PciDeviceKind<IgbOptions> = {
   },
   checkOptions,
   recordedOptions,
-  withoutFiles: ({ socket: _, peer: __, tap: ___, pcap: ____, receive: _____, ...options }) => ({
-    ...options,
-    socket: undefined,
-    peer: undefined,
-    tap: undefined,
-    pcap: undefined,
-    receive: undefined,
-  }),
+  withoutFiles: (options) => ({ ...options, ...NO_FILES }),
   config: () => ({
     interruptPin: true,
     capabilities: [
@@ -148,6 +144,8 @@ export const igbvf: PciDeviceKind = {
   }),
   create: (bus, { virtual }) => new IgbVirtualFunction(bus, virtual),
 };
+
+const NO_FILES = { socket: undefined, peer: undefined, tap: undefined, pcap: undefined, receive: undefined };
 
 function table(vectors: number) {
   return msix({
@@ -202,8 +200,7 @@ function wiresOf(bus: DeviceBus, port: Port, { loopback, socket, peer, tap, pcap
   const resumed = () => bus.clock.resumed?.();
   const wires: Wire[] = [];
   if (loopback) wires.push({ send: (frame) => port.deliver(frame) });
-  if (socket !== undefined)
-    wires.push(attempt("socket", () => datagramWire(port, socket, peer!, resumed)));
+  if (socket !== undefined) wires.push(attempt("socket", () => datagramWire(port, socket, peer!, resumed)));
   if (tap !== undefined) wires.push(attempt("tap", () => tapWire(port, tap, resumed)));
   if (pcap !== undefined) wires.push(attempt("pcap", () => new CaptureFile(pcap, Date.now), `${pcap}: `));
   return wires;

@@ -11,10 +11,8 @@ const LEFT_OUT: readonly (readonly [first: number, last: number])[] = [
 ];
 const isLeftOut = (offset: number) => LEFT_OUT.some(([first, last]) => offset >= first && offset <= last);
 const isTail = (offset: number) => isRing(offset) && offset % reg.QUEUE_STRIDE === reg.TAIL;
-const isRing = (offset: number) =>
-  offset >= reg.RX_QUEUES && offset < reg.TX_QUEUES + reg.QUEUES * reg.QUEUE_STRIDE;
-const isThere = (offset: number) =>
-  isReadable(offset) || writeMask(offset) !== 0 || WRITTEN_ONLY.includes(offset);
+const isRing = (offset: number) => offset >= reg.RX_QUEUES && offset < reg.TX_QUEUES + reg.QUEUES * reg.QUEUE_STRIDE;
+const isThere = (offset: number) => isReadable(offset) || writeMask(offset) !== 0 || WRITTEN_ONLY.includes(offset);
 
 const all = Array.from({ length: reg.REGISTERS_SIZE / 4 }, (_, index) => 4 * index);
 const offsets = all.filter((offset) => {

@@ -72,7 +72,8 @@ export class RegisterAccess {
   }
 
   write(offset: number, value: number): void {
-    if (offset >= reg.RX_QUEUES && offset < reg.TX_QUEUES + reg.QUEUES * reg.QUEUE_STRIDE) this.#writeRing(offset, value);
+    if (offset >= reg.RX_QUEUES && offset < reg.TX_QUEUES + reg.QUEUES * reg.QUEUE_STRIDE)
+      this.#writeRing(offset, value);
     else if (offset >= reg.PVT) this.#writeVirtual(offset, value);
     else if (!this.#writeSpecial(offset, value)) this.#writePlain(offset, value);
   }

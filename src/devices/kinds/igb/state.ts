@@ -1,6 +1,6 @@
-import { SavedStateError, type SavedState } from "../../saved-state.ts";
+import { type SavedState, SavedStateError } from "../../saved-state.ts";
 import type { Causes } from "./causes.ts";
-import { REGISTERS_SIZE, QUEUES, VECTORS } from "./registers.ts";
+import { QUEUES, REGISTERS_SIZE, VECTORS } from "./registers.ts";
 import { noTransmission, type TransmitQueue, type TransmitState } from "./transmit.ts";
 
 const VERSION = 1;
@@ -28,7 +28,7 @@ export interface ReadIgb {
 
 /** Words of 32 bits before the queues. */
 const HEAD = REGISTERS_SIZE / 4 + PHY + VECTORS + 4;
-/** Words of a queue before its bytes: two contexts of two, whether a packet has begun and its first words, lost, count. */
+/** Words of a queue before its bytes: two contexts of two, whether a packet has begun, its first words, lost, count. */
 const QUEUE = 9;
 
 /**

@@ -65,6 +65,8 @@ export class TransmitQueue implements DeviceJob {
   state = noTransmission();
   /** Causes of EICR for descriptors that were written back. */
   #reported = 0;
+  /** Segments of a packet that are still to be sent, before anything else. */
+  #segments: Iterator<Uint8Array> | undefined;
 
   constructor(
     queue: number,
@@ -80,6 +82,12 @@ export class TransmitQueue implements DeviceJob {
   reset(): void {
     this.state = noTransmission();
     this.#reported = 0;
+    this.#segments = undefined;
+  }
+
+  /** Sends what is left of a packet whose descriptors are done: it is on its way already. */
+  finishPacket(): void {
+    while (this.#segments) this.#sendSegment();
   }
 
   /** Whether there is something to do, and it may be done. */
@@ -99,6 +107,7 @@ export class TransmitQueue implements DeviceJob {
   }
 
   step(): number | undefined {
+    if (this.#segments) return this.#sendSegment();
     if (!this.isReady) {
       this.#report();
       return undefined;
@@ -114,6 +123,16 @@ export class TransmitQueue implements DeviceJob {
     this.#file.set(reg.TX_QUEUES + this.#queue * reg.QUEUE_STRIDE + reg.HEAD, next);
     if (command & RS) this.#writeBack(memory, at, next);
     return moved;
+  }
+
+  #sendSegment(): number {
+    const { value, done } = this.#segments!.next();
+    if (done) {
+      this.#segments = undefined;
+      return 0;
+    }
+    this.#outputs.send(value);
+    return value.length;
   }
 
   /** Tells of what was written back, once for all that is done in one go. */
@@ -186,11 +205,11 @@ export class TransmitQueue implements DeviceJob {
     if (!isAdvanced && command & LEGACY_IC)
       offloads.fillLegacyChecksum(bytes, (options >>> 8) & 0xff, (command >>> 16) & 0xff);
     const tag = this.#tag(command & VLE ? (isAdvanced ? offloads.vlanOf(context) : options >>> 16) : undefined);
-    let frame = tag === undefined ? bytes : offloads.withTag(bytes, this.#file.get(reg.VET) & 0xffff, tag);
+    const frame = tag === undefined ? bytes : offloads.withTag(bytes, this.#file.get(reg.VET) & 0xffff, tag);
     const { length } = frame;
     if (isAdvanced && command & TSTAMP) this.#outputs.stamp();
     if (isAdvanced && command & TSE) {
-      for (frame of offloads.segments(frame, offloads.maximumSegment(context))) this.#outputs.send(frame);
+      this.#segments = offloads.segments(frame, offloads.maximumSegment(context));
       this.#statistics.segmented();
     } else {
       if (isAdvanced) offloads.fillChecksums(frame, { network: !!(options & IXSM), transport: !!(options & TXSM) });
