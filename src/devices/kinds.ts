@@ -4,7 +4,8 @@ import type { DeviceKind, KnownDevice, MediatedKind, NewDeviceKind, PciDeviceKin
 import { e1000e } from "./kinds/e1000e.ts";
 import { edu } from "./kinds/edu/kind.ts";
 import { generic } from "./kinds/generic.ts";
-import { igb, igbvf } from "./kinds/igb/kind.ts";
+import { igb } from "./kinds/igb/kind.ts";
+import { igbvf } from "./kinds/igbvf.ts";
 import { ioat } from "./kinds/ioat/kind.ts";
 import { nvme } from "./kinds/nvme/kind.ts";
 import { pciTestdev } from "./kinds/pci-testdev.ts";

@@ -1,4 +1,4 @@
-import { igb, igbvf } from "../../devices/kinds/igb/kind.ts";
+import { igb } from "../../devices/kinds/igb/kind.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import type { Difference } from "./compare.ts";
@@ -9,7 +9,7 @@ import { fromHex } from "./outcome.ts";
 /** Where the model of the 82576 does otherwise than QEMU's, which was recorded (FINDINGS of the recordings). */
 export function igbRules(host: HostDescription): Rule[] {
   const devices = host.groups.flatMap(({ devices }) => devices);
-  if (!devices.some(({ model }) => model === igb.model || model === igbvf.model)) return [];
+  if (!devices.some(({ model }) => model === igb.model)) return [];
   return [crossingRule(), sleepRule(), lastSegmentRule(), segmentCountRule(), newFunctionsRule(host)];
 }
 

@@ -1,28 +1,16 @@
 import type { DeviceBus } from "../../device-model.ts";
 import type { PciDeviceKind, PciInstance, QemuDevice } from "../../kind.ts";
 import { type DeviceOptions, filePath, flag, lineOfText, OptionError, type OptionProblem } from "../../options.ts";
-import {
-  ADVANCED_ERRORS,
-  type Capability,
-  type ExtendedCapability,
-  msi,
-  msix,
-  pciExpress,
-  placedAt,
-  powerManagement,
-} from "../../pci/capability-kit.ts";
+import { msi, placedAt, powerManagement } from "../../pci/capability-kit.ts";
 import { datagramWire, LONGEST_PATH } from "../../wire/datagram-socket.ts";
 import { WireError } from "../../wire/descriptor-wire.ts";
 import { CaptureError, CaptureFile, readCapture } from "../../wire/pcap.ts";
 import { LONGEST_NAME, tapWire } from "../../wire/tap.ts";
 import { allOf, type Port, type Wire } from "../../wire/wire.ts";
+import { ERRORS, EXPRESS, MSIX_SIZE, msixOf } from "./config-space.ts";
 import { FLASH_BAR, IgbDevice, IO_BAR, MSIX_BAR, REGISTER_BAR } from "./igb-device.ts";
-import { PF_VECTORS, REGISTERS_SIZE, VF_VECTORS } from "./registers.ts";
-import { IgbVirtualFunction } from "./virtual-function.ts";
+import { PF_VECTORS, REGISTERS_SIZE } from "./registers.ts";
 
-const MSIX_SIZE = 0x4000;
-const MSIX_PENDING = 0x2000;
-const VF_REGISTERS = 0x4000;
 const ADDRESS = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 /** What Linux takes for an interface. */
 const NAME = /^[^\s/:]+$/;
@@ -39,31 +27,6 @@ interface IgbOptions extends DeviceOptions {
   readonly peer: string | undefined;
   readonly tap: string | undefined;
 }
-
-/** Both kinds of functions as recorded: extended tags, a reset of its own, one lane of 2.5 GT/s. */
-const EXPRESS: Capability = {
-  ...pciExpress({ port: "endpoint", functionLevelReset: true }),
-  words: [
-    [0x02, 2],
-    [0x04, 0x8020],
-    [0x06, 0x1000],
-    [0x0c, 0x0411],
-    [0x12, 0x0011],
-    [0x26, 0x0030],
-  ],
-};
-/** What of errors is masked, and how severe they are, after power-on. */
-const ERRORS: ExtendedCapability = {
-  ...ADVANCED_ERRORS,
-  words: [
-    [0x0a, 0x0240],
-    [0x0c, 0x2030],
-    [0x0e, 0x0046],
-    [0x14, 0xe000],
-    [0x18, 0x00a0],
-  ],
-};
-const ALTERNATIVE_ROUTING: ExtendedCapability = { id: 0x0e, version: 1, size: 8, words: [] };
 
 /** A port of an Intel 82576, as QEMU's igb has it. */
 export const igb: PciDeviceKind<IgbOptions> = {
@@ -109,7 +72,7 @@ export const igb: PciDeviceKind<IgbOptions> = {
     capabilities: [
       placedAt(0x40, powerManagement({ version: 2, resetsInD3: true })),
       placedAt(0x50, msi({ vectors: 1, maskable: true })),
-      placedAt(0x70, table(PF_VECTORS)),
+      placedAt(0x70, msixOf(PF_VECTORS)),
       placedAt(0xa0, EXPRESS),
     ],
     extended: [ERRORS],
@@ -117,43 +80,7 @@ export const igb: PciDeviceKind<IgbOptions> = {
   create,
 };
 
-/** A virtual function of one. */
-export const igbvf: PciDeviceKind = {
-  bus: "pci",
-  model: "igbvf",
-  title: "a virtual function of an Intel 82576",
-  devices: [
-    {
-      vendor: 0x8086,
-      device: 0x10ca,
-      class: 0x020000,
-      subsystemVendor: 0x1af4,
-      subsystemDevice: 0x1100,
-      bars: [
-        { index: REGISTER_BAR, size: VF_REGISTERS, type: "memory64", prefetch: true },
-        { index: MSIX_BAR, size: MSIX_SIZE, type: "memory64", prefetch: true },
-      ],
-    },
-  ],
-  mmap: true,
-  translates: false,
-  config: () => ({
-    interruptPin: false,
-    capabilities: [placedAt(0xa0, EXPRESS), placedAt(0x70, table(VF_VECTORS))],
-    extended: [ERRORS, placedAt(0x150, ALTERNATIVE_ROUTING)],
-  }),
-  create: (bus, { virtual }) => new IgbVirtualFunction(bus, virtual),
-};
-
 const NO_FILES = { socket: undefined, peer: undefined, tap: undefined, pcap: undefined, receive: undefined };
-
-function table(vectors: number) {
-  return msix({
-    vectors,
-    table: { bar: MSIX_BAR, offset: 0 },
-    pending: { bar: MSIX_BAR, offset: MSIX_PENDING },
-  });
-}
 
 function checkOptions(options: IgbOptions): readonly OptionProblem[] {
   const { mac, link, loopback, socket, peer, tap, hub } = options;
