@@ -17,15 +17,30 @@ export interface DeviceJob {
   step(): number | undefined;
 }
 
-/** Something that happens later, unless it is called off. */
-export interface Appointment {
-  cancel(): void;
-}
-
+/** Something that happens later. */
 interface Moment {
   /** As now() has it. */
   readonly at: number;
   readonly action: () => void;
+}
+
+/** The time of a device, as its model has it. */
+export interface DeviceTime {
+  /** Jobs are done in slices, between which others have their turn. */
+  readonly inSlices: boolean;
+  /** Milliseconds, from any beginning. */
+  now(): number;
+  isRunning(job: DeviceJob): boolean;
+  /** Has a job done. One that runs already just goes on. */
+  start(job: DeviceJob): void;
+  /** The same for a job that goes on because something is there that it waited for, outside of any call. */
+  resume(job: DeviceJob): void;
+  /** The device stops what it does. */
+  stop(job: DeviceJob): void;
+  /** Has something short done once, after so many milliseconds. @returns how to have it not done */
+  later(milliseconds: number, action: () => void): () => void;
+  /** Does what it is time for: a model with such things calls it in every access. */
+  due(): void;
 }
 
 /**
@@ -33,7 +48,7 @@ interface Moment {
  * register write that started it is. A large one goes on in slices when a transport gives them (DeviceWork), jobs
  * taking turns piece by piece; without such a transport it is done at once too.
  */
-export class DeviceClock implements DeviceWork {
+export class DeviceClock implements DeviceWork, DeviceTime {
   inSlices = false;
   resumed?: () => void;
   readonly #now: () => number;
@@ -67,18 +82,16 @@ export class DeviceClock implements DeviceWork {
    * Has something done when that time is over. A model that does so calls due() in every access, for programs that keep
    * the event loop from its turn.
    */
-  later(milliseconds: number, action: () => void): Appointment {
+  later(milliseconds: number, action: () => void): () => void {
     const moment = { at: this.now() + milliseconds, action };
     const next = this.#moments.findIndex(({ at }) => at > moment.at);
     this.#moments.splice(next < 0 ? this.#moments.length : next, 0, moment);
     this.#setAlarm();
-    return {
-      cancel: () => {
-        const index = this.#moments.indexOf(moment);
-        if (index < 0) return;
-        this.#moments.splice(index, 1);
-        this.#setAlarm();
-      },
+    return () => {
+      const index = this.#moments.indexOf(moment);
+      if (index < 0) return;
+      this.#moments.splice(index, 1);
+      this.#setAlarm();
     };
   }
 
@@ -142,6 +155,11 @@ export class DeviceClock implements DeviceWork {
   /** The device stops what it does. */
   stop(job: DeviceJob): void {
     this.#jobs.delete(job);
+  }
+
+  /** One piece of a job that runs, out of its turn. */
+  step(job: DeviceJob): void {
+    if (this.#jobs.has(job)) this.#step(job);
   }
 
   run(milliseconds: number): void {

@@ -269,6 +269,13 @@ describe("work and time", () => {
     for (const offset of [reg.STATUS, reg.RCTL, reg.TX_QUEUES + reg.HEAD, reg.RX_QUEUES + reg.TAIL])
       expect(other.read(0, offset, 4)).toBe(driver.device.read(0, offset, 4));
     expect(other.save()).toEqual(saved);
+    // it goes on when it is told to, with what was put into its ring meanwhile
+    const going = new TestDriver(bus, other);
+    other.write(0, reg.TX_QUEUES + reg.TAIL, 4, 3n);
+    expect(going.read(reg.TX_QUEUES + reg.HEAD)).toBe(2);
+    other.resume();
+    expect(going.read(reg.TX_QUEUES + reg.HEAD)).toBe(3);
+    other.restore(saved);
     expect(() => other.restore({ version: 2, bytes: saved.bytes })).toThrow(SavedStateError);
     expect(() => other.restore({ version: 1, bytes: saved.bytes.subarray(0, 1000) })).toThrow(SavedStateError);
     expect(other.save()).toEqual(saved);

@@ -1,4 +1,4 @@
-import type { Appointment, DeviceClock } from "../../device-clock.ts";
+import type { DeviceTime } from "../../device-clock.ts";
 import type { RegisterFile } from "./register-file.ts";
 import * as reg from "./registers.ts";
 
@@ -28,16 +28,16 @@ const EITR_UNIT_MS = 256 / 1e6;
  */
 export class Causes {
   readonly #file: RegisterFile;
-  readonly #clock: DeviceClock;
+  readonly #clock: DeviceTime;
   readonly #outputs: CauseOutputs;
   /** What is read of EITR: it is as written, over every reset. */
   readonly throttles = new Uint32Array(reg.VECTORS);
   /** Vectors that have sent a message and send no other for some time. */
-  readonly #quiet = new Map<number, Appointment>();
+  readonly #quiet = new Map<number, () => void>();
   /** Those of them that have one to send then. */
   readonly #postponed = new Set<number>();
 
-  constructor(file: RegisterFile, clock: DeviceClock, outputs: CauseOutputs) {
+  constructor(file: RegisterFile, clock: DeviceTime, outputs: CauseOutputs) {
     this.#file = file;
     this.#clock = clock;
     this.#outputs = outputs;
@@ -53,7 +53,7 @@ export class Causes {
 
   /** No message waits any more. */
   reset(): void {
-    for (const appointment of this.#quiet.values()) appointment.cancel();
+    for (const cancel of this.#quiet.values()) cancel();
     this.#quiet.clear();
     this.#postponed.clear();
   }

@@ -1,4 +1,4 @@
-import type { Appointment, DeviceJob } from "../../device-clock.ts";
+import type { DeviceJob } from "../../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, OtherFunctions } from "../../device-model.ts";
 import { OptionError } from "../../options.ts";
 import type { SavableModel, SavedState } from "../../saved-state.ts";
@@ -30,6 +30,8 @@ const IOADDR = 0;
 const IODATA = 4;
 /** How long two ports negotiate, milliseconds. */
 const NEGOTIATION_MS = 500;
+/** How often a port that is paused looks whether it goes on. */
+const PAUSED_MS = 10;
 /** TCTL.PSP: short frames are filled up. */
 const TCTL_PSP = 1 << 3;
 
@@ -68,8 +70,10 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   readonly #virtual = new Map<number, { readonly bus: DeviceBus; readonly memory: Memory }>();
   #functions = 0;
   #ioAddress = 0;
+  /** It begins nothing (SavableModel.pause). */
+  #isPaused = false;
   readonly #unreceived: Uint8Array[];
-  #negotiation: Appointment | undefined;
+  #negotiation: (() => void) | undefined;
   /** Whether something has changed that nobody wrote. */
   #hasChanged = false;
 
@@ -167,7 +171,7 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   }
 
   #reset(bySoftware: boolean): void {
-    this.#negotiation?.cancel();
+    this.#negotiation?.();
     this.#negotiation = undefined;
     for (const queue of this.#queues) {
       this.#bus.clock.stop(queue);
@@ -243,17 +247,21 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   }
 
   #start(job: DeviceJob): void {
-    this.#bus.clock.start(job);
+    if (!this.#isPaused) this.#bus.clock.start(job);
   }
 
   #negotiate(): void {
     this.#file.clearBits(reg.STATUS, reg.STATUS_LU);
     this.#phy.linkDown();
-    this.#negotiation?.cancel();
+    this.#negotiation?.();
     this.#negotiation = this.#bus.clock.later(NEGOTIATION_MS, () => this.#linkUp());
   }
 
   #linkUp(): void {
+    if (this.#isPaused) {
+      this.#negotiation = this.#bus.clock.later(PAUSED_MS, () => this.#linkUp());
+      return;
+    }
     this.#negotiation = undefined;
     this.#file.setBits(reg.STATUS, reg.STATUS_LU);
     this.#phy.linkUp();
@@ -310,8 +318,25 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     return region === REGISTER_BAR && this.#registers.adopt(canonical(offset), Number(value));
   }
 
+  /** Descriptors that were not looked at stay in their rings; what comes waits. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#incoming.isHeld = true;
+    for (const queue of this.#queues) {
+      this.#bus.clock.stop(queue);
+      queue.finishPacket();
+    }
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#incoming.isHeld = false;
+    if (!this.#bus.messagesEnabled && this.#causes.isSignalled) this.#bus.setLine(true);
+    this.#incoming.resume();
+    for (const queue of this.#queues) if (queue.isReady) this.#start(queue);
+  }
+
   save(): SavedState {
-    for (const queue of this.#queues) queue.finishPacket();
     return saveIgb({
       values: this.#file.values,
       phy: this.#phy.registers,
@@ -325,6 +350,8 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
   restore(state: SavedState): void {
     const { values, phy, throttles, timing, transmissions, ioAddress, negotiates } = readIgb(state);
     this.#reset(false);
+    this.#isPaused = true;
+    this.#incoming.isHeld = true;
     this.#file.values.set(values);
     this.#phy.registers.set(phy);
     this.#causes.throttles.set(throttles);
@@ -332,8 +359,6 @@ export class IgbDevice implements DeviceModel, SavableModel, Port {
     this.#ioAddress = ioAddress;
     for (const [i, queue] of this.#queues.entries()) queue.state = transmissions[i]!;
     if (negotiates) this.#negotiation = this.#bus.clock.later(NEGOTIATION_MS, () => this.#linkUp());
-    if (!this.#bus.messagesEnabled && this.#causes.isSignalled) this.#bus.setLine(true);
-    for (const queue of this.#queues) if (queue.isReady) this.#start(queue);
   }
 }
 

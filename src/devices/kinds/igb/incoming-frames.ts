@@ -1,4 +1,4 @@
-import type { DeviceClock, DeviceJob } from "../../device-clock.ts";
+import type { DeviceJob, DeviceTime } from "../../device-clock.ts";
 import type { Receiver } from "./receive.ts";
 
 /** What waits for descriptors: frames, and their bytes. A wire that brings more loses it. */
@@ -10,15 +10,17 @@ const MOST_BYTES = 4 << 20;
  * back by flow control, in the other side's.
  */
 export class IncomingFrames implements DeviceJob {
-  readonly #clock: DeviceClock;
+  readonly #clock: DeviceTime;
   readonly #receiver: Receiver;
   readonly #missed: () => void;
   #waiting: Uint8Array[] = [];
   #next = 0;
   #bytes = 0;
+  /** Whatever comes waits. */
+  isHeld = false;
 
   /** @param missed hears of each frame that is lost because too many wait */
-  constructor(clock: DeviceClock, receiver: Receiver, missed: () => void) {
+  constructor(clock: DeviceTime, receiver: Receiver, missed: () => void) {
     this.#clock = clock;
     this.#receiver = receiver;
     this.#missed = missed;
@@ -26,7 +28,8 @@ export class IncomingFrames implements DeviceJob {
 
   take(frame: Uint8Array): void {
     if (!this.#receiver.hasLink) return;
-    if (this.#next === this.#waiting.length && this.#receiver.isOn && this.#receiver.hasRoom) {
+    const isNext = this.#next === this.#waiting.length && !this.isHeld;
+    if (isNext && this.#receiver.isOn && this.#receiver.hasRoom) {
       this.#receiver.receive(frame);
       return;
     }
@@ -48,12 +51,12 @@ export class IncomingFrames implements DeviceJob {
 
   /** There may be descriptors now. */
   resume(): void {
-    if (this.#next < this.#waiting.length) this.#clock.start(this);
+    if (this.#next < this.#waiting.length && !this.isHeld) this.#clock.start(this);
   }
 
   step(): number | undefined {
     const frame = this.#waiting[this.#next];
-    if (!frame || !this.#receiver.isOn || !this.#receiver.hasRoom) return undefined;
+    if (!frame || this.isHeld || !this.#receiver.isOn || !this.#receiver.hasRoom) return undefined;
     this.#next++;
     this.#bytes -= frame.length;
     if (this.#next === this.#waiting.length) {

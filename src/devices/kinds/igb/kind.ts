@@ -80,6 +80,9 @@ export const igb: PciDeviceKind<IgbOptions> = {
   create,
 };
 
+/** Has transports look at devices again. */
+const NOTHING = { step: () => undefined };
+
 const NO_FILES = { socket: undefined, peer: undefined, tap: undefined, pcap: undefined, receive: undefined };
 
 function checkOptions(options: IgbOptions): readonly OptionProblem[] {
@@ -124,7 +127,7 @@ function create(bus: DeviceBus, { name, options }: PciInstance<IgbOptions>): Igb
 }
 
 function wiresOf(bus: DeviceBus, port: Port, { loopback, socket, peer, tap, pcap }: IgbOptions): readonly Wire[] {
-  const resumed = () => bus.clock.resumed?.();
+  const resumed = () => bus.clock.resume(NOTHING);
   const wires: Wire[] = [];
   if (loopback) wires.push({ send: (frame) => port.deliver(frame) });
   if (socket !== undefined) wires.push(attempt("socket", () => datagramWire(port, socket, peer!, resumed)));

@@ -85,9 +85,10 @@ export class TransmitQueue implements DeviceJob {
     this.#segments = undefined;
   }
 
-  /** Sends what is left of a packet whose descriptors are done: it is on its way already. */
+  /** Sends what is left of a packet whose descriptors are done, and tells of them: it is on its way already. */
   finishPacket(): void {
     while (this.#segments) this.#sendSegment();
+    this.#report();
   }
 
   /** Whether there is something to do, and it may be done. */
