@@ -36,8 +36,9 @@ const QUEUE = 9;
  * whether the ports negotiate; then for each sending queue its contexts, the packet that has begun, and its bytes.
  */
 export function saveIgb({ values, phy, causes, queues, ioAddress, negotiates }: Parts): SavedState {
-  const words = [...values, ...phy, ...causes.throttles, ...causes.timing, ioAddress, negotiates ? 1 : 0];
-  const pieces = [bytesOf(words)];
+  const words = [...phy, ...causes.throttles, ...causes.timing, ioAddress, negotiates ? 1 : 0];
+  const registers = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const pieces = [registers, bytesOf(words)];
   for (const { state } of queues) {
     const { contexts, first, bytes, isLost } = state;
     pieces.push(
