@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -11,6 +12,20 @@ import { connectAll, makePort, packet, TestDriver } from "./bench.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "uvfio-igb-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** Whether an interface can be made and switched on here. */
+const mayTap = canTap();
+
+function canTap(): boolean {
+  if (process.getuid?.() !== 0 || !existsSync("/proc/net/if_inet6")) return false;
+  try {
+    execFileSync("ip", ["tuntap", "add", "uvfio-probe", "mode", "tap"], { stdio: "ignore" });
+    execFileSync("ip", ["tuntap", "del", "uvfio-probe", "mode", "tap"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 const IXSM_TXSM = 0x300;
 const TSE = 0x8000_0000;
@@ -106,6 +121,21 @@ describe("wires", () => {
       taken = right.take();
     }
     expect(taken?.frame).toEqual(packet());
+  });
+
+  test.skipIf(!mayTap)("a tap interface: what the port sends comes in there, and the other way round", async () => {
+    const driver = looped({ tap: "uvfio-test" });
+    execFileSync("ip", ["link", "set", "uvfio-test", "up"]);
+    driver.send(packet());
+    const received = () => Number(readFileSync("/sys/class/net/uvfio-test/statistics/rx_packets", "latin1"));
+    expect(received()).toBe(1);
+    // the kernel looks for IPv6 neighbours and multicast listeners by itself
+    let taken: ReturnType<TestDriver["take"]>;
+    for (let i = 0; i < 500 && !taken; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      taken = driver.take();
+    }
+    expect(taken?.frame.subarray(0, 2).toString("hex")).toBe("3333");
   });
 
   test.each<[string, Record<string, unknown>, RegExp]>([
