@@ -271,6 +271,29 @@ describe("work and time", () => {
     expect(clock.isPending).toBe(false);
   });
 
+  test("paused, it sends what it has begun and nothing more, until it goes on", () => {
+    const [a, b] = pair();
+    a.bus.clock.inSlices = true;
+    a.context({ mss: 1000 });
+    a.send(packet({ payload: 60_000 }), { command: TSE });
+    const received = () => {
+      let count = 0;
+      while (b.take()) count++;
+      return count;
+    };
+    const before = received();
+    expect(before).toBeLessThan(60);
+    a.device.pause();
+    expect(a.bus.clock.isPending).toBe(false);
+    while (b.bus.clock.isPending) b.bus.clock.runPieces(1);
+    expect(before + received()).toBe(60);
+    a.send(packet());
+    b.send(packet());
+    expect([received(), a.take()]).toEqual([0, undefined]);
+    a.device.resume();
+    expect([received(), a.take()?.frame.length]).toEqual([1, packet().length]);
+  });
+
   test("a vector that is throttled sends one message for all that happens meanwhile", () => {
     const driver = looped();
     driver.write(reg.GPIE, reg.GPIE_MSIX);
