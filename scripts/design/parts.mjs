@@ -34,7 +34,7 @@ export const PARTS = [
   {
     name: "devices",
     holds:
-      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`)",
+      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`), what network devices are wired to (`wire/`)",
     imports: ["uapi", "kernel", "iommu", "native"],
   },
   {

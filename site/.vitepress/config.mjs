@@ -69,6 +69,7 @@ export default defineConfig({
             page("A device of your own", "device"),
             page("The NVMe disk", "nvme"),
             page("Migration", "migration"),
+            page("The 82576 network card", "igb"),
             page("Sample mediated device", "sample-mdev"),
           ],
         },

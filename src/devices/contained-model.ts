@@ -39,7 +39,12 @@ class ContainedModel implements DeviceModel {
     this.#bus = bus;
     this.#model = make(this.#containedBus());
     const model = this.#model;
-    const { shows, adopt, decodes, isMappable } = model;
+    const { shows, adopt, decodes, isMappable, connect, hasFunctions } = model;
+    // what it throws here is a problem of the description
+    if (connect) this.connect = (others) => connect.call(this.#model, others);
+    if (hasFunctions)
+      this.hasFunctions = (count) =>
+        this.#try("new virtual functions", () => hasFunctions.call(this.#model, count), undefined);
     if (isMappable)
       this.isMappable = (region) =>
         this.#try("a question about its regions", () => isMappable.call(model, region), false);
@@ -54,6 +59,8 @@ class ContainedModel implements DeviceModel {
   shows?: NonNullable<DeviceModel["shows"]>;
   adopt?: NonNullable<DeviceModel["adopt"]>;
   decodes?: NonNullable<DeviceModel["decodes"]>;
+  connect?: NonNullable<DeviceModel["connect"]>;
+  hasFunctions?: NonNullable<DeviceModel["hasFunctions"]>;
   isMappable?: NonNullable<DeviceModel["isMappable"]>;
   save?: SavableModel["save"];
   restore?: SavableModel["restore"];
@@ -87,10 +94,17 @@ class ContainedModel implements DeviceModel {
       get messagesEnabled() {
         return bus.messagesEnabled;
       },
+      get isMapped() {
+        return bus.isMapped ?? false;
+      },
+      get usesMsix() {
+        return bus.usesMsix ?? false;
+      },
       dmaRead: (iova, into, pasid) => bus.dmaRead(iova, into, pasid),
       dmaWrite: (iova, from, pasid) => bus.dmaWrite(iova, from, pasid),
       ...(bus.dmaOrWait && { dmaOrWait: (access) => bus.dmaOrWait!(access) }),
       sendMessage: (vector) => bus.sendMessage(vector),
+      dropMessage: (vector) => bus.dropMessage?.(vector),
       setLine: (asserted) => bus.setLine(asserted),
       showRegisters: () => bus.showRegisters?.(),
       fetchMemory: (...part) => bus.fetchMemory?.(...part),

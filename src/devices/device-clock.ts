@@ -17,6 +17,13 @@ export interface DeviceJob {
   step(): number | undefined;
 }
 
+/** Something that happens later. */
+interface Moment {
+  /** As now() has it. */
+  readonly at: number;
+  readonly action: () => void;
+}
+
 /** The time of a device, as its model has it. */
 export interface DeviceTime {
   /** Jobs are done in slices, between which others have their turn. */
@@ -33,6 +40,8 @@ export interface DeviceTime {
   stop(job: DeviceJob): void;
   /** Has something short done once, after so many milliseconds. @returns how to have it not done */
   later(milliseconds: number, action: () => void): () => void;
+  /** Does what it is time for: a model with such things calls it in every access. */
+  due(): void;
 }
 
 /**
@@ -47,19 +56,76 @@ export class DeviceClock implements DeviceWork, DeviceTime {
   readonly #worked: ((pieces: number) => void) | undefined;
   /** In the order of their turns. */
   readonly #jobs = new Set<DeviceJob>();
+  /** What happens later, the earliest first. */
+  readonly #moments: Moment[] = [];
+  /** Whether time goes on by itself. */
+  readonly #runs: boolean;
+  /** Milliseconds that were passed by pass(). */
+  #passed = 0;
+  #alarm: NodeJS.Timeout | undefined;
 
   /**
-   * @param now milliseconds, from any beginning
+   * @param now milliseconds, from any beginning; the machine's own clock when left out
    * @param worked hears of every slice, how many pieces it had
    */
-  constructor(now: () => number = () => performance.now(), worked?: (pieces: number) => void) {
-    this.#now = now;
+  constructor(now?: () => number, worked?: (pieces: number) => void) {
+    this.#runs = now === undefined;
+    this.#now = now ?? (() => performance.now());
     this.#worked = worked;
   }
 
   /** Milliseconds. */
   now(): number {
-    return this.#now();
+    return this.#now() + this.#passed;
+  }
+
+  /**
+   * Has something done when that time is over. A model that does so calls due() in every access, for programs that keep
+   * the event loop from its turn.
+   */
+  later(milliseconds: number, action: () => void): () => void {
+    const moment = { at: this.now() + milliseconds, action };
+    const next = this.#moments.findIndex(({ at }) => at > moment.at);
+    this.#moments.splice(next < 0 ? this.#moments.length : next, 0, moment);
+    this.#setAlarm();
+    return () => {
+      const index = this.#moments.indexOf(moment);
+      if (index < 0) return;
+      this.#moments.splice(index, 1);
+      this.#setAlarm();
+    };
+  }
+
+  /** Does what it is time for. */
+  due(): void {
+    if (this.#moments.length === 0) return;
+    for (const now = this.now(); this.#moments.length > 0 && this.#moments[0]!.at <= now; )
+      this.#moments.shift()!.action();
+  }
+
+  /** So much time is over, for who does not wait for it: what was to happen in it happens. */
+  pass(milliseconds: number): void {
+    const end = this.now() + milliseconds;
+    while (this.#moments.length > 0 && this.#moments[0]!.at <= end) {
+      this.#passed += Math.max(0, this.#moments[0]!.at - this.now());
+      this.due();
+    }
+    this.#passed += Math.max(0, end - this.now());
+  }
+
+  #setAlarm(): void {
+    if (!this.#runs) return;
+    clearTimeout(this.#alarm);
+    const [first] = this.#moments;
+    if (!first) return;
+    // nobody is kept from ending by it
+    this.#alarm = setTimeout(() => this.#ring(), Math.max(0, first.at - this.now())).unref();
+  }
+
+  #ring(): void {
+    this.due();
+    this.#setAlarm();
+    this.resumed?.();
   }
 
   get isPending(): boolean {
@@ -95,16 +161,6 @@ export class DeviceClock implements DeviceWork, DeviceTime {
   /** One piece of a job that runs, out of its turn. */
   step(job: DeviceJob): void {
     if (this.#jobs.has(job)) this.#step(job);
-  }
-
-  later(milliseconds: number, action: () => void): () => void {
-    const timer = setTimeout(() => {
-      action();
-      this.resumed?.();
-    }, milliseconds);
-    // a program that is over does not wait for its devices
-    timer.unref();
-    return () => clearTimeout(timer);
   }
 
   run(milliseconds: number): void {

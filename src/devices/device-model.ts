@@ -68,8 +68,12 @@ export interface DeviceBus {
   dmaOrWait?(access: WaitingAccess): "done" | "failed" | "waiting";
   /** Whether message-signalled interrupts are on (MSI or MSI-X); otherwise the device has its INTx line. */
   readonly messagesEnabled: boolean;
+  /** Whether those are MSI-X's. */
+  readonly usesMsix?: boolean;
   /** Sends the message of a vector. */
   sendMessage(vector: number): void;
+  /** A message that is held back because its vector is masked is not sent. */
+  dropMessage?(vector: number): void;
   /** Sets the level of the INTx line. */
   setLine(asserted: boolean): void;
   /** Tells the person who runs the program something about the device, once. */
@@ -78,6 +82,8 @@ export interface DeviceBus {
    * Does what a job of somebody's model does; an error is reported as all of the model's are, and gives `otherwise`.
    */
   contain?<T>(action: () => T, otherwise: T): T;
+  /** Whether a program has registers mapped, so that nobody sees which ones it reads. */
+  readonly isMapped?: boolean;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
   /**
@@ -87,6 +93,14 @@ export interface DeviceBus {
   fetchMemory?(region: number, offset: number, length: number): void;
   /** Shows programs what the device has written to a part of a region of memory itself. */
   showMemory?(region: number, offset: number, length: number): void;
+}
+
+/** The functions of a host, as its models find each other. */
+export interface OtherFunctions {
+  /** @param name "0000:07:00.1"; undefined where there is none */
+  find(name: string): DeviceModel | undefined;
+  /** All of them, also the one that asks. */
+  all(): Iterable<DeviceModel>;
 }
 
 /**
@@ -111,6 +125,13 @@ export interface DeviceModel {
   /** Function-level reset: registers are as after power-on. */
   reset(): void;
   /**
+   * All functions of the host are there: finds those that it has to do with.
+   * Throws OptionError for an option that names one that is not.
+   */
+  connect?(others: OtherFunctions): void;
+  /** A physical function has so many virtual ones from now on; all of them are new. */
+  hasFunctions?(count: number): void;
+  /**
    * What a region is when it is plain memory: somebody else can keep the bytes while a program has it mapped. undefined
    * for a region that has registers, whose reads and writes mean something.
    */
@@ -127,6 +148,8 @@ export interface DeviceModel {
    * time when writing the value that it has already means something, shows another one.
    */
   shows?(region: number, offset: number, width: AccessWidth): bigint;
+  /** The same for a register of 4 bytes, for a model with so many of them that it shows in the time that they take. */
+  showsWord?(region: number, offset: number): number;
   /**
    * A recording begins in the middle of a machine's life: takes over what an earlier program left in a register that no
    * reset clears. False when there is no such register, or when it was written since.

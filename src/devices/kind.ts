@@ -78,6 +78,8 @@ export interface QemuDevice {
   readonly onIt: readonly ReadonlyMap<string, string>[];
   /** Properties of an -object. */
   object(id: string): ReadonlyMap<string, string> | undefined;
+  /** Properties of a -netdev; "driver" is what kind it is. */
+  netdev(id: string): ReadonlyMap<string, string> | undefined;
 }
 
 /** One device of a kind, as a host has it. */
@@ -94,6 +96,8 @@ export interface PciInstance<Values extends DeviceOptions = DeviceOptions> exten
   readonly translation?: TranslationAbilities | undefined;
   /** What it says that it is, for kinds of several devices. */
   readonly ids?: Pick<PciIdentity, "vendor" | "device"> & Partial<Pick<PciIdentity, "subsystemVendor">>;
+  /** Of a virtual function: its physical one's name, and its number among that one's, from 0. */
+  readonly virtual?: { readonly physical: string; readonly index: number } | undefined;
   /** The image behind its expansion ROM, where it has one and its kind has none of its own. */
   readonly rom?: Uint8Array | undefined;
 }

@@ -4,6 +4,8 @@ import type { DeviceKind, KnownDevice, MediatedKind, NewDeviceKind, PciDeviceKin
 import { e1000e } from "./kinds/e1000e.ts";
 import { edu } from "./kinds/edu/kind.ts";
 import { generic } from "./kinds/generic.ts";
+import { igb } from "./kinds/igb/kind.ts";
+import { igbvf } from "./kinds/igbvf.ts";
 import { ioat } from "./kinds/ioat/kind.ts";
 import { nvme } from "./kinds/nvme/kind.ts";
 import { pciTestdev } from "./kinds/pci-testdev.ts";
@@ -12,7 +14,7 @@ import { genericMediated } from "./mediated/generic.ts";
 import { sample } from "./mediated/sample/kind.ts";
 
 /** All kinds of PCI devices. A new one is a file under kinds/, called as its model, and a line here. */
-const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, nvme, zpciAtRest];
+const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, igb, igbvf, nvme, zpciAtRest];
 
 /** All kinds of mediated devices. A new one is a file under mediated/ and a line here. */
 const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];

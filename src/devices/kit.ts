@@ -14,7 +14,15 @@ export type {
   MsixDefinition,
   RegisterDefinition,
 } from "./device-definition.ts";
-export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory, RegionPart } from "./device-model.ts";
+export type {
+  AccessWidth,
+  DeviceBus,
+  DeviceModel,
+  MappedRegister,
+  OtherFunctions,
+  RegionMemory,
+  RegionPart,
+} from "./device-model.ts";
 export { Interrupts } from "./interrupts.ts";
 export type {
   DeviceInstance,

@@ -114,36 +114,9 @@ function savable(model: DeviceModel): SavableModel {
   return model;
 }
 
-/** Time that goes on when it is told to. */
-class BenchClock extends DeviceClock {
-  #time = 0;
-  readonly #timers = new Set<{ readonly due: number; readonly action: () => void }>();
-
-  override now(): number {
-    return this.#time;
-  }
-
-  override later(milliseconds: number, action: () => void): () => void {
-    const timer = { due: this.#time + milliseconds, action };
-    this.#timers.add(timer);
-    return () => this.#timers.delete(timer);
-  }
-
-  pass(milliseconds: number): void {
-    const end = this.#time + milliseconds;
-    for (;;) {
-      const [next] = [...this.#timers].filter(({ due }) => due <= end).sort((a, b) => a.due - b.due);
-      if (!next) break;
-      this.#timers.delete(next);
-      this.#time = next.due;
-      next.action();
-    }
-    this.#time = end;
-  }
-}
-
 class BenchBus implements DeviceBus {
-  readonly clock = new BenchClock();
+  /** Time goes on when it is told to. */
+  readonly clock = new DeviceClock(() => 0);
   readonly memory = Buffer.alloc(MEMORY);
   readonly messages: number[] = [];
   readonly reports: string[] = [];

@@ -57,6 +57,8 @@ export interface HostOptions {
   readonly onWarning?: (message: string) => void;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
+  /** The time of its devices, milliseconds; the machine's own when left out. It also goes on by `deviceWork.pass()`. */
+  readonly now?: () => number;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
   readonly models?: Readonly<Record<string, NewDeviceKind>>;
 }
@@ -101,7 +103,7 @@ export class Host implements HostKernel {
     const { watch, models } = options;
     const kinds = kindsWith(models);
     checkModels(description, kinds);
-    this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
+    this.deviceWork = new DeviceClock(options.now, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     const release = new Release(description.kernel);
     this.errors = new FunctionErrors(release.has("zpciRecovery"));

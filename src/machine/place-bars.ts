@@ -1,5 +1,6 @@
 import type { PciBar, PlacedBar } from "../devices/description.ts";
-import { ROM_BAR } from "../devices/pci/registers.ts";
+import { findExtended } from "../devices/pci/capabilities.ts";
+import { PCI_EXT_CAP_ID_SRIOV, ROM_BAR } from "../devices/pci/registers.ts";
 import { SHADOW_ROM_ADDRESS } from "../devices/pci/rom-image.ts";
 import { allDevices } from "./find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "./host-description.ts";
@@ -7,6 +8,9 @@ import { physicalFunctions } from "./virtual-functions.ts";
 
 /** Where firmware puts BARs that no recording places: each kind in a range of its own, upwards. */
 const FIRST_ADDRESS = { memory: 0xc000_0000n, memory64: 0x40_0000_0000n, io: 0x1000n } as const;
+
+/** pci_regs.h: PCI_SRIOV_BAR. */
+const SRIOV_BAR = 0x24;
 
 const known = new WeakMap<HostDescription, ReadonlyMap<string, readonly PlacedBar[]>>();
 
@@ -47,11 +51,25 @@ function placeAll(host: HostDescription): ReadonlyMap<string, readonly PlacedBar
     if (device.physfn === undefined) for (const bar of device.bars) place(device, bar);
   }
   // the same BAR of all virtual functions of one physical function, one behind the other
-  for (const { functions } of physicalFunctions(host).values())
+  for (const { device: physical, functions } of physicalFunctions(host).values())
     for (let index = 0; index <= ROM_BAR; index++)
-      for (const device of functions) {
+      for (const [number, device] of functions.entries()) {
         const bar = device.bars.find((candidate) => candidate.index === index);
-        if (bar) place(device, bar);
+        if (!bar) continue;
+        const first = recordedPlace(physical, bar);
+        if (first === undefined) place(device, bar);
+        else placed.get(device.bdf)!.push({ ...bar, address: first + BigInt(number * bar.size) });
       }
   return placed;
+}
+
+/** Where a physical function's recorded config space has a BAR of its virtual ones (PCI_SRIOV_BAR). */
+function recordedPlace({ config }: PciDeviceDescription, { index, type }: PciBar): bigint | undefined {
+  const at = config && findExtended(config, PCI_EXT_CAP_ID_SRIOV);
+  if (config === undefined || at === undefined || index >= ROM_BAR) return undefined;
+  const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
+  const low = view.getUint32(at + SRIOV_BAR + 4 * index, true) & ~0xf;
+  const high = type === "memory64" ? view.getUint32(at + SRIOV_BAR + 4 * index + 4, true) : 0;
+  const address = (BigInt(high) << 32n) | BigInt(low >>> 0);
+  return address === 0n ? undefined : address;
 }

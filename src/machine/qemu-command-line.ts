@@ -14,6 +14,7 @@ export function qemuDevices(text: string): ReadonlyMap<string, QemuDevice> {
     words.flatMap((word, index) => (words[index - 1] === option ? [propertiesOf(word)] : []));
   const devices = argumentsOf("-device");
   const objects = argumentsOf("-object");
+  const netdevs = argumentsOf("-netdev");
   const found = new Map<string, QemuDevice>();
   for (const properties of devices) {
     const id = properties.get("id");
@@ -22,6 +23,7 @@ export function qemuDevices(text: string): ReadonlyMap<string, QemuDevice> {
       properties,
       onIt: devices.filter((other) => other.get("bus") === id),
       object: (name) => objects.find((other) => other.get("id") === name),
+      netdev: (name) => netdevs.find((other) => other.get("id") === name),
     });
   }
   return found;

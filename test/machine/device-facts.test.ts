@@ -29,6 +29,9 @@ const capabilityIds = (config: Uint8Array) => {
   return ids;
 };
 
+/** Of those that a kind knows; others are taken for newer ones. */
+const SPEEDS: Readonly<Record<string, string>> = { "8086:10c9": "2.5" };
+
 describe("PCI Express", () => {
   test.each([
     ["8086:10d3", 0x020000, true],
@@ -46,7 +49,9 @@ describe("PCI Express", () => {
     const config = configSpace(host, pci(host, "0000:03:00.0"));
     expect(config).toHaveLength(express ? 4096 : 256);
     expect(capabilityIds(config).includes(0x10)).toBe(express);
-    expect(read(host, "0000:03:00.0", "max_link_speed")).toBe(express ? "8.0 GT/s PCIe\n" : undefined);
+    expect(read(host, "0000:03:00.0", "max_link_speed")).toBe(
+      express ? `${SPEEDS[id] ?? "8.0"} GT/s PCIe\n` : undefined,
+    );
     // the list of capabilities keeps what the kind of device has
     expect(capabilityIds(config)).toContain(id === "1b36:0010" ? 0x11 : 0x05);
   });

@@ -63,6 +63,10 @@ export class Activity implements DeviceTime {
     return this.#clock.later(milliseconds, action);
   }
 
+  due(): void {
+    this.#clock.due();
+  }
+
   /** Does one piece of each job that runs. @returns whether there was one */
   step(): boolean {
     let stepped = false;

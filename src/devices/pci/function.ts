@@ -72,6 +72,8 @@ export class PciFunction implements DeviceBus {
   interrupts: InterruptHandler | undefined;
   /** Shows registers to who has mapped them. */
   onShow: (() => void) | undefined;
+  /** Whether registers are mapped where nobody sees single accesses. */
+  isMapped = false;
   /** Has programs' mappings of a region of memory and the device's bytes agree; `toDevice`: what is mapped counts. */
   onMove: ((toDevice: boolean, region: number, offset: number, length: number) => void) | undefined;
   /** D0..D3HOT. */
@@ -262,10 +264,10 @@ export class PciFunction implements DeviceBus {
     const { config } = this;
     if (this.#msi !== undefined && config.read(this.#msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_ENABLE)
       return true;
-    return this.#usesMsix;
+    return this.usesMsix;
   }
 
-  get #usesMsix(): boolean {
+  get usesMsix(): boolean {
     const at = this.#msix;
     return at !== undefined && (this.config.read(at + pci.PCI_MSIX_FLAGS, 2) & pci.PCI_MSIX_FLAGS_ENABLE) !== 0;
   }
@@ -287,8 +289,12 @@ export class PciFunction implements DeviceBus {
       this.#onFault(`${this.name}: interrupt message ${vector} is lost: bus mastering is off (PCI_COMMAND bit 2)`);
       return;
     }
-    if (this.#usesMsix && this.msixTable && !this.msixTable.mayMessage(vector)) return;
+    if (this.usesMsix && this.msixTable && !this.msixTable.mayMessage(vector)) return;
     this.interrupts?.message(vector & this.#vectorMask);
+  }
+
+  dropMessage(vector: number): void {
+    this.msixTable?.drop(vector);
   }
 
   setLine(asserted: boolean): void {

@@ -78,6 +78,11 @@ export class MsixTable {
     return false;
   }
 
+  /** Forgets a message that waits. */
+  drop(vector: number): void {
+    this.#waiting.delete(vector);
+  }
+
   reset(): void {
     this.#waiting.clear();
   }

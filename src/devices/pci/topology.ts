@@ -38,6 +38,10 @@ export class PciTopology {
     return this.#functions.get(name);
   }
 
+  all(): Iterable<PciFunction> {
+    return this.#functions.values();
+  }
+
   /** The functions on the same bus, this one included, in the order of their addresses. */
   sameBus(name: string): PciFunction[] {
     const here = parseAddress(name);

@@ -7,21 +7,10 @@ import { viewOf } from "../../uapi/layout.ts";
 import { VfioIommuType1DmaMap } from "../../uapi/vfio-type1.ts";
 import { isCorruption } from "../../vfio/spapr/defects.ts";
 import type { Difference } from "./compare.ts";
+import type { Rule } from "./difference-rule.ts";
+import { igbRules } from "./igb-differences.ts";
 import { isBytesIoctl, type Operation } from "./operation.ts";
 import { fromHex } from "./outcome.ts";
-
-/**
- * Where the model gives another answer than a recorded kernel on purpose (docs/kernel-defects.md). Each rule looks at
- * the recorded calls as they go by and says from then on why an answer may differ.
- */
-interface Rule {
-  /**
-   * Whether the difference in this operation is this rule's. Called for every operation, without a difference too.
-   * @param said what the model said while it made the call: its warnings and its reason
-   */
-  explains(operation: Operation, difference: Difference | undefined, said: readonly string[]): boolean;
-  readonly reason: string;
-}
 
 /** The reasons for intended differences in one recording. */
 export class KnownDifferences {
@@ -29,7 +18,7 @@ export class KnownDifferences {
 
   /** @param littleEndian the byte order of the recorded structures */
   constructor(host: HostDescription, littleEndian: boolean) {
-    const rules: Rule[] = [];
+    const rules: Rule[] = [processorsRule(), ...igbRules(host)];
     if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule(littleEndian));
     if (host.arch === "arm64") rules.push(partialCopyRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
@@ -49,6 +38,14 @@ export class KnownDifferences {
       if (rule.explains(operation, difference, said) && difference) reason ??= rule.reason;
     return reason;
   }
+}
+
+/** What a host does not describe. */
+function processorsRule(): Rule {
+  return {
+    reason: "the processors that a device is near to are those of the machine that replays",
+    explains: (operation) => operation.op === "readfile" && /\/local_cpu(s|list)$/.test(operation.path),
+  };
 }
 
 /**

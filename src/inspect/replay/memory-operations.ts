@@ -69,6 +69,7 @@ function poll(program: ReplayedProgram, o: OperationOf<"poll64">): Answer {
   for (let i = 0; i < POLLS; i++) {
     const value = program.view(program.read(program.at(o), 8)).u64(0);
     if ((value & mask) === want) return { ...DONE, ok: true };
+    program.pass(o.ok !== false);
   }
   return { ...DONE, ok: false };
 }

@@ -31,6 +31,13 @@ interface Process {
  */
 export const POLLS = 3;
 
+/**
+ * How much time is over for a program that waits, milliseconds: for something that comes, as long as a link needs to
+ * come up; for something that does not, as short as recorded programs waited.
+ */
+const WAIT_MS = 600;
+const SHORT_WAIT_MS = 20;
+
 /** Where structures are put: far from the addresses that recorded programs chose for their buffers. */
 const SCRATCH_ADDRESS = 0x7000_0000_0000;
 /** Bytes of each of the two parts of the scratch memory: the largest page of any host. */
@@ -114,6 +121,11 @@ export class ReplayedProgram {
   /** All processes end: their descriptors are closed. */
   exit(): void {
     for (const { task } of [...this.#parents, this.#current, ...this.#processes.values()]) task.exit();
+  }
+
+  /** The program waits. @param comes whether what it waits for came */
+  pass(comes: boolean): void {
+    this.host.deviceWork.pass(comes ? WAIT_MS : SHORT_WAIT_MS);
   }
 
   kilobytes(pages: number): number {

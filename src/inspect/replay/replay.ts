@@ -42,7 +42,11 @@ export function replay(
   path = "the recording",
 ): ReplayResult {
   const warnings: string[] = [];
-  const host = new Host(withoutFiles(description), { onWarning: (message) => warnings.push(message) });
+  const host = new Host(withoutFiles(description), {
+    onWarning: (message) => warnings.push(message),
+    // time goes by where the recorded program waited
+    now: () => 0,
+  });
   // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows
   // when
   host.deviceWork.inSlices = operations.some(({ op }) => op === "work");

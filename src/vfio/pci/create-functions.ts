@@ -9,6 +9,7 @@ import { allDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { HostDescriptionError } from "../../machine/host-description-error.ts";
 import { configSpace } from "../../machine/pci-config.ts";
+import { physicalFunctions, routingId } from "../../machine/virtual-functions.ts";
 import type { ModelContext } from "../model-context.ts";
 
 /** The PCI functions of a host, by name, as they are when it has booted. */
@@ -32,10 +33,42 @@ export function createFunction(
     ...deviceInstance(kind, device),
     translation: translationOf(host, device),
     ids: device,
+    virtual: virtualOf(host, device),
     rom: romOf(device),
   };
   const create = (bus: DeviceBus) => withPlace(host, device, () => kind.create(bus, instance));
   return new PciFunction(device.bdf, device, config, clock, warn, create, device.zpci && errors);
+}
+
+/** Has a function's model find the others that it has to do with. */
+export function connectFunction(
+  host: HostDescription,
+  { name, model }: PciFunction,
+  topology: { find(name: string): PciFunction | undefined; all(): Iterable<PciFunction> },
+): void {
+  const device = findPciDevice(host, name);
+  if (!device || !model.connect) return;
+  withPlace(host, device, () =>
+    model.connect!({
+      find: (other) => topology.find(other)?.model,
+      *all() {
+        for (const other of topology.all()) yield other.model;
+      },
+    }),
+  );
+}
+
+function findPciDevice(host: HostDescription, name: string): PciDeviceDescription | undefined {
+  for (const { device } of allDevices(host)) if (device.bus === "pci" && device.bdf === name) return device;
+  return undefined;
+}
+
+function virtualOf(host: HostDescription, { bdf, physfn }: PciDeviceDescription) {
+  if (physfn === undefined) return undefined;
+  const physical = physicalFunctions(host).get(physfn);
+  if (!physical) return undefined;
+  const { offset, stride } = physical;
+  return { physical: physfn, index: (routingId(bdf) - routingId(physfn) - offset) / stride };
 }
 
 /** What is wrong with an option shows only now: says where in the description it is. */

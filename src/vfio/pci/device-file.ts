@@ -122,6 +122,8 @@ export class PciDeviceFile extends FileDescription {
       );
     }
     refuseClaimed(target, index);
+    // without such memory each access of a mapping is seen (mappedObject)
+    target.isMapped ||= this.#shared !== undefined;
     const table = msixTable(target);
     if (context.release.has("msixTableMappable") || table?.bar !== index) return;
     if (at + length > table.start && at < table.end) {
@@ -160,6 +162,7 @@ export class PciDeviceFile extends FileDescription {
 
   override release(): void {
     if (this.#shared) this.#device.shared.delete(this.#shared);
+    if (this.#device.shared.size === 0) this.#device.target.isMapped = false;
     this.#released();
   }
 

@@ -14,7 +14,7 @@ import { errorState } from "../error-state.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
-import { createFunction, createFunctions } from "./create-functions.ts";
+import { connectFunction, createFunction, createFunctions } from "./create-functions.ts";
 import { PciDeviceFile } from "./device-file.ts";
 import type { HotResetSurroundings } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
@@ -40,6 +40,9 @@ export class PciDevices implements HotResetSurroundings {
     this.topology = new PciTopology(createFunctions(host, context));
     for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
     this.#physical = physicalFunctions(host);
+    for (const [name, { functions }] of this.#physical)
+      this.topology.find(name)?.model.hasFunctions?.(functions.length);
+    for (const target of this.topology.all()) connectFunction(host, target, this.topology);
   }
 
   /** The host has other virtual functions now. */
@@ -49,8 +52,10 @@ export class PciDevices implements HotResetSurroundings {
 
   /** A function has come. */
   add(host: HostDescription, device: PciDeviceDescription, group: number): void {
-    this.topology.add(createFunction(host, device, this.#model));
+    const target = createFunction(host, device, this.#model);
+    this.topology.add(target);
     this.#groups.set(device.bdf, group);
+    connectFunction(host, target, this.topology);
   }
 
   /** Resets a function alone, whoever has it (pci_reset_function). ENOTTY. */
@@ -65,7 +70,8 @@ export class PciDevices implements HotResetSurroundings {
 
   /** A physical function says in its config space how many virtual ones it has (PCI_SRIOV_CTRL, PCI_SRIOV_NUM_VF). */
   showFunctions(name: string, count: number): void {
-    const { config } = this.topology.find(name)!;
+    const { config, model } = this.topology.find(name)!;
+    model.hasFunctions?.(count);
     const at = findExtended(config.bytes, PCI_EXT_CAP_ID_SRIOV);
     if (at === undefined) return;
     const enabled = PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE;

@@ -97,12 +97,17 @@ export class SharedRegions implements ShownMemory {
       // most looks find nothing new
       if (rung === undefined && shownBytes.equals(bytes)) continue;
       for (const { offset, width, doorbell } of registers) {
-        const value = getValue(view, offset - first, width);
+        const at = offset - first;
+        if (!bytesEqual(view, shown, at, width)) {
+          // a read of many bytes may have met the program in the middle of its write; one of a register does not
+          this.#memory.read(place + at, bytes.subarray(at, at + width));
+        }
         const isRung = rung === regionOffset(region) + offset && !this.#early.delete(rung);
-        if (value === getValue(shown, offset - first, width) && !isRung) continue;
+        if (bytesEqual(view, shown, at, width) && !isRung) continue;
+        const value = getValue(view, at, width);
         if (doorbell && !isRung && rung !== regionOffset(region) + offset)
           this.#early.add(regionOffset(region) + offset);
-        setValue(shown, offset - first, width, value);
+        setValue(shown, at, width, value);
         context.watch?.registerWritten?.(target.name, region, offset, width, value);
         target.writeRegion(region, offset, width, value);
         written = true;
@@ -117,11 +122,13 @@ export class SharedRegions implements ShownMemory {
    */
   show(): void {
     const { target } = this.#device;
+    const { model } = target;
     for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
       for (let i = registers.length - 1; i >= 0; i--) {
         const { offset, width } = registers[i]!;
         const at = offset - first;
-        const value = target.model.shows?.(region, offset, width) ?? target.readRegion(region, offset, width);
+        if (width === 4 && model.showsWord?.(region, offset) === shown.getUint32(at, true)) continue;
+        const value = model.shows?.(region, offset, width) ?? target.readRegion(region, offset, width);
         if (value === getValue(shown, at, width)) continue;
         setValue(view, at, width, value);
         setValue(shown, at, width, value);
@@ -145,6 +152,12 @@ function eachPiece(at: number, length: number, each: (from: number, shown: Buffe
     const count = Math.min(size, length - done);
     each(at + done, shown.subarray(0, count), own.subarray(0, count));
   }
+}
+
+/** Whether a register is the same in both; without making a bigint of it, because most are. */
+function bytesEqual(a: DataView, b: DataView, at: number, width: number): boolean {
+  for (let i = 0; i < width; i++) if (a.getUint8(at + i) !== b.getUint8(at + i)) return false;
+  return true;
 }
 
 function registerBlock(region: number, registers: readonly MappedRegister[]): RegisterBlock[] {

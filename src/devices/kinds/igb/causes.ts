@@ -1,0 +1,235 @@
+import type { DeviceTime } from "../../device-clock.ts";
+import type { RegisterFile } from "./register-file.ts";
+import * as reg from "./registers.ts";
+
+/** Where interrupts go. */
+export interface CauseOutputs {
+  readonly usesMsix: boolean;
+  /** Nobody sees whether a program has read a register: it may have cleared what it knows of. */
+  readonly isMapped: boolean;
+  /** The message of an EICR bit in MSI-X mode: the physical function's, or one of a virtual function's. */
+  send(cause: number): void;
+  /** Outside of it: the one message that there is, or the line. */
+  signal(): void;
+  lowerLine(): void;
+}
+
+/** EICR's bits: one for each vector, or for timer and others (8.8.1). */
+const MSIX_CAUSES = (1 << reg.VECTORS) - 1;
+const LEGACY_CAUSES = 0x4000_ffff;
+/** Bits 14:2 of EITR are in units of one microsecond; what counts here is the register as it lies. */
+const EITR_INTERVAL = 0x7ffe;
+const EITR_KEPT = 0x7fff_ffff;
+const EITR_UNIT_MS = 256 / 1e6;
+
+/**
+ * Interrupt causes and their masks (82576 datasheet, 7.3 and 8.8): ICR and IMS, in MSI-X mode behind them EICR and
+ * EIMS, and the vectors' throttling.
+ */
+export class Causes {
+  readonly #file: RegisterFile;
+  readonly #clock: DeviceTime;
+  readonly #outputs: CauseOutputs;
+  /** What is read of EITR: it is as written, over every reset. */
+  readonly throttles = new Uint32Array(reg.VECTORS);
+  /** Vectors that have sent a message and send no other for some time. */
+  readonly #quiet = new Map<number, () => void>();
+  /** Those of them that have one to send then. */
+  readonly #postponed = new Set<number>();
+
+  constructor(file: RegisterFile, clock: DeviceTime, outputs: CauseOutputs) {
+    this.#file = file;
+    this.#clock = clock;
+    this.#outputs = outputs;
+  }
+
+  get #usesMsix(): boolean {
+    return this.#file.has(reg.GPIE, reg.GPIE_MSIX);
+  }
+
+  get #causes(): number {
+    return this.#usesMsix ? MSIX_CAUSES : LEGACY_CAUSES;
+  }
+
+  /** No message waits any more. */
+  reset(): void {
+    for (const cancel of this.#quiet.values()) cancel();
+    this.#quiet.clear();
+    this.#postponed.clear();
+  }
+
+  /** Has something happen that ICR shows. */
+  raise(causes: number): void {
+    this.#raise(reg.ICR, causes);
+  }
+
+  /** The same for causes of EICR. */
+  raiseExtended(causes: number): void {
+    if (causes !== 0) this.#raise(reg.EICR, causes);
+  }
+
+  setEics(value: number): void {
+    this.#raise(reg.EICR, value & this.#causes);
+  }
+
+  setEims(value: number): void {
+    this.#raise(reg.EIMS, value & this.#causes);
+  }
+
+  setEimc(value: number): void {
+    this.#lower(reg.EIMS, value & this.#causes);
+  }
+
+  setEicr(value: number): void {
+    this.#lower(reg.EICR, value & this.#causes);
+  }
+
+  /** Only vectors that there are; bits stay set. */
+  setEiac(value: number): void {
+    if (this.#usesMsix) this.#file.setBits(reg.EIAC, value & MSIX_CAUSES);
+  }
+
+  /** What is written are the bits that are not masked automatically; recorded so (igb_reg_masks_0). */
+  setEiam(value: number): void {
+    this.#file.setBits(reg.EIAM, ~(value & this.#causes));
+  }
+
+  setIms(value: number): void {
+    this.#raise(reg.IMS, value & reg.IMS_WRITABLE);
+  }
+
+  setImc(value: number): void {
+    this.#lower(reg.IMS, value);
+  }
+
+  setIcr(value: number): void {
+    this.#maskAutomatically();
+    this.#lower(reg.ICR, value);
+  }
+
+  /** A read of ICR clears it, unless MSI-X messages may be lost by that (8.8.9). */
+  readIcr(): number {
+    const value = this.#file.get(reg.ICR);
+    const clears =
+      this.#file.has(reg.GPIE, reg.GPIE_NSICR) ||
+      this.#file.get(reg.IMS) === 0 ||
+      (value & reg.ICR_ASSERTED) !== 0 ||
+      !this.#outputs.usesMsix;
+    if (clears) this.#lower(reg.ICR, 0xffff_ffff);
+    this.#maskAutomatically();
+    return value;
+  }
+
+  readEitr(vector: number): number {
+    return this.throttles[vector]!;
+  }
+
+  setEitr(vector: number, value: number): void {
+    this.throttles[vector] = value & EITR_KEPT;
+    this.#file.set(reg.EITR + 4 * vector, value & EITR_INTERVAL);
+  }
+
+  /** The vector that an entry of IVAR names, as a bit of EICR; 0 for none. */
+  static bitOf(entry: number): number {
+    return entry & reg.IVAR_VALID ? 1 << (entry & 0x1f) : 0;
+  }
+
+  /** IAM is taken out of IMS when ICR is read or written (8.8.13). */
+  #maskAutomatically(): void {
+    const isInterrupt = this.#file.get(reg.IMS) !== 0 && this.#file.has(reg.ICR, reg.ICR_ASSERTED);
+    if (this.#file.has(reg.GPIE, reg.GPIE_NSICR) || isInterrupt) this.#lower(reg.IMS, this.#file.get(reg.IAM));
+  }
+
+  #raise(register: number, bits: number): void {
+    const file = this.#file;
+    const [causes, extended] = [this.#pending(), this.#pendingExtended()];
+    file.setBits(register, bits);
+    const isAgain = this.#outputs.isMapped ? bits : 0;
+    const [againCause, againExtended] = [register === reg.ICR ? isAgain : 0, register === reg.EICR ? isAgain : 0];
+    if (this.#usesMsix) {
+      const raised = this.#pending() & (~causes | againCause);
+      const other = file.get(reg.IVAR_MISC);
+      if (raised & reg.ICR_DRSTA) file.setBits(reg.EICR, Causes.bitOf(other & 0xff));
+      if (raised & ~reg.ICR_DRSTA) file.setBits(reg.EICR, Causes.bitOf((other >>> 8) & 0xff));
+      this.#sendAll(this.#pendingExtended() & (~extended | againExtended));
+      return;
+    }
+    this.#showAsserted();
+    const raised = this.#pending() & (~causes | againCause);
+    if (raised === 0) return;
+    file.setBits(reg.EICR, (raised & reg.ICR_DRSTA) | reg.EICR_OTHER);
+    this.#outputs.signal();
+  }
+
+  #lower(register: number, bits: number): void {
+    const file = this.#file;
+    file.clearBits(register, bits);
+    if (this.#pending() !== 0 || this.#usesMsix) return;
+    file.clearBits(reg.EICR, reg.EICR_OTHER);
+    this.#outputs.lowerLine();
+  }
+
+  #pending(): number {
+    return this.#file.get(reg.ICR) & this.#file.get(reg.IMS);
+  }
+
+  #pendingExtended(): number {
+    return this.#file.get(reg.EICR) & this.#file.get(reg.EIMS);
+  }
+
+  #showAsserted(): void {
+    const file = this.#file;
+    file.clearBits(reg.ICR, reg.ICR_ASSERTED);
+    if (file.get(reg.ICR) !== 0) file.setBits(reg.ICR, reg.ICR_ASSERTED);
+  }
+
+  #sendAll(bits: number): void {
+    for (let vector = 0; vector < reg.VECTORS; vector++) {
+      if (!(bits & (1 << vector))) continue;
+      if (this.#quiet.has(vector)) {
+        this.#postponed.add(vector);
+        continue;
+      }
+      this.#beQuiet(vector);
+      this.#send(vector);
+    }
+  }
+
+  #beQuiet(vector: number): void {
+    const interval = this.#file.get(reg.EITR + 4 * vector);
+    if (interval === 0) return;
+    const over = () => {
+      this.#quiet.delete(vector);
+      if (!this.#postponed.delete(vector)) return;
+      this.#beQuiet(vector);
+      this.#send(vector);
+    };
+    this.#quiet.set(vector, this.#clock.later(interval * EITR_UNIT_MS, over));
+  }
+
+  /** EIAC: sending clears the cause. */
+  #send(vector: number): void {
+    this.#outputs.send(vector);
+    this.#file.clearBits(reg.EICR, this.#file.get(reg.EIAC) & (1 << vector));
+  }
+
+  /** Whether the line is up, where there is one. */
+  get isSignalled(): boolean {
+    return !this.#usesMsix && this.#pending() !== 0;
+  }
+
+  /** Vectors that are quiet, and whether they have something to send, as two masks. */
+  get timing(): readonly [quiet: number, postponed: number] {
+    const mask = (vectors: Iterable<number>) => [...vectors].reduce((bits, vector) => bits | (1 << vector), 0);
+    return [mask(this.#quiet.keys()), mask(this.#postponed)];
+  }
+
+  /** Goes on with what was saved: their time begins anew. */
+  restoreTiming(quiet: number, postponed: number): void {
+    this.reset();
+    for (let vector = 0; vector < reg.VECTORS; vector++) {
+      if (quiet & (1 << vector)) this.#beQuiet(vector);
+      if (postponed & (1 << vector)) this.#postponed.add(vector);
+    }
+  }
+}
