@@ -3,6 +3,7 @@ import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
+import { filePage } from "./file-memory.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
 import type { Mapping } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
@@ -29,6 +30,7 @@ const SHORT_PATIENCE_MS = 0.5;
 const FEW_PAGES = 16;
 
 const oneByte = new Uint8Array(1);
+let nextNumber = 0;
 
 /**
  * The memory of one process. What a call reads is read by its caller's number, and proved afterwards
@@ -47,6 +49,8 @@ export class ProcessMemory extends AddressSpace {
   #held: HeldMemory | undefined;
   /** What DMA may still wait for pages, in milliseconds. */
   #patience = PATIENCE_MS;
+  /** Tells it from all others, also from one that a process of the same number had. */
+  readonly #number = nextNumber++;
   #pins = 0;
   #nextPin = 0;
   #isRetired = false;
@@ -152,6 +156,18 @@ export class ProcessMemory extends AddressSpace {
     this.#move(address, from.length, (held, done) => held.write(address + done, rest(from, done)), {
       aside: (held) => held.writeSteps(this.#pid, address, from),
     });
+  }
+
+  /**
+   * By the mapping that is there: the file's page of a shared one, else a page of this memory's own. A private page that
+   * a fork shares until somebody writes to it counts as two.
+   */
+  override pageIdentity(vaddr: number): string | undefined {
+    const mapping = this.#held?.map.find(vaddr);
+    if (!mapping) return undefined;
+    const { start, shared, offset, inode, deviceMajor, deviceMinor } = mapping;
+    if (shared && inode !== 0) return filePage(deviceMajor, deviceMinor, inode, offset + vaddr - start);
+    return `${this.#number}@${Math.floor(vaddr / PAGE_SIZE)}`;
   }
 
   #move(

@@ -108,7 +108,6 @@ export const PLAIN_DRIVER: IommuDriverFacts = {
 export const PLAIN_IOMMUFD: IommufdFacts = {
   hwptFlags: undefined,
   nests: false,
-  virtualIommus: false,
   infoType: 0,
   info: () => new Uint8Array(0),
 };

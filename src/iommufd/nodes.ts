@@ -1,3 +1,4 @@
+import { unitOf } from "../iommu/describe-unit.ts";
 import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { CAP_DAC_OVERRIDE, type Task } from "../kernel/task.ts";
@@ -7,6 +8,7 @@ import { IommufdContext } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
 import type { IommufdModule } from "./module.ts";
 import { PasidHardware } from "./nesting/pasid-hardware.ts";
+import { SelftestGround } from "./selftest/ground.ts";
 
 const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
@@ -32,6 +34,8 @@ export class IommufdNodes implements HostPart {
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
       requesters,
       pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,
+      contexts: new Set(),
+      selftest: selftestGround(ground),
     };
     this.#isServed = description.iommufd && context.release.has("iommufd");
     this.#isContainer = description.vfioContainer === "iommufd";
@@ -71,4 +75,13 @@ export class IommufdNodes implements HostPart {
 function requireRoot(task: Task, path: string, mode: string): void {
   if (task.euid === 0 || task.capable(CAP_DAC_OVERRIDE)) return;
   fail("EACCES", `${path} has mode ${mode} and is root's`);
+}
+
+/** What the kernel's own tests use, where the host's IOMMU was made for them. */
+function selftestGround({ description, context, iommus }: HostGround): SelftestGround | undefined {
+  const { selftest } = iommus;
+  const unit = unitOf(description.iommu, context.release);
+  if (!selftest || !unit || !description.iommu.nesting || !context.release.has("selftestCommand")) return undefined;
+  const firstGroup = Math.max(-1, ...description.groups.map(({ id }) => id)) + 1;
+  return new SelftestGround(selftest, unit, firstGroup);
 }

@@ -48,6 +48,15 @@ export class ObjectTable implements Iterable<IommufdObject> {
     this.#ids.give(object.id);
   }
 
+  /**
+   * Takes an object out for good and destroys it: as long as the iommufd is there, its id means nothing and is given to
+   * nobody (main.c:iommufd_object_tombstone_user).
+   */
+  bury(object: IommufdObject): void {
+    if (this.#objects.get(object.id) === object) this.#objects.delete(object.id);
+    object.destroy();
+  }
+
   /** Takes an object out and destroys it. */
   destroy(object: IommufdObject): void {
     this.remove(object);
@@ -71,7 +80,8 @@ export class ObjectTable implements Iterable<IommufdObject> {
     while (this.#objects.size > 0) {
       const leaves = [...this].filter((object) => object.users === 0);
       if (leaves.length === 0) throw new Error("objects of an iommufd use each other in a circle");
-      for (const object of leaves) this.destroy(object);
+      // one may take another with it
+      for (const object of leaves) if (this.#objects.get(object.id) === object) this.destroy(object);
     }
   }
 }

@@ -39,6 +39,8 @@ test("an iommufd binds and attaches a device of a group that VFIO has no file fo
       noIommuBuilt: false,
       requesters: new Requesters(HOST),
       pasidHardware: undefined,
+      contexts: new Set(),
+      selftest: undefined,
     },
     "user",
     task,

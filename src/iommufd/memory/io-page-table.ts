@@ -24,6 +24,8 @@ export interface Domain {
 
 /** Who uses mappings page by page without a page table: a mediated device's driver (struct iommufd_access). */
 export interface DriverAccess {
+  /** What mappings must be a multiple of for it, bytes. */
+  readonly alignment: bigint;
   /** A mapping is about to go: what is held of it must be given back before this returns. */
   unmap(iova: bigint, length: bigint): void;
 }
@@ -170,7 +172,7 @@ export class IoPageTable {
 
   /** EADDRINUSE for mappings of part pages (io_pagetable.c:iopt_add_access). */
   addAccess(access: DriverAccess): void {
-    if (this.pageSize > this.alignment) this.#checkAlignment(this.pageSize);
+    if (access.alignment > this.alignment) this.#checkAlignment(access.alignment);
     this.#accesses.add(access);
     this.alignment = this.#neededAlignment();
   }
@@ -181,7 +183,8 @@ export class IoPageTable {
   }
 
   #neededAlignment(): bigint {
-    let needed = this.largePagesDisabled || this.#accesses.size > 0 ? this.pageSize : 1n;
+    let needed = this.largePagesDisabled ? this.pageSize : 1n;
+    for (const { alignment } of this.#accesses) if (alignment > needed) needed = alignment;
     for (const { unit } of this.domains) {
       const smallest = unit.pageSizes & -unit.pageSizes;
       if (smallest > needed) needed = smallest;
@@ -235,7 +238,7 @@ export function refuseArea(area: Area, { unit, isParent }: Domain): void {
     );
   }
   // generic_pt/fmt/vtdss.h: PT_FEAT_VTDSS_FORCE_WRITEABLE, because of erratum 772415
-  if (isParent && !area.writeable) {
+  if (isParent && unit.iommufd.parentsAreWriteable && !area.writeable) {
     fail("EINVAL", `${area.label} is read-only, which a page table that others are nested on cannot have`);
   }
   if (area.readable || area.writeable || unit.mapsNoAccess) return;

@@ -147,6 +147,28 @@ export class MappedPages {
     }
   }
 
+  /** Which page is held for a byte; undefined when none is, or nobody can tell (AddressSpace.pageIdentity). */
+  identityOf(offset: bigint): string | undefined {
+    const page = offset / BigInt(this.pageSize);
+    const run = this.#runs.meeting(page, page);
+    return run && this.source.identity(run.pin, Number(run.start), Number(page - run.start));
+  }
+
+  /** The pages that are held, one after the other. Nothing may be held or let go meanwhile. */
+  *heldPages(): Generator<string | undefined> {
+    for (const { pin, start, last } of this.#runs) {
+      for (let page = 0; page <= Number(last - start); page++) yield this.source.identity(pin, Number(start), page);
+    }
+  }
+
+  /** Whether these pages of the source are in one huge page. */
+  inOneHugePage({ start, last }: Holder): boolean {
+    const shift = this.source.hugePageShift(Number(start));
+    const address = this.address - (this.address % BigInt(this.pageSize));
+    const huge = (page: bigint) => (address + page * BigInt(this.pageSize)) >> BigInt(shift);
+    return shift > 0 && huge(start) === huge(last);
+  }
+
   /** What of a range is not held. */
   #gaps({ start, last }: IovaRange): Iterable<Span> {
     return this.#runs.holes(start, last, 1n);

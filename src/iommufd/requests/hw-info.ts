@@ -42,7 +42,7 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
     out_max_pasid_log2: hasPasids ? PASID_BITS : 0,
     out_capabilities: BigInt(
       (unit.dirtyTracking && release.has("hwptDirtyTracking") ? IOMMU_HW_CAP_DIRTY_TRACKING : 0) |
-        (hasPasids ? IOMMU_HW_CAP_PCI_PASID_PRIV : 0) |
+        (hasPasids && identity?.pasidPrivileged ? IOMMU_HW_CAP_PCI_PASID_PRIV : 0) |
         (release.has("hwInfoAts") && !abilities?.ats ? IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED : 0),
     ),
   });
