@@ -187,6 +187,15 @@ export class Host implements HostKernel {
     fail("ENOENT", `${path} is not on this host`);
   }
 
+  /** A thread's file in /proc that only this kernel has; undefined for others. */
+  procFile(task: Task, thread: number, name: string): FileDescription | undefined {
+    for (const part of this.#parts) {
+      const file = part.procFile?.(task, thread, name);
+      if (file) return file;
+    }
+    return undefined;
+  }
+
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
   get iommuUse(): IommuUse {
     return { ...this.#iommus.use, pasids: this.#pasids.size, chosenPasids: this.#pasids.chosen };

@@ -31,6 +31,7 @@ import {
   RESOLVE_NO_XDEV,
 } from "./linux.ts";
 import type { Opening } from "./path-resolver.ts";
+import { statPath } from "./path-stat.ts";
 import { failInstall } from "./program-files.ts";
 
 const PATH_MAX = 4096;
@@ -65,7 +66,7 @@ export function handleOpen(context: CallContext): Reply {
     return "native";
   }
   const target = resolver.resolve(opening);
-  if (target === undefined) return "native";
+  if (target === undefined) return openThreadFile(context, opening) ?? "native";
   caller.prove();
   caller.isHarmless = false;
   const node = target.node ?? target.file?.node;
@@ -95,6 +96,33 @@ export function handleOpen(context: CallContext): Reply {
   // The caller has no descriptor free, or was killed (ENOENT; nobody hears the answer then): nobody ever had the file.
   description.release();
   return fd === -ERRNO.ENOENT ? "native" : fd;
+}
+
+/** /proc/self/task/4711/fail-nth, and the other ways to write it. */
+const THREAD_FILE = /^\/proc\/(?:self|thread-self|(\d+))(?:\/task\/(\d+))?\/([a-z-]+)$/;
+
+/**
+ * A file in /proc that the host's kernel has for the caller's threads, and the machine's has not; undefined for all
+ * others.
+ */
+function openThreadFile({ on }: CallContext, { path, flags }: Opening): number | undefined {
+  const { task, kernel, files, caller, installs } = on;
+  const [, process, thread, name] = THREAD_FILE.exec(path) ?? [];
+  if (name === undefined || !kernel.procFile) return undefined;
+  const number = Number(thread ?? process ?? (path.startsWith("/proc/thread-self/") ? task.tid : task.pid));
+  const isOwn = statPath(AT_FDCWD, `/proc/${task.pid}/task/${number}`) === 0;
+  const isReal = statPath(AT_FDCWD, `/proc/${task.pid}/task/${number}/${name}`) === 0;
+  caller.prove();
+  const description = isOwn && !isReal ? kernel.procFile(task, number, name) : undefined;
+  if (!description) return undefined;
+  const made = files.create(description, undefined, flags);
+  if (typeof made === "number") {
+    description.release();
+    failInstall(made, description.label);
+  }
+  const fd = installs.add(made, flags & O_CLOEXEC);
+  if (fd < 0) description.release();
+  return fd;
 }
 
 /** What the call asks for; undefined when it can be no node, or asks for what the kernel refuses or has a say in. */

@@ -190,3 +190,20 @@ export class ParsedMap implements MemoryMap {
     }));
   }
 }
+
+/** Whether a process maps some of a range of a memfd, all of which lie on one file system of the kernel's own. */
+export function mapsFile(pid: number, inode: number, offset: number, length: number): boolean {
+  let text: string;
+  try {
+    text = fs.readFileSync(`/proc/${pid}/maps`, "latin1");
+  } catch {
+    return false;
+  }
+  const lines = text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) 00:\S+ (\d+) +\/memfd:/gm);
+  for (const [, start, end, from, file] of lines) {
+    const first = Number.parseInt(from!, 16);
+    const size = Number.parseInt(end!, 16) - Number.parseInt(start!, 16);
+    if (Number(file) === inode && first < offset + length && first + size > offset) return true;
+  }
+  return false;
+}

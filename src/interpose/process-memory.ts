@@ -159,8 +159,8 @@ export class ProcessMemory extends AddressSpace {
   }
 
   /**
-   * By the mapping that is there: the file's page of a shared one, else a page of this memory's own. A private page that
-   * a fork shares until somebody writes to it counts as two.
+   * By the mapping that is there: the file's page of a shared one, else a page of this memory's own. A private page
+   * that a fork shares until somebody writes to it counts as two.
    */
   override pageIdentity(vaddr: number): string | undefined {
     const mapping = this.#held?.map.find(vaddr);

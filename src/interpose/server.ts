@@ -100,10 +100,13 @@ export class Server {
     this.#observer = observer;
     const root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
     this.#root = root;
-    const files = new InjectedFiles((description) => {
-      release(description, observer);
-      guarded(() => fuse?.retry(), observer);
-    });
+    const files = new InjectedFiles(
+      (description) => {
+        release(description, observer);
+        guarded(() => fuse?.retry(), observer);
+      },
+      () => this.#processes.pids(),
+    );
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;

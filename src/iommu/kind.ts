@@ -51,6 +51,8 @@ export interface IommuKind {
   readonly needs?: FeatureName;
   readonly driver: IommuDriverFacts;
   readonly iommufd: IommufdFacts;
+  /** A kernel has it only when it was built for its own tests; then it can inject faults, too. */
+  readonly isForSelftests?: true;
   /** How it shows in /sys/class/iommu; absent for kinds that register nothing there. */
   readonly sysfs?: SysfsUnit;
 }

@@ -1,5 +1,4 @@
 import type { UserFormat, UserInvalidation, UserTable } from "./domain.ts";
-import type { NestingIommus } from "./nesting-iommus.ts";
 import type { RequesterIdentity } from "./requester.ts";
 import type { UserData, UserDataArray } from "./user-data.ts";
 
@@ -82,8 +81,8 @@ export interface VirtualIommuKind {
   readonly type: number | "any";
   /**
    * @param data undefined when the caller hands nothing in
-   * @param iommus the host's
+   * @param iommus the host's, which are of the driver's kind
    * @throws KernelError as its driver does
    */
-  make(ground: VirtualIommuGround, data: UserData | undefined, iommus: NestingIommus): VirtualIommu;
+  make(ground: VirtualIommuGround, data: UserData | undefined, iommus: object): VirtualIommu;
 }

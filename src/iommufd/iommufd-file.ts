@@ -41,6 +41,11 @@ export class IommufdFile extends IommufdDescription {
 
   /** main.c:iommufd_fops_ioctl. Not one of the two methods above: who watches calls replaces those. */
   #request(task: Task, request: number, arg: Word): number | RequestSteps {
+    const { faults } = this.context.module;
+    return faults ? faults.run(task.tid, () => this.#serve(task, request, arg)) : this.#serve(task, request, arg);
+  }
+
+  #serve(task: Task, request: number, arg: Word): number | RequestSteps {
     const { selftest } = this.context.module;
     const handler = HANDLERS.get(request) ?? (selftest && request === IOMMU_TEST_CMD ? TEST_HANDLER : undefined);
     if (handler && this.#knows(handler)) {

@@ -1,5 +1,6 @@
 import type { MappedWindow } from "../iommu/virtual-iommu.ts";
 import { fail } from "../kernel/errors.ts";
+import { faultPoint } from "../kernel/fault-points.ts";
 import type { MappedObject, MmapRequest, SharedMemory } from "../kernel/file-description.ts";
 import { AnonymousMemory } from "../kernel/model-anonymous.ts";
 import type { IommufdObject } from "./object-table.ts";
@@ -33,6 +34,7 @@ export class MmapWindows {
 
   /** driver.c:_iommufd_alloc_mmap: the lowest free offset, never 0. ENOMEM. */
   add(length: number, owner: IommufdObject): MappedWindow {
+    faultPoint("fail_page_alloc");
     let offset = this.#pageSize;
     let index = 0;
     for (; index < this.#windows.length; index++) {

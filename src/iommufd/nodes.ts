@@ -1,5 +1,8 @@
 import { unitOf } from "../iommu/describe-unit.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import { fail } from "../kernel/errors.ts";
+import { FailNthFile } from "../kernel/fail-nth-file.ts";
+import { FaultPoints, faultPoint } from "../kernel/fault-points.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { CAP_DAC_OVERRIDE, type Task } from "../kernel/task.ts";
 import type { HostGround, HostPart } from "../vfio/host-part.ts";
@@ -36,6 +39,7 @@ export class IommufdNodes implements HostPart {
       pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,
       contexts: new Set(),
       selftest: selftestGround(ground),
+      faults: kindOf(description.iommu.model).isForSelftests && new FaultPoints(parameters, context.warn),
     };
     this.#isServed = description.iommufd && context.release.has("iommufd");
     this.#isContainer = description.vfioContainer === "iommufd";
@@ -67,8 +71,20 @@ export class IommufdNodes implements HostPart {
     return match !== null && this.#ground.vfio.deviceAt(Number(match[1])) !== undefined;
   }
 
+  /** The order in which a thread has its calls fail. */
+  procFile(task: Task, thread: number, name: string): FileDescription | undefined {
+    const { faults } = this.#module;
+    if (!faults || name !== "fail-nth") return undefined;
+    requireRoot(task, `/proc/${thread}/fail-nth`, "0644");
+    return new FailNthFile(faults, thread);
+  }
+
   #newFile(task: Task, accountMode: "user" | "process"): IommufdFile {
-    return new IommufdFile(new IommufdContext(this.#module, accountMode, task));
+    const make = () => {
+      faultPoint("failslab");
+      return new IommufdFile(new IommufdContext(this.#module, accountMode, task));
+    };
+    return this.#module.faults?.run(task.tid, make) ?? make();
   }
 }
 

@@ -1,4 +1,5 @@
 import { fail } from "../kernel/errors.ts";
+import { faultPoint } from "../kernel/fault-points.ts";
 import { LowestIds } from "./lowest-ids.ts";
 
 /** Something that a program knows by an id: an address space, a page table, a bound device (struct iommufd_object). */
@@ -35,7 +36,9 @@ export class ObjectTable implements Iterable<IommufdObject> {
     for (const id of [...this.#objects.keys()].sort((a, b) => a - b)) yield this.#objects.get(id)!;
   }
 
+  /** ENOMEM, EBUSY; then nothing has changed. */
   add(object: IommufdObject): void {
+    faultPoint("failslab");
     if (this.#ids.lowest > LAST_ID) fail("EBUSY", "all ids are in use");
     object.id = this.#ids.take();
     this.#objects.set(object.id, object);
@@ -70,6 +73,7 @@ export class ObjectTable implements Iterable<IommufdObject> {
 
   /** An object of one kind; ENOENT for an id that no object has, or one of another kind. */
   find<T extends IommufdObject>(id: number, kind: Kind<T>, what: string): T {
+    faultPoint("fail_iommufd", "ENOENT");
     const object = this.#objects.get(id);
     if (object instanceof kind) return object;
     fail("ENOENT", object ? `id ${id} is no ${what} but ${object.label}` : `there is no ${what} with id ${id}`);

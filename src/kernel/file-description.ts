@@ -161,6 +161,11 @@ export abstract class FileDescription {
     return undefined;
   }
 
+  /** Whether programs read and write it, for files that are no device and always ready. */
+  get isRead(): boolean {
+    return false;
+  }
+
   /** pread()/read() at `offset` into user memory: the number of bytes. */
   read(_task: Task, _address: Word, _count: number, _offset: Word): number {
     fail("EINVAL", `${this.label} cannot be read`);

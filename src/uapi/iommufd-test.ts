@@ -63,8 +63,8 @@ function member<F extends Record<string, FieldType<unknown>>>(layout: Layout<F>)
 }
 
 /**
- * Argument of IOMMU_TEST_CMD. In: what to do, and with which object (`id`); `last` ends the first version. One member of
- * the union counts, that of `op`; `mock_domain_flags` has its own beside `mock_domain`'s.
+ * Argument of IOMMU_TEST_CMD. In: what to do, and with which object (`id`); `last` ends the first version. One member
+ * of the union counts, that of `op`; `mock_domain_flags` has its own beside `mock_domain`'s.
  */
 export const IommuTestCmd = struct("iommu_test_cmd", {
   size: u32,

@@ -41,6 +41,7 @@ test("an iommufd binds and attaches a device of a group that VFIO has no file fo
       pasidHardware: undefined,
       contexts: new Set(),
       selftest: undefined,
+      faults: undefined,
     },
     "user",
     task,

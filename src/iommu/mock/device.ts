@@ -17,6 +17,20 @@ export interface VirtualPlace {
   readonly number: bigint;
 }
 
+/** The mock devices of a host. */
+export interface MockDevices {
+  /** Devices that a host file describes take part too; they have nothing for tests to look at. */
+  find(identity: RequesterIdentity): MockDevice | undefined;
+  /** A place in the IOMMU was made, or left. */
+  count(places: 1 | -1): void;
+}
+
+/** A page table by which devices are attached through a virtual IOMMU, or through none. */
+export interface AttachedTable {
+  /** Where a device is that is attached to it now. */
+  placeOf(device: RequesterIdentity): VirtualPlace | undefined;
+}
+
 /** A device that only is there to be bound and attached (selftest.c:struct mock_dev). */
 export class MockDevice implements SelftestDevice {
   readonly identity: RequesterIdentity;
@@ -38,7 +52,7 @@ export class MockDevice implements SelftestDevice {
     return this.cache[entry];
   }
 
-  /** A change of what a PASID is attached to is to be made. ENOMEM, once, for every second one of the reserved PASID. */
+  /** What a PASID is attached to is to change. ENOMEM, once, for every second change of the reserved PASID. */
   checkChange(pasid: number): void {
     if (pasid !== IOMMU_TEST_PASID_RESERVED || !this.#failsNext) return;
     this.#failsNext = false;

@@ -7,7 +7,7 @@ import type { NestingIommus, NestingUse } from "../nesting-iommus.ts";
 import { type DmaOwner, Requester, type RequesterIdentity } from "../requester.ts";
 import type { SelftestDevice, SelftestIommus } from "../selftest.ts";
 import type { IommuUnit } from "../unit.ts";
-import { MockDevice } from "./device.ts";
+import { MockDevice, type MockDevices } from "./device.ts";
 import { MockDomain } from "./domain.ts";
 import { MOCK_INVALIDATIONS, MOCK_TABLES, MockTable } from "./nested-table.ts";
 
@@ -20,7 +20,7 @@ const NO_SEGMENT = -1;
 const UNTRANSLATED = new NoTarget("a device of iommufd's selftests makes no requests");
 
 /** The mock devices of a host, and what they are attached to. No DMA ever goes through it: the devices have none. */
-export class MockIommus implements NestingIommus, SelftestIommus {
+export class MockIommus implements NestingIommus, SelftestIommus, MockDevices {
   readonly tables = MOCK_TABLES;
   readonly invalidations = MOCK_INVALIDATIONS;
   readonly proposed = undefined;
@@ -50,12 +50,10 @@ export class MockIommus implements NestingIommus, SelftestIommus {
     return new MockDomain(this, undefined);
   }
 
-  /** A place in it was made, or left. */
   count(places: 1 | -1): void {
     this.#places += places;
   }
 
-  /** Devices that a host file describes behind it take part too; they have nothing for tests to look at. */
   find(identity: RequesterIdentity): MockDevice | undefined {
     return this.#devices.get(identity);
   }

@@ -39,6 +39,7 @@ export const mock: IommuKind = {
     container: "type1",
   },
   ownKeys: [],
+  isForSelftests: true,
   makeNesting: () => new MockIommus(),
   tracksDirtyPages: "yes",
   needs: "selftestCommand",

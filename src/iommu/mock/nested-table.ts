@@ -17,11 +17,11 @@ import {
 } from "../domain.ts";
 import type { RequesterIdentity } from "../requester.ts";
 import type { VirtualIommuGround } from "../virtual-iommu.ts";
-import type { VirtualPlace } from "./device.ts";
+import type { AttachedTable, VirtualPlace } from "./device.ts";
 import { MockDomain } from "./domain.ts";
 
 /** A nested page table: numbers that stand for its TLB (selftest.c:struct mock_iommu_domain_nested). */
-export class MockTable implements UserTable {
+export class MockTable implements UserTable, AttachedTable {
   readonly iotlb: number[];
   readonly #virtualIommu: VirtualIommuGround | undefined;
 
@@ -43,7 +43,6 @@ export class MockTable implements UserTable {
     }
   }
 
-  /** Where a device is that is attached to it now. */
   placeOf(device: RequesterIdentity): VirtualPlace | undefined {
     const number = this.#virtualIommu?.numberOf(device);
     return this.#virtualIommu && number !== undefined ? { virtualIommu: this.#virtualIommu, number } : undefined;

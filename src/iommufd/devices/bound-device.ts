@@ -46,11 +46,11 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
     this.group = group;
     this.unit = unit;
     this.#context = context;
+    context.objects.add(this);
     const { id } = group.iommuGroup;
     this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(context, context.module, group, unit);
     context.groups.set(id, this.#groupAttachment);
     if (keepsContext) context.get();
-    context.objects.add(this);
     this.users++;
   }
 
@@ -73,7 +73,12 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
       );
     }
     group.claim(context, release);
-    return new BoundDevice(context, name, group, unit, keepsContext);
+    try {
+      return new BoundDevice(context, name, group, unit, keepsContext);
+    } catch (error) {
+      group.unclaim(context);
+      throw error;
+    }
   }
 
   get label(): string {
@@ -196,10 +201,10 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
     }
     const hwpt = new Hwpt(ioas, this.unit, 0);
     const { objects } = this.#context;
-    objects.add(hwpt);
     let left: PageTable | undefined;
     let isNew = false;
     try {
+      objects.add(hwpt);
       // a new device is attached first, and its reserved regions count; one that moves finds the page table complete
       if (!change.moves) {
         change.to(hwpt);

@@ -13,8 +13,8 @@ import type { FaultQueue, PageRequest } from "./fault-queue.ts";
 
 /**
  * IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID of include/linux/iommu.h, which drivers set that answer with a PASID
- * (intel/prq.c:intel_prq_report). The flags of the kernel's own structure go out as they are, though the interface does not
- * name this one.
+ * (intel/prq.c:intel_prq_report). The flags of the kernel's own structure go out as they are, though the interface does
+ * not name this one.
  */
 const RESPONSE_NEEDS_PASID = 1 << 2;
 

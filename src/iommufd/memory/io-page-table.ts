@@ -3,6 +3,7 @@ import { RangeTable } from "../../address/range-table.ts";
 import { SpanMap } from "../../address/span-map.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { Area } from "./area.ts";
 
 /** IOVAs that an attached device or page table takes away (struct iopt_reserved). */
@@ -84,6 +85,7 @@ export class IoPageTable {
 
   /** Takes IOVAs away; EADDRINUSE when they are mapped or promised (io_pagetable.c:iopt_reserve_iova). */
   reserve(range: Reserved): void {
+    faultPoint("failslab");
     const area = this.areas.meeting(range.start, range.last);
     if (area) fail("EADDRINUSE", `${area.label} overlaps ${range.label}; unmap it first`);
     const promise = this.allowed.meeting(range.start, range.last);
@@ -117,6 +119,7 @@ export class IoPageTable {
 
   /** A page table joins: all mappings go into it, or nothing has changed (io_pagetable.c:iopt_table_add_domain). */
   addDomain(domain: Domain): void {
+    faultPoint("failslab");
     const { unit } = domain;
     const smallest = unit.pageSizes & -unit.pageSizes;
     const alignment = smallest > this.alignment ? smallest : this.alignment;
@@ -172,6 +175,7 @@ export class IoPageTable {
 
   /** EADDRINUSE for mappings of part pages (io_pagetable.c:iopt_add_access). */
   addAccess(access: DriverAccess): void {
+    faultPoint("failslab");
     if (access.alignment > this.alignment) this.#checkAlignment(access.alignment);
     this.#accesses.add(access);
     this.alignment = this.#neededAlignment();
@@ -231,6 +235,7 @@ export class IoPageTable {
  * io-pgtable-arm.c).
  */
 export function refuseArea(area: Area, { unit, isParent }: Domain): void {
+  faultPoint("fail_page_alloc");
   if (unit.refusesLastByte && area.last === ALL_ADDRESSES.last) {
     fail(
       "EINVAL",

@@ -1,6 +1,7 @@
 import type { IovaRange } from "../../address/iova-ranges.ts";
 import { type Span, SpanMap } from "../../address/span-map.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import { PageCounts } from "./page-counts.ts";
 import type { PageSource } from "./page-source.ts";
 import type { PinAccount } from "./pin-account.ts";
@@ -175,6 +176,7 @@ export class MappedPages {
   }
 
   #pin({ start, last }: IovaRange, write: boolean): Run {
+    faultPoint("fail_iommufd", "EFAULT");
     return { start, last, pin: this.source.pin(Number(start), Number(last - start) + 1, write) };
   }
 

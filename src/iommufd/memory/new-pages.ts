@@ -1,5 +1,6 @@
 import type { DmaBuf } from "../../kernel/dma-buf.ts";
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { ForeignFile } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { IommufdContext } from "../context.ts";
@@ -73,6 +74,7 @@ interface NewSlice {
 /** pages.c:iopt_alloc_pages */
 function newSlice(context: IommufdContext, task: Task, source: PageSource, slice: NewSlice): Slice {
   const { address, offset, length, writable } = slice;
+  faultPoint("failslab");
   const { pageSize } = context;
   if (length === 0n) fail("EINVAL", "the length is 0");
   if (length > LAST - BigInt(pageSize)) fail("EINVAL", `length ${hex(length)} is nearly all of the address space`);

@@ -47,8 +47,8 @@ export function hwptAlloc(context: IommufdContext, command: Command): number {
     refuseFlags(context, device, flags, request.data_len > 0);
     hwpt = new Hwpt(parent, device.unit, flags, describedTable(device.unit, data));
   }
-  objects.add(hwpt);
   try {
+    objects.add(hwpt);
     if (hwpt instanceof Hwpt) hwpt.join(command.task);
     if (request.flags & IOMMU_HWPT_FAULT_ID_VALID) {
       hwpt.reportTo(objects.find(request.fault_id, FaultQueue, "fault queue"));

@@ -1,6 +1,7 @@
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import { readUserData, readUserEntry, type UserData, type UserDataArray } from "../../iommu/user-data.ts";
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import { IOMMU_HWPT_ALLOC_PASID, IOMMU_HWPT_FAULT_ID_VALID, IommuHwptInvalidate } from "../../uapi/iommufd-hwpt.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
@@ -35,6 +36,7 @@ export function makeNested(
       `data_type ${data.type} describes no table of ${unit.label} (it takes ${tables.type}: struct ${tables.name})`,
     );
   }
+  faultPoint("failslab");
   const pasidCompatible = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
   return new NestedHwpt(parent, readUserData(data, tables), { pasidCompatible, over: parent, invalidations });
 }
@@ -50,6 +52,7 @@ export function makeNestedOfViommu(
   if (!viommu.isOf(unit)) fail("EINVAL", `${label} is behind another IOMMU than ${viommu.label} is a share of`);
   if (flags & ~nestedFlags(context.module.context.release)) fail("EOPNOTSUPP", `flags ${hex(flags)} are unknown`);
   if (data.length === 0) fail("EOPNOTSUPP", `a page table of ${viommu.label} wants data that describes it`);
+  faultPoint("failslab");
   const { driver, parent } = viommu;
   return new NestedHwpt(parent, driver.nest(flags & ~IOMMU_HWPT_FAULT_ID_VALID, data), {
     pasidCompatible: (flags & IOMMU_HWPT_ALLOC_PASID) !== 0,

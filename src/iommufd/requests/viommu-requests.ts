@@ -1,4 +1,5 @@
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import {
@@ -68,6 +69,7 @@ export function viommuAlloc(context: IommufdContext, command: Command): number {
   const data = length > 0 ? { task, type, address, length } : undefined;
   const { littleEndian } = task.memory;
   const { pageSize } = module.context;
+  faultPoint("failslab");
   const viommu = new Viommu(hwpt, unit, { iommus, windows, littleEndian, pageSize });
   addAndAnswer(context, viommu, () => {
     viommu.init(kind, data, iommus);
@@ -185,6 +187,7 @@ function addAndAnswer({ objects }: IommufdContext, object: IommufdObject, work: 
 /** A descriptor for a file, which goes when there is none. EMFILE. */
 function installFile(command: Command, file: FileDescription): number {
   try {
+    faultPoint("failslab");
     return command.task.files.install(file, true);
   } catch (error) {
     file.release();

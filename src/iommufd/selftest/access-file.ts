@@ -1,4 +1,5 @@
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { AccessObject } from "../access-object.ts";
@@ -39,24 +40,23 @@ export class AccessFile extends FileDescription {
     this.object.attach(ioas);
   }
 
-  /** selftest.c:iommufd_test_access_pages. Returns the number of what is held; `check` may refuse it. */
+  /** Holds pages; returns the number of what is held. EOPNOTSUPP, and what a driver's holding is refused with. */
   pin(
     task: Task,
     { iova, length, write }: { readonly iova: bigint; readonly length: bigint; readonly write: boolean },
-    check: (range: PinnedRange) => void,
   ): number {
     if (!this.#canPin) fail("EOPNOTSUPP", "this access was not made to hold pages (NEEDS_PIN_PAGES)");
+    faultPoint("failslab");
     const { access } = this.object;
     const range = access.pinRange(task, iova, length, write);
-    try {
-      check(range);
-    } catch (error) {
-      access.unpinRange(range);
-      throw error;
-    }
     const id = this.#nextId++;
     this.#items.set(id, { iova, last: iova + length - 1n, range, access });
     return id;
+  }
+
+  /** What is held under a number; undefined when it was given back. */
+  rangeOf(id: number): PinnedRange | undefined {
+    return this.#items.get(id)?.range;
   }
 
   /** Gives back what has a number. ENOENT. */

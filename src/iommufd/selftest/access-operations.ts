@@ -1,4 +1,6 @@
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
+import type { RequestSteps } from "../../kernel/request-steps.ts";
 import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 import {
@@ -12,10 +14,11 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
-import type { PinnedRange } from "../memory/table-access.ts";
 import { findIoas } from "../requests/ioas-requests.ts";
 import { AccessFile, accessFile } from "./access-file.ts";
 import type { SelftestGround } from "./ground.ts";
+import { inSteps } from "./in-steps.ts";
+import { pageOf } from "./memory-operations.ts";
 
 /** Bytes of one access at most. */
 const LENGTH_MAX = 2n ** 24n;
@@ -31,6 +34,7 @@ export function createAccess(context: IommufdContext, _ground: SelftestGround, c
   const file = new AccessFile(context, (flags & MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES) !== 0);
   let fd: number;
   try {
+    faultPoint("failslab");
     file.attach(findIoas(context, id));
     fd = command.task.files.install(file, true);
   } catch (error) {
@@ -52,22 +56,30 @@ export function accessReplaceIoas(context: IommufdContext, _ground: SelftestGrou
 }
 
 /** selftest.c:iommufd_test_access_pages */
-export function accessPages(_context: IommufdContext, _ground: SelftestGround, command: Command): number {
+export function accessPages(
+  _context: IommufdContext,
+  _ground: SelftestGround,
+  command: Command,
+): number | RequestSteps {
   const { id, access_pages: request } = IommuTestCmd.read(command.view, 0);
-  const { flags, length, uptr } = request;
+  const { flags, length } = request;
   refuseLong(length);
   refuseFlags(flags, MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ);
   const file = accessFile(command.task, id);
   const iova = iovaOf(file, flags, request.iova);
-  const write = (flags & MOCK_FLAGS_ACCESS_WRITE) !== 0;
-  const number = file.pin(command.task, { iova, length, write }, (range) => {
-    if (uptr !== 0n) comparePages(command.task, range, uptr);
-  });
-  IommuTestCmd.write(command.view, 0, { access_pages: { ...request, out_access_pages_id: number } });
+  const number = file.pin(command.task, { iova, length, write: (flags & MOCK_FLAGS_ACCESS_WRITE) !== 0 });
+  return inSteps(checkAndAnswer(command.keep(), file, number));
+}
+
+/** What is held is given back when it is not what the caller has, or when the caller cannot be answered. */
+function* checkAndAnswer(command: Command, file: AccessFile, number: number): Generator<void, number> {
+  const { access_pages: request } = IommuTestCmd.read(command.view, 0);
   try {
+    if (request.uptr !== 0n) yield* comparePages(command.task, file, number, request.uptr);
+    IommuTestCmd.write(command.view, 0, { access_pages: { ...request, out_access_pages_id: number } });
     command.respond(IommuTestCmd);
   } catch (error) {
-    file.unpin(number);
+    if (file.rangeOf(number)) file.unpin(number);
     throw error;
   }
   return 0;
@@ -88,6 +100,7 @@ export function accessReadWrite(_context: IommufdContext, _ground: SelftestGroun
   refuseFlags(flags, MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH | MOCK_FLAGS_ACCESS_SYZ);
   const { task } = command;
   const file = accessFile(task, id);
+  faultPoint("failslab");
   const bytes = new Uint8Array(Number(length));
   const address = wordFromBigInt(uptr);
   const writes = (flags & MOCK_ACCESS_RW_WRITE) !== 0;
@@ -104,17 +117,17 @@ export function accessReadWrite(_context: IommufdContext, _ground: SelftestGroun
 }
 
 /** selftest.c:iommufd_test_check_pages: the pages are those behind an address. EFAULT, EBADE. */
-function comparePages({ memory }: Task, { pieces }: PinnedRange, uptr: bigint): void {
+function* comparePages({ memory }: Task, file: AccessFile, number: number, uptr: bigint): Generator<void, void> {
   let address = uptr;
   const size = BigInt(memory.pageSize);
-  for (const { area, holder } of pieces) {
+  for (const { area, holder } of file.rangeOf(number)?.pieces ?? []) {
     for (let page = holder.start; page <= holder.last; page++, address += size) {
-      const isThere = address <= BigInt(Number.MAX_SAFE_INTEGER) && memory.pinnable(Number(address), 1, false) === 1;
-      if (!isThere) fail("EFAULT", `there is no page at ${hex(address)}`);
-      const identity = memory.pageIdentity(Number(address));
-      if (identity === undefined || area.pages.identityOf(page * size) !== identity) {
+      const identity = pageOf(memory, address);
+      // in between, an unmap may have asked for them
+      if (!file.rangeOf(number) || area.pages.identityOf(page * size) !== identity) {
         fail("EBADE", `another page is held than the one at ${hex(address)}`);
       }
+      yield;
     }
   }
 }
@@ -126,8 +139,8 @@ function iovaOf(file: AccessFile, flags: number, iova: bigint): bigint {
 }
 
 /**
- * selftest.c:__iommufd_test_syz_conv_iova: a number of a mapping and an offset in it, which a fuzzer hits. 0 where there
- * is no such mapping.
+ * selftest.c:__iommufd_test_syz_conv_iova: a number of a mapping and an offset in it, which a fuzzer hits. 0 where
+ * there is no such mapping.
  */
 export function nthIova(table: IoPageTable, packed: bigint): bigint {
   let rest = packed % HALF;

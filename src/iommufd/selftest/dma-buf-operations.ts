@@ -1,5 +1,6 @@
 import { DmaBuf, DmaBufFile } from "../../kernel/dma-buf.ts";
 import { fail } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import { AnonymousMemory } from "../../kernel/model-anonymous.ts";
 import { IommuTestCmd } from "../../uapi/iommufd-test.ts";
 import type { Command } from "../command.ts";
@@ -19,6 +20,7 @@ export function dmaBufGet(context: IommufdContext, _ground: SelftestGround, comm
   const { pageSize } = context;
   const pages = Math.ceil(length / pageSize);
   if (pages === 0 || pages > PAGES_MAX) fail("EINVAL", `${length} bytes are not 1 to ${PAGES_MAX} pages`);
+  faultPoint("failslab");
   const buf = new DmaBuf(new AnonymousMemory(pageSize), pages * pageSize);
   made.add(buf);
   return command.task.files.install(new DmaBufFile(buf), (open_flags & O_CLOEXEC) !== 0);

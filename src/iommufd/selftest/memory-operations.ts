@@ -10,10 +10,9 @@ import { Ioas } from "../ioas.ts";
 import type { MappedPages } from "../memory/mapped-pages.ts";
 import { findIoas } from "../requests/ioas-requests.ts";
 import type { SelftestGround } from "./ground.ts";
+import { inSteps } from "./in-steps.ts";
 
 const END = 2n ** 64n;
-/** Pages that are looked at in one step. */
-const PAGES_PER_STEP = 256;
 /** Pages of a dirty bitmap at most. */
 const DIRTY_MAX = 2n ** 24n * 8n;
 /** The least limit: one element of the core's smallest list, a pointer and a number. */
@@ -72,7 +71,7 @@ function* comparePages(
   return 0;
 }
 
-/** selftest.c:iommufd_test_md_check_refs: each page is held so often, by whom ever. Pages of huge ones are passed over. */
+/** selftest.c:iommufd_test_md_check_refs: each page is held so often, by whomever. Those of huge pages do not count. */
 export function checkRefs(context: IommufdContext, _ground: SelftestGround, command: Command): number | RequestSteps {
   const { length, uptr, refs } = IommuTestCmd.read(command.view, 0).check_refs;
   const size = BigInt(context.pageSize);
@@ -115,7 +114,7 @@ function mappedPages({ module }: IommufdContext): ReadonlySet<MappedPages> {
 }
 
 /** get_user_pages_fast(): which page is there. EFAULT. */
-function pageOf(memory: Task["memory"], address: bigint): string {
+export function pageOf(memory: Task["memory"], address: bigint): string {
   const page = address - (address % BigInt(memory.pageSize));
   const isThere = page <= BigInt(Number.MAX_SAFE_INTEGER) && memory.pinnable(Number(page), 1, false) === 1;
   const identity = isThere ? memory.pageIdentity(Number(page)) : undefined;
@@ -146,23 +145,4 @@ export function setDirty(context: IommufdContext, _ground: SelftestGround, comma
   IommuTestCmd.write(command.view, 0, { dirty: { ...request, out_nr_dirty: BigInt(count) } });
   command.respond(IommuTestCmd);
   return 0;
-}
-
-/** Does a first part of the work at once, and leaves the rest to steps when there is one. */
-function inSteps(work: Generator<void, number>): number | RequestSteps {
-  for (let count = 0; count < PAGES_PER_STEP; count++) {
-    const { done, value } = work.next();
-    if (done) return value;
-  }
-  return rest(work);
-}
-
-function* rest(work: Generator<void, number>): RequestSteps {
-  for (;;) {
-    yield;
-    for (let count = 0; count < PAGES_PER_STEP; count++) {
-      const { done, value } = work.next();
-      if (done) return value;
-    }
-  }
 }

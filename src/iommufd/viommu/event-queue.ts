@@ -1,10 +1,16 @@
 import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS } from "../../uapi/iommufd-viommu.ts";
 import { IommufdObject } from "../object-table.ts";
-import type { Viommu } from "./viommu.ts";
 
 /** INT_MAX: sequence numbers start again behind it. */
 const LAST_SEQUENCE = 2 ** 31 - 1;
 const NO_BODY = new Uint8Array();
+
+/** A virtual IOMMU, as its queues know it. */
+export interface QueueOwner {
+  users: number;
+  addQueue(queue: EventQueue): void;
+  removeQueue(queue: EventQueue): void;
+}
 
 /** An event as it is read: a head, and what the IOMMU's driver says behind it. */
 export interface VirtualEvent {
@@ -17,7 +23,7 @@ export interface VirtualEvent {
 /** Where events of one type of a virtual IOMMU go (struct iommufd_veventq). */
 export class EventQueue extends IommufdObject {
   readonly type: number;
-  readonly #viommu: Viommu;
+  readonly #viommu: QueueOwner;
   readonly #depth: number;
   /** Oldest first. The mark of lost events takes none of the depth. */
   readonly #waiting: VirtualEvent[] = [];
@@ -25,7 +31,7 @@ export class EventQueue extends IommufdObject {
   #sequence = 0;
 
   /** @param depth how many events wait at most */
-  constructor(viommu: Viommu, type: number, depth: number) {
+  constructor(viommu: QueueOwner, type: number, depth: number) {
     super();
     this.#viommu = viommu;
     this.type = type;

@@ -3,7 +3,9 @@ import type { AccessObject } from "../access-object.ts";
 import { IommufdObject } from "../object-table.ts";
 import type { Viommu } from "./viommu.ts";
 
-/** A queue in a guest's memory that the hardware reads by itself (struct iommufd_hw_queue). It keeps its memory mapped. */
+/**
+ * A queue in a guest's memory that the hardware reads by itself (struct iommufd_hw_queue). It keeps its memory mapped.
+ */
 export class HwQueue extends IommufdObject implements Dependable {
   readonly #viommu: Viommu;
   #access: AccessObject | undefined;

@@ -4,10 +4,11 @@ import type { IommuUnit } from "../../iommu/unit.ts";
 import type { UserData } from "../../iommu/user-data.ts";
 import type { MappedWindow, VirtualIommu, VirtualIommuGround, VirtualIommuKind } from "../../iommu/virtual-iommu.ts";
 import { fail } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import type { MmapWindows } from "../mmap-windows.ts";
 import { IommufdObject } from "../object-table.ts";
-import type { EventQueue } from "./event-queue.ts";
+import type { EventQueue, QueueOwner } from "./event-queue.ts";
 
 /** A device's number in a virtual IOMMU, as that knows it. */
 export interface NumberedDevice {
@@ -24,7 +25,7 @@ export interface ViommuSurroundings {
 }
 
 /** A share of an IOMMU that a guest's own IOMMU driver talks to (struct iommufd_viommu). */
-export class Viommu extends IommufdObject implements VirtualIommuGround {
+export class Viommu extends IommufdObject implements VirtualIommuGround, QueueOwner {
   /** What its tables are nested on. */
   readonly parent: Hwpt;
   /** The IOMMU that it is a share of. */
@@ -81,6 +82,7 @@ export class Viommu extends IommufdObject implements VirtualIommuGround {
 
   /** A device gets a number. EEXIST when another one has it; what the driver refuses. */
   number(device: NumberedDevice): void {
+    faultPoint("failslab");
     const other = this.#devices.get(device.virtId);
     if (other) fail("EEXIST", `${other.identity.name} has the number ${device.virtId} in ${this.label}`);
     this.driver.accept?.(device.identity);
