@@ -28,6 +28,8 @@ export interface Mapping {
   shared: boolean;
   /** Bytes into the file that it begins at. */
   offset: number;
+  /** Bytes of its pages (vma_kernel_pagesize); 0 where that was not asked. */
+  pageSize: number;
   /** 0: anonymous. */
   inode: number;
   deviceMajor: number;
@@ -84,6 +86,7 @@ export function queriedMapping(bytes: Buffer): Mapping {
     writable: (flags & VMA_WRITABLE) !== 0,
     shared: (flags & VMA_SHARED) !== 0,
     offset: Number(bytes.readBigUInt64LE(56)),
+    pageSize: Number(bytes.readBigUInt64LE(48)),
     inode: Number(bytes.readBigUInt64LE(64)),
     deviceMajor: bytes.readUInt32LE(72),
     deviceMinor: bytes.readUInt32LE(76),
@@ -101,6 +104,7 @@ class QueriedMap implements MemoryMap {
     writable: false,
     shared: false,
     offset: 0,
+    pageSize: 0,
     inode: 0,
     deviceMajor: 0,
     deviceMinor: 0,
@@ -124,6 +128,7 @@ class QueriedMap implements MemoryMap {
     found.writable = (flags & VMA_WRITABLE) !== 0;
     found.shared = (flags & VMA_SHARED) !== 0;
     found.offset = query.u64(56);
+    found.pageSize = query.u64(48);
     found.inode = query.u64(64);
     found.deviceMajor = query.u32(72);
     found.deviceMinor = query.u32(76);
@@ -174,36 +179,44 @@ export class ParsedMap implements MemoryMap {
     } catch {
       return [];
     }
-    // 7f5c1c000000-7f5c1c021000 rw-p 00000000 00:00 0    [name]
-    return [
-      ...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) (r|-)(w|-)\S(s|p) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)/gm),
-    ].map(([, start, end, read, write, kind, offset, major, minor, inode]) => ({
-      start: Number.parseInt(start!, 16),
-      end: Number.parseInt(end!, 16),
-      readable: read === "r",
-      writable: write === "w",
-      shared: kind === "s",
-      offset: Number.parseInt(offset!, 16),
-      inode: Number(inode),
-      deviceMajor: Number.parseInt(major!, 16),
-      deviceMinor: Number.parseInt(minor!, 16),
-    }));
+    return parseMaps(text);
   }
 }
 
-/** Whether a process maps some of a range of a memfd, all of which lie on one file system of the kernel's own. */
+/** Whether a process maps some of a range of a memfd of our own. */
 export function mapsFile(pid: number, inode: number, offset: number, length: number): boolean {
-  let text: string;
+  return mappingsOf(pid).some(
+    (mapping) =>
+      mapping.inode === inode &&
+      mapping.deviceMajor === 0 &&
+      mapping.offset < offset + length &&
+      mapping.offset + mapping.end - mapping.start > offset,
+  );
+}
+
+/** All mappings of a process, in order; none when it is gone. */
+export function mappingsOf(pid: number): readonly Mapping[] {
   try {
-    text = fs.readFileSync(`/proc/${pid}/maps`, "latin1");
+    return parseMaps(fs.readFileSync(`/proc/${pid}/maps`, "latin1"));
   } catch {
-    return false;
+    return [];
   }
-  const lines = text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) 00:\S+ (\d+) +\/memfd:/gm);
-  for (const [, start, end, from, file] of lines) {
-    const first = Number.parseInt(from!, 16);
-    const size = Number.parseInt(end!, 16) - Number.parseInt(start!, 16);
-    if (Number(file) === inode && first < offset + length && first + size > offset) return true;
-  }
-  return false;
+}
+
+function parseMaps(text: string): Mapping[] {
+  // 7f5c1c000000-7f5c1c021000 rw-p 00000000 00:00 0    [name]
+  return [
+    ...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) (r|-)(w|-)\S(s|p) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)/gm),
+  ].map(([, start, end, read, write, kind, offset, major, minor, inode]) => ({
+    start: Number.parseInt(start!, 16),
+    end: Number.parseInt(end!, 16),
+    readable: read === "r",
+    writable: write === "w",
+    shared: kind === "s",
+    offset: Number.parseInt(offset!, 16),
+    pageSize: 0,
+    inode: Number(inode),
+    deviceMajor: Number.parseInt(major!, 16),
+    deviceMinor: Number.parseInt(minor!, 16),
+  }));
 }

@@ -7,6 +7,7 @@ import { filePage } from "./file-memory.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
 import type { Mapping } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
+import { type FilePlace, SharedMappings, type SharedPlace } from "./shared-mappings.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { copyToThread, PAGE_SIZE, unwritable } from "./user-copy.ts";
 
@@ -18,6 +19,8 @@ export interface MemoryTools {
   readonly caller: CallerMemory;
   readonly looks: SlowLooks;
   readonly isDeviceMemory: DeviceMemoryTest;
+  /** Another process that maps a byte of a file. */
+  readonly sharing: (place: FilePlace) => SharedPlace | undefined;
 }
 
 /**
@@ -47,6 +50,7 @@ export class ProcessMemory extends AddressSpace {
   readonly #tools: MemoryTools;
   readonly #owner: Owner = { client: () => this.#pid, held: () => this.#held };
   #held: HeldMemory | undefined;
+  readonly #shared = new SharedMappings();
   /** What DMA may still wait for pages, in milliseconds. */
   #patience = PATIENCE_MS;
   /** Tells it from all others, also from one that a process of the same number had. */
@@ -124,6 +128,7 @@ export class ProcessMemory extends AddressSpace {
         continue;
       }
       // Pages are pinned before they are counted, so one that is not there comes before a budget that it would exceed.
+      if (isFile && !survey && mapping.shared) this.#shared.note(mapping);
       const over = charged + count > budget;
       if (isFile) {
         const probe = over ? at + Math.max(0, budget - charged) * PAGE_SIZE : stop - PAGE_SIZE;
@@ -146,16 +151,22 @@ export class ProcessMemory extends AddressSpace {
 
   override readPinned(_pin: number, vaddr: number, offset: number, into: Uint8Array): void {
     const address = vaddr + offset;
-    this.#move(address, into.length, (held, done) => held.read(address + done, rest(into, done)), {
+    this.#move(address, into.length, (held, at, done, length) => held.read(at, rest(into, done, length)), {
       aside: (held) => held.readSteps(this.#pid, address, into),
     });
   }
 
   override writePinned(_pin: number, vaddr: number, offset: number, from: Uint8Array): void {
     const address = vaddr + offset;
-    this.#move(address, from.length, (held, done) => held.write(address + done, rest(from, done)), {
+    this.#move(address, from.length, (held, at, done, length) => held.write(at, rest(from, done, length)), {
       aside: (held) => held.writeSteps(this.#pid, address, from),
     });
+  }
+
+  /** By what the mapping says; a kernel without that question (before 6.11) leaves all pages ordinary. */
+  override hugePageShift(vaddr: number): number {
+    const size = this.#held?.map.find(vaddr)?.pageSize ?? 0;
+    return size > PAGE_SIZE ? Math.log2(size) : 0;
   }
 
   /**
@@ -173,14 +184,21 @@ export class ProcessMemory extends AddressSpace {
   #move(
     address: number,
     length: number,
-    part: (held: HeldMemory, done: number) => number,
+    part: (held: HeldMemory, at: number, done: number, length: number) => number,
     { aside }: { aside: (held: HeldMemory) => ReturnType<HeldMemory["readSteps"]> },
   ): void {
     const held = this.#held;
     const { looks } = this.#tools;
     let done = 0;
     while (done < length && !looks.forHeldToo) {
-      const count = held === undefined ? 0 : part(held, done);
+      const count = held === undefined ? 0 : part(held, address + done, done, length - done);
+      if (count <= 0) break;
+      done += count;
+    }
+    while (done < length && !looks.required) {
+      const place = this.#shared.find(address + done);
+      const other = place && this.#tools.sharing(place);
+      const count = other ? part(other.held, other.address, done, Math.min(other.length, length - done)) : 0;
       if (count <= 0) break;
       done += count;
     }
@@ -234,8 +252,8 @@ export class ProcessMemory extends AddressSpace {
   }
 }
 
-function rest(bytes: Uint8Array, done: number): Uint8Array {
-  return done === 0 ? bytes : bytes.subarray(done);
+function rest(bytes: Uint8Array, done: number, length: number): Uint8Array {
+  return done === 0 && length === bytes.length ? bytes : bytes.subarray(done, done + length);
 }
 
 function surveyed({ mappings }: Survey, address: number): Mapping | undefined {

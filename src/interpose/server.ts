@@ -119,7 +119,10 @@ export class Server {
       () => fuse?.hasOpenFiles === true,
     );
     const caller = new CallerMemory(this.#listener, looks);
-    this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
+    this.#processes = new ProcessTable(
+      { caller, looks, isDeviceMemory, sharing: (place) => this.#processes.sharing(place) },
+      ({ pidfd }) => this.#epoll.add(pidfd),
+    );
     this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);

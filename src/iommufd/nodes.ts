@@ -39,7 +39,7 @@ export class IommufdNodes implements HostPart {
       pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,
       contexts: new Set(),
       selftest: selftestGround(ground),
-      faults: kindOf(description.iommu.model).isForSelftests && new FaultPoints(parameters, context.warn),
+      faults: kindOf(description.iommu.model).isForSelftests ? new FaultPoints(parameters, context.warn) : undefined,
     };
     this.#isServed = description.iommufd && context.release.has("iommufd");
     this.#isContainer = description.vfioContainer === "iommufd";

@@ -1,6 +1,6 @@
-import { kindOf } from "../../iommu/kinds.ts";
 import { FAULT_ATTRIBUTES, FAULT_FILES } from "../../kernel/fault-points.ts";
 import type { HostDescription } from "../host-description.ts";
+import { isForSelftests } from "../selftest-host.ts";
 import type { SysfsState } from "./sysfs-state.ts";
 import { OWNER_ONLY, type TreeBuilder } from "./tree-builder.ts";
 
@@ -9,7 +9,7 @@ import { OWNER_ONLY, type TreeBuilder } from "./tree-builder.ts";
  * there.
  */
 export function addFaultInjection(tree: TreeBuilder, host: HostDescription, { actions }: SysfsState): void {
-  if (!kindOf(host.iommu.model).isForSelftests) return;
+  if (!isForSelftests(host)) return;
   for (const attribute of FAULT_ATTRIBUTES) {
     for (const [file, value] of Object.entries(FAULT_FILES[attribute])) {
       const at = `/sys/kernel/debug/${attribute}/${file}`;
