@@ -143,3 +143,12 @@ test("read and write of a file that is not ours take the fewest instructions", (
     expect(looked).toBeLessThanOrEqual(8);
   }
 });
+
+test("opens for reading come to us when that is asked for", () => {
+  const args = [-100n, 0n, BigInt(O_RDONLY), 0n, 0n, 0n];
+  for (const trapReadOpens of [false, true]) {
+    const filter = vfioFilter({ trapFstat: true, trapReadOpens }, [X64, IA32]);
+    const answer = run(filter, X64.arch, X64.numbers.openat!, args);
+    expect(answer).toBe(trapReadOpens ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW);
+  }
+});

@@ -155,10 +155,16 @@ export class MappedPages {
     return run && this.source.identity(run.pin, Number(run.start), Number(page - run.start));
   }
 
-  /** The pages that are held, one after the other. Nothing may be held or let go meanwhile. */
+  /**
+   * The pages that somebody needs, one after the other: a kernel holds no others of a run. Nothing may be held or let
+   * go meanwhile.
+   */
   *heldPages(): Generator<string | undefined> {
     for (const { pin, start, last } of this.#runs) {
-      for (let page = 0; page <= Number(last - start); page++) yield this.source.identity(pin, Number(start), page);
+      for (let page = start; page <= last; page++) {
+        if (!this.#needed.has({ start: page, last: page })) continue;
+        yield this.source.identity(pin, Number(start), Number(page - start));
+      }
     }
   }
 

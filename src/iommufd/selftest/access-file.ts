@@ -8,11 +8,13 @@ import type { Ioas } from "../ioas.ts";
 import type { PinnedRange, TableAccess } from "../memory/table-access.ts";
 
 /** Pages that a test holds (selftest.c:struct selftest_access_item). */
-interface Item {
+export interface HeldItem {
   readonly iova: bigint;
   readonly last: bigint;
   readonly range: PinnedRange;
   readonly access: TableAccess;
+  /** Undefined until it has been checked. */
+  number: number | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export class AccessFile extends FileDescription {
   override readonly label = "an access of iommufd's selftests";
   readonly object: AccessObject;
   readonly #canPin: boolean;
-  readonly #items = new Map<number, Item>();
+  readonly #items = new Set<HeldItem>();
   #nextId = 0;
 
   /** @param canPin it may hold pages: what is mapped must be whole pages then */
@@ -40,35 +42,45 @@ export class AccessFile extends FileDescription {
     this.object.attach(ioas);
   }
 
-  /** Holds pages; returns the number of what is held. EOPNOTSUPP, and what a driver's holding is refused with. */
+  /** Holds pages. EOPNOTSUPP, and what a driver's holding is refused with. */
   pin(
     task: Task,
     { iova, length, write }: { readonly iova: bigint; readonly length: bigint; readonly write: boolean },
-  ): number {
+  ): HeldItem {
     if (!this.#canPin) fail("EOPNOTSUPP", "this access was not made to hold pages (NEEDS_PIN_PAGES)");
     faultPoint("failslab");
     const { access } = this.object;
     const range = access.pinRange(task, iova, length, write);
-    const id = this.#nextId++;
-    this.#items.set(id, { iova, last: iova + length - 1n, range, access });
-    return id;
+    const item = { iova, last: iova + length - 1n, range, access, number: undefined };
+    this.#items.add(item);
+    return item;
   }
 
-  /** What is held under a number; undefined when it was given back. */
-  rangeOf(id: number): PinnedRange | undefined {
-    return this.#items.get(id)?.range;
+  /** What is held gets its number. */
+  number(item: HeldItem): number {
+    item.number = this.#nextId++;
+    return item.number;
+  }
+
+  /** False once it was given back, as for an unmap. */
+  holds(item: HeldItem): boolean {
+    return this.#items.has(item);
+  }
+
+  /** Gives it back; nothing when it was. */
+  letGo(item: HeldItem): void {
+    if (this.#items.delete(item)) item.access.unpinRange(item.range);
   }
 
   /** Gives back what has a number. ENOENT. */
-  unpin(id: number): void {
-    const item = this.#items.get(id) ?? fail("ENOENT", `nothing that is held has the number ${id}`);
-    this.#items.delete(id);
-    item.access.unpinRange(item.range);
+  unpin(number: number): void {
+    const item = [...this.#items].find((each) => each.number === number);
+    this.letGo(item ?? fail("ENOENT", `nothing that is held has the number ${number}`));
   }
 
   /** selftest.c:iommufd_test_access_unmap */
   #giveBack(start: bigint, last: bigint): void {
-    for (const [id, item] of this.#items) if (item.iova <= last && item.last >= start) this.unpin(id);
+    for (const item of this.#items) if (item.iova <= last && item.last >= start) this.letGo(item);
   }
 
   override release(): void {

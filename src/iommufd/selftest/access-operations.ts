@@ -15,7 +15,7 @@ import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
 import { findIoas } from "../requests/ioas-requests.ts";
-import { AccessFile, accessFile } from "./access-file.ts";
+import { AccessFile, accessFile, type HeldItem } from "./access-file.ts";
 import type { SelftestGround } from "./ground.ts";
 import { inSteps } from "./in-steps.ts";
 import { pageOf } from "./memory-operations.ts";
@@ -67,19 +67,20 @@ export function accessPages(
   refuseFlags(flags, MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ);
   const file = accessFile(command.task, id);
   const iova = iovaOf(file, flags, request.iova);
-  const number = file.pin(command.task, { iova, length, write: (flags & MOCK_FLAGS_ACCESS_WRITE) !== 0 });
-  return inSteps(checkAndAnswer(command.keep(), file, number));
+  const item = file.pin(command.task, { iova, length, write: (flags & MOCK_FLAGS_ACCESS_WRITE) !== 0 });
+  return inSteps(checkAndAnswer(command.keep(), file, item));
 }
 
 /** What is held is given back when it is not what the caller has, or when the caller cannot be answered. */
-function* checkAndAnswer(command: Command, file: AccessFile, number: number): Generator<void, number> {
+function* checkAndAnswer(command: Command, file: AccessFile, item: HeldItem): Generator<void, number> {
   const { access_pages: request } = IommuTestCmd.read(command.view, 0);
   try {
-    if (request.uptr !== 0n) yield* comparePages(command.task, file, number, request.uptr);
+    if (request.uptr !== 0n) yield* comparePages(command.task, file, item, request.uptr);
+    const number = file.number(item);
     IommuTestCmd.write(command.view, 0, { access_pages: { ...request, out_access_pages_id: number } });
     command.respond(IommuTestCmd);
   } catch (error) {
-    if (file.rangeOf(number)) file.unpin(number);
+    file.letGo(item);
     throw error;
   }
   return 0;
@@ -117,14 +118,14 @@ export function accessReadWrite(_context: IommufdContext, _ground: SelftestGroun
 }
 
 /** selftest.c:iommufd_test_check_pages: the pages are those behind an address. EFAULT, EBADE. */
-function* comparePages({ memory }: Task, file: AccessFile, number: number, uptr: bigint): Generator<void, void> {
+function* comparePages({ memory }: Task, file: AccessFile, item: HeldItem, uptr: bigint): Generator<void, void> {
   let address = uptr;
   const size = BigInt(memory.pageSize);
-  for (const { area, holder } of file.rangeOf(number)?.pieces ?? []) {
+  for (const { area, holder } of item.range.pieces) {
     for (let page = holder.start; page <= holder.last; page++, address += size) {
       const identity = pageOf(memory, address);
       // in between, an unmap may have asked for them
-      if (!file.rangeOf(number) || area.pages.identityOf(page * size) !== identity) {
+      if (!file.holds(item) || area.pages.identityOf(page * size) !== identity) {
         fail("EBADE", `another page is held than the one at ${hex(address)}`);
       }
       yield;
