@@ -128,7 +128,7 @@ export class ProcessMemory extends AddressSpace {
         continue;
       }
       // Pages are pinned before they are counted, so one that is not there comes before a budget that it would exceed.
-      if (isFile && !survey && mapping.shared) this.#shared.note(mapping);
+      if (isFile && mapping.shared) this.#shared.note(mapping);
       const over = charged + count > budget;
       if (isFile) {
         const probe = over ? at + Math.max(0, budget - charged) * PAGE_SIZE : stop - PAGE_SIZE;
@@ -152,14 +152,14 @@ export class ProcessMemory extends AddressSpace {
   override readPinned(_pin: number, vaddr: number, offset: number, into: Uint8Array): void {
     const address = vaddr + offset;
     this.#move(address, into.length, (held, at, done, length) => held.read(at, rest(into, done, length)), {
-      aside: (held) => held.readSteps(this.#pid, address, into),
+      aside: (held, at) => held.readSteps(this.#pid, at, into),
     });
   }
 
   override writePinned(_pin: number, vaddr: number, offset: number, from: Uint8Array): void {
     const address = vaddr + offset;
     this.#move(address, from.length, (held, at, done, length) => held.write(at, rest(from, done, length)), {
-      aside: (held) => held.writeSteps(this.#pid, address, from),
+      aside: (held, at) => held.writeSteps(this.#pid, at, from),
     });
   }
 
@@ -185,7 +185,7 @@ export class ProcessMemory extends AddressSpace {
     address: number,
     length: number,
     part: (held: HeldMemory, at: number, done: number, length: number) => number,
-    { aside }: { aside: (held: HeldMemory) => ReturnType<HeldMemory["readSteps"]> },
+    { aside }: { aside: (held: HeldMemory, at: number) => ReturnType<HeldMemory["readSteps"]> },
   ): void {
     const held = this.#held;
     const { looks } = this.#tools;
@@ -196,18 +196,29 @@ export class ProcessMemory extends AddressSpace {
       done += count;
     }
     while (done < length && !looks.required) {
-      const place = this.#shared.find(address + done);
-      const other = place && this.#tools.sharing(place);
+      const other = this.#elsewhere(address + done);
       const count = other ? part(other.held, other.address, done, Math.min(other.length, length - done)) : 0;
       if (count <= 0) break;
       done += count;
     }
     if (done === length) return;
     if (held === undefined || !looks.required) fail("EFAULT", `the memory at ${hex(address + done)} is gone`);
-    const start = performance.now();
-    const moved = looks.move(this.#pid, aside(held), Math.max(this.#patience, SHORT_PATIENCE_MS));
-    this.#patience -= performance.now() - start;
-    if (!moved) fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
+    const tryAside = (from: HeldMemory, at: number) => {
+      const start = performance.now();
+      const moved = looks.move(this.#pid, aside(from, at), Math.max(this.#patience, SHORT_PATIENCE_MS));
+      this.#patience -= performance.now() - start;
+      return moved;
+    };
+    if (tryAside(held, address)) return;
+    const other = this.#elsewhere(address);
+    if (other && other.length >= length && tryAside(other.held, other.address)) return;
+    fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
+  }
+
+  /** Where another process maps the same memory, for what this process has left with its end. */
+  #elsewhere(address: number): SharedPlace | undefined {
+    const place = this.#shared.find(address);
+    return place && this.#tools.sharing(place);
   }
 
   /** Where memory may wait: the range as it was found aside, all of it being there by then. */
