@@ -1,3 +1,4 @@
+import { DirtyPages } from "../../address/dirty-pages.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
@@ -10,7 +11,6 @@ import {
 } from "../../uapi/iommufd-hwpt.ts";
 import type { Ioas } from "../ioas.ts";
 import type { Area } from "../memory/area.ts";
-import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
 import { IoasMappings } from "../nesting/ioas-mappings.ts";
