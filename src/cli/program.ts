@@ -135,7 +135,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
 
   withHost(program.command("selftests"), "lab", "the tree's")
     .description(
-      "build a kernel tree's VFIO selftests and run them in all their IOMMU modes; exit status 1 when one fails",
+      "build a kernel tree's selftests of VFIO and iommufd and run them, VFIO's in all their IOMMU modes; exit status 1 when one fails",
     )
     .argument("<tree>", "a kernel's source, 6.18 or newer")
     .option("--device <bdf>", "the device that they use (default: 0000:01:00.0)")
@@ -257,7 +257,8 @@ Examples:
 Exit status 2 when the file is no trace or its end is missing.`;
 
 const SELFTESTS_HELP = `
-gcc, make and uuid-dev are needed. Example:
+VFIO's run on the host lab, iommufd's (of Linux 7.2 and newer) on the host mock. gcc, make, uuid-dev and libcap-dev are
+needed. Example:
   apt-get install linux-source && tar -xf /usr/src/linux-source-*.tar.xz && uvfio selftests linux-source-*`;
 
 const FIT_EXAMPLES = `Examples:

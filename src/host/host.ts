@@ -21,6 +21,7 @@ import { deviceNodes, isVfioDriver } from "../machine/device-nodes.ts";
 import { deviceName, findGroup } from "../machine/find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription } from "../machine/host-description.ts";
 import { probeRefusal, refusedDrivers } from "../machine/refused-driver.ts";
+import { isForSelftests } from "../machine/selftest-host.ts";
 import { vfioPciParameters } from "../machine/sysfs/modules.ts";
 import { SysfsFiles } from "../machine/sysfs/sysfs-files.ts";
 import { physicalFunctions } from "../machine/virtual-functions.ts";
@@ -187,6 +188,20 @@ export class Host implements HostKernel {
     }
     if (this.files.find(path)?.kind === "directory") fail("EISDIR", `${path} is a directory`);
     fail("ENOENT", `${path} is not on this host`);
+  }
+
+  /** A kernel that was built for its own tests. */
+  get hasProcFiles(): boolean {
+    return isForSelftests(this.#boot);
+  }
+
+  /** A thread's file in /proc that only this kernel has; undefined for others. */
+  procFile(task: Task, thread: number, name: string): FileDescription | undefined {
+    for (const part of this.#parts) {
+      const file = part.procFile?.(task, thread, name);
+      if (file) return file;
+    }
+    return undefined;
   }
 
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */

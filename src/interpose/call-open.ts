@@ -1,4 +1,5 @@
 import { fail } from "../kernel/errors.ts";
+import type { FileDescription } from "../kernel/file-description.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import {
@@ -31,6 +32,9 @@ import {
   RESOLVE_NO_XDEV,
 } from "./linux.ts";
 import type { Opening } from "./path-resolver.ts";
+import { statPath } from "./path-stat.ts";
+import { readProc } from "./proc-file.ts";
+import { ProcStatusFile } from "./proc-status-file.ts";
 import { failInstall } from "./program-files.ts";
 
 const PATH_MAX = 4096;
@@ -65,7 +69,7 @@ export function handleOpen(context: CallContext): Reply {
     return "native";
   }
   const target = resolver.resolve(opening);
-  if (target === undefined) return "native";
+  if (target === undefined) return openProcFile(context, opening) ?? "native";
   caller.prove();
   caller.isHarmless = false;
   const node = target.node ?? target.file?.node;
@@ -95,6 +99,48 @@ export function handleOpen(context: CallContext): Reply {
   // The caller has no descriptor free, or was killed (ENOENT; nobody hears the answer then): nobody ever had the file.
   description.release();
   return fd === -ERRNO.ENOENT ? "native" : fd;
+}
+
+/** /proc/self/task/4711/fail-nth, and the other ways to write it. */
+const PROC_FILE = /^\/proc\/(?:self|thread-self|(\d+))(?:\/task\/(\d+))?\/([a-z-]+)$/;
+
+/**
+ * A file in /proc that says something of the model: of those that the host's kernel has for the caller's threads and
+ * the machine's has not, and what a process has pinned. Undefined for all others.
+ */
+function openProcFile(context: CallContext, { path, flags }: Opening): number | undefined {
+  const { task, files, caller, installs } = context.on;
+  const [, process, thread, name] = PROC_FILE.exec(path) ?? [];
+  if (name === undefined) return undefined;
+  const number = Number(thread ?? process ?? (path.startsWith("/proc/thread-self/") ? task.tid : task.pid));
+  const description = name === "status" ? statusOf(context, number) : threadFile(context, number, name);
+  caller.prove();
+  if (!description) return undefined;
+  const made = files.create(description, undefined, flags);
+  if (typeof made === "number") {
+    description.release();
+    failInstall(made, description.label);
+  }
+  const fd = installs.add(made, flags & O_CLOEXEC);
+  if (fd < 0) description.release();
+  return fd;
+}
+
+function threadFile({ on: { task, kernel } }: CallContext, thread: number, name: string): FileDescription | undefined {
+  if (!kernel.procFile) return undefined;
+  const isOwn = statPath(AT_FDCWD, `/proc/${task.pid}/task/${thread}`) === 0;
+  const isReal = statPath(AT_FDCWD, `/proc/${task.pid}/task/${thread}/${name}`) === 0;
+  return isOwn && !isReal ? kernel.procFile(task, thread, name) : undefined;
+}
+
+/** Undefined for a process that nothing is held of: the machine's kernel says all. */
+function statusOf({ on: { processes } }: CallContext, pid: number): FileDescription | undefined {
+  const memory = processes.led(pid)?.memory;
+  if (!memory || memory.pinnedPages + memory.lockedPages === 0) return undefined;
+  const text = readProc(pid, "status");
+  const kilobytes = (pages: number) => (pages * memory.pageSize) / 1024;
+  const added = { VmLck: kilobytes(memory.lockedPages), VmPin: kilobytes(memory.pinnedPages) };
+  return text === undefined ? undefined : new ProcStatusFile(pid, text, added);
 }
 
 /** What the call asks for; undefined when it can be no node, or asks for what the kernel refuses or has a say in. */

@@ -19,6 +19,6 @@ export const WINDOW_END = 1024;
  * Whether a file gets its descriptor there. Containers, groups and iommufds cannot be read, and get the lowest free
  * number as of any open().
  */
-export function belongsInWindow({ kind, readiness }: FileDescription): boolean {
-  return kind === "device" || readiness !== undefined;
+export function belongsInWindow({ kind, readiness, isRead }: FileDescription): boolean {
+  return kind === "device" || readiness !== undefined || isRead;
 }

@@ -1,4 +1,5 @@
 import { KernelError } from "../kernel/errors.ts";
+import { wordAdd } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
 import type { CallContext, Reply } from "./call-context.ts";
@@ -131,7 +132,22 @@ function installed(context: CallContext, outcome: Outcome, promised: number, num
     const error = installError(number, context.description?.label ?? "its file");
     return { ...outcome, reply: -error.errno, error };
   }
-  return outcome.reply === promised ? { ...outcome, reply: number } : outcome;
+  if (outcome.reply === promised) return { ...outcome, reply: number };
+  if (outcome.error === undefined) writeDescriptor(context, number);
+  return outcome;
+}
+
+/** A request that answers with a descriptor in its structure has written what it was promised; the number comes now. */
+function writeDescriptor({ description, request, argument, on: { task } }: CallContext, number: number): void {
+  const row = description?.dialect.row(request);
+  if (row?.outFd === undefined || !row.struct) return;
+  const bytes = new Uint8Array(Int32Array.of(number).buffer);
+  try {
+    task.memory.copyOut(wordAdd(argument, row.struct.layout.offsets[row.outFd]!), bytes, bytes.length);
+  } catch (error) {
+    // it could be written a moment ago: the program has unmapped it since, and will not look
+    if (!(error instanceof KernelError)) throw error;
+  }
 }
 
 /**

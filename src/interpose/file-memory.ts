@@ -19,7 +19,7 @@ import {
   TMPFS_MAGIC,
 } from "./linux.ts";
 import { lastStat, statDescriptor } from "./path-stat.ts";
-import { copyFromThread, copyToThread } from "./user-copy.ts";
+import { copyFromThread, copyToThread, PAGE_SIZE } from "./user-copy.ts";
 
 /**
  * The memory of a program's memfd, or of its file in tmpfs or hugetlbfs, held by the program's own open file and a
@@ -66,6 +66,11 @@ export class HeldFileMemory implements FileMemory {
 
   get size(): number {
     return statDescriptor(this.#fd) < 0 ? 0 : lastStat.size;
+  }
+
+  pageIdentity(offset: number): string {
+    if (statDescriptor(this.#fd) < 0) return `gone ${this.#fd}`;
+    return filePage(lastStat.deviceMajor, lastStat.deviceMinor, lastStat.inode, offset);
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -136,6 +141,11 @@ export class HeldFileMemory implements FileMemory {
       fail("EFAULT", `the file's bytes from ${hex(offset)} on are gone: it was cut, or no huge page is free`);
     }
   }
+}
+
+/** What tells a page of a file from all others. */
+export function filePage(deviceMajor: number, deviceMinor: number, inode: number, offset: number): string {
+  return `${deviceMajor}:${deviceMinor}:${inode}:${Math.floor(offset / PAGE_SIZE)}`;
 }
 
 function isMemory(fd: number): boolean {

@@ -63,14 +63,16 @@ const ret = (value: number): Instruction => ({ code: BPF.return, value });
 export interface FilterOptions {
   /** Trap fstat() and its kin on descriptors, so that ours look like the character devices they stand for. */
   readonly trapFstat: boolean;
+  /** Trap opens for reading too: a program then reads of itself in /proc what the model holds of it. */
+  readonly trapReadOpens: boolean;
 }
 
 /**
  * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not
  * memory, so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
- * - open: read and write, as VFIO's nodes are opened, and with O_PATH, which may make descriptors of our files that are
- *   not for using (openat2 keeps its flags in memory: always);
+ * - open: read and write, as VFIO's nodes are opened, all others when asked for, and with O_PATH, which may make
+ *   descriptors of our files that are not for using (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
  * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms
  *   only behind 1 TiB;
@@ -91,7 +93,7 @@ export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_A
   return assemble(lines);
 }
 
-function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
+function abiSection(abi: Abi, { trapFstat, trapReadOpens }: FilterOptions): Line[] {
   const label = (name: string) => `${abi.name}:${name}`;
   const notify = label("notify");
   const allow = label("allow");
@@ -136,9 +138,10 @@ function abiSection(abi: Abi, { trapFstat }: FilterOptions): Line[] {
   lines.push(equal(USERFAULTFD_IOC_NEW, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));
-  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+  const otherOpens = trapReadOpens ? notify : allow;
+  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, otherOpens));
   if (abi.numbers.open !== undefined) {
-    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, allow));
+    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, otherOpens));
   }
   if (trapFstat) {
     lines.push(label("fstatat"), load(low(3)), anyBit(AT_EMPTY_PATH, notify, allow));

@@ -5,6 +5,7 @@ import { FileWindows } from "./file-windows.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, pread, syscall } from "./libc.ts";
 import { F_GETSIG, F_SETSIG } from "./linux.ts";
+import { mapsFile } from "./memory-map.ts";
 import { lastStat } from "./path-stat.ts";
 
 /** Whose a file is, and what others may do with it. */
@@ -42,12 +43,16 @@ export class InjectedFile implements SharedMemory {
   /** A program opened the memfd itself, through /proc/self/fd: not every descriptor with this inode is this file. */
   isOpenedAgain = false;
   readonly #windows: FileWindows;
+  readonly #pids: () => Iterable<number>;
 
+  /** @param pids the processes that may map it */
   constructor(
     description: FileDescription,
     node: DeviceNode | undefined,
     { inode, watch, memory, mode }: { inode: number; watch: number; memory: number; mode: number },
+    pids: () => Iterable<number>,
   ) {
+    this.#pids = pids;
     this.description = description;
     this.node = node;
     this.inode = inode;
@@ -63,6 +68,12 @@ export class InjectedFile implements SharedMemory {
 
   write(offset: number, from: Uint8Array): void {
     this.#windows.write(offset, from);
+  }
+
+  /** By the processes that hold files of ours, as far as they are known. */
+  isMapped(offset: number, length: number): boolean {
+    for (const pid of this.#pids()) if (mapsFile(pid, this.inode, offset, length)) return true;
+    return false;
   }
 
   /** Closes what is held of it. */

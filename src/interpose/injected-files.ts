@@ -52,13 +52,18 @@ export class InjectedFiles {
   /** Files that reported a close, and since when it has not been the last one. */
   readonly #closing = new Map<InjectedFile, number>();
   readonly #onRelease: (description: FileDescription) => void;
+  readonly #pids: () => Iterable<number>;
   // All memfds live on one internal mount; other filesystems may use the same inode numbers.
   #deviceMajor = -1;
   #deviceMinor = -1;
 
-  /** @param onRelease the last descriptor and the last mapping of a file are gone */
-  constructor(onRelease: (description: FileDescription) => void) {
+  /**
+   * @param onRelease the last descriptor and the last mapping of a file are gone
+   * @param pids the processes that are known
+   */
+  constructor(onRelease: (description: FileDescription) => void, pids: () => Iterable<number> = () => []) {
     this.#onRelease = onRelease;
+    this.#pids = pids;
     this.#streams = new StreamFiles(onRelease);
     this.inotify = syscall(HOST_CALLS.inotify_init1, O_CLOEXEC | O_NONBLOCK);
   }
@@ -146,12 +151,17 @@ export class InjectedFiles {
       syscall(HOST_CALLS.fchown, memory, origin.uid, origin.gid);
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
-    const file = new InjectedFile(description, origin?.node, {
-      inode: lastStat.inode,
-      watch,
-      memory,
-      mode: flags & O_ACCMODE,
-    });
+    const file = new InjectedFile(
+      description,
+      origin?.node,
+      {
+        inode: lastStat.inode,
+        watch,
+        memory,
+        mode: flags & O_ACCMODE,
+      },
+      this.#pids,
+    );
     this.#byInode.set(file.inode, file);
     this.#byWatch.set(watch, file);
     description.attachMemory(file);

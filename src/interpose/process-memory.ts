@@ -3,9 +3,11 @@ import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
+import { filePage } from "./file-memory.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
 import type { Mapping } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
+import { type FilePlace, SharedMappings, type SharedPlace } from "./shared-mappings.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { copyToThread, PAGE_SIZE, unwritable } from "./user-copy.ts";
 
@@ -17,6 +19,8 @@ export interface MemoryTools {
   readonly caller: CallerMemory;
   readonly looks: SlowLooks;
   readonly isDeviceMemory: DeviceMemoryTest;
+  /** Another process that maps a byte of a file. */
+  readonly sharing: (place: FilePlace) => SharedPlace | undefined;
 }
 
 /**
@@ -29,6 +33,7 @@ const SHORT_PATIENCE_MS = 0.5;
 const FEW_PAGES = 16;
 
 const oneByte = new Uint8Array(1);
+let nextNumber = 0;
 
 /**
  * The memory of one process. What a call reads is read by its caller's number, and proved afterwards
@@ -45,8 +50,11 @@ export class ProcessMemory extends AddressSpace {
   readonly #tools: MemoryTools;
   readonly #owner: Owner = { client: () => this.#pid, held: () => this.#held };
   #held: HeldMemory | undefined;
+  readonly #shared = new SharedMappings();
   /** What DMA may still wait for pages, in milliseconds. */
   #patience = PATIENCE_MS;
+  /** Tells it from all others, also from one that a process of the same number had. */
+  readonly #number = nextNumber++;
   #pins = 0;
   #nextPin = 0;
   #isRetired = false;
@@ -120,6 +128,7 @@ export class ProcessMemory extends AddressSpace {
         continue;
       }
       // Pages are pinned before they are counted, so one that is not there comes before a budget that it would exceed.
+      if (isFile && mapping.shared) this.#shared.note(mapping);
       const over = charged + count > budget;
       if (isFile) {
         const probe = over ? at + Math.max(0, budget - charged) * PAGE_SIZE : stop - PAGE_SIZE;
@@ -142,38 +151,74 @@ export class ProcessMemory extends AddressSpace {
 
   override readPinned(_pin: number, vaddr: number, offset: number, into: Uint8Array): void {
     const address = vaddr + offset;
-    this.#move(address, into.length, (held, done) => held.read(address + done, rest(into, done)), {
-      aside: (held) => held.readSteps(this.#pid, address, into),
+    this.#move(address, into.length, (held, at, done, length) => held.read(at, rest(into, done, length)), {
+      aside: (held, at) => held.readSteps(this.#pid, at, into),
     });
   }
 
   override writePinned(_pin: number, vaddr: number, offset: number, from: Uint8Array): void {
     const address = vaddr + offset;
-    this.#move(address, from.length, (held, done) => held.write(address + done, rest(from, done)), {
-      aside: (held) => held.writeSteps(this.#pid, address, from),
+    this.#move(address, from.length, (held, at, done, length) => held.write(at, rest(from, done, length)), {
+      aside: (held, at) => held.writeSteps(this.#pid, at, from),
     });
+  }
+
+  /** By what the mapping says; a kernel without that question (before 6.11) leaves all pages ordinary. */
+  override hugePageShift(vaddr: number): number {
+    const size = this.#held?.map.find(vaddr)?.pageSize ?? 0;
+    return size > PAGE_SIZE ? Math.log2(size) : 0;
+  }
+
+  /**
+   * By the mapping that is there: the file's page of a shared one, else a page of this memory's own. A private page
+   * that a fork shares until somebody writes to it counts as two.
+   */
+  override pageIdentity(vaddr: number): string | undefined {
+    const mapping = this.#held?.map.find(vaddr);
+    if (!mapping) return undefined;
+    const { start, shared, offset, inode, deviceMajor, deviceMinor } = mapping;
+    if (shared && inode !== 0) return filePage(deviceMajor, deviceMinor, inode, offset + vaddr - start);
+    return `${this.#number}@${Math.floor(vaddr / PAGE_SIZE)}`;
   }
 
   #move(
     address: number,
     length: number,
-    part: (held: HeldMemory, done: number) => number,
-    { aside }: { aside: (held: HeldMemory) => ReturnType<HeldMemory["readSteps"]> },
+    part: (held: HeldMemory, at: number, done: number, length: number) => number,
+    { aside }: { aside: (held: HeldMemory, at: number) => ReturnType<HeldMemory["readSteps"]> },
   ): void {
     const held = this.#held;
     const { looks } = this.#tools;
     let done = 0;
     while (done < length && !looks.forHeldToo) {
-      const count = held === undefined ? 0 : part(held, done);
+      const count = held === undefined ? 0 : part(held, address + done, done, length - done);
+      if (count <= 0) break;
+      done += count;
+    }
+    while (done < length && !looks.required) {
+      const other = this.#elsewhere(address + done);
+      const count = other ? part(other.held, other.address, done, Math.min(other.length, length - done)) : 0;
       if (count <= 0) break;
       done += count;
     }
     if (done === length) return;
     if (held === undefined || !looks.required) fail("EFAULT", `the memory at ${hex(address + done)} is gone`);
-    const start = performance.now();
-    const moved = looks.move(this.#pid, aside(held), Math.max(this.#patience, SHORT_PATIENCE_MS));
-    this.#patience -= performance.now() - start;
-    if (!moved) fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
+    const tryAside = (from: HeldMemory, at: number) => {
+      const start = performance.now();
+      const moved = looks.move(this.#pid, aside(from, at), Math.max(this.#patience, SHORT_PATIENCE_MS));
+      this.#patience -= performance.now() - start;
+      return moved;
+    };
+    if (tryAside(held, address)) return;
+    const other = this.#elsewhere(address);
+    if (other && other.length >= length && tryAside(other.held, other.address)) return;
+    fail("EFAULT", `the memory at ${hex(address)} is gone, or does not come`);
+  }
+
+  /** Where another process maps the same memory, for what this process has left with its end. */
+  #elsewhere(address: number): SharedPlace | undefined {
+    const place = this.#shared.find(address);
+    return place && this.#tools.sharing(place);
   }
 
   /** Where memory may wait: the range as it was found aside, all of it being there by then. */
@@ -218,8 +263,8 @@ export class ProcessMemory extends AddressSpace {
   }
 }
 
-function rest(bytes: Uint8Array, done: number): Uint8Array {
-  return done === 0 ? bytes : bytes.subarray(done);
+function rest(bytes: Uint8Array, done: number, length: number): Uint8Array {
+  return done === 0 && length === bytes.length ? bytes : bytes.subarray(done, done + length);
 }
 
 function surveyed({ mappings }: Survey, address: number): Mapping | undefined {

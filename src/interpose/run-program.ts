@@ -79,7 +79,15 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   try {
     const { files } = kernel;
     const nodes = kernel.deviceNodes();
-    const number = launch.prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles });
+    const number = launch.prepare({
+      files,
+      nodes,
+      cwd,
+      trapFstat,
+      trapReadOpens: kernel.hasProcFiles ?? false,
+      userNamespace,
+      serveFiles,
+    });
     const listener = takeListener(launch.pid, number);
     const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse });
     signals.server = server;

@@ -100,10 +100,13 @@ export class Server {
     this.#observer = observer;
     const root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
     this.#root = root;
-    const files = new InjectedFiles((description) => {
-      release(description, observer);
-      guarded(() => fuse?.retry(), observer);
-    });
+    const files = new InjectedFiles(
+      (description) => {
+        release(description, observer);
+        guarded(() => fuse?.retry(), observer);
+      },
+      () => this.#processes.pids(),
+    );
     this.#files = files;
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
@@ -116,7 +119,10 @@ export class Server {
       () => fuse?.hasOpenFiles === true,
     );
     const caller = new CallerMemory(this.#listener, looks);
-    this.#processes = new ProcessTable({ caller, looks, isDeviceMemory }, ({ pidfd }) => this.#epoll.add(pidfd));
+    this.#processes = new ProcessTable(
+      { caller, looks, isDeviceMemory, sharing: (place) => this.#processes.sharing(place) },
+      ({ pidfd }) => this.#epoll.add(pidfd),
+    );
     this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
     this.#mappings = new MappingWatch(files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);

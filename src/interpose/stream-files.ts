@@ -67,7 +67,12 @@ export class StreamFiles {
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
     const { inode } = lastStat;
-    const file = new InjectedFile(description, undefined, { inode, watch: -1, memory, mode: flags & O_ACCMODE });
+    const file = new InjectedFile(
+      description,
+      undefined,
+      { inode, watch: -1, memory, mode: flags & O_ACCMODE },
+      () => [],
+    );
     const stream: Stream = { file, readiness, isFilled: false, stop: readiness.watch(() => show(stream)) };
     this.#byInode.set(inode, stream);
     show(stream);

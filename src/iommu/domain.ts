@@ -1,5 +1,5 @@
 import type { AskForPage } from "./dma-target.ts";
-import type { Place, Requester } from "./requester.ts";
+import type { Place, Requester, RequesterIdentity } from "./requester.ts";
 
 /** The entry of requests without a PASID, as the kernel counts (IOMMU_NO_PASID). */
 export const NO_PASID = 0;
@@ -45,10 +45,11 @@ export interface IommuDomain {
    */
   attach(requester: Requester, pasid: number, ask?: AskForPage): Place;
   /**
-   * Makes sure that a later attach() of the device cannot fail for want of a domain-id. Returns how to end that.
-   * @throws KernelError ENOSPC
+   * Makes sure that a later attach() of the device cannot fail for want of something, as of a domain-id. Returns how to
+   * end that.
+   * @throws KernelError ENOSPC, ENOMEM
    */
-  reserve(requester: Requester): () => void;
+  reserve(requester: Requester, pasid: number): () => void;
   /** Forgets all translations that were made through it. */
   flush(): void;
   /**
@@ -58,12 +59,22 @@ export interface IommuDomain {
   flushRange(start: bigint, last: bigint, isLeaf: boolean): void;
 }
 
+/** An attach that is to be made. */
+export interface IntendedAttach {
+  readonly devices: readonly RequesterIdentity[];
+  /** NO_PASID for requests without one. */
+  readonly pasid: number;
+}
+
 /**
  * A guest's page table, as its owner has described it in a structure of the IOMMU's (iommu_ops.domain_alloc_nested).
  */
 export interface UserTable {
-  /** EINVAL for a table that the IOMMU cannot walk; only an attach looks at that. */
-  check(): void;
+  /**
+   * EINVAL for a table that the IOMMU cannot walk, ENOENT for a device that a virtual IOMMU does not know; only an
+   * attach looks at that.
+   */
+  check(attach: IntendedAttach): void;
   nestedOn(parent: IommuDomain): IommuDomain;
 }
 
@@ -75,17 +86,20 @@ export interface UserInvalidation {
   /**
    * @param domain undefined for a table that never was attached: only the structure is checked
    * @param what the structure, for reasons: "entry 3"
+   * @param table whose domain it is
    * @throws KernelError EINVAL, EOPNOTSUPP
    */
-  apply(domain: IommuDomain | undefined, what: string): void;
+  apply(domain: IommuDomain | undefined, what: string, table: UserTable): void;
 }
 
-/** A structure that user space hands in for a kind of IOMMU. It has one size so far. */
+/** A structure that user space hands in for a kind of IOMMU. */
 export interface UserFormat<T> {
   /** The number that says which structure it is. */
   readonly type: number;
   /** "struct iommu_hwpt_vtd_s1", without the "struct". */
   readonly name: string;
   readonly size: number;
-  decode(bytes: Uint8Array): T;
+  /** Bytes of its first version; absent where it has one size so far. */
+  readonly minimum?: number;
+  decode(bytes: Uint8Array, littleEndian: boolean): T;
 }

@@ -51,6 +51,8 @@ export interface IommuKind {
   readonly needs?: FeatureName;
   readonly driver: IommuDriverFacts;
   readonly iommufd: IommufdFacts;
+  /** A kernel has it only when it was built for its own tests; then it can inject faults, too. */
+  readonly isForSelftests?: true;
   /** How it shows in /sys/class/iommu; absent for kinds that register nothing there. */
   readonly sysfs?: SysfsUnit;
 }
@@ -108,7 +110,6 @@ export const PLAIN_DRIVER: IommuDriverFacts = {
 export const PLAIN_IOMMUFD: IommufdFacts = {
   hwptFlags: undefined,
   nests: false,
-  virtualIommus: false,
   infoType: 0,
   info: () => new Uint8Array(0),
 };

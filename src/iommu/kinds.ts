@@ -2,6 +2,7 @@ import type { Arch } from "../kernel/arch.ts";
 import { amdVi } from "./amd-vi/kind.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { IommuKind } from "./kind.ts";
+import { mock } from "./mock/kind.ts";
 import type { NestingIommus } from "./nesting-iommus.ts";
 import { none } from "./none/kind.ts";
 import { s390 } from "./s390/kind.ts";
@@ -20,6 +21,7 @@ export const IOMMU_KINDS: readonly IommuKind[] = [
   smmuV3,
   tce,
   s390,
+  mock,
   none,
 ];
 

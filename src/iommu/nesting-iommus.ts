@@ -2,6 +2,7 @@ import type { DmaTarget } from "./dma-target.ts";
 import type { IommuDomain, Mappings, Stage, UserFormat, UserInvalidation, UserTable } from "./domain.ts";
 import type { ProposedIommus } from "./proposed.ts";
 import type { DmaOwner, Requester, RequesterIdentity } from "./requester.ts";
+import type { SelftestIommus } from "./selftest.ts";
 
 /** What is in use in the IOMMUs of a host: all of it is back at 0 when everything is detached. */
 export interface NestingUse {
@@ -31,4 +32,6 @@ export interface NestingIommus {
   readonly use: NestingUse;
   /** The same as the vSVA proposals use them; undefined where the proposals do not know the kind. */
   readonly proposed: ProposedIommus | undefined;
+  /** The same as the kernel's tests of iommufd use them; absent but in IOMMUs that were made for those. */
+  readonly selftest?: SelftestIommus;
 }

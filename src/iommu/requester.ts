@@ -26,6 +26,8 @@ export interface RequesterIdentity {
   readonly isMediated: boolean;
   /** Its requests can have PASIDs of 20 bits. */
   readonly pasid: boolean;
+  /** These may be made with supervisor privilege. */
+  readonly pasidPrivileged: boolean;
   /** It has a TLB of its own, and ATS is on. */
   readonly ats: boolean;
   /** Its page requests are on. */

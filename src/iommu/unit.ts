@@ -1,5 +1,7 @@
 import type { Release } from "../kernel/releases.ts";
 import type { UnitRegisters } from "./description.ts";
+import type { UserFormat } from "./domain.ts";
+import type { VirtualIommuKind } from "./virtual-iommu.ts";
 
 /** Bytes of the smallest pages that its tables know. */
 export function smallestPage({ pageSizes }: IommuUnit): bigint {
@@ -61,8 +63,14 @@ export interface IommufdFacts {
   readonly hwptFlags: number | undefined;
   /** Whether it nests page tables itself, without a virtual IOMMU. */
   readonly nests: boolean;
-  /** Whether it has virtual IOMMUs. */
-  readonly virtualIommus: boolean;
+  /** The virtual IOMMUs that its driver makes; absent where it has none. */
+  readonly virtualIommus?: readonly VirtualIommuKind[];
+  /** Whether page tables that others are nested on refuse read-only mappings, in a unit that has both stages. */
+  readonly parentsAreWriteable?: boolean;
+  /** What a caller can say of a page table over an address space; absent where it can say nothing. */
+  readonly pagingData?: UserFormat<(unit: IommuUnit) => IommuUnit>;
+  /** Its driver attaches any page table that it has made, whatever the device's unit is like. */
+  readonly walksAnyTable?: boolean;
   /** As IommuUnit has them; absent where no release does so. */
   refusesLastByte?(release: Release): boolean;
   attachesOneDevice?(release: Release): boolean;

@@ -3,6 +3,7 @@ import type { Task } from "../kernel/task.ts";
 import type { GroupAttachment } from "./devices/group-attachment.ts";
 import type { Ioas } from "./ioas.ts";
 import type { LockedByUser } from "./memory/pin-account.ts";
+import { MmapWindows } from "./mmap-windows.ts";
 import type { IommufdModule } from "./module.ts";
 import { ObjectTable } from "./object-table.ts";
 
@@ -19,6 +20,8 @@ export class IommufdContext implements DmaOwner {
   accountMode: "user" | "process";
   /** A group without IOMMU is in it: nothing else may be. */
   noIommu = false;
+  /** Memory of drivers that a program maps through it. */
+  readonly windows: MmapWindows;
   /** What the requests of a VFIO container mean. */
   compatIoas: Ioas | undefined;
   /** For messages: who opened it. */
@@ -27,8 +30,10 @@ export class IommufdContext implements DmaOwner {
 
   constructor(module: IommufdModule, accountMode: "user" | "process", { name, pid }: Pick<Task, "name" | "pid">) {
     this.module = module;
+    this.windows = new MmapWindows(module.context.pageSize);
     this.label = `the iommufd of process ${name}, pid ${pid}`;
     this.accountMode = accountMode;
+    module.contexts.add(this);
   }
 
   get pageSize(): number {
@@ -46,6 +51,8 @@ export class IommufdContext implements DmaOwner {
 
   /** One fewer does. */
   put(): void {
-    if (--this.#references === 0) this.objects.destroyAll();
+    if (--this.#references > 0) return;
+    this.module.contexts.delete(this);
+    this.objects.destroyAll();
   }
 }

@@ -1,7 +1,15 @@
+import type { FaultPoints } from "../kernel/fault-points.ts";
 import type { ModelContext } from "../vfio/model-context.ts";
 import type { Requesters } from "../vfio/requesters.ts";
 import type { LockedByUser } from "./memory/pin-account.ts";
 import type { PasidHardware } from "./nesting/pasid-hardware.ts";
+import type { IommufdObject } from "./object-table.ts";
+import type { SelftestGround } from "./selftest/ground.ts";
+
+/** An iommufd, as others of the host may look into it. */
+export interface OpenIommufd {
+  readonly objects: Iterable<IommufdObject>;
+}
 
 /** What all iommufds of a host share. */
 export interface IommufdModule {
@@ -13,4 +21,10 @@ export interface IommufdModule {
   readonly requesters: Requesters;
   /** The IOMMUs of a host that nests. */
   readonly pasidHardware: PasidHardware | undefined;
+  /** All that are open. */
+  readonly contexts: Set<OpenIommufd>;
+  /** What the kernel's own tests use; undefined on hosts whose IOMMU was not made for them. */
+  readonly selftest: SelftestGround | undefined;
+  /** Faults that programs inject; undefined where the kernel was not built for that. */
+  readonly faults: FaultPoints | undefined;
 }

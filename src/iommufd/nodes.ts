@@ -1,4 +1,8 @@
+import { unitOf } from "../iommu/describe-unit.ts";
+import { kindOf } from "../iommu/kinds.ts";
 import { fail } from "../kernel/errors.ts";
+import { FailNthFile } from "../kernel/fail-nth-file.ts";
+import { FaultPoints, faultPoint } from "../kernel/fault-points.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { CAP_DAC_OVERRIDE, type Task } from "../kernel/task.ts";
 import type { HostGround, HostPart } from "../vfio/host-part.ts";
@@ -7,6 +11,7 @@ import { IommufdContext } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
 import type { IommufdModule } from "./module.ts";
 import { PasidHardware } from "./nesting/pasid-hardware.ts";
+import { SelftestGround } from "./selftest/ground.ts";
 
 const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
@@ -32,6 +37,9 @@ export class IommufdNodes implements HostPart {
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
       requesters,
       pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,
+      contexts: new Set(),
+      selftest: selftestGround(ground),
+      faults: kindOf(description.iommu.model).isForSelftests ? new FaultPoints(parameters, context.warn) : undefined,
     };
     this.#isServed = description.iommufd && context.release.has("iommufd");
     this.#isContainer = description.vfioContainer === "iommufd";
@@ -63,12 +71,33 @@ export class IommufdNodes implements HostPart {
     return match !== null && this.#ground.vfio.deviceAt(Number(match[1])) !== undefined;
   }
 
+  /** The order in which a thread has its calls fail. */
+  procFile(task: Task, thread: number, name: string): FileDescription | undefined {
+    const { faults } = this.#module;
+    if (!faults || name !== "fail-nth") return undefined;
+    requireRoot(task, `/proc/${thread}/fail-nth`, "0644");
+    return new FailNthFile(faults, thread);
+  }
+
   #newFile(task: Task, accountMode: "user" | "process"): IommufdFile {
-    return new IommufdFile(new IommufdContext(this.#module, accountMode, task));
+    const make = () => {
+      faultPoint("failslab");
+      return new IommufdFile(new IommufdContext(this.#module, accountMode, task));
+    };
+    return this.#module.faults?.run(task.tid, make) ?? make();
   }
 }
 
 function requireRoot(task: Task, path: string, mode: string): void {
   if (task.euid === 0 || task.capable(CAP_DAC_OVERRIDE)) return;
   fail("EACCES", `${path} has mode ${mode} and is root's`);
+}
+
+/** What the kernel's own tests use, where the host's IOMMU was made for them. */
+function selftestGround({ description, context, iommus }: HostGround): SelftestGround | undefined {
+  const { selftest } = iommus;
+  const unit = unitOf(description.iommu, context.release);
+  if (!selftest || !unit || !description.iommu.nesting || !context.release.has("selftestCommand")) return undefined;
+  const firstGroup = Math.max(-1, ...description.groups.map(({ id }) => id)) + 1;
+  return new SelftestGround(selftest, unit, firstGroup);
 }

@@ -1,4 +1,5 @@
 import { fail } from "../kernel/errors.ts";
+import { faultPoint } from "../kernel/fault-points.ts";
 import { LowestIds } from "./lowest-ids.ts";
 
 /** Something that a program knows by an id: an address space, a page table, a bound device (struct iommufd_object). */
@@ -35,7 +36,9 @@ export class ObjectTable implements Iterable<IommufdObject> {
     for (const id of [...this.#objects.keys()].sort((a, b) => a - b)) yield this.#objects.get(id)!;
   }
 
+  /** ENOMEM, EBUSY; then nothing has changed. */
   add(object: IommufdObject): void {
+    faultPoint("failslab");
     if (this.#ids.lowest > LAST_ID) fail("EBUSY", "all ids are in use");
     object.id = this.#ids.take();
     this.#objects.set(object.id, object);
@@ -46,6 +49,15 @@ export class ObjectTable implements Iterable<IommufdObject> {
     if (this.#objects.get(object.id) !== object) return;
     this.#objects.delete(object.id);
     this.#ids.give(object.id);
+  }
+
+  /**
+   * Takes an object out for good and destroys it: as long as the iommufd is there, its id means nothing and is given to
+   * nobody (main.c:iommufd_object_tombstone_user).
+   */
+  bury(object: IommufdObject): void {
+    if (this.#objects.get(object.id) === object) this.#objects.delete(object.id);
+    object.destroy();
   }
 
   /** Takes an object out and destroys it. */
@@ -61,6 +73,7 @@ export class ObjectTable implements Iterable<IommufdObject> {
 
   /** An object of one kind; ENOENT for an id that no object has, or one of another kind. */
   find<T extends IommufdObject>(id: number, kind: Kind<T>, what: string): T {
+    faultPoint("fail_iommufd", "ENOENT");
     const object = this.#objects.get(id);
     if (object instanceof kind) return object;
     fail("ENOENT", object ? `id ${id} is no ${what} but ${object.label}` : `there is no ${what} with id ${id}`);
@@ -71,7 +84,8 @@ export class ObjectTable implements Iterable<IommufdObject> {
     while (this.#objects.size > 0) {
       const leaves = [...this].filter((object) => object.users === 0);
       if (leaves.length === 0) throw new Error("objects of an iommufd use each other in a circle");
-      for (const object of leaves) this.destroy(object);
+      // one may take another with it
+      for (const object of leaves) if (this.#objects.get(object.id) === object) this.destroy(object);
     }
   }
 }

@@ -100,6 +100,20 @@ export abstract class AddressSpace {
     return 0;
   }
 
+  /**
+   * Which page is behind an address: equal for two addresses, of one process or of two, exactly when they show the same
+   * memory. Undefined where nothing is mapped, and in a transport that cannot tell. For tests that compare pages as a
+   * kernel compares their frame numbers.
+   */
+  pageIdentity(_vaddr: number): string | undefined {
+    return undefined;
+  }
+
+  /** The same of a page that a pin holds. A transport that does not know what it holds looks at the address. */
+  heldIdentity(_pin: number, vaddr: number, page: number): string | undefined {
+    return this.pageIdentity(vaddr + page * this.pageSize);
+  }
+
   /** DMA from memory: copies `length` bytes from `offset` bytes into the held pages. EFAULT when the memory is gone. */
   abstract readPinned(pin: number, vaddr: number, offset: number, into: Uint8Array): void;
 

@@ -35,12 +35,16 @@ export interface Doorbell {
 export interface SharedMemory {
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
+  /** Whether a program maps some of a range. A transport that cannot tell leaves it out. */
+  isMapped?(offset: number, length: number): boolean;
 }
 
 /** The memory of a file that can be held for DMA. */
 export interface FileMemory extends SharedMemory {
   /** Bytes, now. */
   readonly size: number;
+  /** Which page a byte is in, as AddressSpace.pageIdentity() tells it of mappings of the file. */
+  pageIdentity?(offset: number): string;
   /** It is needed no more (fput()). Left out where there is nothing to close. */
   release?(): void;
 }
@@ -155,6 +159,11 @@ export abstract class FileDescription {
    */
   get readiness(): Readiness | undefined {
     return undefined;
+  }
+
+  /** Whether programs read and write it, for files that are no device and always ready. */
+  get isRead(): boolean {
+    return false;
   }
 
   /** pread()/read() at `offset` into user memory: the number of bytes. */

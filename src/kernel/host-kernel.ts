@@ -56,6 +56,19 @@ export interface HostKernel {
   open(task: Task, path: string, flags: number): FileDescription;
 
   /**
+   * Whether programs look into /proc for what the kernel does with them: for fail-nth, and for what iommufd has pinned
+   * (VmPin). A transport that serves that has every open of a file to look at.
+   */
+  readonly hasProcFiles?: boolean;
+
+  /**
+   * Opens a file that the host's kernel has in /proc for each thread beyond those of every kernel, as `fail-nth`.
+   * Undefined where it has none of that name, or absent.
+   * @throws KernelError EACCES
+   */
+  procFile?(task: Task, thread: number, name: string): FileDescription | undefined;
+
+  /**
    * The request that a program means by a number of ioctl(), in the plain encoding of _IO() that files take: on a host
    * of powerpc both encodings are taken, since the programs that run here are built for other machines. Absent: numbers
    * are plain.

@@ -243,6 +243,18 @@ export class ModelMemory extends AddressSpace {
     return this.areas.find(Math.floor(vaddr / this.pageSize))?.object.hugePageShift ?? 0;
   }
 
+  override pageIdentity(vaddr: number): string | undefined {
+    const page = Math.floor(vaddr / this.pageSize);
+    const area = this.areas.find(page);
+    return area?.object.pageIdentity(area.first + page - area.start);
+  }
+
+  override heldIdentity(pin: number, _vaddr: number, page: number): string | undefined {
+    const runs = this.pins.runs(pin);
+    const run = runs[runAt(runs, page)];
+    return run?.object.pageIdentity(run.first + page - run.at);
+  }
+
   /** Lets go of what a pin holds. */
   override unpin(pin: number): void {
     this.pins.letGo(pin);

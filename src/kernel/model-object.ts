@@ -1,3 +1,5 @@
+let nextIdentity = 0;
+
 /** Who holds pages of an object. */
 export interface PageHolder {
   /** What it holds of a range is another object's from now on, at the same page numbers. */
@@ -18,6 +20,8 @@ export abstract class MemoryObject {
   heldRuns = 0;
   /** Who holds them, or did. */
   private readonly holders: PageHolder[] = [];
+
+  private identity: number | undefined;
 
   constructor(pageSize: number, device = false) {
     this.pageSize = pageSize;
@@ -45,6 +49,12 @@ export abstract class MemoryObject {
 
   /** A copy for a forked process, to which this object is private. */
   abstract clone(): MemoryObject;
+
+  /** What tells a page from all others (AddressSpace.pageIdentity). */
+  pageIdentity(page: number): string {
+    this.identity ??= nextIdentity++;
+    return `${this.identity}:${page}`;
+  }
 
   /** A run of its pages is held from now on. */
   hold(_first: number, _pages: number): void {

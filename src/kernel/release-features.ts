@@ -328,6 +328,10 @@ export const FEATURES = {
   virtualIommuQueues: { since: "6.17", source: "2238ddc2b056 iommufd/viommu: Add IOMMUFD_CMD_HW_QUEUE_ALLOC ioctl" },
   bindToken: { since: "6.17", source: "86624ba3b522 vfio/pci: Do vf_token checks for VFIO_DEVICE_BIND_IOMMUFD" },
   hwInfoInputType: { since: "6.17", source: "iommufd: Allow an input data_type via iommu_hw_info" },
+  selftestCommand: {
+    since: "7.2",
+    source: "drivers/iommu/iommufd/iommufd_test.h and selftest.c as of 7.2; earlier ones have fewer operations",
+  },
   lastByteRefused: {
     since: "7.1",
     source:

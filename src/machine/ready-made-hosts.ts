@@ -4,6 +4,7 @@ import { arm } from "./hosts/arm.ts";
 import { intel } from "./hosts/intel.ts";
 import { lab } from "./hosts/lab.ts";
 import { labNesting } from "./hosts/lab-nesting.ts";
+import { mock } from "./hosts/mock.ts";
 import { power9, power9With4k } from "./hosts/power9.ts";
 import { pseries, pseriesWith4k } from "./hosts/pseries.ts";
 import { s390 } from "./hosts/s390.ts";
@@ -28,6 +29,7 @@ export const READY_MADE_HOSTS: readonly HostDescription[] = [
   s390,
   lab,
   labNesting,
+  mock,
 ];
 
 export function readyMadeHost(name: string): HostDescription | undefined {

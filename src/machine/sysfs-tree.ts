@@ -4,6 +4,7 @@ import type { FileTree, Graft } from "../kernel/file-tree.ts";
 import { deviceName } from "./find-device.ts";
 import type { GroupDescription, HostDescription } from "./host-description.ts";
 import { bootState } from "./sysfs/boot-state.ts";
+import { addFaultInjection } from "./sysfs/fault-injection.ts";
 import { addIommuClass, addIommuLinks } from "./sysfs/iommu-class.ts";
 import { addIommuGroup } from "./sysfs/iommu-groups.ts";
 import { addMediatedDevices } from "./sysfs/mediated-devices.ts";
@@ -45,6 +46,7 @@ export function addFixedFiles(tree: TreeBuilder, host: HostDescription, state: S
   addIommuClass(tree, host);
   addModules(tree, host, state);
   addVfioClasses(tree, host);
+  addFaultInjection(tree, host, state);
 }
 
 /** A group, and all that is there because of its devices. */

@@ -103,7 +103,7 @@ export const IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1;
 export const IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2;
 
 /**
- * Argument of IOMMU_VEVENTQ_ALLOC. In: `veventq_depth` events at most (1..65536). Out: an id and a descriptor. Source:
+ * Argument of IOMMU_VEVENTQ_ALLOC. In: `veventq_depth` events at most (1..2^19). Out: an id and a descriptor. Source:
  * iommufd.h.
  */
 export const IommuVeventqAlloc = struct("iommu_veventq_alloc", {

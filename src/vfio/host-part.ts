@@ -18,6 +18,8 @@ export interface HostPart {
   open(task: Task, path: string): FileDescription | undefined;
   /** Whether a node is its own, and is there now. */
   hasNode(path: string): boolean;
+  /** As that of HostKernel. */
+  procFile?(task: Task, thread: number, name: string): FileDescription | undefined;
 }
 
 /** What a host gives to its parts when it boots. A part defines the parameters of its modules. */

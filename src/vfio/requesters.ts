@@ -27,7 +27,16 @@ export class Requesters {
       const name = deviceName(device);
       const isMediated = device.bus === "mdev";
       const { pasid, ats, pri } = described.get(functionName) ?? NO_ABILITIES;
-      this.#identities.set(name, { name, functionName, isMediated, pasid, ats, pri, ...addressOf(functionName) });
+      this.#identities.set(name, {
+        name,
+        functionName,
+        isMediated,
+        pasid,
+        pasidPrivileged: pasid,
+        ats,
+        pri,
+        ...addressOf(functionName),
+      });
     }
   }
 
@@ -35,7 +44,26 @@ export class Requesters {
   add(host: HostDescription, device: PciDeviceDescription): void {
     const { pasid, ats, pri } = translationOf(host, device) ?? NO_ABILITIES;
     const { bdf: name } = device;
-    this.#identities.set(name, { name, functionName: name, isMediated: false, pasid, ats, pri, ...addressOf(name) });
+    this.#identities.set(name, {
+      name,
+      functionName: name,
+      isMediated: false,
+      pasid,
+      pasidPrivileged: pasid,
+      ats,
+      pri,
+      ...addressOf(name),
+    });
+  }
+
+  /** A device that no description has, as one of the kernel's own tests. */
+  register(identity: RequesterIdentity): void {
+    this.#identities.set(identity.name, identity);
+  }
+
+  /** It is no more. */
+  unregister({ name }: RequesterIdentity): void {
+    this.#identities.delete(name);
   }
 
   /** Undefined for a device that no IOMMU sees: a mediated device without IOMMU backing. */

@@ -13,7 +13,15 @@ const PLAIN = new NoTarget("plain");
 const [ANNA, BERT] = [{ label: "Anna's container" }, { label: "Bert's container" }];
 
 function identity(name: string, facts: Partial<RequesterIdentity> = {}): RequesterIdentity {
-  const common = { segment: 0, source: 0x500, isMediated: false, pasid: true, ats: true, pri: false };
+  const common = {
+    segment: 0,
+    source: 0x500,
+    isMediated: false,
+    pasid: true,
+    pasidPrivileged: true,
+    ats: true,
+    pri: false,
+  };
   return { ...common, name, functionName: "0000:05:00.0", ...facts };
 }
 

@@ -1,15 +1,23 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { Release } from "../../kernel/releases.ts";
 import { InputFileError, readInput } from "../../machine/input-file.ts";
 import { SelftestsError } from "./selftests-error.ts";
+
+/** Tests of one kind in a kernel's source. */
+export interface TestSuite {
+  readonly name: "vfio" | "iommu";
+  /** Its folder, tools/testing/selftests/NAME. */
+  readonly tests: string;
+}
 
 /** A kernel's source, unpacked. */
 export interface KernelTree {
   readonly path: string;
   /** As `--kernel` takes it: "6.18". */
   readonly release: string;
-  /** tools/testing/selftests/vfio. */
-  readonly tests: string;
+  /** Those that can run here: VFIO's, and since 7.2 iommufd's. */
+  readonly suites: readonly TestSuite[];
 }
 
 /**
@@ -24,10 +32,13 @@ export function openKernelTree(path: string): KernelTree {
   if (major === undefined || minor === undefined)
     throw new SelftestsError(`${path}: no kernel source tree (no Makefile with VERSION and PATCHLEVEL)`);
   const release = `${major}.${minor}`;
-  const tests = join(path, "tools/testing/selftests/vfio");
-  if (!existsSync(join(tests, "Makefile")))
+  const suite = (name: TestSuite["name"]) => ({ name, tests: join(path, "tools/testing/selftests", name) });
+  const suites = [suite("vfio"), suite("iommu")].filter(({ tests }) => existsSync(join(tests, "Makefile")));
+  if (suites[0]?.name !== "vfio")
     throw new SelftestsError(`${path}: Linux ${release} has no tools/testing/selftests/vfio; take 6.18 or newer`);
-  return { path, release, tests };
+  // iommufd's talk to a driver of their release, and the one that is here is of 7.2
+  const known = new Release(release).has("selftestCommand");
+  return { path, release, suites: suites.filter(({ name }) => name === "vfio" || known) };
 }
 
 /** Bytes of a kernel's Makefile or of a test's source. */
@@ -44,8 +55,8 @@ function read(path: string): string {
 }
 
 /** Whether a word occurs in the tests' sources after one of `before`, as a definition or a use has it. */
-export function occursInTests(tree: KernelTree, pattern: RegExp): boolean {
-  return readdirSync(tree.tests, { recursive: true, encoding: "utf8" }).some(
-    (file) => /\.[ch]$/.test(file) && pattern.test(read(join(tree.tests, file))),
+export function occursInTests({ tests }: TestSuite, pattern: RegExp): boolean {
+  return readdirSync(tests, { recursive: true, encoding: "utf8" }).some(
+    (file) => /\.[ch]$/.test(file) && pattern.test(read(join(tests, file))),
   );
 }

@@ -156,7 +156,10 @@ export class Composer {
     }
     const before = decodeArgument(row, input, relocs, littleEndian);
     const changed = changedFields(before, decodeArgument(row, out, relocs, littleEndian));
-    const outFd = result.installed && row?.outFd !== undefined ? row.struct!.layout.offsets[row.outFd]! : undefined;
+    const outFd =
+      result.installed && row?.outFd !== undefined && result.ret === 0
+        ? row.struct!.layout.offsets[row.outFd]!
+        : undefined;
     const number = outFd === undefined ? result.ret : new StructView(out, littleEndian).s32(outFd);
     if (outFd !== undefined) out.fill(0, outFd, outFd + 4);
     const opened =

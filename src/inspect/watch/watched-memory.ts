@@ -68,6 +68,14 @@ export class WatchedMemory extends AddressSpace {
     return this.inner.hugePageShift(vaddr);
   }
 
+  override pageIdentity(vaddr: number): string | undefined {
+    return this.inner.pageIdentity(vaddr);
+  }
+
+  override heldIdentity(id: number, vaddr: number, page: number): string | undefined {
+    return this.inner.heldIdentity(id, vaddr, page);
+  }
+
   override readPinned(id: number, vaddr: number, offset: number, into: Uint8Array): void {
     this.#reach(id, vaddr + offset, into, false, () => this.inner.readPinned(id, vaddr, offset, into));
   }

@@ -35,6 +35,7 @@ export interface World {
   /** null leaves this process' own. */
   readonly cwd: string | null;
   readonly trapFstat: boolean;
+  readonly trapReadOpens: boolean;
   /** The process goes into a user namespace made for it: this one may not mount. */
   readonly userNamespace: boolean;
   /** Serve the files where that can be; otherwise they are written down once. */
@@ -74,7 +75,7 @@ export class Launch {
   /**
    * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
    */
-  prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles }: World): number {
+  prepare({ files, nodes, cwd, trapFstat, trapReadOpens, userNamespace, serveFiles }: World): number {
     const namespaces = new CallList();
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
     // it.
@@ -112,7 +113,7 @@ export class Launch {
     last.call(HOST_CALLS.close, [this.#launcher.fuse]);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
     enterDirectory(last, cwd, parts.grafted);
-    const listener = filterCalls(last, { trapFstat });
+    const listener = filterCalls(last, { trapFstat, trapReadOpens });
     this.#send(last);
     this.#hearAll(last);
     return last.result(listener);

@@ -1,3 +1,4 @@
+import { fail } from "../../kernel/errors.ts";
 import { IOMMU_HW_INFO_TYPE_AMD, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, IommuHwInfoAmd } from "../../uapi/iommufd-hwpt.ts";
 import { ALL_64_BITS, bitsOfLast, lastOfBits } from "../address-bits.ts";
 import { type IommuKind, type KnownRegion, PLAIN_DRIVER } from "../kind.ts";
@@ -52,7 +53,7 @@ export const amdVi: IommuKind = {
   iommufd: {
     hwptFlags: IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
     nests: false,
-    virtualIommus: true,
+    virtualIommus: [{ type: "any", make: () => fail("EOPNOTSUPP", "AMD-Vi makes no parents for virtual IOMMUs here") }],
     refusesLastByte: (release) => release.has("lastByteRefused"),
     infoType: IOMMU_HW_INFO_TYPE_AMD,
     info: (unit) => IommuHwInfoAmd.encode({ efr: FEATURES | (unit.dirtyTracking ? DIRTY_FEATURES : 0n) }),

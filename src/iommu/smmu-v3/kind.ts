@@ -45,7 +45,6 @@ export const smmuV3: IommuKind = {
   iommufd: {
     hwptFlags: IOMMU_HWPT_ALLOC_PASID,
     nests: false,
-    virtualIommus: false,
     infoType: IOMMU_HW_INFO_TYPE_ARM_SMMUV3,
     info: () => IommuHwInfoArmSmmuv3.encode({}),
   },

@@ -62,7 +62,7 @@ function iommufd(mode: VtdMode, hwptFlags: number, bitsOf: (last: bigint) => num
   return {
     hwptFlags,
     nests: true,
-    virtualIommus: false,
+    parentsAreWriteable: true,
     infoType: IOMMU_HW_INFO_TYPE_INTEL_VTD,
     info: (unit) => vtdHwInfo(unit, mode, bitsOf(unit.apertureLast)),
   };

@@ -12,7 +12,7 @@ import { UserStruct } from "../../vfio/user-struct.ts";
 import type { IommufdContext } from "../context.ts";
 import { mapNew } from "../memory/map-area.ts";
 import { userSlice } from "../memory/new-pages.ts";
-import { cutAfter, cutText, lastOf, unmapAll, unmapRange } from "../memory/unmap-area.ts";
+import { cutAfter, cutText, lastOf, refuseLocked, unmapAll, unmapRange } from "../memory/unmap-area.ts";
 import { compatIoas } from "../requests/object-requests.ts";
 
 const MAP_SIZE = DmaMap.endOf("size");
@@ -46,7 +46,10 @@ export function unmapDma(context: IommufdContext, task: Task, arg: Word): number
   const { table } = compatIoas(context);
   if (flags & VFIO_DMA_UNMAP_FLAG_ALL) {
     if (iova !== 0n || size !== 0n) fail("EINVAL", "with flag ALL iova and size must be 0");
-    return reply(task, arg, unmapAll(table));
+    const unmapped = unmapAll(table);
+    reply(task, arg, unmapped.bytes);
+    refuseLocked(unmapped);
+    return 0;
   }
   if (table.largePagesDisabled) {
     cutAfter(table, BigInt.asUintN(64, iova + size - 1n));
@@ -57,6 +60,7 @@ export function unmapDma(context: IommufdContext, task: Task, arg: Word): number
     const last = lastOf(iova, size);
     const unmapped = unmapRange(table, iova, last);
     bytes = unmapped.bytes;
+    refuseLocked(unmapped);
     if (unmapped.cut) fail("ENOENT", `${cutText(iova, last, unmapped.cut)} in a container of type v2`);
   } finally {
     reply(task, arg, bytes);

@@ -6,7 +6,7 @@ import type { Task } from "../../kernel/task.ts";
 import type { IommufdContext } from "../context.ts";
 import { Ioas } from "../ioas.ts";
 import { IommufdObject } from "../object-table.ts";
-import type { AttachedDevice } from "./attachment.ts";
+import type { AttachedDevice, Attachment } from "./attachment.ts";
 import type { Binding, PasidBinding } from "./binding.ts";
 import { GroupAttachment } from "./group-attachment.ts";
 import { Hwpt } from "./hwpt.ts";
@@ -31,18 +31,26 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
     detach: (pasid) => this.#detachPasid(pasid),
   };
 
-  /** Use create(), which checks. */
-  constructor(context: IommufdContext, name: string, group: DmaGroup, unit: IommuUnit) {
+  /** Its number in a virtual IOMMU. */
+  vdevice: IommufdObject | undefined;
+  readonly #keepsContext: boolean;
+
+  /**
+   * Use create(), which checks.
+   * @param keepsContext false for a device that goes with the iommufd
+   */
+  constructor(context: IommufdContext, name: string, group: DmaGroup, unit: IommuUnit, keepsContext = true) {
     super();
+    this.#keepsContext = keepsContext;
     this.name = name;
     this.group = group;
     this.unit = unit;
     this.#context = context;
+    context.objects.add(this);
     const { id } = group.iommuGroup;
     this.#groupAttachment = context.groups.get(id) ?? new GroupAttachment(context, context.module, group, unit);
     context.groups.set(id, this.#groupAttachment);
-    context.get();
-    context.objects.add(this);
+    if (keepsContext) context.get();
     this.users++;
   }
 
@@ -50,7 +58,13 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
    * device.c:iommufd_device_bind
    * @throws KernelError EPERM (interrupts are not isolated; somebody else has the group), EINVAL (firmware has)
    */
-  static create(context: IommufdContext, name: string, group: DmaGroup, unit: IommuUnit): BoundDevice {
+  static create(
+    context: IommufdContext,
+    name: string,
+    group: DmaGroup,
+    unit: IommuUnit,
+    keepsContext = true,
+  ): BoundDevice {
     const { booleanParameter, release } = context.module.context;
     if (!unit.isolatedMsi && !booleanParameter("iommufd/allow_unsafe_interrupts")) {
       fail(
@@ -59,7 +73,12 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
       );
     }
     group.claim(context, release);
-    return new BoundDevice(context, name, group, unit);
+    try {
+      return new BoundDevice(context, name, group, unit, keepsContext);
+    } catch (error) {
+      group.unclaim(context);
+      throw error;
+    }
   }
 
   get label(): string {
@@ -108,6 +127,7 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
   unbind(): void {
     for (const pasid of [...this.#pasids].sort((a, b) => a - b)) this.#detachPasid(pasid);
     this.detach();
+    if (this.vdevice) this.#context.objects.bury(this.vdevice);
     this.users--;
     this.#context.objects.destroy(this);
     const { groups, objects } = this.#context;
@@ -117,11 +137,32 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
       this.#groupAttachment.close();
       groups.delete(id);
     }
-    this.#context.put();
+    if (this.#keepsContext) this.#context.put();
   }
 
   destroy(): void {
     this.group.unclaim(this.#context);
+  }
+
+  /** What it is attached to with a PASID, or without (NO_PASID). */
+  attachmentOf(pasid: number): Attachment | undefined {
+    return this.#groupAttachment.attachmentOf(pasid);
+  }
+
+  /**
+   * What a driver asks for: an attach of what must not be attached, or a move of what must be (device.c:
+   * iommufd_device_attach, iommufd_device_replace). As attach(); EBUSY, EINVAL.
+   */
+  change(task: Task, id: number, pasid: number, moves: boolean): number {
+    const attached = this.#change(task, id, pasid, moves);
+    if (pasid !== NO_PASID) this.#pasids.add(pasid);
+    return attached;
+  }
+
+  /** Nothing when it is not attached with that PASID. */
+  detachFrom(pasid: number): void {
+    if (pasid === NO_PASID) this.detach();
+    else this.#detachPasid(pasid);
   }
 
   /** device.c:iommufd_device_change_pt */
@@ -160,10 +201,10 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
     }
     const hwpt = new Hwpt(ioas, this.unit, 0);
     const { objects } = this.#context;
-    objects.add(hwpt);
     let left: PageTable | undefined;
     let isNew = false;
     try {
+      objects.add(hwpt);
       // a new device is attached first, and its reserved regions count; one that moves finds the page table complete
       if (!change.moves) {
         change.to(hwpt);

@@ -40,7 +40,7 @@ export function checkCompatible(
     const unable = places ? devices.find(({ pri }) => !pri)?.name : device.name;
     if (unable !== undefined) fail("ENODEV", `${unable} has no page requests that could go to ${fault.label} (pri)`);
   }
-  pageTable.checkWalkable();
+  pageTable.checkWalkable({ devices, pasid });
 }
 
 function checkPasids(group: AttachedGroup, pageTable: PageTable, pasid: number): void {
@@ -63,6 +63,7 @@ function checkShare(device: AttachedDevice, { paging: hwpt }: PageTable): void {
   if (hwpt.dirty && !unit.dirtyTracking) {
     fail("EINVAL", `${unit.label} of ${label} has no dirty tracking, which ${hwpt.label} was made for`);
   }
+  if (unit.iommufd.walksAnyTable && hwpt.unit.driver === unit.driver) return;
   const stage = hwpt.isSecondStage ? unit.secondStage : unit;
   if (stage && canShareDomain(hwpt.unit, stage)) return;
   fail("EINVAL", `${unit.label} of ${label} cannot walk ${hwpt.label}, made for ${hwpt.unit.label}`);

@@ -52,6 +52,7 @@ function takeWithoutIommu(context: IommufdContext): void {
 function makeCompatIoas(context: IommufdContext): void {
   if (context.noIommu) fail("EINVAL", "a group with IOMMU cannot join: one without is in this iommufd");
   if (context.compatIoas) return;
-  context.compatIoas = new Ioas(context.pageSize);
-  context.objects.add(context.compatIoas);
+  const ioas = new Ioas(context.pageSize);
+  context.objects.add(ioas);
+  context.compatIoas = ioas;
 }

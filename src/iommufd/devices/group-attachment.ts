@@ -5,6 +5,7 @@ import { binds, groupLabel } from "../../iommu/group.ts";
 import type { DmaOwner, RequesterIdentity } from "../../iommu/requester.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { Requesters } from "../../vfio/requesters.ts";
 import type { IommufdModule } from "../module.ts";
 import { PasidPlaces } from "../nesting/pasid-places.ts";
@@ -71,10 +72,12 @@ export class GroupAttachment {
     if (old && old.pageTable !== pageTable) {
       fail("EINVAL", `${this.group.label} is attached to ${old.pageTable.label}; all its devices share that`);
     }
+    faultPoint("failslab");
     const { ioas } = pageTable.paging;
     if (pasid === NO_PASID) reserveFor(device, ioas);
     try {
       if (!old) {
+        faultPoint("failslab");
         checkCompatible(this, device, pageTable, pasid, this.#places);
         this.#places?.enter(pageTable, pasid);
       }
@@ -100,6 +103,7 @@ export class GroupAttachment {
     const moves = pasid === NO_PASID && to !== from;
     try {
       if (moves) for (const each of devices) reserveFor(each, to);
+      faultPoint("failslab");
       checkCompatible(this, device, pageTable, pasid, this.#places);
       this.#places?.move(pageTable, pasid);
     } catch (error) {

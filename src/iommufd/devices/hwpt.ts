@@ -10,6 +10,7 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
 } from "../../uapi/iommufd-hwpt.ts";
 import type { Ioas } from "../ioas.ts";
+import type { Area } from "../memory/area.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
 import { IoasMappings } from "../nesting/ioas-mappings.ts";
@@ -31,14 +32,17 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
   /** Which of its pages devices wrote; undefined when it was not made to tell. */
   readonly dirty: DirtyPages | undefined;
 
-  /** @param flags IOMMU_HWPT_ALLOC_*, that the unit's driver takes */
-  constructor(ioas: Ioas, unit: IommuUnit, flags: number) {
+  /**
+   * @param flags IOMMU_HWPT_ALLOC_*, that the unit's driver takes
+   * @param describe what its caller makes of the unit's tables. May throw EOPNOTSUPP
+   */
+  constructor(ioas: Ioas, unit: IommuUnit, flags: number, describe = (tables: IommuUnit) => tables) {
     super((flags & IOMMU_HWPT_ALLOC_PASID) !== 0);
     this.ioas = ioas;
     this.isParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
     this.isSecondStage = unit.secondStage !== undefined && (flags & SECOND_STAGE_FLAGS) !== 0;
-    this.unit = this.isSecondStage ? unit.secondStage! : unit;
-    this.dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING ? new DirtyPages(smallestPage(unit)) : undefined;
+    this.unit = describe(this.isSecondStage ? unit.secondStage! : unit);
+    this.dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING ? new DirtyPages(smallestPage(this.unit)) : undefined;
     ioas.users++;
   }
 
@@ -54,6 +58,15 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
   /** Where DMA of the devices that are attached to it goes. */
   get dma(): DmaTarget {
     return new TableDma(this.ioas.table, this.unit, this.dirty);
+  }
+
+  /**
+   * A device wrote through an entry of it: all that this maps is dirty. It is of the largest page of the table's that
+   * memory and IOVA have room for.
+   */
+  entryWritten(iova: bigint): void {
+    const size = entrySize(this.ioas.table.areas.meeting(iova, iova), iova, this.unit);
+    if (size > 0n) this.dirty?.written(iova - (iova % size), Number(size));
   }
 
   /** What is nested on it is forgotten as a whole (cache.c:cache_tag_flush_range, CACHE_TAG_NESTING_*). */
@@ -86,4 +99,17 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
     }
     this.ioas.users--;
   }
+}
+
+/** Bytes of the entry that an IOVA is mapped by; 0 where nothing is mapped. */
+function entrySize(area: Area | undefined, iova: bigint, unit: IommuUnit): bigint {
+  if (!area) return 0n;
+  const smallest = smallestPage(unit);
+  const huge = 1n << BigInt(area.pages.source.hugePageShift(Number(area.offsetOf(iova) / BigInt(area.pages.pageSize))));
+  for (let size = huge; size > smallest; size >>= 1n) {
+    const start = iova - (iova % size);
+    const isInside = start >= area.start && start + size - 1n <= area.last;
+    if (unit.pageSizes & size && isInside && area.offsetOf(start) % size === 0n) return size;
+  }
+  return smallest;
 }

@@ -20,8 +20,8 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
     super();
     this.#context = context;
     this.#name = name;
-    context.get();
     context.objects.add(this);
+    context.get();
     this.users++;
   }
 

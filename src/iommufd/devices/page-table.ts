@@ -1,6 +1,6 @@
 import type { DirtyPages } from "../../address/dirty-pages.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
-import type { IommuDomain } from "../../iommu/domain.ts";
+import type { IntendedAttach, IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import type { FaultQueue } from "../events/fault-queue.ts";
@@ -63,8 +63,8 @@ export abstract class PageTable extends IommufdObject {
     return this.fault !== undefined;
   }
 
-  /** EINVAL for a table that the IOMMU cannot walk. */
-  checkWalkable(): void {}
+  /** EINVAL for a table that the IOMMU cannot walk, ENOENT for a device that its virtual IOMMU does not know. */
+  checkWalkable(_attach: IntendedAttach): void {}
 
   get label(): string {
     return `hwpt ${this.id}`;

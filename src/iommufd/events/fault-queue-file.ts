@@ -12,9 +12,9 @@ import type { IommufdContext } from "../context.ts";
 import type { FaultQueue, PageRequest } from "./fault-queue.ts";
 
 /**
- * IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID of include/linux/iommu.h, which VT-d sets with a PASID
- * (prq.c:intel_prq_report). The flags of the kernel's own structure go out as they are, though the interface does not
- * name this one.
+ * IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID of include/linux/iommu.h, which drivers set that answer with a PASID
+ * (intel/prq.c:intel_prq_report). The flags of the kernel's own structure go out as they are, though the interface does
+ * not name this one.
  */
 const RESPONSE_NEEDS_PASID = 1 << 2;
 
@@ -103,11 +103,12 @@ function partOr(done: number, error: unknown): number {
 
 /** eventq.c:iommufd_compose_fault_message */
 function message(
-  { deviceId, pasid, group, permissions, address }: PageRequest,
+  { deviceId, pasid, responseNeedsPasid, group, permissions, address }: PageRequest,
   cookie: number,
   littleEndian: boolean,
 ): Uint8Array {
-  const withPasid = pasid === undefined ? 0 : IOMMU_PGFAULT_FLAGS_PASID_VALID | RESPONSE_NEEDS_PASID;
+  const needed = responseNeedsPasid ? RESPONSE_NEEDS_PASID : 0;
+  const withPasid = pasid === undefined ? 0 : IOMMU_PGFAULT_FLAGS_PASID_VALID | needed;
   const fields = {
     flags: withPasid | IOMMU_PGFAULT_FLAGS_LAST_PAGE,
     dev_id: deviceId,

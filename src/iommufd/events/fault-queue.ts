@@ -10,6 +10,8 @@ export interface PageRequest {
   readonly deviceId: number;
   /** Undefined for requests without one. */
   readonly pasid: number | undefined;
+  /** The device hears the PASID with the answer, and says so in the request. */
+  readonly responseNeedsPasid: boolean;
   /** The device's number for it: 9 bits. */
   readonly group: number;
   /** IOMMU_PGFAULT_PERM_* */

@@ -13,8 +13,10 @@ export class Area implements Span {
   readonly writeable: boolean;
   /** Set while page tables have the area, so that its memory is held. */
   holder: Holder | undefined;
-  /** Pages that drivers of mediated devices hold through it, each as often as it is held (num_accesses). */
+  /** What drivers hold through it: pages, each as often as it is held, and ranges (num_accesses). */
   accesses = 0;
+  /** Of these, those that keep it from being unmapped (num_locks). */
+  locks = 0;
   /** It is being unmapped: drivers get nothing new from it (prevent_access). */
   isClosing = false;
 

@@ -3,6 +3,7 @@ import { RangeTable } from "../../address/range-table.ts";
 import { SpanMap } from "../../address/span-map.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { Area } from "./area.ts";
 
 /** IOVAs that an attached device or page table takes away (struct iopt_reserved). */
@@ -24,6 +25,8 @@ export interface Domain {
 
 /** Who uses mappings page by page without a page table: a mediated device's driver (struct iommufd_access). */
 export interface DriverAccess {
+  /** What mappings must be a multiple of for it, bytes. */
+  readonly alignment: bigint;
   /** A mapping is about to go: what is held of it must be given back before this returns. */
   unmap(iova: bigint, length: bigint): void;
 }
@@ -82,6 +85,7 @@ export class IoPageTable {
 
   /** Takes IOVAs away; EADDRINUSE when they are mapped or promised (io_pagetable.c:iopt_reserve_iova). */
   reserve(range: Reserved): void {
+    faultPoint("failslab");
     const area = this.areas.meeting(range.start, range.last);
     if (area) fail("EADDRINUSE", `${area.label} overlaps ${range.label}; unmap it first`);
     const promise = this.allowed.meeting(range.start, range.last);
@@ -115,6 +119,7 @@ export class IoPageTable {
 
   /** A page table joins: all mappings go into it, or nothing has changed (io_pagetable.c:iopt_table_add_domain). */
   addDomain(domain: Domain): void {
+    faultPoint("failslab");
     const { unit } = domain;
     const smallest = unit.pageSizes & -unit.pageSizes;
     const alignment = smallest > this.alignment ? smallest : this.alignment;
@@ -170,7 +175,8 @@ export class IoPageTable {
 
   /** EADDRINUSE for mappings of part pages (io_pagetable.c:iopt_add_access). */
   addAccess(access: DriverAccess): void {
-    if (this.pageSize > this.alignment) this.#checkAlignment(this.pageSize);
+    faultPoint("failslab");
+    if (access.alignment > this.alignment) this.#checkAlignment(access.alignment);
     this.#accesses.add(access);
     this.alignment = this.#neededAlignment();
   }
@@ -181,7 +187,8 @@ export class IoPageTable {
   }
 
   #neededAlignment(): bigint {
-    let needed = this.largePagesDisabled || this.#accesses.size > 0 ? this.pageSize : 1n;
+    let needed = this.largePagesDisabled ? this.pageSize : 1n;
+    for (const { alignment } of this.#accesses) if (alignment > needed) needed = alignment;
     for (const { unit } of this.domains) {
       const smallest = unit.pageSizes & -unit.pageSizes;
       if (smallest > needed) needed = smallest;
@@ -228,6 +235,7 @@ export class IoPageTable {
  * io-pgtable-arm.c).
  */
 export function refuseArea(area: Area, { unit, isParent }: Domain): void {
+  faultPoint("fail_page_alloc");
   if (unit.refusesLastByte && area.last === ALL_ADDRESSES.last) {
     fail(
       "EINVAL",
@@ -235,7 +243,7 @@ export function refuseArea(area: Area, { unit, isParent }: Domain): void {
     );
   }
   // generic_pt/fmt/vtdss.h: PT_FEAT_VTDSS_FORCE_WRITEABLE, because of erratum 772415
-  if (isParent && !area.writeable) {
+  if (isParent && unit.iommufd.parentsAreWriteable && !area.writeable) {
     fail("EINVAL", `${area.label} is read-only, which a page table that others are nested on cannot have`);
   }
   if (area.readable || area.writeable || unit.mapsNoAccess) return;

@@ -1,4 +1,5 @@
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import { Area, type AreaAccess } from "./area.ts";
 import { chooseIova } from "./choose-iova.ts";
 import { type Domain, type IoPageTable, refuseArea } from "./io-page-table.ts";
@@ -71,6 +72,7 @@ function checkIova(table: IoPageTable, iova: bigint, length: bigint): void {
 }
 
 function makeArea(table: IoPageTable, iova: bigint, slice: Slice, access: AreaAccess): Area {
+  faultPoint("failslab");
   if (access.writeable && !slice.pages.writable) {
     fail("EPERM", "the mapping that is copied is not writeable, so a writeable copy cannot be made");
   }

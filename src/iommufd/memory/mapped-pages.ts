@@ -1,6 +1,7 @@
 import type { IovaRange } from "../../address/iova-ranges.ts";
 import { type Span, SpanMap } from "../../address/span-map.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import { PageCounts } from "./page-counts.ts";
 import type { PageSource } from "./page-source.ts";
 import type { PinAccount } from "./pin-account.ts";
@@ -147,12 +148,41 @@ export class MappedPages {
     }
   }
 
+  /** Which page is held for a byte; undefined when none is, or nobody can tell (AddressSpace.pageIdentity). */
+  identityOf(offset: bigint): string | undefined {
+    const page = offset / BigInt(this.pageSize);
+    const run = this.#runs.meeting(page, page);
+    return run && this.source.identity(run.pin, Number(run.start), Number(page - run.start));
+  }
+
+  /**
+   * The pages that somebody needs, one after the other: a kernel holds no others of a run. Nothing may be held or let
+   * go meanwhile.
+   */
+  *heldPages(): Generator<string | undefined> {
+    for (const { pin, start, last } of this.#runs) {
+      for (let page = start; page <= last; page++) {
+        if (!this.#needed.has({ start: page, last: page })) continue;
+        yield this.source.identity(pin, Number(start), Number(page - start));
+      }
+    }
+  }
+
+  /** Whether these pages of the source are in one huge page. */
+  inOneHugePage({ start, last }: Holder): boolean {
+    const shift = this.source.hugePageShift(Number(start));
+    const address = this.address - (this.address % BigInt(this.pageSize));
+    const huge = (page: bigint) => (address + page * BigInt(this.pageSize)) >> BigInt(shift);
+    return shift > 0 && huge(start) === huge(last);
+  }
+
   /** What of a range is not held. */
   #gaps({ start, last }: IovaRange): Iterable<Span> {
     return this.#runs.holes(start, last, 1n);
   }
 
   #pin({ start, last }: IovaRange, write: boolean): Run {
+    faultPoint("fail_iommufd", "EFAULT");
     return { start, last, pin: this.source.pin(Number(start), Number(last - start) + 1, write) };
   }
 

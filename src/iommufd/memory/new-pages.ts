@@ -1,7 +1,10 @@
+import type { DmaBuf } from "../../kernel/dma-buf.ts";
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { ForeignFile } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { IommufdContext } from "../context.ts";
+import { DmaBufPages } from "./dma-buf-pages.ts";
 import type { Slice } from "./map-area.ts";
 import { MappedPages } from "./mapped-pages.ts";
 import { FilePages, type PageSource, UserPages } from "./page-source.ts";
@@ -42,6 +45,24 @@ export function fileSlice(
   }
 }
 
+/** A dma-buf's bytes from `start` on. EINVAL, ENODEV (pages.c:iopt_alloc_dmabuf_pages). */
+export function dmaBufSlice(
+  context: IommufdContext,
+  task: Task,
+  buf: DmaBuf,
+  start: bigint,
+  length: bigint,
+  writable: boolean,
+): Slice {
+  if (BigInt(buf.size) < start + length) fail("EINVAL", `the dma-buf has ${hex(buf.size)} bytes only`);
+  const { pageSize } = context;
+  const offset = start % BigInt(pageSize);
+  const source = new DmaBufPages(buf, Number(start - offset), pageSize);
+  const account = new PinAccount(task, "uncounted", context.lockedByUser);
+  const pages = new MappedPages(source, start - offset, { writable, pageSize, account });
+  return { pages, startByte: offset, length };
+}
+
 interface NewSlice {
   readonly address: bigint;
   /** In the first page. */
@@ -53,6 +74,7 @@ interface NewSlice {
 /** pages.c:iopt_alloc_pages */
 function newSlice(context: IommufdContext, task: Task, source: PageSource, slice: NewSlice): Slice {
   const { address, offset, length, writable } = slice;
+  faultPoint("failslab");
   const { pageSize } = context;
   if (length === 0n) fail("EINVAL", "the length is 0");
   if (length > LAST - BigInt(pageSize)) fail("EINVAL", `length ${hex(length)} is nearly all of the address space`);

@@ -8,7 +8,7 @@ import { wordFromBigInt } from "../../kernel/word.ts";
  * first page.
  */
 export interface PageSource {
-  readonly kind: "user" | "file";
+  readonly kind: "user" | "file" | "dmabuf";
   /**
    * Holds pages for DMA.
    * @returns an id for the others
@@ -26,6 +26,10 @@ export interface PageSource {
    */
   copyFrom(caller: AddressSpace | undefined, offset: bigint, into: Uint8Array): boolean;
   copyTo(caller: AddressSpace | undefined, offset: bigint, from: Uint8Array): boolean;
+  /** Which page is held there (AddressSpace.pageIdentity); `page` counts from the first one of the pin. */
+  identity(pin: number, firstPage: number, page: number): string | undefined;
+  /** log2 of the bytes of the huge page that a page is in; 0 for ordinary ones. */
+  hugePageShift(page: number): number;
   /** Nobody maps it any more. */
   release(): void;
 }
@@ -85,6 +89,14 @@ export class UserPages implements PageSource {
     return true;
   }
 
+  identity(pin: number, firstPage: number, page: number): string | undefined {
+    return this.#space.heldIdentity(pin, Number(this.#addressOf(firstPage)), page);
+  }
+
+  hugePageShift(page: number): number {
+    return this.#space.hugePageShift(Number(this.#addressOf(page)));
+  }
+
   release(): void {}
 
   #addressOf(page: number): bigint {
@@ -127,6 +139,14 @@ export class FilePages implements PageSource {
 
   write(_pin: number, firstPage: number, offset: number, from: Uint8Array): void {
     this.#memory!.write(this.#offsetOf(firstPage) + offset, from);
+  }
+
+  identity(_pin: number, firstPage: number, page: number): string | undefined {
+    return this.#memory?.pageIdentity?.(this.#offsetOf(firstPage + page));
+  }
+
+  hugePageShift(): number {
+    return 0;
   }
 
   copyFrom(): boolean {

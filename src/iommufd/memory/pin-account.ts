@@ -7,9 +7,9 @@ export type LockedByUser = Map<number, number>;
 
 /**
  * none: no limit counts; user: the pages of all processes of a user count; process: as VFIO counts (enum iopt_pages
- * account_mode).
+ * account_mode). uncounted: nothing is held, as of a dma-buf.
  */
-export type AccountMode = "none" | "user" | "process";
+export type AccountMode = "none" | "user" | "process" | "uncounted";
 
 const COUNTED_BY_USER =
   " (counted by user: the default of an iommufd, IOMMU_OPTION_RLIMIT_MODE 0; mode 1 counts by process, as VFIO does)";
@@ -49,6 +49,7 @@ export class PinAccount {
 
   /** Counts pages; ENOMEM when they are too many (pages.c:iopt_pages_update_pinned). */
   charge(pages: number): void {
+    if (this.mode === "uncounted") return;
     const space = this.#space;
     const limit = Math.floor(this.#memlock / space.pageSize);
     if (this.mode === "user") {
@@ -64,6 +65,7 @@ export class PinAccount {
   }
 
   uncharge(pages: number): void {
+    if (this.mode === "uncounted") return;
     const space = this.#space;
     if (this.mode === "user") this.#locked.set(this.#uid, this.#locked.get(this.#uid)! - pages);
     else if (this.mode === "process") space.lockedPages -= pages;

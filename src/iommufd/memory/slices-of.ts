@@ -1,4 +1,5 @@
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { IoPageTable } from "./io-page-table.ts";
 import type { Slice } from "./map-area.ts";
 
@@ -14,6 +15,7 @@ export function slicesOf(table: IoPageTable, iova: bigint, length: bigint): Slic
   if (last >= END) fail("EOVERFLOW", `iova ${hex(iova)} plus length ${hex(length)} runs past 2^64`);
   const slices: Slice[] = [];
   for (let at = iova; at <= last; ) {
+    faultPoint("failslab");
     const area = table.areas.meeting(at, at);
     if (!area) fail("ENOENT", `of ${hexRange(iova, last)}, iova ${hex(at)} is not mapped`);
     const end = area.last < last ? area.last : last;

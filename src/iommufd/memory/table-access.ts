@@ -14,6 +14,20 @@ interface HeldPage {
   references: number;
 }
 
+/** Pages of a range of IOVAs that a driver holds together. */
+export interface PinnedRange {
+  /** In order: which memory, and the first and the last of its pages that are held. */
+  readonly pieces: readonly { readonly area: Area; readonly holder: Holder }[];
+}
+
+/** How a driver uses mappings. */
+export interface AccessOptions {
+  /** What mappings must be a multiple of, bytes; the page when left out, as holding pages takes (iova_alignment). */
+  readonly alignment?: bigint;
+  /** What it holds keeps its mapping from being unmapped: nobody asks it to give that back (an internal access). */
+  readonly locks?: boolean;
+}
+
 /**
  * A mediated device's driver at the mappings of an address space (device.c:iommufd_access_pin_pages,
  * iommufd_access_rw). What is pinned is given back exactly as it was pinned there; the drivers here pin each page by
@@ -23,20 +37,30 @@ export class TableAccess implements DriverAccess {
   readonly #table: IoPageTable;
   readonly #unmap: (iova: bigint, length: bigint) => void;
   readonly #held = new Map<bigint, HeldPage>();
+  readonly #ranges = new Set<PinnedRange>();
+  readonly alignment: bigint;
+  readonly #locks: boolean;
 
   /**
    * @param unmap has the driver give back all that it holds of a range
    * @throws KernelError EADDRINUSE (mappings of part pages)
    */
-  constructor(table: IoPageTable, unmap: (iova: bigint, length: bigint) => void) {
+  constructor(
+    table: IoPageTable,
+    unmap: (iova: bigint, length: bigint) => void,
+    { alignment = table.pageSize, locks = false }: AccessOptions = {},
+  ) {
     this.#table = table;
     this.#unmap = unmap;
+    this.alignment = alignment;
+    this.#locks = locks;
     table.addAccess(this);
   }
 
   /** The driver leaves: it gives everything back first (device.c:iommufd_access_change_ioas). */
   close(): void {
     this.#unmap(0n, END - 1n);
+    for (const range of this.#ranges) this.unpinRange(range);
     if (this.#held.size > 0) throw new Error(`a driver keeps ${this.#held.size} pages of what it leaves`);
     this.#table.removeAccess(this);
   }
@@ -75,6 +99,51 @@ export class TableAccess implements DriverAccess {
       if (--held.references > 0) continue;
       this.#held.delete(at);
       held.area.pages.letGo(held.holder);
+    }
+  }
+
+  /**
+   * Holds the pages of a range together, all or none (device.c:iommufd_access_pin_pages).
+   * @throws KernelError as pin(), and EINVAL where mappings meet within a page
+   */
+  pinRange(caller: Task | undefined, iova: bigint, length: bigint, write: boolean): PinnedRange {
+    if (length === 0n) fail("EINVAL", "no bytes are to be held");
+    this.#refuseWrap(iova, length);
+    const { pageSize } = this.#table;
+    const last = iova + length - 1n;
+    const pieces: { area: Area; holder: Holder }[] = [];
+    const range: PinnedRange = { pieces };
+    this.#ranges.add(range);
+    try {
+      for (let at = iova; at <= last; ) {
+        const area = this.#areaAt(at, write);
+        const end = area.last < last ? area.last : last;
+        const isWhole = area.offsetOf(at) % pageSize === 0n;
+        if (!isWhole || (end < last && area.offsetOf(end + 1n) % pageSize !== 0n)) {
+          fail("EINVAL", `${area.label} has no whole pages there`);
+        }
+        if (caller) area.pages.account.hear(caller);
+        const holder = { start: area.offsetOf(at) / pageSize, last: area.offsetOf(end) / pageSize };
+        area.pages.hold(holder);
+        area.accesses++;
+        if (this.#locks) area.locks++;
+        pieces.push({ area, holder });
+        at = end + 1n;
+      }
+    } catch (error) {
+      this.unpinRange(range);
+      throw error;
+    }
+    return range;
+  }
+
+  /** Gives all of a range back. */
+  unpinRange(range: PinnedRange): void {
+    if (!this.#ranges.delete(range)) return;
+    for (const { area, holder } of range.pieces) {
+      area.accesses--;
+      if (this.#locks) area.locks--;
+      area.pages.letGo(holder);
     }
   }
 
@@ -132,6 +201,7 @@ export class TableAccess implements DriverAccess {
     if (!(write ? area.writeable : area.readable)) {
       fail("EPERM", `${area.label} does not allow a mediated device to ${write ? "write" : "read"} it`);
     }
+    if (area.pages.source.kind === "dmabuf") fail("EINVAL", `${area.label} is of a dma-buf, which no driver reaches`);
     return area;
   }
 

@@ -16,6 +16,8 @@ export interface Unmapped {
    * (io_pagetable.c:iopt_unmap_iova_range).
    */
   readonly cut: Area | undefined;
+  /** One that is locked: what lies before it is gone as well. */
+  readonly locked?: Area;
 }
 
 /** The last byte of a range that a caller gave. EINVAL for nothing, EOVERFLOW (io_pagetable.c:iopt_unmap_iova). */
@@ -43,6 +45,7 @@ export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): 
   let bytes = 0n;
   let count = 0;
   for (let area = table.areas.meeting(start, last); area; area = table.areas.meeting(start, last)) {
+    if (area.locks > 0) return { bytes, cut: undefined, locked: area };
     if (area.start < start || area.last > last) return { bytes, cut: area };
     table.remove(area);
     bytes += area.length;
@@ -51,8 +54,13 @@ export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): 
   return { bytes, cut: undefined };
 }
 
-export function unmapAll(table: IoPageTable): bigint {
-  return unmapRange(table, ALL_ADDRESSES.start, ALL_ADDRESSES.last).bytes;
+export function unmapAll(table: IoPageTable): Unmapped {
+  return unmapRange(table, ALL_ADDRESSES.start, ALL_ADDRESSES.last);
+}
+
+/** EBUSY for an unmap that stopped at a locked mapping. */
+export function refuseLocked({ locked }: Unmapped): void {
+  if (locked) fail("EBUSY", `${locked.label} is held by a hardware queue; destroy that first`);
 }
 
 /** The reason for an unmap that stopped. */
@@ -67,6 +75,7 @@ export function cutText(start: bigint, last: bigint, cut: Area): string {
 export function cutAfter(table: IoPageTable, iova: bigint): void {
   const area = table.areas.meeting(iova, iova);
   if (!area || iova === area.start || iova === area.last) return;
+  if (area.pages.source.kind === "dmabuf") fail("EOPNOTSUPP", `${area.label} is of a dma-buf and is not split`);
   const at = iova + 1n;
   const mask = table.alignment - 1n;
   if ((at | area.offsetOf(at)) & mask) {

@@ -79,7 +79,7 @@ export class PasidPlaces {
     const domain = pageTable.domainIn(this.#hardware.iommus);
     const reserved: (() => void)[] = [];
     try {
-      for (const requester of this.#concerned(pasid)) reserved.push(domain.reserve(requester));
+      for (const requester of this.#concerned(pasid)) reserved.push(domain.reserve(requester, pasid));
       this.leave(pasid);
       this.enter(pageTable, pasid);
     } finally {
@@ -130,7 +130,8 @@ export class PasidPlaces {
     const { handle } = attachment;
     const permissions = write ? IOMMU_PGFAULT_PERM_WRITE : IOMMU_PGFAULT_PERM_READ;
     const carried = pasid === NO_PASID ? undefined : pasid;
-    queue.raise({ handle, deviceId: handle.device.id, pasid: carried, group, permissions, address, answered });
+    const { id: deviceId } = handle.device;
+    queue.raise({ handle, deviceId, pasid: carried, responseNeedsPasid: true, group, permissions, address, answered });
   }
 }
 

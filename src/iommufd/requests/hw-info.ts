@@ -1,5 +1,6 @@
 import { PASID_BITS } from "../../iommu/requester.ts";
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { Task } from "../../kernel/task.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 import {
@@ -31,6 +32,7 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   const hasPasids = release.has("pasidAttach") && abilities?.pasid;
   const driver = unit.iommufd;
   const wanted = request.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE ? request.in_data_type : IOMMU_HW_INFO_TYPE_DEFAULT;
+  faultPoint("failslab");
   const data = driver.info(unit);
   if (data.length > 0 && wanted !== IOMMU_HW_INFO_TYPE_DEFAULT && wanted !== driver.infoType) {
     fail("EOPNOTSUPP", `${unit.label} has information of type ${driver.infoType}, not of type ${wanted}`);
@@ -42,7 +44,7 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
     out_max_pasid_log2: hasPasids ? PASID_BITS : 0,
     out_capabilities: BigInt(
       (unit.dirtyTracking && release.has("hwptDirtyTracking") ? IOMMU_HW_CAP_DIRTY_TRACKING : 0) |
-        (hasPasids ? IOMMU_HW_CAP_PCI_PASID_PRIV : 0) |
+        (hasPasids && identity?.pasidPrivileged ? IOMMU_HW_CAP_PCI_PASID_PRIV : 0) |
         (release.has("hwInfoAts") && !abilities?.ats ? IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED : 0),
     ),
   });

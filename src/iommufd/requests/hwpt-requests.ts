@@ -1,4 +1,5 @@
 import type { IommuUnit } from "../../iommu/unit.ts";
+import { readUserData, type UserData } from "../../iommu/user-data.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import {
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -14,9 +15,10 @@ import { Hwpt } from "../devices/hwpt.ts";
 import type { PageTable } from "../devices/page-table.ts";
 import { FaultQueue } from "../events/fault-queue.ts";
 import { Ioas } from "../ioas.ts";
+import { Viommu } from "../viommu/viommu.ts";
 import { pagingFlags } from "./hwpt-flags.ts";
 import { refuseReserved } from "./ioas-requests.ts";
-import { makeNested } from "./nested-requests.ts";
+import { makeNested, makeNestedOfViommu } from "./nested-requests.ts";
 
 /** hw_pagetable.c:iommufd_hwpt_alloc */
 export function hwptAlloc(context: IommufdContext, command: Command): number {
@@ -28,16 +30,25 @@ export function hwptAlloc(context: IommufdContext, command: Command): number {
   }
   const device = objects.find(request.dev_id, BoundDevice, "device");
   const parent = objects.get(request.pt_id) ?? fail("EINVAL", `there is no object with id ${request.pt_id}`);
+  const { flags } = request;
+  const data = {
+    task: command.task,
+    type: request.data_type,
+    address: request.data_uptr,
+    length: request.data_len,
+  };
   let hwpt: PageTable;
   if (parent instanceof Hwpt) {
-    hwpt = makeNested(context, command.task, parent, device, request);
+    hwpt = makeNested(context, parent, device, flags, data);
+  } else if (parent instanceof Viommu) {
+    hwpt = makeNestedOfViommu(context, parent, device, flags, data);
   } else {
     if (!(parent instanceof Ioas)) fail("EINVAL", `a page table is made over an ioas, not over ${parent.label}`);
-    refuseFlags(context, device, request.flags, request.data_len > 0);
-    hwpt = new Hwpt(parent, device.unit, request.flags);
+    refuseFlags(context, device, flags, request.data_len > 0);
+    hwpt = new Hwpt(parent, device.unit, flags, describedTable(device.unit, data));
   }
-  objects.add(hwpt);
   try {
+    objects.add(hwpt);
     if (hwpt instanceof Hwpt) hwpt.join(command.task);
     if (request.flags & IOMMU_HWPT_FAULT_ID_VALID) {
       hwpt.reportTo(objects.find(request.fault_id, FaultQueue, "fault queue"));
@@ -66,7 +77,17 @@ function refuseFlags(context: IommufdContext, { unit }: BoundDevice, flags: numb
   }
   const refused = flags & ~IOMMU_HWPT_FAULT_ID_VALID & ~((hwptFlags ?? 0) | secondStageFlags(unit));
   if (refused) fail("EOPNOTSUPP", `${unit.label} makes no page tables with flags ${hex(refused)}`);
-  if (hasData) fail("EOPNOTSUPP", `${unit.label} takes no data for a page table over an ioas`);
+  if (hasData && !unit.iommufd.pagingData) {
+    fail("EOPNOTSUPP", `${unit.label} takes no data for a page table over an ioas`);
+  }
+}
+
+/** What a caller's data makes of a unit's tables; undefined without data. EOPNOTSUPP, EINVAL, EFAULT. */
+function describedTable({ label, iommufd }: IommuUnit, data: UserData): ((unit: IommuUnit) => IommuUnit) | undefined {
+  const { pagingData: format } = iommufd;
+  if (data.length === 0 || !format) return undefined;
+  if (data.type !== format.type) fail("EOPNOTSUPP", `data_type ${data.type} describes no page table of ${label}`);
+  return readUserData(data, format);
 }
 
 /** Flags beyond those of the driver that a unit takes because it has second-stage tables too. */

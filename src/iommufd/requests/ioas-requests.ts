@@ -1,4 +1,5 @@
 import { fail, hex } from "../../kernel/errors.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
 import type { RequestSteps } from "../../kernel/request-steps.ts";
 import { wordFromBigInt } from "../../kernel/word.ts";
 import { IommuIoasAlloc, IommuIoasAllowIovas, IommuIoasIovaRanges, IommuIovaRange } from "../../uapi/iommufd.ts";
@@ -48,6 +49,7 @@ export function allowIovas(context: IommufdContext, command: Command): RequestSt
   const { __reserved, ioas_id, num_iovas, allowed_iovas } = IommuIoasAllowIovas.read(command.view, 0);
   refuseReserved(__reserved);
   const { table } = findIoas(context, ioas_id);
+  faultPoint("failslab");
   return allow(table, readRanges(command.task, allowed_iovas, num_iovas));
 }
 

@@ -1,7 +1,9 @@
 import { ALL_ADDRESSES, type IovaRange } from "../../address/iova-ranges.ts";
+import { DmaBufFile } from "../../kernel/dma-buf.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import { ForeignFile } from "../../kernel/file-description.ts";
+import { type FileDescription, ForeignFile } from "../../kernel/file-description.ts";
 import type { RequestSteps } from "../../kernel/request-steps.ts";
+import type { Task } from "../../kernel/task.ts";
 import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
@@ -15,9 +17,9 @@ import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { AreaAccess } from "../memory/area.ts";
 import { hintOf, mapNew, mapSlices, type Slice } from "../memory/map-area.ts";
-import { fileSlice, userSlice } from "../memory/new-pages.ts";
+import { dmaBufSlice, fileSlice, userSlice } from "../memory/new-pages.ts";
 import { slicesOf } from "../memory/slices-of.ts";
-import { cutText, lastOf, type Unmapped, unmapInSteps } from "../memory/unmap-area.ts";
+import { cutText, lastOf, refuseLocked, type Unmapped, unmapInSteps } from "../memory/unmap-area.ts";
 import { findIoas, refuseReserved } from "./ioas-requests.ts";
 
 const LAST = 2n ** 64n - 1n;
@@ -49,12 +51,22 @@ export function ioasMapFile(context: IommufdContext, command: Command): number {
   if (start + length - 1n > LAST) fail("EOVERFLOW", `start ${hex(start)} plus length ${hex(length)} runs past 2^64`);
   const file = command.task.files.get(fd);
   if (!file) fail("EBADF", `file descriptor ${fd} is not open`);
-  const memory = file instanceof ForeignFile ? file : { label: file.label, memory: () => undefined };
-  const slice = fileSlice(context, command.task, memory, start, length, access.writeable);
+  const slice = sliceOf(context, command.task, file, { start, length, writable: access.writeable });
   const iova = mapNew(table, slice, fixedAt(request.flags, request.iova), access);
   IommuIoasMapFile.write(command.view, 0, { iova });
   command.respond(IommuIoasMapFile);
   return 0;
+}
+
+function sliceOf(
+  context: IommufdContext,
+  task: Task,
+  file: FileDescription,
+  { start, length, writable }: { readonly start: bigint; readonly length: bigint; readonly writable: boolean },
+): Slice {
+  if (file instanceof DmaBufFile) return dmaBufSlice(context, task, file.buf, start, length, writable);
+  const memory = file instanceof ForeignFile ? file : { label: file.label, memory: () => undefined };
+  return fileSlice(context, task, memory, start, length, writable);
 }
 
 /** ioas.c:iommufd_ioas_copy */
@@ -94,7 +106,9 @@ function* unmapRest(
   return answerUnmap(command, range, isAll, yield* steps);
 }
 
-function answerUnmap(command: Command, { start, last }: IovaRange, isAll: boolean, { bytes, cut }: Unmapped): number {
+function answerUnmap(command: Command, { start, last }: IovaRange, isAll: boolean, unmapped: Unmapped): number {
+  const { bytes, cut } = unmapped;
+  refuseLocked(unmapped);
   if (cut) fail("ENOENT", cutText(start, last, cut));
   if (bytes === 0n && !isAll) fail("ENOENT", `nothing is mapped in iova ${hex(start)}-${hex(last)}`);
   IommuIoasUnmap.write(command.view, 0, { length: bytes });

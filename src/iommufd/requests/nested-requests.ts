@@ -1,52 +1,64 @@
-import type { UserFormat } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
+import { readUserData, readUserEntry, type UserData, type UserDataArray } from "../../iommu/user-data.ts";
 import { fail, hex } from "../../kernel/errors.ts";
-import type { Task } from "../../kernel/task.ts";
-import { wordFromBigInt } from "../../kernel/word.ts";
-import { IOMMU_HWPT_ALLOC_PASID, IommuHwptInvalidate } from "../../uapi/iommufd-hwpt.ts";
+import { faultPoint } from "../../kernel/fault-points.ts";
+import { IOMMU_HWPT_ALLOC_PASID, IOMMU_HWPT_FAULT_ID_VALID, IommuHwptInvalidate } from "../../uapi/iommufd-hwpt.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { BoundDevice } from "../devices/bound-device.ts";
 import type { Hwpt } from "../devices/hwpt.ts";
 import { NestedHwpt } from "../nesting/nested-hwpt.ts";
+import { Viommu } from "../viommu/viommu.ts";
 import { nestedFlags } from "./hwpt-flags.ts";
 import { refuseReserved } from "./ioas-requests.ts";
 
 const INVALIDATE_ENTRY_MAX = 2 ** 19;
 
-/** What a request for a nested page table says. */
-interface NestedRequest {
-  readonly flags: number;
-  readonly data_type: number;
-  readonly data_len: number;
-  readonly data_uptr: bigint;
-}
-
-/** hw_pagetable.c:iommufd_hwpt_nested_alloc, intel/nested.c:intel_iommu_domain_alloc_nested */
+/** hw_pagetable.c:iommufd_hwpt_nested_alloc, and domain_alloc_nested of the IOMMU's driver */
 export function makeNested(
   context: IommufdContext,
-  task: Task,
   parent: Hwpt,
   { unit }: BoundDevice,
-  request: NestedRequest,
+  flags: number,
+  data: UserData,
 ): NestedHwpt {
-  const { flags, data_type, data_len, data_uptr } = request;
-  if (flags & ~nestedFlags(context.module.context.release) || data_len === 0 || !unit.iommufd.nests) {
+  if (flags & ~nestedFlags(context.module.context.release) || data.length === 0 || !unit.iommufd.nests) {
     fail("EOPNOTSUPP", `${unit.label} nests no page table of this kind on ${parent.label}`);
   }
   if (parent.auto || !parent.isParent) {
     fail("EINVAL", `${parent.label} was not made as a parent (IOMMU_HWPT_ALLOC_NEST_PARENT)`);
   }
   if (!unit.secondStage) fail("EOPNOTSUPP", `${unit.label} nests no page tables`);
-  const { tables } = iommusOf(context);
-  if (data_type !== tables.type) {
+  const { tables, invalidations } = iommusOf(context);
+  if (data.type !== tables.type) {
     fail(
       "EOPNOTSUPP",
-      `data_type ${data_type} describes no table of ${unit.label} (it takes ${tables.type}: struct ${tables.name})`,
+      `data_type ${data.type} describes no table of ${unit.label} (it takes ${tables.type}: struct ${tables.name})`,
     );
   }
-  const table = copyExact(task, data_uptr, data_len, tables);
-  return new NestedHwpt(parent, table, (flags & IOMMU_HWPT_ALLOC_PASID) !== 0);
+  faultPoint("failslab");
+  const pasidCompatible = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
+  return new NestedHwpt(parent, readUserData(data, tables), { pasidCompatible, over: parent, invalidations });
+}
+
+/** hw_pagetable.c:iommufd_viommu_alloc_hwpt_nested */
+export function makeNestedOfViommu(
+  context: IommufdContext,
+  viommu: Viommu,
+  { unit, label }: BoundDevice,
+  flags: number,
+  data: UserData,
+): NestedHwpt {
+  if (!viommu.isOf(unit)) fail("EINVAL", `${label} is behind another IOMMU than ${viommu.label} is a share of`);
+  if (flags & ~nestedFlags(context.module.context.release)) fail("EOPNOTSUPP", `flags ${hex(flags)} are unknown`);
+  if (data.length === 0) fail("EOPNOTSUPP", `a page table of ${viommu.label} wants data that describes it`);
+  faultPoint("failslab");
+  const { driver, parent } = viommu;
+  return new NestedHwpt(parent, driver.nest(flags & ~IOMMU_HWPT_FAULT_ID_VALID, data), {
+    pasidCompatible: (flags & IOMMU_HWPT_ALLOC_PASID) !== 0,
+    over: viommu,
+    invalidations: driver.tableInvalidations,
+  });
 }
 
 /** hw_pagetable.c:iommufd_hwpt_invalidate. How many entries were done goes back with an error too. */
@@ -71,34 +83,40 @@ function invalidateEntries(context: IommufdContext, command: Command, done: { en
   }
   const object =
     context.objects.get(request.hwpt_id) ?? fail("ENOENT", `there is no object with id ${request.hwpt_id}`);
-  if (!(object instanceof NestedHwpt)) {
+  const array: UserDataArray = {
+    task: command.task,
+    type: data_type,
+    address: list,
+    entryLength: entry_len,
+    entries: entry_num,
+  };
+  if (object instanceof NestedHwpt) {
+    invalidateTable(object, array, done);
+  } else if (object instanceof Viommu) {
+    const { driver, label } = object;
+    if (!driver.invalidate) fail("EOPNOTSUPP", `${label} takes no invalidations`);
+    driver.invalidate(array, done);
+  } else {
     fail("EINVAL", `${object.label} is neither nested nor a virtual IOMMU: the kernel invalidates it itself`);
   }
-  const { invalidations } = iommusOf(context);
-  if (data_type !== invalidations.type) {
+}
+
+/** cache_invalidate_user of the IOMMU's driver */
+function invalidateTable(hwpt: NestedHwpt, array: UserDataArray, done: { entries: number }): void {
+  const { invalidations, label, table } = hwpt;
+  if (!invalidations) fail("EOPNOTSUPP", `${label} is invalidated through its virtual IOMMU`);
+  if (array.type !== invalidations.type) {
     fail(
       "EINVAL",
-      `data_type ${data_type} is no invalidation of ${object.label} (${invalidations.type}: struct ${invalidations.name})`,
+      `data_type ${array.type} is no invalidation of ${label} (${invalidations.type}: struct ${invalidations.name})`,
     );
   }
-  for (; done.entries < entry_num; done.entries++) {
-    const at = list + BigInt(done.entries * entry_len);
-    copyExact(command.task, at, entry_len, invalidations).apply(object.domain, `entry ${done.entries}`);
+  for (; done.entries < array.entries; done.entries++) {
+    readUserEntry(array, done.entries, invalidations).apply(hwpt.domain, `entry ${done.entries}`, table);
   }
 }
 
-/** The IOMMUs that nested page tables were made for, or are to be. */
-function iommusOf({ module }: IommufdContext): NestingIommus {
+/** The IOMMUs that nested page tables and virtual IOMMUs are made for. */
+export function iommusOf({ module }: IommufdContext): NestingIommus {
   return module.pasidHardware?.iommus ?? fail("EOPNOTSUPP", "no IOMMU of this host nests page tables");
-}
-
-/**
- * A structure of a driver's, which has one size so far (iommu.h:__iommu_copy_struct_from_user).
- * @throws KernelError EINVAL (another size), EFAULT
- */
-function copyExact<T>(task: Task, address: bigint, size: number, format: UserFormat<T>): T {
-  if (size !== format.size) fail("EINVAL", `struct ${format.name} has ${format.size} bytes, not ${size}`);
-  const bytes = new Uint8Array(size);
-  task.memory.copyIn(wordFromBigInt(address), bytes, size);
-  return format.decode(bytes);
 }

@@ -20,6 +20,7 @@ export function destroyObject(context: IommufdContext, command: Command): number
   const object = context.objects.get(id);
   if (!object) fail("ENOENT", `there is no object with id ${id}`);
   if (object.users > 0) fail("EBUSY", `${object.label} is in use by ${object.users} others`);
+  if (context.windows.isMapped(object)) fail("EBUSY", `a program maps memory of ${object.label}`);
   if (context.compatIoas === object) context.compatIoas = undefined;
   context.objects.destroy(object);
   return 0;

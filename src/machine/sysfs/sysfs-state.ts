@@ -16,6 +16,7 @@ export interface SysfsState {
 /** What the files of /sys that act do. All throw KernelError; `text` is what was written. */
 export interface SysfsActions {
   readonly parameters: {
+    has(name: string): boolean;
     text(name: string): string;
     write(name: string, text: string): void;
   };

@@ -1,5 +1,7 @@
 import * as iommufd from "../iommufd.ts";
 import * as hwpt from "../iommufd-hwpt.ts";
+import * as test from "../iommufd-test.ts";
+import { TEST_CMD_MEMBERS } from "../iommufd-test.ts";
 import * as viommu from "../iommufd-viommu.ts";
 import { flags, ofStruct, type RequestRow, values } from "./request-row.ts";
 
@@ -73,6 +75,21 @@ export const IOMMUFD_ROWS: readonly RequestRow[] = [
   ),
   ofStruct({ IOMMU_VIOMMU_ALLOC: viommu.IOMMU_VIOMMU_ALLOC }, viommu.IommuViommuAlloc, { pointers: ["data_uptr"] }),
   ofStruct({ IOMMU_VDEVICE_ALLOC: viommu.IOMMU_VDEVICE_ALLOC }, viommu.IommuVdeviceAlloc),
-  ofStruct({ IOMMU_VEVENTQ_ALLOC: viommu.IOMMU_VEVENTQ_ALLOC }, viommu.IommuVeventqAlloc),
+  ofStruct(
+    { IOMMU_VEVENTQ_ALLOC: viommu.IOMMU_VEVENTQ_ALLOC },
+    viommu.IommuVeventqAlloc,
+    {},
+    { outFd: "out_veventq_fd" },
+  ),
   ofStruct({ IOMMU_HW_QUEUE_ALLOC: viommu.IOMMU_HW_QUEUE_ALLOC }, viommu.IommuHwQueueAlloc),
+  ofStruct(
+    { IOMMU_TEST_CMD: test.IOMMU_TEST_CMD },
+    test.IommuTestCmd,
+    {
+      names: { op: values(test, "IOMMU_TEST_OP_") },
+      hidden: ({ op }) => [...TEST_CMD_MEMBERS.values()].filter((member) => member !== TEST_CMD_MEMBERS.get(op)),
+    },
+    // its first field; another operation that gives a descriptor returns it
+    { outFd: "create_access" },
+  ),
 ];
