@@ -45,6 +45,9 @@ export class InjectedFiles {
    * used.
    */
   arePathsOpen = false;
+  /** Who gets the files that are made from now on. */
+  creator: object | undefined;
+  readonly #counts = new Map<object, number>();
   readonly #byInode = new Map<number, InjectedFile>();
   readonly #byWatch = new Map<number, InjectedFile>();
   readonly #mapped = new Set<InjectedFile>();
@@ -65,6 +68,18 @@ export class InjectedFiles {
 
   get size(): number {
     return this.#byInode.size + this.#streams.size;
+  }
+
+  /** Files that somebody got first, as far as they are not streams, and that are open still. */
+  countOf(creator: object): number {
+    return this.#counts.get(creator) ?? 0;
+  }
+
+  #count(creator: object | undefined, change: number): void {
+    if (creator === undefined) return;
+    const count = this.countOf(creator) + change;
+    if (count === 0) this.#counts.delete(creator);
+    else this.#counts.set(creator, count);
   }
 
   /** Whether programs have mappings whose memory the model wants to look at. */
@@ -151,7 +166,9 @@ export class InjectedFiles {
       watch,
       memory,
       mode: flags & O_ACCMODE,
+      creator: this.creator,
     });
+    this.#count(file.creator, 1);
     this.#byInode.set(file.inode, file);
     this.#byWatch.set(watch, file);
     description.attachMemory(file);
@@ -161,7 +178,7 @@ export class InjectedFiles {
   /** Forgets a file that no program got: without a release. */
   forget(file: InjectedFile): void {
     if (this.#streams.forget(file)) return;
-    this.#byInode.delete(file.inode);
+    if (this.#byInode.delete(file.inode)) this.#count(file.creator, -1);
     this.#byWatch.delete(file.watch);
     this.#closing.delete(file);
     this.#mapped.delete(file);

@@ -39,6 +39,10 @@ export interface World {
   readonly userNamespace: boolean;
   /** Serve the files where that can be; otherwise they are written down once. */
   readonly serveFiles: boolean;
+  /** The process that will look into the program. */
+  readonly supervisor: number;
+  /** Serves the files: takes the descriptor for it. This process does when left out. */
+  readonly takeFuse?: (fd: number) => void;
 }
 
 /** Waits for ever. */
@@ -57,8 +61,10 @@ export class Launch {
   #answer: Buffer = Buffer.alloc(0);
   #become: CallList | undefined;
   #status: number | undefined;
-  /** Serves the host's files; undefined where they were written down. Its owner closes it. */
+  /** Serves the host's files; undefined where they were written down, or somebody else does. Its owner closes it. */
   fuse: FuseServer | undefined;
+  /** The host's files are served. */
+  #isServed = false;
 
   /**
    * @param descriptors those above 2 that the program inherits under the same numbers
@@ -74,11 +80,12 @@ export class Launch {
   /**
    * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
    */
-  prepare({ files, nodes, cwd, trapFstat, userNamespace, serveFiles }: World): number {
+  prepare(world: World): number {
+    const { files, nodes, cwd, trapFstat, userNamespace, serveFiles, supervisor } = world;
     const namespaces = new CallList();
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
     // it.
-    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
+    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, supervisor]);
     restoreSignals(namespaces);
     restoreOpenFiles(namespaces);
     namespaceCalls(namespaces, userNamespace);
@@ -88,12 +95,12 @@ export class Launch {
     this.#send(namespaces);
     if (mounted !== undefined) {
       this.#hearAll(namespaces);
-      if (namespaces.result(mounted) === 0) this.#takeFuse(files, owner);
+      if (namespaces.result(mounted) === 0) this.#takeFuse(world, owner);
     }
 
     // The launcher mounts while the rest is written down.
-    const roots = this.fuse ? files.roots : [];
-    const parts = new TreeCalls(this.fuse ? around(files) : files.snapshot(), nodes);
+    const roots = this.#isServed ? files.roots : [];
+    const parts = new TreeCalls(this.#isServed ? around(files) : files.snapshot(), nodes);
     const grafts = new CallList();
     const mask = grafts.call(HOST_CALLS.umask, [0]);
     parts.addGrafts(grafts, this.#launcher.scratch);
@@ -107,7 +114,7 @@ export class Launch {
     }
     for (const list of sent) this.#hearAll(list);
     const last = new CallList();
-    if (this.fuse) placeFuse(last, roots);
+    if (this.#isServed) placeFuse(last, roots);
     parts.sealGrafts(last);
     last.call(HOST_CALLS.close, [this.#launcher.fuse]);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
@@ -174,10 +181,12 @@ export class Launch {
    * The launcher has mounted a file system: takes the descriptor that it is served by. Nothing of it was looked at so
    * far.
    */
-  #takeFuse(files: HostFiles, owner: { readonly uid: number; readonly gid: number }): void {
+  #takeFuse({ files, takeFuse }: World, owner: { readonly uid: number; readonly gid: number }): void {
     const fd = syscall(HOST_CALLS.pidfd_getfd, this.pidfd, this.#launcher.fuse, 0);
     if (fd < 0) return;
-    this.fuse = new FuseServer(fd, files, owner);
+    this.#isServed = true;
+    if (takeFuse) takeFuse(fd);
+    else this.fuse = new FuseServer(fd, files, owner);
   }
 
   /** Waits until all calls of a list have been answered; throws the error of one that cannot be done without. */
