@@ -8,6 +8,8 @@ import type { HostsOptions } from "./hosts-command.ts";
 import { complain, complainRaw, print } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { SelftestsOptions } from "./selftests-command.ts";
+import type { ServeOptions } from "./serve-command.ts";
+import type { StopOptions } from "./stop-command.ts";
 import type { TraceOptions } from "./trace-command.ts";
 
 /** Options that choose the host; every command that has a host takes them. */
@@ -43,6 +45,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .argument("<program>", "the program, as a path or found along PATH")
     .argument("[args...]", "its arguments")
     .passThroughOptions()
+    .option("--on <socket>", "on the host that uvfio serve keeps there, instead of one of its own")
     .option("-q, --quiet", "say nothing of failed calls")
     .option("--json", "failed calls and messages as lines of JSON on stderr")
     .option("--trace <file>", "record every call there, for uvfio trace and uvfio replay; - is stdout")
@@ -54,6 +57,24 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .addHelpText("after", RUN_HELP)
     .action((name: string, rest: string[], options: RunOptions) =>
       finish(import("./run-command.ts").then((module) => module.runCommand([name, ...rest], options))),
+    );
+
+  withHost(program.command("serve"))
+    .description("boot a host and keep it, for programs of uvfio run --on and for containers, until it is ended")
+    .option("--socket <path>", "where they connect (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--socket-mode <mode>", "who may connect: permissions of the socket (default: 0600, its user alone)")
+    .addHelpText("after", SERVE_HELP)
+    .action((options: ServeOptions) =>
+      finish(import("./serve-command.ts").then((module) => module.serveCommand(options))),
+    );
+
+  program
+    .command("stop")
+    .description("end a uvfio serve, and say who is on its host still")
+    .option("--socket <path>", "its socket (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--on <path>", "the same")
+    .action((options: StopOptions) =>
+      finish(import("./stop-command.ts").then((module) => module.stopCommand(options))),
     );
 
   withHost(program.command("iova-list"))
@@ -248,6 +269,13 @@ Reasons for failed calls go to stderr. Examples:
   uvfio run --fault dma:0000:00:1b.0=fault -- ./my-vfio-program             no DMA of the device arrives
   uvfio run --fault-each VFIO_IOMMU_MAP_DMA=ENOMEM -- ./my-vfio-program
   uvfio run --sanitize=error -- ./my-vfio-program`;
+
+const SERVE_HELP = `
+Examples:
+  uvfio serve -m lab --socket /tmp/lab.sock &
+  uvfio run --on /tmp/lab.sock -- ./my-vfio-program 0000:01:00.0
+  uvfio stop --socket /tmp/lab.sock
+SIGTERM and SIGINT end it too. docs/serve.md has more.`;
 
 const TRACE_HELP = `
 Examples:

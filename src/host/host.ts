@@ -55,6 +55,8 @@ export interface IommuUse extends NestingUse {
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
   readonly onWarning?: (message: string) => void;
+  /** Say a warning each time, and not once. */
+  readonly everyWarning?: boolean;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
@@ -116,8 +118,8 @@ export class Host implements HostKernel {
       booleanParameter: (name) => this.parameters.get(name) !== 0,
       watch: options.watch,
       warn: (message) => {
-        if (warnings.has(message)) return;
-        warnings.add(message);
+        if (!options.everyWarning && warnings.has(message)) return;
+        if (!options.everyWarning) warnings.add(message);
         options.onWarning?.(message);
       },
     };

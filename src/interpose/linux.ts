@@ -171,6 +171,17 @@ export const FUTEX_WAKE_PRIVATE = 129;
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
 export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOL_SOCKET = 1;
+export const SO_PEERCRED = 17;
+export const SCM_RIGHTS = 1;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x4000_0000;
+
+// file.h
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 // epoll, inotify, memfd
 export const EPOLLIN = 1;

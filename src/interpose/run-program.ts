@@ -1,5 +1,5 @@
 import type { HostFiles } from "../kernel/host-files.ts";
-import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
+import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
 import { collectAlone } from "./garbage.ts";
@@ -8,18 +8,10 @@ import { findProgram } from "./launch/find-program.ts";
 import { Guard } from "./launch/guard.ts";
 import { Launch } from "./launch/launch.ts";
 import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
-import type { Observer } from "./observer.ts";
 import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
 import { giveUpRights } from "./rights.ts";
+import type { Served } from "./served.ts";
 import { Server } from "./server.ts";
-
-/** What a program is run against. */
-export interface Served {
-  readonly kernel: HostKernel;
-  readonly observer?: Observer;
-  /** Called when the last task is gone, before runProgram() returns. */
-  readonly ended?: () => void;
-}
 
 export interface RunOptions {
   /** The program and its arguments; the first is looked for along PATH and becomes argv[0] as it stands. */

@@ -45,6 +45,10 @@ export interface ProgramOptions {
    * or nobody. This process when left out.
    */
   readonly nodesBy?: "server" | "program" | "nobody";
+  /** Its filter is without WAIT_KILLABLE_RECV: a signal may interrupt a call that is being handled. */
+  readonly mayRestart?: boolean;
+  /** Somebody else may have the listener too: it is not waited for. */
+  readonly isListenerShared?: boolean;
   readonly observer?: Observer | undefined;
   /** Serves the host's files to the program; closed at the end. */
   readonly fuse?: FuseServer | undefined;
@@ -80,6 +84,7 @@ export class ServedProgram {
   readonly listener: Listener;
   readonly processes: ProcessTable;
   readonly observer: Observer | undefined;
+  readonly kernel: HostKernel;
   readonly fuse: FuseServer | undefined;
   readonly longCalls = new LongCalls(MOMENT_MS);
   readonly ended: (() => void) | undefined;
@@ -98,10 +103,11 @@ export class ServedProgram {
     const { files, limit, jobs, watches, doorbells } = shared;
     this.#shared = shared;
     this.observer = observer;
+    this.kernel = kernel;
     this.fuse = fuse;
     this.ended = options.ended;
     this.#root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    this.listener = new Listener(options.listener, limit);
+    this.listener = new Listener(options.listener, limit, options);
     const servedFiles = fuse ?? sharedFuse;
     const looks = new SlowLooks(
       jobs,
@@ -143,6 +149,7 @@ export class ServedProgram {
 
   /** Handles the call that its listener has received. */
   handle(): void {
+    if (this.listener.answerAgain()) return;
     this.#parked.untilDeadHaveNothing((isLater) => {
       if (isLater) this.#shared.catchUp(true);
       this.#shared.files.creator = this;

@@ -168,6 +168,16 @@ export class Server {
     this.#epoll.add(program.listener.fd);
   }
 
+  /** Serves a program no more: calls of processes of it that still run answer ENOSYS. */
+  drop(program: ServedProgram): void {
+    if (this.#programs.get(program.listener.fd) === program) this.#remove(program);
+  }
+
+  /** Ends calls that may wait for others. */
+  get limit(): CallLimit {
+    return this.#limit;
+  }
+
   /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
   watch(fd: number, action: () => boolean): void {
     this.#epoll.add(fd);
@@ -340,6 +350,7 @@ export class Server {
   /** Nothing of a program is left. */
   #remove(program: ServedProgram): void {
     this.#programs.delete(program.listener.fd);
+    if (!program.isHungUp && !program.isPaused) this.#epoll.remove(program.listener.fd);
     program.hangUpNow();
     if (program.fuse) this.removeFuse(program.fuse);
     program.close();
