@@ -6,7 +6,7 @@
  *     run --on                          serve
  *     {uvfio, do: "run", trace}    ->
  *                                  <-   {world}                    what to show the program
- *     {fuse: true} + descriptor    ->                              from now on served there
+ *     {fuse} + descriptor          ->                              from now on served there
  *     {snapshot: true}             ->                              where there is no FUSE
  *                                  <-   {snapshot}
  *     {serve} + listener           ->
@@ -48,7 +48,8 @@ export interface ServeOrder {
 
 /** What a client says of a run after its Request. */
 export interface FromRun {
-  readonly fuse?: boolean;
+  /** Whose the files are, in the numbers of the program. */
+  readonly fuse?: { readonly uid: number; readonly gid: number };
   readonly snapshot?: boolean;
   readonly serve?: ServeOrder;
   readonly leave?: boolean;

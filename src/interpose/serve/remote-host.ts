@@ -164,7 +164,7 @@ export class RemoteHost implements LaunchHost {
   }
 
   takeFuse(fd: number): void {
-    this.#socket.send({ fuse: true }, fd);
+    this.#socket.send({ fuse: { uid: process.geteuid!(), gid: process.getegid!() } }, fd);
     close(fd);
   }
 

@@ -70,7 +70,7 @@ export class RunClient {
 
   line(text: string): void {
     const message = parse(text);
-    if (message.fuse) this.#takeFuse();
+    if (message.fuse) this.#takeFuse(message.fuse);
     else if (message.snapshot) this.#connection.send({ snapshot: sentTree(this.#served.kernel.files.snapshot()) });
     else if (message.serve) this.#serve(message.serve);
     else if (message.leave && this.#program) this.#host.server.drop(this.#program);
@@ -94,15 +94,15 @@ export class RunClient {
    * Somebody else's program could have other programs' trees changed by naming their processes, and have us wait for a
    * descriptor that is not what it says.
    */
-  #takeFuse(): void {
+  #takeFuse({ uid, gid }: NonNullable<FromRun["fuse"]>): void {
     const fd = this.#connection.takeDescriptor();
     if (this.#fuse !== undefined || this.#program !== undefined || !isFuse(fd)) {
       close(fd);
       throw new ClientError("that is no /dev/fuse");
     }
     const { limit, server } = this.#host;
-    const uid = isInOtherNamespace(this.#connection.peer.pid) ? 0 : this.#connection.peer.uid;
-    this.#fuse = new FuseServer(fd, this.#served.kernel.files, { uid, gid: uid }, this.#isForeign ? limit : undefined);
+    const owner = { uid: Number(uid) >>> 0, gid: Number(gid) >>> 0 };
+    this.#fuse = new FuseServer(fd, this.#served.kernel.files, owner, this.#isForeign ? limit : undefined);
     server.addFuse(this.#fuse, () => {});
   }
 
