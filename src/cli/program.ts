@@ -3,8 +3,10 @@ import { Command, Option } from "commander";
 import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
 import { carried } from "../native/carried.ts";
 import type { CaptureOptions } from "./capture-command.ts";
+import type { CdiOptions } from "./cdi-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
+import type { OciProfileOptions } from "./oci-profile-command.ts";
 import { complain, complainRaw, print } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { SelftestsOptions } from "./selftests-command.ts";
@@ -63,6 +65,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .description("boot a host and keep it, for programs of uvfio run --on and for containers, until it is ended")
     .option("--socket <path>", "where they connect (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
     .option("--socket-mode <mode>", "who may connect: permissions of the socket (default: 0600, its user alone)")
+    .option("--sysfs <dir>", "mount the host's /sys on DIR/sys, for containers (root only)")
     .addHelpText("after", SERVE_HELP)
     .action((options: ServeOptions) =>
       finish(import("./serve-command.ts").then((module) => module.serveCommand(options))),
@@ -76,6 +79,21 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .action((options: StopOptions) =>
       finish(import("./stop-command.ts").then((module) => module.stopCommand(options))),
     );
+
+  program
+    .command("oci-profile")
+    .description("print a seccomp profile by which a container runtime hands containers over to uvfio serve")
+    .argument("[base]", "a profile that it is merged into, such as docker's or podman's (default: one that allows all)")
+    .option("--socket <path>", "where uvfio serve listens (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .action((base: string | undefined, options: OciProfileOptions) =>
+      finish(import("./oci-profile-command.ts").then((module) => module.ociProfileCommand(base, options))),
+    );
+
+  program
+    .command("cdi")
+    .description("print a CDI specification of a served host, for --device uvfio.local/vfio=GROUP of container engines")
+    .option("--on <socket>", "of uvfio serve (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .action((options: CdiOptions) => finish(import("./cdi-command.ts").then((module) => module.cdiCommand(options))));
 
   withHost(program.command("iova-list"))
     .description("add devices to one container one by one and print the valid IOVA ranges after each")

@@ -8,19 +8,21 @@ export interface ServeOptions extends HostOverrides {
   readonly machine?: string;
   readonly socket?: string;
   readonly socketMode?: string;
+  readonly sysfs?: string;
 }
 
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /** `uvfio serve`: until somebody ends it. */
 export async function serveCommand(options: ServeOptions): Promise<number> {
-  const { machine, socket = defaultSocket(), socketMode, ...rest } = options;
+  const { machine, socket = defaultSocket(), socketMode, sysfs, ...rest } = options;
   const mode = socketMode === undefined ? undefined : parseMode(socketMode);
   const description = await loadHost(machine, rest);
   const service = new HostService(description, {
     socket,
     ...(mode !== undefined && { mode }),
     ...(machine !== undefined && { machine }),
+    ...(sysfs !== undefined && { sysfs }),
     said: complain,
   });
   const stop = () => service.stop();

@@ -199,6 +199,13 @@ export class Host implements HostKernel {
     return this.#descriptions.get(device)?.group;
   }
 
+  /** The path of a device's own node; undefined when it has none now. */
+  deviceNodeOf(device: string): string | undefined {
+    const index = this.#state.indexes.get(device);
+    const path = `/dev/vfio/devices/vfio${index}`;
+    return index !== undefined && this.deviceNodes().some((node) => node.path === path) ? path : undefined;
+  }
+
   /** A device by its number among those that VFIO has; undefined when it has none of that number. */
   #deviceAt(index: number): { readonly device: VfioDevice; readonly group: VfioGroup } | undefined {
     const name = this.#state.indexes.keyOf(index);

@@ -4,6 +4,7 @@ export type { FinishedCall, Observer } from "./observer.ts";
 export { inheritedDescriptors, ownArguments } from "./process-facts.ts";
 export { launchProgram, type RunOptions, runProgram, type TimeLimit } from "./run-program.ts";
 export { type FromServer, PROTOCOL, type Request } from "./serve/messages.ts";
+export { ociProfile, type Profile } from "./serve/oci-profile.ts";
 export { RemoteHost, ServeSocket } from "./serve/remote-host.ts";
 export { ServedHost } from "./serve/served-host.ts";
 export type { Served } from "./served.ts";

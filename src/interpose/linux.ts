@@ -179,6 +179,12 @@ export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x4000_0000;
 
+// mount.h
+export const OPEN_TREE_CLONE = 1;
+export const AT_RECURSIVE = 0x8000;
+export const MOVE_MOUNT_F_EMPTY_PATH = 4;
+export const UMOUNT_NOFOLLOW = 8;
+
 // file.h
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;

@@ -33,7 +33,9 @@ describe.skipIf(!hasCompiler)("programs on one host", () => {
     const first = await service.holds("hold", "/dev/vfio/1");
     const second = service.client("open", "/dev/vfio/1", "/dev/vfio/2");
     expect(second.stdout).toBe("open /dev/vfio/1: EBUSY\nopen /dev/vfio/2: ok\n");
-    expect(second.stderr).toMatch(/^uvfio: shared-host\[\d+\]: openat \/dev\/vfio\/1 = EBUSY: group 1 is open already.*\n$/);
+    expect(second.stderr).toMatch(
+      /^uvfio: shared-host\[\d+\]: openat \/dev\/vfio\/1 = EBUSY: group 1 is open already.*\n$/,
+    );
     await letGo(first);
     expect(service.client("open", "/dev/vfio/1").stdout).toBe("open /dev/vfio/1: ok\n");
     expect(first.stderr).toBe("");
@@ -53,11 +55,14 @@ describe.skipIf(!hasCompiler)("programs on one host", () => {
   });
 
   test("see the state of /sys that others have made, and nodes that come and go", () => {
-    const on = (script: string) => finished(process.execPath, [UVFIO, "run", "--on", service.socket, "--", "sh", "-c", script]);
+    const on = (script: string) =>
+      finished(process.execPath, [UVFIO, "run", "--on", service.socket, "--", "sh", "-c", script]);
     const unbind = on("echo 0000:01:00.0 > /sys/bus/pci/drivers/vfio-pci/unbind; ls /dev/vfio");
     expect(unbind.stdout.split("\n")).not.toContain("1");
     expect(on("ls /dev/vfio").stdout.split("\n")).not.toContain("1");
-    expect(on("echo 0000:01:00.0 > /sys/bus/pci/drivers/vfio-pci/bind; ls /dev/vfio").stdout.split("\n")).toContain("1");
+    expect(on("echo 0000:01:00.0 > /sys/bus/pci/drivers/vfio-pci/bind; ls /dev/vfio").stdout.split("\n")).toContain(
+      "1",
+    );
   });
 
   test("end with their own status, or the signal's", async () => {

@@ -9,7 +9,18 @@ import { FuseServer } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { close, syscall } from "../libc.ts";
-import { F_SETFD, FD_CLOEXEC, PR_SET_PTRACER, RLIMIT_NOFILE, SIGACTION_SIZE, SIGSET_SIZE } from "../linux.ts";
+import {
+  AT_FDCWD,
+  AT_RECURSIVE,
+  F_SETFD,
+  FD_CLOEXEC,
+  O_CLOEXEC,
+  OPEN_TREE_CLONE,
+  PR_SET_PTRACER,
+  RLIMIT_NOFILE,
+  SIGACTION_SIZE,
+  SIGSET_SIZE,
+} from "../linux.ts";
 import { inheritedOpenFiles } from "../process-facts.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
@@ -81,7 +92,38 @@ export class Launch {
    * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
    */
   prepare(world: World): number {
-    const { files, nodes, cwd, trapFstat, userNamespace, serveFiles, supervisor } = world;
+    const last = this.#show(world);
+    const listener = filterCalls(last, world);
+    this.#send(last);
+    this.#hearAll(last);
+    return last.result(listener);
+  }
+
+  /**
+   * Makes the world, and a copy of what is mounted on a directory of it and below, to be mounted elsewhere
+   * (open_tree(2)). Returns the copy's number in the process. Nothing else comes of this process.
+   */
+  copyTree(world: World, directory: string): number {
+    const last = this.#show(world);
+    const flags = OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC;
+    const refused = (errno: string) =>
+      new InterposerError("not-permitted", `${directory} cannot be had for containers (${errno})`);
+    const tree = last.call(HOST_CALLS.open_tree, [AT_FDCWD, directory, flags], refused);
+    this.#send(last);
+    this.#hearAll(last);
+    return last.result(tree);
+  }
+
+  /** Ends a process that is not to become a program. */
+  end(): void {
+    this.signal("SIGKILL");
+    this.wait();
+    this.close();
+  }
+
+  /** Makes the world but for a last list of calls, which is returned. */
+  #show(world: World): CallList {
+    const { files, nodes, cwd, userNamespace, serveFiles, supervisor } = world;
     const namespaces = new CallList();
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
     // it.
@@ -119,10 +161,7 @@ export class Launch {
     last.call(HOST_CALLS.close, [this.#launcher.fuse]);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
     enterDirectory(last, cwd, parts.grafted);
-    const listener = filterCalls(last, { trapFstat });
-    this.#send(last);
-    this.#hearAll(last);
-    return last.result(listener);
+    return last;
   }
 
   /**

@@ -145,7 +145,12 @@ export class RemoteHost implements LaunchHost {
     this.#socket = new ServeSocket(path);
     this.#events = events;
     this.#name = name;
-    this.world = this.#socket.ask(request, "world", this.#hear);
+    try {
+      this.world = this.#socket.ask(request, "world", this.#hear);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
     this.files = new RemoteFiles(this.world, () =>
       receivedTree(this.#socket.ask({ snapshot: true }, "snapshot", this.#hear)),
     );

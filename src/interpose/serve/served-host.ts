@@ -1,6 +1,8 @@
+import type { KernelError } from "../../kernel/errors.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import { collectAlone } from "../garbage.ts";
 import { close } from "../libc.ts";
+import { readProc } from "../proc-file.ts";
 import { giveUpRights } from "../rights.ts";
 import type { Served } from "../served.ts";
 import { Server } from "../server.ts";
@@ -8,6 +10,7 @@ import { ClientError, Connection } from "./connection.ts";
 import { containerState } from "./container-state.ts";
 import { isInOtherNamespace, isListener, mayLookInto } from "./look-at-process.ts";
 import { type FromServer, PROTOCOL, REQUEST_MAX, type Request, type WorldMessage } from "./messages.ts";
+import { MountedSys } from "./mounted-sys.ts";
 import { type Guest, RunClient } from "./run-client.ts";
 import { ClaimedSocket } from "./socket-claim.ts";
 import { acceptFrom } from "./unix-socket.ts";
@@ -30,6 +33,8 @@ export interface ServedHostOptions {
   readonly socket: string;
   /** Who may: permission bits of the socket. */
   readonly mode?: number;
+  /** /sys is mounted in this folder, for containers. */
+  readonly sysfs?: string;
   /** The host as a run meets it. @param send tells its client */
   join(request: Request, send: (message: FromServer) => void): Served;
   /** The host as a container meets it. */
@@ -52,18 +57,36 @@ export class ServedHost {
   readonly server: Server;
   readonly #clients = new Set<Client>();
   readonly #containers = new Set<Guest>();
+  readonly #sys: MountedSys | undefined;
 
   /** Listens from now on. InterposerError when it cannot. */
   constructor(options: ServedHostOptions) {
     this.#options = options;
     this.#socket = new ClaimedSocket(options.socket, options.mode);
     const { kernel, observer } = options.served;
+    try {
+      this.#sys = options.sysfs === undefined ? undefined : new MountedSys(options.sysfs, kernel.files);
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
     this.server = new Server({ kernel, observer, stays: true });
+    if (this.#sys?.fuse) this.server.addFuse(this.#sys.fuse, (file, pid, error) => this.#tellFailed(file, pid, error));
     this.server.watch(this.#socket.fd, this.#accept);
   }
 
   get path(): string {
     return this.#socket.path;
+  }
+
+  /** Where /sys is mounted for containers. */
+  get sysfs(): string | undefined {
+    return this.#sys?.path;
+  }
+
+  #tellFailed(file: string, pid: number, error: KernelError): void {
+    const program = readProc(pid, "comm")?.trim() ?? "a program";
+    this.#options.said(`${program}[${pid}]: write ${file} = ${error.code}: ${error.reason}`);
   }
 
   /** Serves until stop(). */
@@ -77,6 +100,7 @@ export class ServedHost {
       this.#socket.close();
       this.#options.served.ended?.();
       takeBack();
+      this.#sys?.close();
       collectTogether();
     }
   }
@@ -221,6 +245,7 @@ export class ServedHost {
       userNamespace: isInOtherNamespace(state.pid),
       nodesBy: "nobody",
       mayRestart: true,
+      sharedFuse: this.#sys?.fuse,
       observer,
       ended: () => {
         this.#containers.delete(guest);

@@ -6,6 +6,7 @@ import { callFailure, failureLine } from "../run/call-failure.ts";
 import { checkFaults } from "../run/faults.ts";
 import { inspectedHost } from "../run/inspected.ts";
 import { type Inspection, noCounts } from "../run/inspection.ts";
+import { type CdiSpec, cdiSpec } from "./cdi.ts";
 import { SharedWatch } from "./shared-watch.ts";
 
 /** How a host is served. */
@@ -14,6 +15,8 @@ export interface ServiceOptions {
   readonly socket: string;
   /** Who may: permission bits of the socket. 0600 when left out. */
   readonly mode?: number;
+  /** /sys is mounted in this folder, for containers. */
+  readonly sysfs?: string;
   /** What the host was named as, for traces. */
   readonly machine?: string;
   /** What a person should know. A line. */
@@ -53,6 +56,7 @@ export class HostService {
       host: { name, kernel },
       socket: options.socket,
       ...(options.mode !== undefined && { mode: options.mode }),
+      ...(options.sysfs !== undefined && { sysfs: options.sysfs }),
       join: (request, send) => this.#join(request, send),
       joinContainer: (id) => this.#joinContainer(id),
       control: (words) => this.#control(words),
@@ -79,6 +83,17 @@ export class HostService {
   /** Which programs and containers are on the host, a line each. */
   guests(): readonly string[] {
     return this.#served.guests();
+  }
+
+  /** What containers get of the host, for engines that read CDI specifications. */
+  cdi(): CdiSpec {
+    const { host } = this;
+    return cdiSpec({
+      groups: host.description.groups,
+      nodes: host.deviceNodes(),
+      deviceNode: (name) => host.deviceNodeOf(name),
+      sysfs: this.#served.sysfs,
+    });
   }
 
   /** What devices do outside of a call concerns nobody in particular. */
@@ -162,6 +177,7 @@ export class HostService {
 
   #control([command]: readonly string[]): readonly string[] {
     if (command === "guests") return this.guests();
+    if (command === "cdi") return [JSON.stringify(this.cdi())];
     throw new Error(`${command}: not known here`);
   }
 }
