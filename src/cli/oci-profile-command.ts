@@ -7,11 +7,14 @@ import { defaultSocket } from "./serve-socket.ts";
 
 export interface OciProfileOptions {
   readonly socket?: string;
+  readonly waitKillable?: boolean;
 }
 
 /** `uvfio oci-profile`: a seccomp profile for containers, merged into one that is given. */
-export function ociProfileCommand(base: string | undefined, { socket = defaultSocket() }: OciProfileOptions): number {
-  const profile = ociProfile(resolve(socket), base === undefined ? undefined : readProfile(base));
+export function ociProfileCommand(base: string | undefined, options: OciProfileOptions): number {
+  const { socket = defaultSocket(), waitKillable = false } = options;
+  const given = base === undefined ? undefined : readProfile(base);
+  const profile = ociProfile({ listenerPath: resolve(socket), waitKillable, base: given });
   printLine(JSON.stringify(profile, undefined, 2));
   return 0;
 }

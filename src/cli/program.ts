@@ -85,6 +85,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .description("print a seccomp profile by which a container runtime hands containers over to uvfio serve")
     .argument("[base]", "a profile that it is merged into, such as docker's or podman's (default: one that allows all)")
     .option("--socket <path>", "where uvfio serve listens (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--wait-killable", "keep signals out of calls that are handled: for crun, and runc from 1.2 on")
     .action((base: string | undefined, options: OciProfileOptions) =>
       finish(import("./oci-profile-command.ts").then((module) => module.ociProfileCommand(base, options))),
     );

@@ -210,7 +210,9 @@ export class Listener {
       const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, arena.address + RESPONSE);
       if (result === -ERRNO.EINTR) continue;
       if (result !== -ERRNO.ENOENT) return true;
-      if (flags === 0) this.#restarts?.keep(this.tid, arena.bytes.subarray(NUMBER, NOTIF_SIZE), { value, error });
+      // EINTR: that its caller has gone on was seen before anything was done
+      if (flags === 0 && error !== -ERRNO.EINTR)
+        this.#restarts?.keep(this.tid, arena.bytes.subarray(NUMBER, NOTIF_SIZE), { value, error });
       return false;
     }
   }

@@ -6,6 +6,8 @@
  *   shared-host give SOCKET GROUP   makes a container with the group, gives it to whoever connects, waits for the end of stdin
  *   shared-host take SOCKET         takes it, maps a page with it; prints what came of it
  *   shared-host map N               makes a container with group 1 and maps N pages one by one; prints the first errno
+ *   shared-host print PATH...       prints the files
+ *   shared-host write PATH TEXT     writes to the file; prints what came of it
  *   shared-host time N T            T threads make N VFIO_GET_API_VERSION each; prints the median in ns
  */
 #define _GNU_SOURCE
@@ -135,6 +137,29 @@ static int map_many(int count)
 	return 0;
 }
 
+static int print_files(char **paths)
+{
+	char text[4096];
+	for (; *paths; paths++) {
+		int fd = open(*paths, O_RDONLY);
+		ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text);
+		if (size < 0)
+			say(*paths, -1);
+		else
+			fwrite(text, 1, size, stdout);
+	}
+	return 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	char what[256];
+	int fd = open(path, O_WRONLY);
+	snprintf(what, sizeof what, "write %s", path);
+	say(what, fd < 0 ? -1 : write(fd, text, strlen(text)));
+	return 0;
+}
+
 static int calls;
 
 static int compare(const void *a, const void *b)
@@ -190,6 +215,10 @@ int main(int argc, char **argv)
 		return give(argv[2], argv[3]);
 	if (!strcmp(command, "take"))
 		return take(argv[2]);
+	if (!strcmp(command, "print"))
+		return print_files(argv + 2);
+	if (!strcmp(command, "write") && argc > 3)
+		return write_file(argv[2], argv[3]);
 	if (!strcmp(command, "map"))
 		return map_many(atoi(argv[2]));
 	if (!strcmp(command, "time") && argc > 3) {

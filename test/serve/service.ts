@@ -18,6 +18,7 @@ export class Services {
   readonly #scratch = scratchFolder();
   readonly client: string;
   readonly #running: Running[] = [];
+  readonly #ends: (() => void)[] = [];
 
   constructor() {
     chmodSync(this.#scratch.path, 0o755);
@@ -42,7 +43,13 @@ export class Services {
     return running;
   }
 
+  /** Has something done before all else ends. */
+  atEnd(act: () => void): void {
+    this.#ends.push(act);
+  }
+
   async remove(): Promise<void> {
+    for (const act of this.#ends) act();
     for (const { child } of this.#running) child.kill("SIGKILL");
     await Promise.all(this.#running.map(({ finished }) => finished));
     this.#scratch.remove();

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { finished, hasCompiler, uvfio } from "../cli/uvfio.ts";
 import { isAlive } from "../interpose/build.ts";
-import { letGo, type Service, Services, UVFIO } from "./service.ts";
+import { letGo, ROOT, type Service, Services, UVFIO } from "./service.ts";
 
 describe.skipIf(!hasCompiler)("programs on one host", () => {
   let services: Services;
@@ -125,6 +126,17 @@ describe.skipIf(!hasCompiler)("programs on one host", () => {
     await untilNothingIsHeld();
     expect(count()).toBeLessThanOrEqual(before);
   });
+
+  test.skipIf(process.arch !== "x64")(
+    "whose threads get signals all the time, as Go's do, have each call made once",
+    () => {
+      const binary = services.path("go-like");
+      const flags = ["-O1", "-w", "-nostdlib", "-static", "-ffreestanding"];
+      expect(finished("gcc", [...flags, "-o", binary, join(ROOT, "test/clients/go-like.c")]).status).toBe(0);
+      const run = uvfio("run", "--on", service.socket, "--", binary);
+      expect(run).toMatchObject({ status: 0, stdout: "right       03200\nwrong       00000\n" });
+    },
+  );
 
   test("that do not listen to what is said wait alone", async () => {
     const trace = ["--trace", services.path("much.jsonl")];

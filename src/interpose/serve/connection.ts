@@ -13,8 +13,8 @@ const READS_MAX = 4;
 export interface ConnectionEvents {
   /** A line came. Throws ClientError to end the connection. */
   line(text: string): void;
-  /** The client closed with this in hand: a message without an end. Not called after an error. */
-  ended(rest: string): void;
+  /** So much of a line has come, with a descriptor. Returns whether that was all of a message that has no end. */
+  begun(text: string): boolean;
   /** What is to be sent has become more, or less. Bytes. */
   backlog(length: number): void;
   /** Something failed that should not. The connection ends. */
@@ -87,8 +87,6 @@ export class Connection {
       else close(fd);
     }
     if (received.bytes.length === 0) {
-      const rest = this.#takePieces();
-      this.#events.ended(rest);
       this.close();
       return false;
     }
@@ -99,6 +97,8 @@ export class Connection {
       from = end + 1;
     }
     this.#keep(received.bytes.subarray(from));
+    if (this.#length > 0 && this.#descriptors.length > 0 && this.#events.begun(Buffer.concat(this.#pieces).toString()))
+      this.#takePieces();
     return true;
   }
 

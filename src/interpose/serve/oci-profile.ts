@@ -22,12 +22,21 @@ const NOTIFY = "SCMP_ACT_NOTIFY";
 /** What a profile of our own has the kernel look for: 32-bit programs make some calls in another form. */
 const ARCHITECTURES = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"];
 
-/**
- * The profile that hands VFIO's calls over to who listens at a socket.
- * @param base merged with that: calls that it allows are handed over, what it refuses stays refused
- */
-export function ociProfile(listenerPath: string, base?: Profile): Profile {
-  const listener = { listenerPath, listenerMetadata: "uvfio" };
+const WAIT_KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
+
+export interface ProfileOptions {
+  /** The socket of who serves. */
+  readonly listenerPath: string;
+  /** Signals do not take a program out of a call that is being handled. Runtimes must know it: runc 1.1 does not. */
+  readonly waitKillable?: boolean;
+  /** Merged with that: calls that it allows are handed over, what it refuses stays refused. */
+  readonly base?: Profile | undefined;
+}
+
+/** The profile that hands VFIO's calls over to who listens at a socket. */
+export function ociProfile({ listenerPath, waitKillable = false, base }: ProfileOptions): Profile {
+  const flags = [...((base?.flags as readonly string[] | undefined) ?? []), ...(waitKillable ? [WAIT_KILLABLE] : [])];
+  const listener = { listenerPath, listenerMetadata: "uvfio", ...(flags.length > 0 && { flags }) };
   if (base === undefined) {
     const syscalls = CALL_RULES.flatMap((rules) => ownEntries(rules.names, rules.rules, rules.further));
     return { defaultAction: ALLOW, architectures: ARCHITECTURES, ...listener, syscalls };

@@ -96,11 +96,12 @@ export class ServedHost {
     try {
       await this.server.serve();
     } finally {
-      for (const { connection } of [...this.#clients]) connection.close();
-      this.#socket.close();
-      this.#options.served.ended?.();
       takeBack();
       this.#sys?.close();
+      this.#socket.close();
+      // who has asked for the end hears of it when all is over
+      for (const { connection } of [...this.#clients]) connection.close();
+      this.#options.served.ended?.();
       collectTogether();
     }
   }
@@ -134,7 +135,7 @@ export class ServedHost {
     const { server } = this;
     const connection = new Connection(fd, REQUEST_MAX, {
       line: (text) => this.#line(client, text),
-      ended: (rest) => this.#container(connection, rest),
+      begun: (text) => client.run === undefined && this.#container(connection, text),
       backlog: (length) => client.run?.backlog(length),
       broken: (error) => this.#options.said(`internal error with a client: ${String(error)}`),
       closed: () => {
@@ -216,24 +217,17 @@ export class ServedHost {
     for (const guest of guests) this.#options.said(`still on this host: ${guest}`);
   }
 
-  /** A container runtime hands over a listener and closes. */
-  #container(connection: Connection, text: string): void {
+  /** A container runtime hands over a listener: with one object, behind which nothing comes. */
+  #container(connection: Connection, text: string): boolean {
     const state = containerState(text);
-    if (state === undefined) return;
+    if (state === undefined) return false;
     const { peer } = connection;
-    const say = (why: string) => this.#options.said(`container ${state.id}: not served: ${why}`);
-    let listener: number;
-    try {
-      listener = connection.takeDescriptor();
-    } catch {
-      say("its runtime has sent no listener");
-      return;
-    }
+    const listener = connection.takeDescriptor();
     const why = this.#refuseContainer(state.pid, peer.uid, listener);
     if (why !== undefined) {
       close(listener);
-      say(why);
-      return;
+      this.#options.said(`container ${state.id}: not served: ${why}`);
+      return true;
     }
     const guest = { name: `container ${state.id}`, pid: state.pid, uid: peer.uid };
     this.#containers.add(guest);
@@ -252,6 +246,7 @@ export class ServedHost {
         ended?.();
       },
     });
+    return true;
   }
 
   #refuseContainer(pid: number, uid: number, listener: number): string | undefined {

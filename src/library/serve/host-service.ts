@@ -161,7 +161,12 @@ export class HostService {
 
   #joinContainer(id: string): Served {
     const say = (line: string) => this.#options.said(`container ${id}: ${line}`);
-    const observer: Observer = { failed: (call) => say(failureLine(callFailure(call))), noticed: say, broken: say };
+    const observer: Observer = {
+      // what a signal took a caller out of is made again
+      failed: (call) => call.delivered && say(failureLine(callFailure(call))),
+      noticed: say,
+      broken: say,
+    };
     return this.#guest({ kernel: viewOf(this.host), observer }, say);
   }
 
