@@ -4,6 +4,7 @@ import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
 import { carried } from "../native/carried.ts";
 import type { CaptureOptions } from "./capture-command.ts";
 import type { CdiOptions } from "./cdi-command.ts";
+import type { CtlOptions } from "./ctl-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
 import type { OciProfileOptions } from "./oci-profile-command.ts";
@@ -78,6 +79,17 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--on <path>", "the same")
     .action((options: StopOptions) =>
       finish(import("./stop-command.ts").then((module) => module.stopCommand(options))),
+    );
+
+  program
+    .command("ctl")
+    .description("have things happen to a served host while programs run: devices come and go, errors, faults")
+    .argument("[command...]", "add, remove, pull, link, aer, fail or after, and what they take")
+    .option("--on <socket>", "of uvfio serve (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--script <file>", "commands, one a line; - is stdin")
+    .addHelpText("after", CTL_HELP)
+    .action((words: string[], options: CtlOptions) =>
+      finish(import("./ctl-command.ts").then((module) => module.ctlCommand(words, options))),
     );
 
   program
@@ -295,6 +307,17 @@ Examples:
   uvfio run --on /tmp/lab.sock -- ./my-vfio-program 0000:01:00.0
   uvfio stop --socket /tmp/lab.sock
 SIGTERM and SIGINT end it too. docs/serve.md has more.`;
+
+const CTL_HELP = `
+Commands:
+  remove DEVICE             take it away; waits until programs have closed it, which are asked (REQ interrupt)
+  pull DEVICE               the same, but it is gone at once: it reads as all ones
+  add DEVICE [DRIVER]       plug it in again, for that driver: vfio-pci
+  link DEVICE down|up       nobody answers meanwhile
+  aer DEVICE                an uncorrectable error: the ERR interrupt
+  fail SPEC                 from now on, for all programs, as --fault of run: VFIO_IOMMU_MAP_DMA=ENOMEM; "none" ends it
+  after REQUEST#N COMMAND   when programs have made so many more of that request
+Example: uvfio ctl --on /tmp/lab.sock after VFIO_IOMMU_MAP_DMA#3 pull 0000:01:00.0`;
 
 const TRACE_HELP = `
 Examples:

@@ -1,6 +1,7 @@
 import { DeviceClock } from "../devices/device-clock.ts";
 import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
+import type { PciFunction } from "../devices/pci/function.ts";
 import { FunctionErrors } from "../devices/pci/function-errors.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import { DmaGroup } from "../iommu/dma-group.ts";
@@ -197,6 +198,21 @@ export class Host implements HostKernel {
   /** The IOMMU group of a device by its name (BDF or UUID). */
   groupOf(device: string): number | undefined {
     return this.#descriptions.get(device)?.group;
+  }
+
+  /** A PCI function of the host, as the hardware that it is. */
+  pciFunction(name: string): PciFunction | undefined {
+    return this.#pci.topology.find(name);
+  }
+
+  /**
+   * Finds a device again that was removed, as a rescan does. False when it was not removed.
+   * @param override its driver_override from the start; left out, none
+   */
+  rediscover(name: string, override?: string): boolean {
+    if (!this.#state.removed.delete(name)) return false;
+    this.#arrive(name, { override });
+    return true;
   }
 
   /** The path of a device's own node; undefined when it has none now. */

@@ -62,6 +62,8 @@ export class Server {
   /** By the descriptor that each is served by. */
   readonly #fuses = new Map<number, { readonly fuse: FuseServer; tellFailed: TellFailed }>();
   readonly #watched = new Map<number, () => void>();
+  /** Called when a file was released. */
+  onRelease: (() => void) | undefined;
   #inHand: ServedProgram | undefined;
   #over = false;
   #toldShortage = false;
@@ -73,6 +75,7 @@ export class Server {
     this.#files = new InjectedFiles((description) => {
       release(description, observer);
       for (const { fuse } of this.#fuses.values()) guarded(() => fuse.retry(), observer);
+      guarded(() => this.onRelease?.(), observer);
     });
     this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#pids());
     this.#mappings = new MappingWatch(this.#files);

@@ -8,18 +8,22 @@
  *   shared-host map N               makes a container with group 1 and maps N pages one by one; prints the first errno
  *   shared-host print PATH...       prints the files
  *   shared-host write PATH TEXT     writes to the file; prints what came of it
+ *   shared-host device GROUP NAME   has the device; says when ERR and REQ interrupts come, and obeys stdin: r reads registers, m maps a page,
+ *                                   x resets, the end closes all
  *   shared-host time N T            T threads make N VFIO_GET_API_VERSION each; prints the median in ns
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -160,6 +164,59 @@ static int write_file(const char *path, const char *text)
 	return 0;
 }
 
+static void set_interrupt(int device, int index, int event)
+{
+	char bytes[sizeof(struct vfio_irq_set) + sizeof(int)];
+	struct vfio_irq_set *set = (void *)bytes;
+	*set = (struct vfio_irq_set){ sizeof bytes, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, 1 };
+	memcpy(set->data, &event, sizeof event);
+	say(index == VFIO_PCI_ERR_IRQ_INDEX ? "set ERR" : "set REQ", ioctl(device, VFIO_DEVICE_SET_IRQS, set));
+}
+
+static uint32_t read_at(int device, int region, int offset)
+{
+	struct vfio_region_info info = { .argsz = sizeof info, .index = region };
+	uint32_t value = 0;
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info) < 0 || pread(device, &value, 4, info.offset + offset) != 4)
+		return 0xdead;
+	return value;
+}
+
+static int use_device(const char *group_path, const char *name)
+{
+	int container = open("/dev/vfio/vfio", O_RDWR), group = open(group_path, O_RDWR), device, pages = 0;
+	say("set container", ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
+	say("set iommu", ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+	say("device", device);
+	uint16_t command = 2; /* memory is on */
+	pwrite(device, &command, 2, (7ULL << 40) + 4);
+	struct pollfd polled[] = { { eventfd(0, 0), POLLIN }, { eventfd(0, 0), POLLIN }, { 0, POLLIN } };
+	set_interrupt(device, VFIO_PCI_ERR_IRQ_INDEX, polled[0].fd);
+	set_interrupt(device, VFIO_PCI_REQ_IRQ_INDEX, polled[1].fd);
+	printf("ready\n");
+	for (;;) {
+		uint64_t count;
+		char order;
+		fflush(stdout);
+		poll(polled, 3, -1);
+		if (polled[0].revents && read(polled[0].fd, &count, 8) == 8)
+			printf("ERR\n");
+		if (polled[1].revents && read(polled[1].fd, &count, 8) == 8)
+			printf("REQ\n");
+		if (!polled[2].revents)
+			continue;
+		if (read(0, &order, 1) <= 0)
+			return 0;
+		if (order == 'r')
+			printf("class %08x, BAR 0 %08x\n", read_at(device, VFIO_PCI_CONFIG_REGION_INDEX, 8), read_at(device, 0, 0));
+		if (order == 'm')
+			say("map", map(container, (uint64_t)++pages * PAGE));
+		if (order == 'x')
+			say("reset", ioctl(device, VFIO_DEVICE_RESET));
+	}
+}
+
 static int calls;
 
 static int compare(const void *a, const void *b)
@@ -219,6 +276,8 @@ int main(int argc, char **argv)
 		return print_files(argv + 2);
 	if (!strcmp(command, "write") && argc > 3)
 		return write_file(argv[2], argv[3]);
+	if (!strcmp(command, "device") && argc > 3)
+		return use_device(argv[2], argv[3]);
 	if (!strcmp(command, "map"))
 		return map_many(atoi(argv[2]));
 	if (!strcmp(command, "time") && argc > 3) {

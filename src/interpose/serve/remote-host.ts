@@ -21,9 +21,12 @@ export class ServeSocket {
   readonly #decoder = new TextDecoder();
   readonly #lines: FromServer[] = [];
 
-  /** InterposerError when nobody serves there. */
-  constructor(path: string) {
+  readonly #patience: number;
+
+  /** InterposerError when nobody serves there. @param patience microseconds that an answer may take; -1 for ever */
+  constructor(path: string, patience = PATIENCE_US) {
     this.path = path;
+    this.#patience = patience;
     if (!fitsSocket(path))
       throw new InterposerError("bad-input", `${path}: the path of a socket can have 107 bytes at most`);
     this.fd = connectTo(path);
@@ -61,7 +64,7 @@ export class ServeSocket {
   #waitForIt(): void {
     const epoll = new Epoll();
     epoll.add(this.fd);
-    const count = epoll.wait(PATIENCE_US);
+    const count = epoll.wait(this.#patience);
     epoll.close();
     if (count === 0)
       throw new InterposerError("host-failed", `${this.path}: no answer in ${PATIENCE_US / 1e6} seconds`);

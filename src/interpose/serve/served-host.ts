@@ -1,5 +1,6 @@
-import type { KernelError } from "../../kernel/errors.ts";
+import { KernelError } from "../../kernel/errors.ts";
 import { ERRNO } from "../../uapi/errno.ts";
+import { HeldWrites } from "../fuse/held-writes.ts";
 import { collectAlone } from "../garbage.ts";
 import { close } from "../libc.ts";
 import { readProc } from "../proc-file.ts";
@@ -48,6 +49,8 @@ export interface ServedHostOptions {
 interface Client {
   readonly connection: Connection;
   run?: RunClient;
+  /** It waits for what it has asked for. */
+  isAsking?: boolean;
 }
 
 /** A host that several programs and containers are on. */
@@ -58,6 +61,9 @@ export class ServedHost {
   readonly #clients = new Set<Client>();
   readonly #containers = new Set<Guest>();
   readonly #sys: MountedSys | undefined;
+  /** Commands that wait for a program to close something. */
+  readonly #held = new HeldWrites(({ unique }, error) => this.#answer(unique, error));
+  readonly #asked = new Map<string, (error: KernelError | undefined) => void>();
 
   /** Listens from now on. InterposerError when it cannot. */
   constructor(options: ServedHostOptions) {
@@ -72,6 +78,7 @@ export class ServedHost {
     }
     this.server = new Server({ kernel, observer, stays: true });
     if (this.#sys?.fuse) this.server.addFuse(this.#sys.fuse, (file, pid, error) => this.#tellFailed(file, pid, error));
+    this.server.onRelease = () => this.#held.retry();
     this.server.watch(this.#socket.fd, this.#accept);
   }
 
@@ -98,6 +105,7 @@ export class ServedHost {
     } finally {
       takeBack();
       this.#sys?.close();
+      this.#held.close();
       this.#socket.close();
       // who has asked for the end hears of it when all is over
       for (const { connection } of [...this.#clients]) connection.close();
@@ -115,6 +123,12 @@ export class ServedHost {
   guests(): string[] {
     const runs = [...this.#clients].flatMap(({ run }) => (run?.guest ? [run.guest] : []));
     return [...runs, ...this.#containers].map(({ name, pid, uid }) => `${name}[${pid}] of user ${uid}`);
+  }
+
+  #answer(unique: Buffer, error: KernelError | undefined): void {
+    const key = unique.toString("hex");
+    this.#asked.get(key)?.(error);
+    this.#asked.delete(key);
   }
 
   readonly #accept = (): boolean => {
@@ -140,6 +154,9 @@ export class ServedHost {
       broken: (error) => this.#options.said(`internal error with a client: ${String(error)}`),
       closed: () => {
         clearTimeout(patience);
+        const unique = Buffer.alloc(8);
+        unique.writeUInt32LE(fd);
+        this.#held.interrupt(unique);
         server.unwatch(fd);
         this.#clients.delete(client);
         client.run?.closed();
@@ -147,7 +164,7 @@ export class ServedHost {
     });
     const client: Client = { connection };
     const patience = setTimeout(() => {
-      if (client.run?.guest === undefined) connection.close();
+      if (client.run?.guest === undefined && !client.isAsking) connection.close();
     }, PATIENCE_MS);
     this.#clients.add(client);
     server.watch(fd, () => {
@@ -190,19 +207,31 @@ export class ServedHost {
     }
     if (!this.#isTrusted(connection.peer.uid))
       throw new ClientError(`user ${connection.peer.uid} may not: only root and user ${process.geteuid!()} may`);
-    if (request.do === "control") connection.send({ done: this.#control(request.words) });
+    client.isAsking = true;
+    if (request.do === "control") this.#control(connection, request.words);
     else this.#stopFor(connection);
   }
 
-  #control(words: unknown): readonly string[] {
+  /** A command that has to wait for a program is made again when something was closed. */
+  #control(connection: Connection, words: unknown): void {
     if (!Array.isArray(words) || words.some((word) => typeof word !== "string")) throw new ClientError("no words");
-    try {
-      return this.#options.control(words);
-    } catch (error) {
-      throw new ClientError(error instanceof Error ? error.message : String(error));
-    } finally {
-      this.server.updateNodes();
-    }
+    let lines: readonly string[] = [];
+    const make = () => {
+      try {
+        lines = this.#options.control(words);
+      } catch (error) {
+        if (error instanceof KernelError) throw error;
+        throw new KernelError("EINVAL", error instanceof Error ? error.message : String(error));
+      } finally {
+        this.server.updateNodes();
+      }
+    };
+    const unique = Buffer.alloc(8);
+    unique.writeUInt32LE(connection.fd);
+    this.#asked.set(unique.toString("hex"), (error) =>
+      connection.send(error ? { refused: error.reason } : { done: lines }),
+    );
+    this.#held.make({ unique, path: "", pid: connection.peer.pid, count: 0, make });
   }
 
   #stopFor(connection: Connection): void {

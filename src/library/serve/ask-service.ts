@@ -1,5 +1,8 @@
 import { PROTOCOL, ServeSocket } from "../../interpose/index.ts";
 
+/** A command may wait for programs. */
+const FOR_EVER = -1;
+
 /**
  * Ends a `uvfio serve`, and waits until it has ended.
  * @returns who was on its host still, a line each
@@ -22,7 +25,7 @@ export function stopService(path: string): readonly string[] {
  * @throws InterposerError
  */
 export function controlService(path: string, words: readonly string[]): readonly string[] {
-  const socket = new ServeSocket(path);
+  const socket = new ServeSocket(path, FOR_EVER);
   try {
     return socket.ask({ uvfio: PROTOCOL, do: "control", words }, "done", () => {});
   } finally {

@@ -7,6 +7,7 @@ import { checkFaults } from "../run/faults.ts";
 import { inspectedHost } from "../run/inspected.ts";
 import { type Inspection, noCounts } from "../run/inspection.ts";
 import { type CdiSpec, cdiSpec } from "./cdi.ts";
+import { ServiceControl } from "./service-control.ts";
 import { SharedWatch } from "./shared-watch.ts";
 
 /** How a host is served. */
@@ -36,6 +37,7 @@ export class HostService {
   /** Who hears warnings in a call of theirs. */
   readonly #hearers = new Map<HostKernel, (line: string) => void>();
   readonly #warned = new Set<string>();
+  readonly #controls: ServiceControl;
 
   /**
    * Boots the host and listens. serve() must follow.
@@ -49,6 +51,7 @@ export class HostService {
       everyWarning: true,
       onWarning: (line) => this.#warn(line),
     });
+    this.#controls = new ServiceControl(this.host, this.#watch, options.said);
     const observer: Observer = { noticed: options.said, broken: options.said };
     const { name, kernel } = description;
     this.#served = new ServedHost({
@@ -126,7 +129,7 @@ export class HostService {
       },
     };
     const inspection = this.#inspection(request, send);
-    if (inspection === undefined) return this.#guest({ kernel: viewOf(this.host), observer }, warn);
+    if (inspection === undefined) return this.#guest({ kernel: this.#view(), observer }, warn);
     const { counters } = inspection;
     let heard = warn;
     let unwatch = () => {};
@@ -142,7 +145,7 @@ export class HostService {
       ({ watch, onWarning }) => {
         if (onWarning) heard = onWarning;
         if (watch) unwatch = this.#watch.add(watch);
-        return viewOf(this.host);
+        return this.#view();
       },
     );
     return this.#guest(inspected, (line) => heard(line));
@@ -167,7 +170,7 @@ export class HostService {
       noticed: say,
       broken: say,
     };
-    return this.#guest({ kernel: viewOf(this.host), observer }, say);
+    return this.#guest({ kernel: this.#view(), observer }, say);
   }
 
   /** Who is on the host from now on: warnings in its calls go to it. */
@@ -180,21 +183,24 @@ export class HostService {
     return { ...served, ended };
   }
 
-  #control([command]: readonly string[]): readonly string[] {
+  #control(words: readonly string[]): readonly string[] {
+    const [command] = words;
     if (command === "guests") return this.guests();
     if (command === "cdi") return [JSON.stringify(this.cdi())];
-    throw new Error(`${command}: not known here`);
+    return this.#controls.run(words);
   }
-}
 
-/** The host with an open() of its own, which a watcher may replace. */
-function viewOf(host: Host): HostKernel {
-  return {
-    files: host.files,
-    deviceWork: host.deviceWork,
-    littleEndian: host.littleEndian,
-    deviceNodes: () => host.deviceNodes(),
-    open: (task, path, flags) => host.open(task, path, flags),
-    plainRequest: (request) => host.plainRequest(request),
-  };
+  /** The host with an open() of its own, which a watcher may replace. */
+  #view(): HostKernel {
+    const { host } = this;
+    return {
+      files: host.files,
+      deviceWork: host.deviceWork,
+      littleEndian: host.littleEndian,
+      deviceNodes: () => host.deviceNodes(),
+      open: (task, path, flags) => host.open(task, path, flags),
+      before: (...call) => this.#controls.before(...call),
+      plainRequest: (request) => host.plainRequest(request),
+    };
+  }
 }
