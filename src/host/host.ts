@@ -38,6 +38,7 @@ import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
 import { createDevice } from "./create-device.ts";
 import { type BootDevice, DriverBinding, isHostDriver } from "./driver-binding.ts";
+import { whyMissing } from "./missing-node.ts";
 import { hostParts } from "./parts.ts";
 import { HostActions } from "./sysfs/host-actions.ts";
 import { HostState } from "./sysfs/host-state.ts";
@@ -188,6 +189,10 @@ export class Host implements HostKernel {
     }
     if (this.files.find(path)?.kind === "directory") fail("EISDIR", `${path} is a directory`);
     fail("ENOENT", `${path} is not on this host`);
+  }
+
+  whyMissing(path: string): string {
+    return whyMissing(path, this.#description, (device) => this.binding.driverOf(device));
   }
 
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */

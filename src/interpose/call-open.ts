@@ -65,7 +65,10 @@ export function handleOpen(context: CallContext): Reply {
     return "native";
   }
   const target = resolver.resolve(opening);
-  if (target === undefined) return "native";
+  if (target === undefined) {
+    refuseMissing(context, opening);
+    return "native";
+  }
   caller.prove();
   caller.isHarmless = false;
   const node = target.node ?? target.file?.node;
@@ -95,6 +98,19 @@ export function handleOpen(context: CallContext): Reply {
   // The caller has no descriptor free, or was killed (ENOENT; nobody hears the answer then): nobody ever had the file.
   description.release();
   return fd === -ERRNO.ENOENT ? "native" : fd;
+}
+
+/** Where the host would have nodes. */
+const NODES = /^\/dev\/(?:vfio\/[\w/.-]+|iommu)$/;
+
+/** A node that is not there: the kernel would say so, too, but not why. */
+function refuseMissing(context: CallContext, { path, flags }: Opening): void {
+  const { kernel, task, nodes, resolver } = context.on;
+  if (!kernel.whyMissing || (flags & O_CREAT) !== 0 || !NODES.test(path) || nodes.hasPath(path)) return;
+  if (!resolver.isMissing({ tid: task.tid, path })) return;
+  context.on.caller.prove();
+  context.path = path;
+  fail("ENOENT", kernel.whyMissing(path));
 }
 
 /** What the call asks for; undefined when it can be no node, or asks for what the kernel refuses or has a say in. */

@@ -56,6 +56,9 @@ export interface HostKernel {
    */
   open(task: Task, path: string, flags: number): FileDescription;
 
+  /** Why there is no node at a path below /dev, for a person. Absent: nobody can tell. */
+  whyMissing?(path: string): string;
+
   /**
    * Hears of each request of a program before its file does, and may have it fail without that: throws KernelError.
    * Absent: nobody wants to know.

@@ -34,7 +34,7 @@ export interface Rule {
 /** What is decided about calls of these names. */
 export interface CallRules {
   readonly names: readonly string[];
-  /** No two of them fit one call with different outcomes, and each call fits one: libseccomp knows no order of rules. */
+  /** No two of them fit one call with different outcomes, and each call fits one: libseccomp knows no order. */
   readonly rules: readonly Rule[];
   /** What is handed over too, where everything else is allowed. */
   readonly further?: readonly (readonly Comparison[])[];
@@ -82,8 +82,8 @@ const emptyPathRules = (flags: number): Rule[] => [
 ];
 
 /**
- * The filter of filter.ts in libseccomp's words, which are fewer: one comparison an argument. write() is left out, which
- * runc refuses to hand over (its own handshake needs it): devices are written with an offset.
+ * The filter of filter.ts in libseccomp's words, which are fewer: one comparison an argument. write() is left out,
+ * which runc refuses to hand over (its own handshake needs it): devices are written with an offset.
  */
 export const CALL_RULES: readonly CallRules[] = [
   {

@@ -15,7 +15,7 @@ import {
   type WorldMessage,
 } from "./messages.ts";
 
-/** A program that is behind with listening by so much does not make further calls, until it is behind by less. Bytes. */
+/** A program that is behind with listening by so much makes no further calls, until it is behind by less. Bytes. */
 const BEHIND = 0x10_0000;
 const CAUGHT_UP = 0x4_0000;
 const NAME_MAX = 200;

@@ -54,12 +54,12 @@ export function inspectedHost(
       finished: (call) => {
         recorder?.addDescriptor(call.fd);
         const { path, error, kind, pid, tid, result } = call;
-        // permissions of a node are the transport's to check: the model has not heard of such an open
+        // permissions of a node, and that there is none, are the transport's to say: the model has not heard of it
         if (
           recorder &&
           path !== undefined &&
           kind === undefined &&
-          error?.code === "EACCES" &&
+          (error?.code === "EACCES" || error?.code === "ENOENT") &&
           !recorder.sawOpen(path)
         ) {
           recorder.refusedOpen(path, errnoName(-result), error.reason, { pid, tid });

@@ -1,4 +1,5 @@
 import { Host } from "../../host/host.ts";
+import { SharedWatch } from "../../inspect/watch/shared-watch.ts";
 import { type FromServer, type Observer, type Request, type Served, ServedHost } from "../../interpose/index.ts";
 import type { HostKernel } from "../../kernel/host-kernel.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
@@ -8,7 +9,6 @@ import { inspectedHost } from "../run/inspected.ts";
 import { type Inspection, noCounts } from "../run/inspection.ts";
 import { type CdiSpec, cdiSpec } from "./cdi.ts";
 import { ServiceControl } from "./service-control.ts";
-import { SharedWatch } from "./shared-watch.ts";
 
 /** How a host is served. */
 export interface ServiceOptions {
@@ -199,6 +199,7 @@ export class HostService {
       littleEndian: host.littleEndian,
       deviceNodes: () => host.deviceNodes(),
       open: (task, path, flags) => host.open(task, path, flags),
+      whyMissing: (path) => host.whyMissing(path),
       before: (...call) => this.#controls.before(...call),
       plainRequest: (request) => host.plainRequest(request),
     };

@@ -2,13 +2,13 @@ import type { Host } from "../../host/host.ts";
 import { HostControl } from "../../host/host-control.ts";
 import { parseFault } from "../../inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../../inspect/fault/injector.ts";
+import type { SharedWatch } from "../../inspect/watch/shared-watch.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import { requestNamed } from "../../uapi/requests/dialects.ts";
 import { checkFaults } from "../run/faults.ts";
 import { UsageError } from "../usage-error.ts";
-import type { SharedWatch } from "./shared-watch.ts";
 
 /** A command that waits for the nth request of a name. */
 interface Trigger {
