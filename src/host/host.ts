@@ -191,6 +191,7 @@ export class Host implements HostKernel {
     fail("ENOENT", `${path} is not on this host`);
   }
 
+  /** Why there is no node at a path below /dev, for a person: which group or driver is missing. */
   whyMissing(path: string): string {
     return whyMissing(path, this.#description, (device) => this.binding.driverOf(device));
   }

@@ -53,6 +53,7 @@ const PLACES: Readonly<Record<string, (context: Context) => Place | Promise<Plac
   "fault-each": (context) => faults(context, false),
   on: () => ({ candidates: [], also: "files" }),
   socket: () => ({ candidates: [], also: "files" }),
+  "socket-mode": () => ({ candidates: plain(["0600", "0660", "0666"]) }),
   base: () => ({ candidates: [], also: "files" }),
   command: () => ({ candidates: plain(["add", "remove", "pull", "link", "aer", "fail", "after"]) }),
   shell: () => ({ candidates: plain(SHELLS) }),
