@@ -126,7 +126,7 @@ describe.skipIf(!hasCompiler)("a client that means harm", () => {
     ["words that are no words", '{"uvfio":1,"do":"control","words":[1]}\n', "refused"],
   ])("that says %s is refused", async (_, bytes, text) => {
     expect(await says(bytes).catch(() => text)).toContain(text);
-    expect(service.client("open", "/dev/vfio/1").stdout).toBe("open /dev/vfio/1: ok\n");
+    expect(service.client("open", "/dev/vfio/1")).toEqual({ status: 0, stdout: "open /dev/vfio/1: ok\n", stderr: "" });
   });
 
   test("that hands over what is no container is refused", async () => {
