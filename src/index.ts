@@ -7,6 +7,7 @@ export * from "./client/client.ts";
 export type { NewDeviceKind } from "./devices/kind.ts";
 export type { HostOptions } from "./host/host.ts";
 export { Host } from "./host/host.ts";
+export { HostControl } from "./host/host-control.ts";
 export { LiveFiles } from "./host/sysfs/live-files.ts";
 export type { FitResult } from "./inspect/fit/fit.ts";
 export type { FitRequest } from "./inspect/fit/judge.ts";

@@ -3,11 +3,16 @@ import { Command, Option } from "commander";
 import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
 import { carried } from "../native/carried.ts";
 import type { CaptureOptions } from "./capture-command.ts";
+import type { CdiOptions } from "./cdi-command.ts";
+import type { CtlOptions } from "./ctl-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
+import type { OciProfileOptions } from "./oci-profile-command.ts";
 import { complain, complainRaw, print } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
 import type { SelftestsOptions } from "./selftests-command.ts";
+import type { ServeOptions } from "./serve-command.ts";
+import type { StopOptions } from "./stop-command.ts";
 import type { TraceOptions } from "./trace-command.ts";
 
 /** Options that choose the host; every command that has a host takes them. */
@@ -43,6 +48,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .argument("<program>", "the program, as a path or found along PATH")
     .argument("[args...]", "its arguments")
     .passThroughOptions()
+    .option("--on <socket>", "on the host that uvfio serve keeps there, instead of one of its own")
     .option("-q, --quiet", "say nothing of failed calls")
     .option("--json", "failed calls and messages as lines of JSON on stderr")
     .option("--trace <file>", "record every call there, for uvfio trace and uvfio replay; - is stdout")
@@ -55,6 +61,52 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .action((name: string, rest: string[], options: RunOptions) =>
       finish(import("./run-command.ts").then((module) => module.runCommand([name, ...rest], options))),
     );
+
+  withHost(program.command("serve"))
+    .description("boot a host and keep it, for programs of uvfio run --on and for containers, until it is ended")
+    .option("--socket <path>", "where they connect (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--socket-mode <mode>", "who may connect: permissions of the socket (default: 0600, its user alone)")
+    .option("--sysfs <dir>", "mount the host's /sys on DIR/sys, for containers (root only)")
+    .addHelpText("after", SERVE_HELP)
+    .action((options: ServeOptions) =>
+      finish(import("./serve-command.ts").then((module) => module.serveCommand(options))),
+    );
+
+  program
+    .command("stop")
+    .description("end a uvfio serve, and say who is on its host still")
+    .option("--socket <path>", "its socket (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--on <path>", "the same")
+    .action((options: StopOptions) =>
+      finish(import("./stop-command.ts").then((module) => module.stopCommand(options))),
+    );
+
+  program
+    .command("ctl")
+    .description("have things happen to a served host while programs run: devices come and go, errors, faults")
+    .argument("[command...]", "add, remove, pull, link, aer, fail or after, and what they take")
+    .option("--on <socket>", "of uvfio serve (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--script <file>", "commands, one a line; - is stdin")
+    .addHelpText("after", CTL_HELP)
+    .action((words: string[], options: CtlOptions) =>
+      finish(import("./ctl-command.ts").then((module) => module.ctlCommand(words, options))),
+    );
+
+  program
+    .command("oci-profile")
+    .description("print a seccomp profile by which a container runtime hands containers over to uvfio serve")
+    .argument("[base]", "a profile that it is merged into, such as docker's or podman's (default: one that allows all)")
+    .option("--socket <path>", "where uvfio serve listens (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .option("--wait-killable", "keep signals out of calls that are handled: for crun, and runc from 1.2 on")
+    .action((base: string | undefined, options: OciProfileOptions) =>
+      finish(import("./oci-profile-command.ts").then((module) => module.ociProfileCommand(base, options))),
+    );
+
+  program
+    .command("cdi")
+    .description("print a CDI specification of a served host, for --device uvfio.local/vfio=GROUP of container engines")
+    .option("--on <socket>", "of uvfio serve (default: /run/uvfio.sock, or in $XDG_RUNTIME_DIR)")
+    .action((options: CdiOptions) => finish(import("./cdi-command.ts").then((module) => module.cdiCommand(options))));
 
   withHost(program.command("iova-list"))
     .description("add devices to one container one by one and print the valid IOVA ranges after each")
@@ -248,6 +300,24 @@ Reasons for failed calls go to stderr. Examples:
   uvfio run --fault dma:0000:00:1b.0=fault -- ./my-vfio-program             no DMA of the device arrives
   uvfio run --fault-each VFIO_IOMMU_MAP_DMA=ENOMEM -- ./my-vfio-program
   uvfio run --sanitize=error -- ./my-vfio-program`;
+
+const SERVE_HELP = `
+Examples:
+  uvfio serve -m lab --socket /tmp/lab.sock &
+  uvfio run --on /tmp/lab.sock -- ./my-vfio-program 0000:01:00.0
+  uvfio stop --socket /tmp/lab.sock
+SIGTERM and SIGINT end it too. docs/serve.md has more.`;
+
+const CTL_HELP = `
+Commands:
+  remove DEVICE             take it away; waits until programs have closed it, which are asked (REQ interrupt)
+  pull DEVICE               the same, but it is gone at once: it reads as all ones
+  add DEVICE [DRIVER]       plug it in again, for that driver: vfio-pci
+  link DEVICE down|up       nobody answers meanwhile
+  aer DEVICE                an uncorrectable error: the ERR interrupt
+  fail SPEC                 from now on, for all programs, as --fault of run: VFIO_IOMMU_MAP_DMA=ENOMEM; "none" ends it
+  after REQUEST#N COMMAND   when programs have made so many more of that request
+Example: uvfio ctl --on /tmp/lab.sock after VFIO_IOMMU_MAP_DMA#3 pull 0000:01:00.0`;
 
 const TRACE_HELP = `
 Examples:

@@ -6,6 +6,7 @@ import { type HostOrder, spokenRun } from "./run-host.ts";
 
 export interface RunOptions extends HostOverrides {
   readonly machine?: string;
+  readonly on?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
   readonly trace?: string;
@@ -33,6 +34,10 @@ function attempt<T>(call: () => T): () => T {
 
 /** `uvfio run`: the program's own exit status. */
 export async function runCommand(argv: readonly string[], options: RunOptions): Promise<number> {
+  if (options.on !== undefined) {
+    const { runOnCommand } = await import("./run-on-command.ts");
+    return runOnCommand(options.on, { argv, descriptors: descriptors() }, options);
+  }
   const { machine, ...rest } = options;
   const description = await loadHost(machine, rest);
   const order: HostOrder = { description, listener: spokenRun(options), inspection: undefined };

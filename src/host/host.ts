@@ -1,6 +1,7 @@
 import { DeviceClock } from "../devices/device-clock.ts";
 import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
+import type { PciFunction } from "../devices/pci/function.ts";
 import { FunctionErrors } from "../devices/pci/function-errors.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import { DmaGroup } from "../iommu/dma-group.ts";
@@ -38,6 +39,7 @@ import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
 import { createDevice } from "./create-device.ts";
 import { type BootDevice, DriverBinding, isHostDriver } from "./driver-binding.ts";
+import { whyMissing } from "./missing-node.ts";
 import { hostParts } from "./parts.ts";
 import { HostActions } from "./sysfs/host-actions.ts";
 import { HostState } from "./sysfs/host-state.ts";
@@ -56,6 +58,8 @@ export interface IommuUse extends NestingUse {
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
   readonly onWarning?: (message: string) => void;
+  /** Say a warning each time, and not once. */
+  readonly everyWarning?: boolean;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
   /** The time of its devices, milliseconds; the machine's own when left out. It also goes on by `deviceWork.pass()`. */
@@ -119,8 +123,8 @@ export class Host implements HostKernel {
       booleanParameter: (name) => this.parameters.get(name) !== 0,
       watch: options.watch,
       warn: (message) => {
-        if (warnings.has(message)) return;
-        warnings.add(message);
+        if (!options.everyWarning && warnings.has(message)) return;
+        if (!options.everyWarning) warnings.add(message);
         options.onWarning?.(message);
       },
     };
@@ -204,6 +208,11 @@ export class Host implements HostKernel {
     return undefined;
   }
 
+  /** Why there is no node at a path below /dev, for a person: which group or driver is missing. */
+  whyMissing(path: string): string {
+    return whyMissing(path, this.#description, (device) => this.binding.driverOf(device));
+  }
+
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
   get iommuUse(): IommuUse {
     return { ...this.#iommus.use, pasids: this.#pasids.size, chosenPasids: this.#pasids.chosen };
@@ -212,6 +221,28 @@ export class Host implements HostKernel {
   /** The IOMMU group of a device by its name (BDF or UUID). */
   groupOf(device: string): number | undefined {
     return this.#descriptions.get(device)?.group;
+  }
+
+  /** A PCI function of the host, as the hardware that it is. */
+  pciFunction(name: string): PciFunction | undefined {
+    return this.#pci.topology.find(name);
+  }
+
+  /**
+   * Finds a device again that was removed, as a rescan does. False when it was not removed.
+   * @param override its driver_override from the start; left out, none
+   */
+  rediscover(name: string, override?: string): boolean {
+    if (!this.#state.removed.delete(name)) return false;
+    this.#arrive(name, { override });
+    return true;
+  }
+
+  /** The path of a device's own node; undefined when it has none now. */
+  deviceNodeOf(device: string): string | undefined {
+    const index = this.#state.indexes.get(device);
+    const path = `/dev/vfio/devices/vfio${index}`;
+    return index !== undefined && this.deviceNodes().some((node) => node.path === path) ? path : undefined;
   }
 
   /** A device by its number among those that VFIO has; undefined when it has none of that number. */

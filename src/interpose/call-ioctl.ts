@@ -27,6 +27,7 @@ export function handleIoctl(context: CallContext): Reply {
   context.argument = listener.word(2, context.abi);
   if (TELLING.has(context.request)) caller.isHarmless = true;
   else if (!MAPPING.has(context.request)) caller.prove();
+  kernel.before?.(task, file.description, context.request, context.argument);
   const outcome = file.description.ioctlInSteps(task, context.request, context.argument);
   return typeof outcome === "number" ? outcome : longCalls.begin(context, outcome);
 }

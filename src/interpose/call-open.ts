@@ -69,7 +69,12 @@ export function handleOpen(context: CallContext): Reply {
     return "native";
   }
   const target = resolver.resolve(opening);
-  if (target === undefined) return openProcFile(context, opening) ?? "native";
+  if (target === undefined) {
+    const opened = openProcFile(context, opening);
+    if (opened !== undefined) return opened;
+    refuseMissing(context, opening);
+    return "native";
+  }
   caller.prove();
   caller.isHarmless = false;
   const node = target.node ?? target.file?.node;
@@ -141,6 +146,19 @@ function statusOf({ on: { processes } }: CallContext, pid: number): FileDescript
   const kilobytes = (pages: number) => (pages * memory.pageSize) / 1024;
   const added = { VmLck: kilobytes(memory.lockedPages), VmPin: kilobytes(memory.pinnedPages) };
   return text === undefined ? undefined : new ProcStatusFile(pid, text, added);
+}
+
+/** Where the host would have nodes. */
+const NODES = /^\/dev\/(?:vfio\/[\w/.-]+|iommu)$/;
+
+/** A node that is not there: the kernel would say so, too, but not why. */
+function refuseMissing(context: CallContext, { path, flags }: Opening): void {
+  const { kernel, task, nodes, resolver } = context.on;
+  if (!kernel.whyMissing || (flags & O_CREAT) !== 0 || !NODES.test(path) || nodes.hasPath(path)) return;
+  if (!resolver.isMissing({ tid: task.tid, path })) return;
+  context.on.caller.prove();
+  context.path = path;
+  fail("ENOENT", kernel.whyMissing(path));
 }
 
 /** What the call asks for; undefined when it can be no node, or asks for what the kernel refuses or has a say in. */

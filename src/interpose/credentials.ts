@@ -31,10 +31,11 @@ export class Credentials {
   /**
    * @param madeNamespace the program runs in a user namespace made for it
    * @param launcher the process it was started as
+   * @param starter the process that has what is allowed outside of that namespace; 0 for this one
    */
-  constructor(madeNamespace: boolean, launcher: number) {
+  constructor(madeNamespace: boolean, launcher: number, starter = 0) {
     this.#madeNamespace = madeNamespace;
-    const own = madeNamespace && readCapabilities(0);
+    const own = madeNamespace && readCapabilities(starter);
     this.#allowed = madeNamespace ? (own ? arena.u32(8) : 0) : 0xffff_ffff;
     this.#allowedHigh = madeNamespace ? (own ? arena.u32(20) : 0) : 0xffff_ffff;
     this.#namespace = statUserNamespace(launcher) === 0 ? lastStat.inode : 0;

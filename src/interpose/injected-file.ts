@@ -26,6 +26,14 @@ export function lastOrigin(node: DeviceNode | undefined): Origin | undefined {
   return node && { node, mode, uid, gid };
 }
 
+interface Made {
+  readonly inode: number;
+  readonly watch: number;
+  readonly memory: number;
+  readonly mode: number;
+  readonly creator?: object | undefined;
+}
+
 /**
  * One of the model's files as programs hold it: a memfd with an inode of its own, opened once more. The inode tells
  * which file a descriptor is, whatever dup(), fork(), exec() and SCM_RIGHTS did with it.
@@ -38,6 +46,8 @@ export class InjectedFile implements SharedMemory {
   readonly watch: number;
   /** How programs have it open: one of O_ACCMODE's values. */
   readonly mode: number;
+  /** Who got it first. */
+  readonly creator: object | undefined;
   /** Our own descriptor of the memfd. */
   readonly memory: number;
   /** A program opened the memfd itself, through /proc/self/fd: not every descriptor with this inode is this file. */
@@ -49,7 +59,7 @@ export class InjectedFile implements SharedMemory {
   constructor(
     description: FileDescription,
     node: DeviceNode | undefined,
-    { inode, watch, memory, mode }: { inode: number; watch: number; memory: number; mode: number },
+    { inode, watch, memory, mode, creator }: Made,
     pids: () => Iterable<number>,
   ) {
     this.#pids = pids;
@@ -59,6 +69,7 @@ export class InjectedFile implements SharedMemory {
     this.watch = watch;
     this.memory = memory;
     this.mode = mode;
+    this.creator = creator;
     this.#windows = new FileWindows(memory);
   }
 

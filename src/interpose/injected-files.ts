@@ -45,6 +45,9 @@ export class InjectedFiles {
    * used.
    */
   arePathsOpen = false;
+  /** Who gets the files that are made from now on. */
+  creator: object | undefined;
+  readonly #counts = new Map<object, number>();
   readonly #byInode = new Map<number, InjectedFile>();
   readonly #byWatch = new Map<number, InjectedFile>();
   readonly #mapped = new Set<InjectedFile>();
@@ -70,6 +73,18 @@ export class InjectedFiles {
 
   get size(): number {
     return this.#byInode.size + this.#streams.size;
+  }
+
+  /** Files that somebody got first, as far as they are not streams, and that are open still. */
+  countOf(creator: object): number {
+    return this.#counts.get(creator) ?? 0;
+  }
+
+  #count(creator: object | undefined, change: number): void {
+    if (creator === undefined) return;
+    const count = this.countOf(creator) + change;
+    if (count === 0) this.#counts.delete(creator);
+    else this.#counts.set(creator, count);
   }
 
   /** Whether programs have mappings whose memory the model wants to look at. */
@@ -151,17 +166,11 @@ export class InjectedFiles {
       syscall(HOST_CALLS.fchown, memory, origin.uid, origin.gid);
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
-    const file = new InjectedFile(
-      description,
-      origin?.node,
-      {
-        inode: lastStat.inode,
-        watch,
-        memory,
-        mode: flags & O_ACCMODE,
-      },
-      this.#pids,
-    );
+    const { creator } = this;
+    const { inode } = lastStat;
+    const made = { inode, watch, memory, mode: flags & O_ACCMODE, creator };
+    const file = new InjectedFile(description, origin?.node, made, this.#pids);
+    this.#count(creator, 1);
     this.#byInode.set(file.inode, file);
     this.#byWatch.set(watch, file);
     description.attachMemory(file);
@@ -171,7 +180,7 @@ export class InjectedFiles {
   /** Forgets a file that no program got: without a release. */
   forget(file: InjectedFile): void {
     if (this.#streams.forget(file)) return;
-    this.#byInode.delete(file.inode);
+    if (this.#byInode.delete(file.inode)) this.#count(file.creator, -1);
     this.#byWatch.delete(file.watch);
     this.#closing.delete(file);
     this.#mapped.delete(file);

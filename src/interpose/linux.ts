@@ -172,6 +172,23 @@ export const FUTEX_WAKE_PRIVATE = 129;
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
 export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOL_SOCKET = 1;
+export const SO_PEERCRED = 17;
+export const SCM_RIGHTS = 1;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x4000_0000;
+
+// mount.h
+export const OPEN_TREE_CLONE = 1;
+export const AT_RECURSIVE = 0x8000;
+export const MOVE_MOUNT_F_EMPTY_PATH = 4;
+export const UMOUNT_NOFOLLOW = 8;
+
+// file.h
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 // epoll, inotify, memfd
 export const EPOLLIN = 1;

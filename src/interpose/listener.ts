@@ -15,6 +15,7 @@ import {
   SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
   SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 } from "./linux.ts";
+import { Restarts } from "./restarts.ts";
 import type { Abi } from "./syscall-table.ts";
 
 // struct seccomp_notif: id u64@0, pid u32@8, flags u32@12, data@16 {nr s32@0, arch u32@4, ip u64@8, args u64[6]@16}
@@ -30,6 +31,12 @@ const ADDFD = 128;
 /** The caller's lowest free number. */
 export const LOWEST = -1;
 
+/** What is special of a filter that somebody else has made. */
+interface ListenerOptions {
+  readonly isListenerShared?: boolean;
+  readonly mayRestart?: boolean;
+}
+
 /** The seccomp listener and the one notification that is being handled. */
 export class Listener {
   readonly fd: number;
@@ -38,10 +45,29 @@ export class Listener {
   #lastId = 0;
   readonly #limit: CallLimit;
 
-  /** @param limit ends a call that waits for a caller to take its descriptor */
-  constructor(fd: number, limit: CallLimit) {
+  readonly #isShared: boolean;
+  readonly #restarts: Restarts | undefined;
+
+  /**
+   * @param limit ends a call that waits for a caller to take its descriptor
+   * @param of a filter that is not this process's own: see ProgramOptions
+   */
+  constructor(fd: number, limit: CallLimit, { isListenerShared = false, mayRestart = false }: ListenerOptions = {}) {
     this.fd = fd;
     this.#limit = limit;
+    this.#isShared = isListenerShared;
+    this.#restarts = mayRestart ? new Restarts() : undefined;
+  }
+
+  /**
+   * When the call in hand was handled before, and its answer did not reach the caller because of a signal: answers with
+   * the same. Returns whether it was so.
+   */
+  answerAgain(): boolean {
+    const known = this.#restarts?.take(this.tid, this.#arena.bytes.subarray(NUMBER, NOTIF_SIZE));
+    if (known === undefined) return false;
+    this.#send(known.value, known.error, 0);
+    return true;
   }
 
   /**
@@ -71,7 +97,10 @@ export class Listener {
   receive(): boolean {
     // The kernel refuses a buffer that is not zero.
     this.#arena.clear(0, NOTIF_SIZE);
-    return syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, this.#arena.address) === 0;
+    const { address } = this.#arena;
+    return this.#isShared && this.#limit.isUsable
+      ? this.#limit.syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, address) === 0
+      : syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, address) === 0;
   }
 
   /**
@@ -179,7 +208,12 @@ export class Listener {
     arena.setU32(RESPONSE + 20, flags);
     for (;;) {
       const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, arena.address + RESPONSE);
-      if (result !== -ERRNO.EINTR) return result !== -ERRNO.ENOENT;
+      if (result === -ERRNO.EINTR) continue;
+      if (result !== -ERRNO.ENOENT) return true;
+      // EINTR: that its caller has gone on was seen before anything was done
+      if (flags === 0 && error !== -ERRNO.EINTR)
+        this.#restarts?.keep(this.tid, arena.bytes.subarray(NUMBER, NOTIF_SIZE), { value, error });
+      return false;
     }
   }
 

@@ -25,6 +25,16 @@ interface NodeFile {
   readonly deviceMinor: number;
 }
 
+/** Who makes and removes the files in a program's tree. */
+export interface NodeAuthor {
+  /** They may be device nodes; otherwise plain files stand in. */
+  readonly makesDevices: boolean;
+  /** Makes system calls with the rights that count for it. */
+  during<T>(act: () => T): T | undefined;
+}
+
+const THIS_PROCESS: NodeAuthor = { makesDevices: true, during: (act) => act() };
+
 // struct open_how @0, a path @32
 const PATH = 32;
 const arena = new Arena(1024);
@@ -35,19 +45,31 @@ export class NodeFiles {
   readonly #byInode = new Map<number, NodeFile>();
   readonly #byPath = new Map<string, NodeFile | undefined>();
 
-  /** @param root a descriptor of the program's root directory */
-  constructor(root: number, nodes: readonly DeviceNode[]) {
+  readonly #author: NodeAuthor | undefined;
+
+  /**
+   * @param root a descriptor of the program's root directory
+   * @param author null: nobody, the tree has the nodes that it was given (a container's)
+   */
+  constructor(root: number, nodes: readonly DeviceNode[], author: NodeAuthor | null = THIS_PROCESS) {
     this.#root = root;
+    this.#author = author ?? undefined;
     for (const node of nodes) this.#know(node);
   }
 
   /** Nodes have come or gone: so do their files. */
   update(nodes: readonly DeviceNode[]): void {
+    const author = this.#author;
+    if (author === undefined) {
+      // what stands for a node that is gone answers as the host does: there is none
+      for (const node of nodes) if (this.#byPath.get(node.path) === undefined) this.#know(node);
+      return;
+    }
     const now = new Set(nodes.map(({ path }) => path));
-    for (const path of this.#byPath.keys()) if (!now.has(path)) this.#remove(path);
+    for (const path of this.#byPath.keys()) if (!now.has(path)) author.during(() => this.#remove(path));
     for (const node of nodes) {
       if (this.#byPath.has(node.path)) continue;
-      this.#make(node);
+      author.during(() => this.#make(node, author.makesDevices));
       this.#know(node);
     }
   }
@@ -83,11 +105,11 @@ export class NodeFiles {
     this.#within(path, (directory, name) => syscall(HOST_CALLS.unlinkat, directory, name, 0));
   }
 
-  #make({ path, mode }: DeviceNode): void {
+  #make({ path, mode }: DeviceNode, isDevice: boolean): void {
     const below = path.slice(1, path.lastIndexOf("/"));
     this.#within(`/${below}`, (directory, name) => syscall(HOST_CALLS.mkdirat, directory, name, 0o755));
     this.#within(path, (directory, name) => {
-      if (syscall(HOST_CALLS.mknodat, directory, name, S_IFCHR | mode, NULL_DEVICE) >= 0) return;
+      if (isDevice && syscall(HOST_CALLS.mknodat, directory, name, S_IFCHR | mode, NULL_DEVICE) >= 0) return;
       // In a user namespace mknod is EPERM, and a plain file stands in.
       const flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
       const fd = syscall(HOST_CALLS.openat, directory, name, flags, mode);

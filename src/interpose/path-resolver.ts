@@ -127,6 +127,21 @@ export class PathResolver {
     }
   }
 
+  /** Whether there is nothing at an absolute path without links, in the thread's root. */
+  isMissing({ tid, path }: Pick<Opening, "tid" | "path">): boolean {
+    const at = start(tid, "root");
+    if (at < 0) return false;
+    const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+    try {
+      const found = openAs(at, path, 0, resolve | RESOLVE_CACHED);
+      if (found >= 0) closeBrief(found);
+      if (found !== -ERRNO.EAGAIN) return found === -ERRNO.ENOENT;
+      return statAside(this.#looks, tid, { at, path, flags: O_PATH | O_CLOEXEC, resolve }) === -ERRNO.ENOENT;
+    } finally {
+      closeBrief(at);
+    }
+  }
+
   /** One quick look with our own rights: most paths lead elsewhere. "follow" when only following each link can tell. */
   #look(opening: Opening, root: number, base: number): Seen {
     if (isScoped(opening.resolve)) return "follow";

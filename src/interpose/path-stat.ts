@@ -46,6 +46,10 @@ export const lastStat = {
   get gid(): number {
     return arena.u32(STATX.gid);
   },
+  /** Which device a node is: "major:minor". */
+  get device(): string {
+    return `${arena.u32(STATX.rdevMajor)}:${arena.u32(STATX.rdevMinor)}`;
+  },
   /** Of the mount that the file was reached through. */
   get mountId(): number {
     return arena.u64(STATX.mountId);

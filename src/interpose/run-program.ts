@@ -1,4 +1,5 @@
-import type { HostKernel } from "../kernel/host-kernel.ts";
+import type { HostFiles } from "../kernel/host-files.ts";
+import type { DeviceNode } from "../kernel/host-kernel.ts";
 import { descendants, signalAll } from "./descendants.ts";
 import { Epoll } from "./epoll.ts";
 import { collectAlone } from "./garbage.ts";
@@ -7,18 +8,10 @@ import { findProgram } from "./launch/find-program.ts";
 import { Guard } from "./launch/guard.ts";
 import { Launch } from "./launch/launch.ts";
 import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
-import type { Observer } from "./observer.ts";
 import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
 import { giveUpRights } from "./rights.ts";
+import type { Served } from "./served.ts";
 import { Server } from "./server.ts";
-
-/** What a program is run against. */
-export interface Served {
-  readonly kernel: HostKernel;
-  readonly observer?: Observer;
-  /** Called when the last task is gone, before runProgram() returns. */
-  readonly ended?: () => void;
-}
 
 export interface RunOptions {
   /** The program and its arguments; the first is looked for along PATH and becomes argv[0] as it stands. */
@@ -62,7 +55,71 @@ const PATIENCE_US = 2_000_000;
  *
  * Calls are served by this thread; its event loop runs when there is none to serve.
  */
-export async function runProgram({ kernel, observer, ended }: Served, options: RunOptions): Promise<number> {
+export function runProgram(served: Served, options: RunOptions): Promise<number> {
+  return launchProgram(new LocalHost(served), options);
+}
+
+/** Who serves a program that is launched here. */
+export interface LaunchHost {
+  readonly files: HostFiles;
+  readonly nodes: readonly DeviceNode[];
+  /** Opens for reading only are handed over too: World.trapReadOpens. */
+  readonly trapReadOpens: boolean;
+  /** The process that will look into the program. */
+  readonly supervisor: number;
+  /** Takes the descriptor that the host's files are served by, and serves them from now on; here when left out. */
+  readonly takeFuse?: (fd: number) => void;
+  /** Serves the program from now on. @param listener the seccomp listener; it is the host's to close */
+  begin(listener: number, launch: Launch, userNamespace: boolean): ProgramServer;
+  /** The program's last task is gone. */
+  ended?(): void;
+}
+
+/** Serves one program. */
+export interface ProgramServer {
+  /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
+  watch(fd: number, action: () => boolean): void;
+  /** Serves to the end, between which the event loop runs. */
+  serve(): Promise<void>;
+  /** Ends serving; calls of programs that still run answer ENOSYS. */
+  stop(): void;
+}
+
+/** A host in this process. */
+class LocalHost implements LaunchHost {
+  readonly #served: Served;
+  readonly supervisor = process.pid;
+
+  constructor(served: Served) {
+    this.#served = served;
+  }
+
+  get files(): HostFiles {
+    return this.#served.kernel.files;
+  }
+
+  get nodes(): readonly DeviceNode[] {
+    return this.#served.kernel.deviceNodes();
+  }
+
+  get trapReadOpens(): boolean {
+    return this.#served.kernel.hasProcFiles ?? false;
+  }
+
+  begin(listener: number, launch: Launch, userNamespace: boolean): ProgramServer {
+    const { kernel, observer } = this.#served;
+    const server = new Server({ kernel, observer });
+    server.add({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse });
+    return server;
+  }
+
+  ended(): void {
+    this.#served.ended?.();
+  }
+}
+
+/** Runs a program on whatever host serves it: see runProgram(). */
+export async function launchProgram(host: LaunchHost, options: RunOptions): Promise<number> {
   const { argv, env, cwd = null, descriptors = [], limit, trapFstat = true, userNamespace = !mayMount() } = options;
   const { serveFiles = true } = options;
   checkArguments(options);
@@ -77,19 +134,11 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
   let collectTogether = () => {};
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
-    const { files } = kernel;
-    const nodes = kernel.deviceNodes();
-    const number = launch.prepare({
-      files,
-      nodes,
-      cwd,
-      trapFstat,
-      trapReadOpens: kernel.hasProcFiles ?? false,
-      userNamespace,
-      serveFiles,
-    });
+    const { files, nodes, supervisor, takeFuse, trapReadOpens } = host;
+    const world = { files, nodes, cwd, trapFstat, trapReadOpens, userNamespace, serveFiles, supervisor };
+    const number = launch.prepare({ ...world, ...(takeFuse && { takeFuse: (fd) => takeFuse.call(host, fd) }) });
     const listener = takeListener(launch.pid, number);
-    const server = new Server({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse });
+    const server = host.begin(listener, launch, userNamespace);
     signals.server = server;
     server.watch(launch.control, () => launch.hear());
     server.watch(launch.pidfd, () => {
@@ -102,7 +151,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
     takeBack = giveUpRights();
     collectTogether = collectAlone();
     await server.serve();
-    ended?.();
+    host.ended?.();
     return launch.wait();
   } catch (error) {
     const status = await terminate(launch);
@@ -121,7 +170,7 @@ export async function runProgram({ kernel, observer, ended }: Served, options: R
 
 /** What signals to this process do while a program runs. */
 class Signals {
-  server: Server | undefined;
+  server: ProgramServer | undefined;
   programEnded = false;
   seen = false;
   readonly #launch: Launch;

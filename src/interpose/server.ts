@@ -3,156 +3,87 @@ import type { KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
-import { CallContext } from "./call-context.ts";
 import { CallLimit } from "./call-limit.ts";
-import { CallerMemory } from "./caller-memory.ts";
-import { Credentials } from "./credentials.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
-import { dispatch, resumeLongCall } from "./dispatch.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
 import { Epoll } from "./epoll.ts";
 import { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
-import { Installs } from "./installs.ts";
 import { close, syscall } from "./libc.ts";
-import { AT_FDCWD, EPOLLHUP, EPOLLIN, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH, PR_SET_TIMERSLACK } from "./linux.ts";
-import { Listener } from "./listener.ts";
-import { LongCalls } from "./long-calls.ts";
+import { EPOLLHUP, EPOLLIN, O_CLOEXEC, O_NONBLOCK, PR_SET_TIMERSLACK } from "./linux.ts";
 import { MappingWatch } from "./mapping-watch.ts";
-import { NodeFiles } from "./node-files.ts";
 import type { Observer } from "./observer.ts";
-import { ParkedCalls } from "./parked-calls.ts";
-import { PathResolver } from "./path-resolver.ts";
-import { openPath } from "./path-stat.ts";
-import { readProc } from "./proc-file.ts";
-import { ProcessTable } from "./process-table.ts";
-import { ProcessTask } from "./process-task.ts";
-import { ProgramFiles } from "./program-files.ts";
-import { SlowLooks } from "./slow-looks.ts";
+import { type ProgramOptions, ServedProgram, type SharedParts } from "./served-program.ts";
 import { Turns } from "./turns.ts";
 
 export interface ServerOptions {
-  /** The seccomp listener; closed at the end. */
-  readonly listener: number;
   readonly kernel: HostKernel;
-  /**
-   * The process that will be the program: its tree is the program's, its user namespace the one capabilities count in.
-   */
-  readonly launcher: number;
-  /** The program runs in a user namespace made for it. */
-  readonly userNamespace: boolean;
+  /** Hears what is about no call of a program. */
   readonly observer?: Observer | undefined;
-  /** Serves the host's files to the program; closed at the end. */
-  readonly fuse?: FuseServer | undefined;
+  /** Serves on when there is no program left. */
+  readonly stays?: boolean;
 }
 
-/**
- * A dying task lets go of its filter before it closes its files. So the listener may hang up while files are open
- * still; those of processes that we know are waited for, those of others for this long.
- */
-const LAST_CLOSES_MS = 500;
 const TICK_US = 20_000;
 /**
  * A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that
  * is cheapest.
  */
 const BLOCK_US = 10_000;
-/** What a call may take at once, in milliseconds; what takes longer goes on between other calls. */
-const MOMENT_MS = 1;
 /** How long, in microseconds, everybody waits for a program in a call that may wait for it. */
 const PATIENCE_US = 500;
 /** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
 const TURN_MS = 10;
 
 /**
- * Serves programs until the last task under the filter is gone, or until stop(). Every call is handled to its end
+ * Serves programs until the last task under their filters is gone, or until stop(). Every call is handled to its end
  * before the next is looked at, so the model needs no locks.
  */
 export class Server {
   readonly #kernel: HostKernel;
   readonly #observer: Observer | undefined;
+  readonly #stays: boolean;
   readonly #epoll = new Epoll();
   readonly #stop = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   /** Devices go on with something. */
   readonly #resumed = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
-  readonly #root: number;
   readonly #files: InjectedFiles;
-  readonly #processes: ProcessTable;
   readonly #watches: EventWatches;
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
-  readonly #jobs: AsideJobs;
-  readonly #limit: CallLimit;
-  readonly #listener: Listener;
-  readonly #context: CallContext;
+  readonly #jobs = new AsideJobs();
+  readonly #limit = new CallLimit(PATIENCE_US);
   readonly #turns: Turns;
-  readonly #fuse: FuseServer | undefined;
+  readonly #shared: SharedParts;
+  /** By the descriptor of the listener. */
+  readonly #programs = new Map<number, ServedProgram>();
+  /** By the descriptor that each is served by. */
+  readonly #fuses = new Map<number, { readonly fuse: FuseServer; tellFailed: TellFailed }>();
   readonly #watched = new Map<number, () => void>();
+  /** Called when a file was released. */
+  onRelease: (() => void) | undefined;
+  #inHand: ServedProgram | undefined;
   #over = false;
   #toldShortage = false;
-  /** When the last task let go of the filter; 0 while there is one. */
-  #hungUp = 0;
 
-  constructor({ listener, kernel, launcher, userNamespace, observer, fuse }: ServerOptions) {
+  constructor({ kernel, observer, stays = false }: ServerOptions) {
     this.#kernel = kernel;
     this.#observer = observer;
-    const root = openPath(AT_FDCWD, `/proc/${launcher}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    this.#root = root;
-    const files = new InjectedFiles(
+    this.#stays = stays;
+    this.#files = new InjectedFiles(
       (description) => {
         release(description, observer);
-        guarded(() => fuse?.retry(), observer);
+        for (const { fuse } of this.#fuses.values()) guarded(() => fuse.retry(), observer);
+        guarded(() => this.onRelease?.(), observer);
       },
-      () => this.#processes.pids(),
+      () => this.#pids(),
     );
-    this.#files = files;
-    const isDeviceMemory = (inode: number, major: number, minor: number) =>
-      files.find(inode, major, minor) !== undefined;
-    this.#limit = new CallLimit(PATIENCE_US);
-    this.#listener = new Listener(listener, this.#limit);
-    this.#jobs = new AsideJobs();
-    const looks = new SlowLooks(
-      this.#jobs,
-      (message) => observer?.noticed?.(message),
-      () => fuse?.hasOpenFiles === true,
-    );
-    const caller = new CallerMemory(this.#listener, looks);
-    this.#processes = new ProcessTable(
-      { caller, looks, isDeviceMemory, sharing: (place) => this.#processes.sharing(place) },
-      ({ pidfd }) => this.#epoll.add(pidfd),
-    );
-    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#processes.pids());
-    this.#mappings = new MappingWatch(files);
+    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#pids());
+    this.#mappings = new MappingWatch(this.#files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
-    const nodes = new NodeFiles(root, kernel.deviceNodes());
-    const credentials = new Credentials(userNamespace, launcher);
-    const parked = new ParkedCalls(this.#listener);
-    const installs = new Installs(this.#listener, files, this.#jobs);
-    const programFiles = new ProgramFiles(files, installs, this.#watches);
-    const longCalls = new LongCalls(MOMENT_MS);
-    this.#context = new CallContext({
-      listener: this.#listener,
-      kernel,
-      processes: this.#processes,
-      task: new ProcessTask(this.#processes, credentials, programFiles, caller),
-      files,
-      doorbells: this.#doorbells,
-      nodes,
-      resolver: new PathResolver({ nodes, files, credentials, looks, processes: this.#processes }),
-      credentials,
-      caller,
-      looks,
-      parked,
-      longCalls,
-      installs,
-    });
-    parked.again = (taken) => {
-      this.#catchUp(true);
-      dispatch(this.#context, observer, taken);
-    };
     const { deviceWork } = kernel;
     if (deviceWork) {
       deviceWork.inSlices = true;
@@ -161,34 +92,108 @@ export class Server {
         fs.writeSync(this.#resumed, new BigUint64Array([1n]));
       };
     }
+    const programs = this.#programs;
     const callWork = {
       get isPending() {
-        return longCalls.isPending;
+        for (const { longCalls } of programs.values()) if (longCalls.isPending) return true;
+        return false;
       },
-      run: (milliseconds: number) => resumeLongCall(this.#context, observer, milliseconds),
+      run: (milliseconds: number) => this.#resumeCalls(milliseconds),
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
-    this.#fuse = fuse;
-    if (fuse) {
-      this.#epoll.add(fuse.fd);
-      fuse.hooks = {
-        acted: () => nodes.update(kernel.deviceNodes()),
-        failed: ({ path, pid }, error) => this.#tellFailed(path, pid, error),
-      };
-    }
-    for (const fd of [listener, files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
-    this.#listener.wakeOnSameCpu();
+    for (const fd of [this.#files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
+    this.#shared = {
+      files: this.#files,
+      limit: this.#limit,
+      jobs: this.#jobs,
+      watches: this.#watches,
+      doorbells: this.#doorbells,
+      watchProcess: (pidfd) => this.#epoll.add(pidfd),
+      catchUp: (closed) => this.#catchUp(closed),
+    };
     keepSpares();
+  }
+
+  /** Serves a program from now on. */
+  add(options: ProgramOptions): ServedProgram {
+    const program = new ServedProgram(options, this.#kernel.deviceNodes(), this.#shared);
+    this.#programs.set(options.listener, program);
+    this.#epoll.add(options.listener);
+    if (options.fuse) this.addFuse(options.fuse, (...failed) => program.tellFailed(...failed));
+    return program;
+  }
+
+  /** Serves the host's files to whoever has them mounted. @param tellFailed hears of writes that fail */
+  addFuse(fuse: FuseServer, tellFailed: TellFailed): void {
+    const known = this.#fuses.get(fuse.fd);
+    if (known) {
+      known.tellFailed = tellFailed;
+      return;
+    }
+    const served = { fuse, tellFailed };
+    this.#fuses.set(fuse.fd, served);
+    this.#epoll.add(fuse.fd);
+    fuse.hooks = {
+      acted: () => this.updateNodes(),
+      failed: ({ path, pid }, error) => served.tellFailed(path, pid, error),
+    };
+  }
+
+  /** Serves them no more. */
+  removeFuse(fuse: FuseServer): void {
+    if (!this.#fuses.delete(fuse.fd)) return;
+    if (!fuse.isOver) this.#epoll.remove(fuse.fd);
+    fuse.close();
+  }
+
+  /** The program whose call is being handled. */
+  get inHand(): ServedProgram | undefined {
+    return this.#inHand;
+  }
+
+  get programs(): Iterable<ServedProgram> {
+    return this.#programs.values();
+  }
+
+  /** Nodes of the host have come or gone: so they do in all programs' trees. */
+  updateNodes(): void {
+    const nodes = this.#kernel.deviceNodes();
+    for (const program of this.#programs.values()) guarded(() => program.updateNodes(nodes), this.#observer);
+  }
+
+  /** Takes no calls of a program for the time being: who makes one waits. */
+  pause(program: ServedProgram): void {
+    if (program.isPaused || program.isHungUp) return;
+    program.isPaused = true;
+    this.#epoll.remove(program.listener.fd);
+  }
+
+  resume(program: ServedProgram): void {
+    if (!program.isPaused) return;
+    program.isPaused = false;
+    this.#epoll.add(program.listener.fd);
+  }
+
+  /** Serves a program no more: calls of processes of it that still run answer ENOSYS. */
+  drop(program: ServedProgram): void {
+    if (this.#programs.get(program.listener.fd) === program) this.#remove(program);
+  }
+
+  /** Ends calls that may wait for others. */
+  get limit(): CallLimit {
+    return this.#limit;
   }
 
   /** Has `action` called whenever a descriptor is readable, until it returns true. What it throws ends serving. */
   watch(fd: number, action: () => boolean): void {
     this.#epoll.add(fd);
     this.#watched.set(fd, () => {
-      if (!action()) return;
-      this.#epoll.remove(fd);
-      this.#watched.delete(fd);
+      if (action()) this.unwatch(fd);
     });
+  }
+
+  unwatch(fd: number): void {
+    if (this.#watched.delete(fd)) this.#epoll.remove(fd);
   }
 
   /** Ends serving; calls of programs that still run answer ENOSYS. */
@@ -227,28 +232,36 @@ export class Server {
     if (patience >= 0) return patience;
     const interval = this.#mappings.interval();
     if (interval > 0) return interval;
-    return this.#hungUp > 0 || this.#files.undecided ? TICK_US : -1;
+    return this.#files.undecided || this.#isSomebodyHungUp() ? TICK_US : -1;
+  }
+
+  #isSomebodyHungUp(): boolean {
+    for (const { isHungUp } of this.#programs.values()) if (isHungUp) return true;
+    return false;
   }
 
   /** Handles what the first `count` descriptors of the last wait announce. */
   #look(count: number): void {
     const epoll = this.#epoll;
-    let notified = 0;
+    const notified: [ServedProgram, number][] = [];
     let rung = false;
     let taken = false;
-    let asked = false;
     let closed = epoll.isFull(count);
+    const others: number[] = [];
+    const asked: number[] = [];
     for (let i = 0; i < count; i++) {
       const fd = epoll.descriptor(i);
-      if (fd === this.#listener.fd) notified = epoll.events(i);
+      const program = this.#programs.get(fd);
+      if (program !== undefined) notified.push([program, epoll.events(i)]);
       else if (fd === this.#stop) this.#over = true;
       else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
-      else if (fd === this.#fuse?.fd) asked = true;
+      else if (this.#fuses.has(fd)) asked.push(fd);
       else if (fd === this.#files.inotify) closed = true;
-      else this.#hear(fd);
+      else others.push(fd);
     }
+    for (const fd of others) this.#hear(fd);
     if (rung) this.#doorbells.hear();
     if (taken) {
       // what a job held for a program that has ended is closed with it, and nobody has announced that
@@ -256,47 +269,66 @@ export class Server {
       closed = true;
     }
     this.#doorbells.expire();
-    const received = (notified & EPOLLIN) !== 0 && this.#listener.receive();
+    let received = false;
+    for (const [program, events] of notified) {
+      // what was closed while others were served was announced after the wait
+      received = this.#receive(program, events, closed || received) || received;
+    }
+    if (notified.length === 0) this.#catchUp(true);
+    for (const fd of asked) guarded(() => this.#serveFiles(fd), this.#observer);
+    guarded(() => this.#turns.take(received), this.#observer);
+    for (const program of this.#programs.values()) if (program.isOver()) this.#remove(program);
+  }
+
+  /** Takes the next call of a program and handles it. Returns whether there was one. */
+  #receive(program: ServedProgram, events: number, closed: boolean): boolean {
+    const { listener } = program;
+    // somebody else's call may have ended it, or put it off
+    if (program.isPaused || !this.#programs.has(listener.fd)) return false;
+    const received = (events & EPOLLIN) !== 0 && listener.receive();
     // A close before the call was announced with it: unless the announcement was of another call, whose caller was
     // killed before it was taken.
-    const isAnother = received && this.#listener.hasMissed;
+    const isAnother = received && listener.hasMissed;
     this.#catchUp(closed || isAnother || !received);
     if (received) {
-      this.#context.on.parked.untilDeadHaveNothing((isLater) => {
-        if (isLater) this.#catchUp(true);
-        dispatch(this.#context, this.#observer);
-      });
-      this.#tellShortage();
-    } else if ((notified & EPOLLHUP) !== 0) {
-      epoll.remove(this.#listener.fd);
-      this.#hungUp = performance.now();
+      this.#with(program, () => program.handle());
+      this.#tellShortage(program);
+    } else if ((events & EPOLLHUP) !== 0) {
+      this.#epoll.remove(listener.fd);
+      program.hangUp();
     }
-    if (asked) guarded(() => this.#serveFiles(), this.#observer);
-    guarded(() => this.#turns.take(received), this.#observer);
-    if (this.#hungUp === 0) return;
-    if (this.#processes.size > 0) this.#hungUp = performance.now();
-    if (this.#files.size === 0 || performance.now() - this.#hungUp > LAST_CLOSES_MS) this.#over = true;
+    return received;
   }
 
-  #serveFiles(): void {
-    const fuse = this.#fuse!;
+  #resumeCalls(milliseconds: number): void {
+    const pending = [...this.#programs.values()].filter(({ longCalls }) => longCalls.isPending);
+    for (const program of pending) this.#with(program, () => program.resume(milliseconds / pending.length));
+  }
+
+  #with(program: ServedProgram, act: () => void): void {
+    this.#inHand = program;
     try {
-      fuse.take();
+      act();
     } finally {
-      if (fuse.isOver) this.#epoll.remove(fuse.fd);
+      this.#inHand = undefined;
     }
   }
 
-  #tellFailed(path: string, pid: number, error: KernelError): void {
-    const program = readProc(pid, "comm")?.trim() ?? "a program";
-    this.#observer?.noticed?.(`${program}[${pid}]: write ${path} = ${error.code}: ${error.reason}`);
+  #serveFiles(fd: number): void {
+    const served = this.#fuses.get(fd);
+    if (served === undefined) return;
+    try {
+      served.fuse.take();
+    } finally {
+      if (served.fuse.isOver) this.#epoll.remove(fd);
+    }
   }
 
   /** Says so, once, when we had no descriptor for a program. */
-  #tellShortage(): void {
+  #tellShortage({ observer }: ServedProgram): void {
     if (!takeShortage() || this.#toldShortage) return;
     this.#toldShortage = true;
-    this.#observer?.broken?.(
+    observer?.broken?.(
       `${shortageText()}: programs get ENFILE where it needs one for them, until some are closed`,
       undefined,
     );
@@ -306,7 +338,11 @@ export class Server {
   #hear(fd: number): void {
     const action = this.#watched.get(fd);
     if (action) action();
-    else this.#processes.gone(fd);
+    else for (const { processes } of this.#programs.values()) processes.gone(fd);
+  }
+
+  *#pids(): Iterable<number> {
+    for (const { processes } of this.#programs.values()) yield* processes.pids();
   }
 
   /**
@@ -321,6 +357,17 @@ export class Server {
     }, this.#observer);
   }
 
+  /** Nothing of a program is left. */
+  #remove(program: ServedProgram): void {
+    this.#programs.delete(program.listener.fd);
+    if (!program.isHungUp && !program.isPaused) this.#epoll.remove(program.listener.fd);
+    program.hangUpNow();
+    if (program.fuse) this.removeFuse(program.fuse);
+    program.close();
+    program.ended?.();
+    if (this.#programs.size === 0 && !this.#stays) this.#over = true;
+  }
+
   #close(): void {
     this.#over = true;
     const { deviceWork } = this.#kernel;
@@ -328,21 +375,22 @@ export class Server {
       deviceWork.inSlices = false;
       delete deviceWork.resumed;
     }
-    this.#listener.close();
+    for (const program of this.#programs.values()) program.hangUpNow();
     this.#limit.close();
     this.#jobs.close();
     this.#doorbells.close();
-    this.#fuse?.close();
+    for (const { fuse } of this.#fuses.values()) fuse.close();
     this.#files.releaseAll();
-    this.#processes.clear();
+    for (const program of this.#programs.values()) program.close();
     this.#files.close();
     this.#epoll.close();
     dropSpares();
-    close(this.#root);
     close(this.#stop);
     close(this.#resumed);
   }
 }
+
+type TellFailed = (path: string, pid: number, error: KernelError) => void;
 
 /** An error of the model outside of a call is reported, and ends nothing. */
 function guarded<T>(action: () => T, observer: Observer | undefined): T | undefined {

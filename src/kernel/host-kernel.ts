@@ -1,6 +1,7 @@
 import type { FileDescription } from "./file-description.ts";
 import type { HostFiles } from "./host-files.ts";
 import type { Task } from "./task.ts";
+import type { Word } from "./word.ts";
 
 /** A character device node that the host has. */
 export interface DeviceNode {
@@ -54,6 +55,15 @@ export interface HostKernel {
    * @param flags the open() flags of the caller
    */
   open(task: Task, path: string, flags: number): FileDescription;
+
+  /** Why there is no node at a path below /dev, for a person. Absent: nobody can tell. */
+  whyMissing?(path: string): string;
+
+  /**
+   * Hears of each request of a program before its file does, and may have it fail without that: throws KernelError.
+   * Absent: nobody wants to know.
+   */
+  before?(task: Task, file: FileDescription, request: number, arg: Word): void;
 
   /**
    * Whether programs look into /proc for what the kernel does with them: for fail-nth, and for what iommufd has pinned

@@ -24,7 +24,7 @@ const TYPE_CIRCLES: readonly { readonly files: readonly string[]; readonly why: 
     why: "an open /dev/iommu makes its objects, and they speak through it",
   },
   {
-    files: ["cli/fault-each.ts", "cli/run-command.ts", "cli/run-inspection.ts"],
+    files: ["cli/fault-each.ts", "cli/run-command.ts", "cli/run-inspection.ts", "cli/run-on-command.ts"],
     why: "they share the options of `uvfio run`",
   },
 ];

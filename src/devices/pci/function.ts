@@ -78,6 +78,8 @@ export class PciFunction implements DeviceBus {
   onMove: ((toDevice: boolean, region: number, offset: number, length: number) => void) | undefined;
   /** D0..D3HOT. */
   powerState = D0;
+  /** Its link is down, or it was pulled out: nobody answers, and nothing comes from it. */
+  isCutOff = false;
   readonly #bars = new Map<number, PciBar>();
   readonly #msi: number | undefined;
   readonly #msix: number | undefined;
@@ -162,7 +164,7 @@ export class PciFunction implements DeviceBus {
   /** An aligned read of a region (0..5, 6 the ROM). I/O ports are at most 4 bytes wide: wider accesses are two. */
   readRegion(region: number, offset: number, width: AccessWidth): bigint {
     const { model } = this;
-    if (this.isInError) return (1n << BigInt(8 * width)) - 1n;
+    if (this.isInError || this.isCutOff) return (1n << BigInt(8 * width)) - 1n;
     const message = this.msixTable?.read(region, offset, width);
     if (message !== undefined) return message;
     // arch/s390/include/asm/pci_io.h: zpci_read
@@ -173,7 +175,7 @@ export class PciFunction implements DeviceBus {
 
   writeRegion(region: number, offset: number, width: AccessWidth, value: bigint): void {
     const { model } = this;
-    if (this.isInError) return;
+    if (this.isInError || this.isCutOff) return;
     if (this.msixTable?.write(region, offset, width, value)) return;
     if (this.clock.motion !== "running") {
       this.#putOff({ region, offset, width, value });
@@ -234,10 +236,12 @@ export class PciFunction implements DeviceBus {
   }
 
   readConfig(offset: number, width: ConfigWidth): number {
+    if (this.isCutOff) return 2 ** (8 * width) - 1;
     return this.config.read(offset, width);
   }
 
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    if (this.isCutOff) return;
     this.config.write(offset, width, value);
     if (offset <= pci.PCI_COMMAND + 1 && offset + width > pci.PCI_COMMAND) this.#deliverLine();
   }
@@ -281,6 +285,7 @@ export class PciFunction implements DeviceBus {
   }
 
   sendMessage(vector: number): void {
+    if (this.isCutOff) return;
     if (this.clock.motion !== "running") {
       this.kept.add(vector);
       return;
@@ -357,7 +362,7 @@ export class PciFunction implements DeviceBus {
   }
 
   #isMaster(): boolean {
-    if (this.#errors?.has(this.name)) return false;
+    if (this.#errors?.has(this.name) || this.isCutOff) return false;
     if (this.clock.motion !== "running" && !this.#isEnding) {
       this.#onFault(`${this.name}: DMA does not happen: the device is stopped (migration)`);
       return false;
@@ -384,7 +389,7 @@ export class PciFunction implements DeviceBus {
   }
 
   #deliverLine(): void {
-    if (this.clock.motion !== "running") return;
+    if (this.clock.motion !== "running" || this.isCutOff) return;
     if (this.lineAsserted && !(this.#command & pci.PCI_COMMAND_INTX_DISABLE)) this.interrupts?.line();
   }
 }

@@ -22,8 +22,11 @@ interface Touched {
 export class FaultInjector implements Watcher {
   readonly faults: readonly FaultState[];
   readonly #random: (() => number)[];
+  readonly #by: string;
 
-  constructor(specs: readonly FaultSpec[]) {
+  /** @param by who ordered it, for reasons */
+  constructor(specs: readonly FaultSpec[], by = "--fault") {
+    this.#by = by;
     this.faults = specs.map((spec) => ({ spec, matched: 0, injected: 0 }));
     this.#random = specs.map(({ times }) => randomFrom(times.kind === "chance" ? times.seed : 0));
   }
@@ -44,7 +47,7 @@ export class FaultInjector implements Watcher {
         if (!touched || touched.last < range.first || touched.first > range.last) continue;
       }
       if (this.#isDue(index))
-        throw new InjectedError(errno!, `injected by --fault ${fault.spec.text} (call ${fault.matched})`);
+        throw new InjectedError(errno!, `injected by ${this.#by} ${fault.spec.text} (call ${fault.matched})`);
     }
   }
 
@@ -54,7 +57,7 @@ export class FaultInjector implements Watcher {
       if (spec.target.kind !== "dma" || spec.target.device !== device) continue;
       if (spec.range && (last < spec.range.first || iova > spec.range.last)) continue;
       if (this.#isDue(index)) {
-        return `injected by --fault ${spec.text} (${write ? "write" : "read"} ${matched + 1}, ${hexRange(iova, last)})`;
+        return `injected by ${this.#by} ${spec.text} (${write ? "write" : "read"} ${matched + 1}, ${hexRange(iova, last)})`;
       }
     }
     return undefined;

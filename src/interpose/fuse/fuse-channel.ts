@@ -1,5 +1,6 @@
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
 import { Arena } from "../arena.ts";
+import type { CallLimit } from "../call-limit.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, syscall3 } from "../libc.ts";
 import { IN, OUT } from "./protocol.ts";
@@ -21,27 +22,44 @@ export class Refusal extends Error {
   }
 }
 
+/** Of channels that are closed, for those to come: such memory is not collected. */
+const rooms: { readonly request: Arena; readonly answer: Arena }[] = [];
+
 /** Requests of the kernel one by one, and the answers to them. Offsets count from behind a message's header. */
 export class FuseChannel {
   readonly fd: number;
-  readonly #request = new Arena(REQUEST_SIZE);
-  readonly #answer = new Arena(OUT.size + ANSWER_SIZE);
+  readonly #room = rooms.pop() ?? { request: new Arena(REQUEST_SIZE), answer: new Arena(OUT.size + ANSWER_SIZE) };
+  readonly #request = this.#room.request;
+  readonly #answer = this.#room.answer;
+  readonly #limit: CallLimit | undefined;
   #length = 0;
 
-  /** @param fd an open /dev/fuse with O_NONBLOCK */
-  constructor(fd: number) {
+  /**
+   * @param fd an open /dev/fuse with O_NONBLOCK
+   * @param limit ends a read that waits: somebody else may have the descriptor too, and take O_NONBLOCK from it
+   */
+  constructor(fd: number, limit?: CallLimit) {
     this.fd = fd;
+    this.#limit = limit;
   }
 
   /** Takes the next request in hand. "none": nothing waits now. "over": the file system is gone. */
   next(): "request" | "none" | "over" {
     for (;;) {
-      this.#length = syscall3(HOST_CALLS.read, this.fd, this.#request.address, REQUEST_SIZE);
+      this.#length = this.#read();
       if (this.#length >= IN.size) return "request";
       if (this.#length === -ERRNO.EAGAIN) return "none";
+      if (this.#length === -ERRNO.EINTR && this.#limit) return "none";
       // A request whose caller was killed before we had it.
       if (this.#length !== -ERRNO.ENOENT && this.#length !== -ERRNO.EINTR) return "over";
     }
+  }
+
+  #read(): number {
+    const { address } = this.#request;
+    return this.#limit?.isUsable
+      ? this.#limit.syscall3(HOST_CALLS.read, this.fd, address, REQUEST_SIZE)
+      : syscall3(HOST_CALLS.read, this.fd, address, REQUEST_SIZE);
   }
 
   get opcode(): number {
@@ -117,5 +135,6 @@ export class FuseChannel {
 
   close(): void {
     close(this.fd);
+    rooms.push(this.#room);
   }
 }

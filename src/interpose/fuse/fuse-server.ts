@@ -2,6 +2,7 @@ import { KernelError } from "../../kernel/errors.ts";
 import type { FileContent } from "../../kernel/file-tree.ts";
 import { type HostEntry, type HostFiles, writeText } from "../../kernel/host-files.ts";
 import { ERRNO } from "../../uapi/errno.ts";
+import type { CallLimit } from "../call-limit.ts";
 import { O_ACCMODE, O_RDONLY, O_WRONLY } from "../linux.ts";
 import { bytesOf, type Common, TEXT_SIZE, writeAttributes } from "./attributes.ts";
 import { ANSWER_SIZE, FuseChannel, MAX_WRITE, Refusal } from "./fuse-channel.ts";
@@ -55,9 +56,10 @@ export class FuseServer {
   /**
    * @param fd an open /dev/fuse with O_NONBLOCK; closed at the end
    * @param owner whose the files are: root, or where there is none the user that the file system was mounted for
+   * @param limit ends a read that waits, where somebody else may have the descriptor too
    */
-  constructor(fd: number, files: HostFiles, owner: { readonly uid: number; readonly gid: number }) {
-    this.#channel = new FuseChannel(fd);
+  constructor(fd: number, files: HostFiles, owner: { readonly uid: number; readonly gid: number }, limit?: CallLimit) {
+    this.#channel = new FuseChannel(fd, limit);
     this.#files = files;
     this.#common = { ...owner, born: Math.floor(Date.now() / 1000) };
   }

@@ -9,7 +9,18 @@ import { FuseServer } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { close, syscall } from "../libc.ts";
-import { F_SETFD, FD_CLOEXEC, PR_SET_PTRACER, RLIMIT_NOFILE, SIGACTION_SIZE, SIGSET_SIZE } from "../linux.ts";
+import {
+  AT_FDCWD,
+  AT_RECURSIVE,
+  F_SETFD,
+  FD_CLOEXEC,
+  O_CLOEXEC,
+  OPEN_TREE_CLONE,
+  PR_SET_PTRACER,
+  RLIMIT_NOFILE,
+  SIGACTION_SIZE,
+  SIGSET_SIZE,
+} from "../linux.ts";
 import { inheritedOpenFiles } from "../process-facts.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
@@ -40,6 +51,10 @@ export interface World {
   readonly userNamespace: boolean;
   /** Serve the files where that can be; otherwise they are written down once. */
   readonly serveFiles: boolean;
+  /** The process that will look into the program. */
+  readonly supervisor: number;
+  /** Serves the files: takes the descriptor for it. This process does when left out. */
+  readonly takeFuse?: (fd: number) => void;
 }
 
 /** Waits for ever. */
@@ -58,8 +73,10 @@ export class Launch {
   #answer: Buffer = Buffer.alloc(0);
   #become: CallList | undefined;
   #status: number | undefined;
-  /** Serves the host's files; undefined where they were written down. Its owner closes it. */
+  /** Serves the host's files; undefined where they were written down, or somebody else does. Its owner closes it. */
   fuse: FuseServer | undefined;
+  /** The host's files are served. */
+  #isServed = false;
 
   /**
    * @param descriptors those above 2 that the program inherits under the same numbers
@@ -75,11 +92,43 @@ export class Launch {
   /**
    * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
    */
-  prepare({ files, nodes, cwd, trapFstat, trapReadOpens, userNamespace, serveFiles }: World): number {
+  prepare(world: World): number {
+    const last = this.#show(world);
+    const listener = filterCalls(last, world);
+    this.#send(last);
+    this.#hearAll(last);
+    return last.result(listener);
+  }
+
+  /**
+   * Makes the world, and a copy of what is mounted on a directory of it and below, to be mounted elsewhere
+   * (open_tree(2)). Returns the copy's number in the process. Nothing else comes of this process.
+   */
+  copyTree(world: World, directory: string): number {
+    const last = this.#show(world);
+    const flags = OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC;
+    const refused = (errno: string) =>
+      new InterposerError("not-permitted", `${directory} cannot be had for containers (${errno})`);
+    const tree = last.call(HOST_CALLS.open_tree, [AT_FDCWD, directory, flags], refused);
+    this.#send(last);
+    this.#hearAll(last);
+    return last.result(tree);
+  }
+
+  /** Ends a process that is not to become a program. */
+  end(): void {
+    this.signal("SIGKILL");
+    this.wait();
+    this.close();
+  }
+
+  /** Makes the world but for a last list of calls, which is returned. */
+  #show(world: World): CallList {
+    const { files, nodes, cwd, userNamespace, serveFiles, supervisor } = world;
     const namespaces = new CallList();
     // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
     // it.
-    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, process.pid]);
+    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, supervisor]);
     restoreSignals(namespaces);
     restoreOpenFiles(namespaces);
     namespaceCalls(namespaces, userNamespace);
@@ -89,12 +138,12 @@ export class Launch {
     this.#send(namespaces);
     if (mounted !== undefined) {
       this.#hearAll(namespaces);
-      if (namespaces.result(mounted) === 0) this.#takeFuse(files, owner);
+      if (namespaces.result(mounted) === 0) this.#takeFuse(world, owner);
     }
 
     // The launcher mounts while the rest is written down.
-    const roots = this.fuse ? files.roots : [];
-    const parts = new TreeCalls(this.fuse ? around(files) : files.snapshot(), nodes);
+    const roots = this.#isServed ? files.roots : [];
+    const parts = new TreeCalls(this.#isServed ? around(files) : files.snapshot(), nodes);
     const grafts = new CallList();
     const mask = grafts.call(HOST_CALLS.umask, [0]);
     parts.addGrafts(grafts, this.#launcher.scratch);
@@ -108,15 +157,12 @@ export class Launch {
     }
     for (const list of sent) this.#hearAll(list);
     const last = new CallList();
-    if (this.fuse) placeFuse(last, roots);
+    if (this.#isServed) placeFuse(last, roots);
     parts.sealGrafts(last);
     last.call(HOST_CALLS.close, [this.#launcher.fuse]);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
     enterDirectory(last, cwd, parts.grafted);
-    const listener = filterCalls(last, { trapFstat, trapReadOpens });
-    this.#send(last);
-    this.#hearAll(last);
-    return last.result(listener);
+    return last;
   }
 
   /**
@@ -175,10 +221,12 @@ export class Launch {
    * The launcher has mounted a file system: takes the descriptor that it is served by. Nothing of it was looked at so
    * far.
    */
-  #takeFuse(files: HostFiles, owner: { readonly uid: number; readonly gid: number }): void {
+  #takeFuse({ files, takeFuse }: World, owner: { readonly uid: number; readonly gid: number }): void {
     const fd = syscall(HOST_CALLS.pidfd_getfd, this.pidfd, this.#launcher.fuse, 0);
     if (fd < 0) return;
-    this.fuse = new FuseServer(fd, files, owner);
+    this.#isServed = true;
+    if (takeFuse) takeFuse(fd);
+    else this.fuse = new FuseServer(fd, files, owner);
   }
 
   /** Waits until all calls of a list have been answered; throws the error of one that cannot be done without. */

@@ -1,4 +1,4 @@
-import { Host } from "../../host/host.ts";
+import { Host, type HostOptions } from "../../host/host.ts";
 import { parseFault } from "../../inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../../inspect/fault/injector.ts";
 import { Sanitizer } from "../../inspect/sanitize/sanitizer.ts";
@@ -6,9 +6,13 @@ import { Recorder } from "../../inspect/trace/recorder.ts";
 import { watchKernel } from "../../inspect/watch/watch-kernel.ts";
 import { joinModelWatches } from "../../inspect/watch/watcher.ts";
 import type { Observer, Served } from "../../interpose/index.ts";
+import type { HostKernel } from "../../kernel/host-kernel.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import { errnoName } from "../../uapi/errno.ts";
 import type { Inspection } from "./inspection.ts";
+
+/** Boots the host that is looked at, or gives a view of one that runs. */
+export type Boot = (options: HostOptions) => HostKernel;
 
 /**
  * The host of a run that is traced, has faults injected or is sanitized. Loaded for these only: other runs start
@@ -20,6 +24,7 @@ export function inspectedHost(
   { say, warn }: { readonly say: (line: string) => void; readonly warn: (line: string) => void },
   observer: Observer,
   ended: () => void,
+  boot: Boot = (options) => new Host(description, options),
 ): Served {
   const sink = trace?.sink;
   const encoding = description.arch === "ppc64le" ? "powerpc" : "plain";
@@ -34,7 +39,7 @@ export function inspectedHost(
     (watcher): watcher is NonNullable<typeof watcher> => watcher !== undefined,
   );
   const watch = joinModelWatches(watchers);
-  const kernel = new Host(description, {
+  const kernel = boot({
     ...(watch && { watch }),
     onWarning: (message) => {
       warn(message);
@@ -49,12 +54,12 @@ export function inspectedHost(
       finished: (call) => {
         recorder?.addDescriptor(call.fd);
         const { path, error, kind, pid, tid, result } = call;
-        // permissions of a node are the transport's to check: the model has not heard of such an open
+        // permissions of a node, and that there is none, are the transport's to say: the model has not heard of it
         if (
           recorder &&
           path !== undefined &&
           kind === undefined &&
-          error?.code === "EACCES" &&
+          (error?.code === "EACCES" || error?.code === "ENOENT") &&
           !recorder.sawOpen(path)
         ) {
           recorder.refusedOpen(path, errnoName(-result), error.reason, { pid, tid });

@@ -56,7 +56,8 @@ export class MappedRegion extends MemoryObject {
 
   /** Memory is switched off and the kernel does not take its mappings away: nobody answers. */
   get #isSilent(): boolean {
-    const { config, context } = this.#device;
+    const { config, context, target } = this.#device;
+    if (target.isCutOff) return true;
     return !config.memoryEnabled && !context.release.has("memoryEnableChecked");
   }
 

@@ -138,7 +138,8 @@ function moveRegisters(
 ): void {
   const { target, config, context } = device;
   const inMemory = target.bar(index)!.type !== "io";
-  if (inMemory && !config.memoryEnabled && !context.release.has("memoryEnableChecked")) {
+  const isSilent = inMemory && !config.memoryEnabled && !context.release.has("memoryEnableChecked");
+  if (isSilent || target.isCutOff) {
     // nobody answers: reads are all ones, writes are lost
     if (!write) bytes.fill(0xff);
     return;
