@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { DEFAULT_HOST } from "../machine/ready-made-hosts.ts";
 import { carried } from "../native/carried.ts";
 import type { CaptureOptions } from "./capture-command.ts";
+import type { DeviceServerCommandOptions } from "./device-server-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
 import { complain, complainRaw, print } from "./output.ts";
@@ -102,6 +103,16 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     )
     .action((paths: string[], options: HostOptions & { json?: boolean }) =>
       finish(import("./replay-command.ts").then((module) => module.replayCommand(paths, options))),
+    );
+
+  withHost(program.command("device-server"))
+    .description("serve a device of a host to vfio-user clients, such as QEMU's vfio-user-pci, until a signal comes")
+    .argument("<device>", "PCI address")
+    .requiredOption("--socket <file>", "the Unix socket, which is made")
+    .option("-q, --quiet", "say nothing of failed requests")
+    .addHelpText("after", DEVICE_SERVER_HELP)
+    .action((device: string, options: DeviceServerCommandOptions) =>
+      finish(import("./device-server-command.ts").then((module) => module.deviceServerCommand(device, options))),
     );
 
   program
@@ -248,6 +259,12 @@ Reasons for failed calls go to stderr. Examples:
   uvfio run --fault dma:0000:00:1b.0=fault -- ./my-vfio-program             no DMA of the device arrives
   uvfio run --fault-each VFIO_IOMMU_MAP_DMA=ENOMEM -- ./my-vfio-program
   uvfio run --sanitize=error -- ./my-vfio-program`;
+
+const DEVICE_SERVER_HELP = `
+Example:
+  uvfio device-server -m lab 0000:05:00.0 --socket /tmp/nvme.sock &
+  qemu-system-x86_64 -M q35 -m 1G -object memory-backend-memfd,id=m,size=1G,share=on -machine memory-backend=m \\
+    -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/nvme.sock"}}' ...`;
 
 const TRACE_HELP = `
 Examples:

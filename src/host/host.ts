@@ -1,6 +1,7 @@
 import { DeviceClock } from "../devices/device-clock.ts";
 import type { NewDeviceKind } from "../devices/kind.ts";
 import { kindsWith } from "../devices/kinds.ts";
+import type { PciFunction } from "../devices/pci/function.ts";
 import { FunctionErrors } from "../devices/pci/function-errors.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
 import { DmaGroup } from "../iommu/dma-group.ts";
@@ -59,6 +60,16 @@ export interface HostOptions {
   readonly watch?: ModelWatch;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
   readonly models?: Readonly<Record<string, NewDeviceKind>>;
+}
+
+/** A device, and what it takes to use it without VFIO's files. */
+export interface LentDevice {
+  /** Opens it. */
+  readonly device: VfioDevice;
+  /** The function itself. */
+  readonly target: PciFunction;
+  /** Of its group: its user claims it, and says where DMA goes. */
+  readonly dma: DmaGroup;
 }
 
 /**
@@ -195,6 +206,14 @@ export class Host implements HostKernel {
   /** The IOMMU group of a device by its name (BDF or UUID). */
   groupOf(device: string): number | undefined {
     return this.#descriptions.get(device)?.group;
+  }
+
+  /** A PCI device for who serves it to others than programs of this host. Undefined when no VFIO driver has it. */
+  lend(name: string): LentDevice | undefined {
+    const group = this.#groups.get(this.groupOf(name) ?? -1);
+    const device = group?.devices.find((each) => each.name === name);
+    const target = this.#pci.topology.find(name);
+    return group && device && target && { device, target, dma: group.dma };
   }
 
   /** A device by its number among those that VFIO has; undefined when it has none of that number. */

@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { finished, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { guestImage } from "./guest-image.ts";
+
+/** QEMU 11 or newer with its libraries, a kernel and busybox (docs/iommufd-nesting.md). */
+const FOLDER = process.env.UVFIO_NESTING_GUEST ?? "";
+
+const scratch = scratchFolder();
+afterAll(() => scratch.remove());
+
+async function served<T>(args: readonly string[], use: (socket: string) => T): Promise<{ value: T; said: string }> {
+  const socket = join(scratch.path, `s${Math.random().toString(36).slice(2)}`);
+  const server: ChildProcess = spawn(process.execPath, [UVFIO, "device-server", ...args, "--socket", socket], {
+    cwd: ROOT,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let said = "";
+  server.stderr!.on("data", (data) => {
+    said += data;
+  });
+  const ended = new Promise<void>((resolve) => server.on("close", () => resolve()));
+  try {
+    for (let i = 0; i < 1000 && !said.includes("is served at") && server.exitCode === null; i++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(said).toContain("is served at");
+    const value = use(socket);
+    return { value, said };
+  } finally {
+    server.kill("SIGTERM");
+    await ended;
+    expect(existsSync(socket)).toBe(false);
+  }
+}
+
+function boot(socket: string, modules: readonly string[], script: string): string {
+  const libraries = `${FOLDER}/usr/lib/x86_64-linux-gnu`;
+  const { kernel, initrd } = guestImage(FOLDER, modules, script, scratch.path);
+  const run = finished(
+    `${libraries}/ld-linux-x86-64.so.2`,
+    [
+      ...["--library-path", libraries, `${FOLDER}/usr/bin/qemu-system-x86_64`],
+      ...["-L", `${FOLDER}/usr/share/qemu`, "-L", `${FOLDER}/usr/share/seabios`],
+      ...["-accel", "tcg", "-M", "q35,memory-backend=m", "-m", "512", "-net", "none", "-no-reboot"],
+      ...["-object", "memory-backend-memfd,id=m,size=512M,share=on"],
+      ...["-display", "none", "-serial", "stdio", "-monitor", "none"],
+      ...["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet"],
+      ...["-device", JSON.stringify({ driver: "vfio-user-pci", socket: { type: "unix", path: socket } })],
+    ],
+    { timeout: 150_000, env: { ...process.env, QEMU_MODULE_DIR: `${libraries}/qemu` } },
+  );
+  const guest = run.stdout.replaceAll("\r", "");
+  expect(guest, run.stderr).toContain("done\n");
+  return guest;
+}
+
+/** Writes a pattern, drops what the guest has in its own memory, reads it back. */
+const NVME = `
+insmod /nvme-auth.ko
+insmod /nvme-keyring.ko
+insmod /nvme-core.ko
+insmod /nvme.ko
+sleep 2
+echo "disk $(cat /sys/block/nvme0n1/size) $(cat /sys/block/nvme0n1/device/serial)"
+yes uvfio-was-here | dd of=/pattern bs=64k count=8 iflag=fullblock 2>/dev/null
+dd if=/pattern of=/dev/nvme0n1 bs=64k seek=3 conv=fsync 2>/dev/null
+echo 3 > /proc/sys/vm/drop_caches
+dd if=/dev/nvme0n1 of=/back bs=64k skip=3 count=8 2>/dev/null
+cmp /pattern /back && echo same
+dmesg | grep 'nvme nvme0'
+grep nvme /proc/interrupts
+echo done
+`;
+const PATTERN = Buffer.from("uvfio-was-here\n".repeat(64 * 1024)).subarray(0, 8 * 65536);
+
+describe.skipIf(FOLDER === "")("QEMU 11 as the client of a device server (needs UVFIO_NESTING_GUEST)", () => {
+  test("a Linux guest's nvme driver finds the disk, and what it wrote is in the image", {
+    timeout: 200_000,
+  }, async () => {
+    const image = join(scratch.path, "disk.raw");
+    writeFileSync(image, "");
+    truncateSync(image, 2 ** 26);
+    const host = join(scratch.path, "host.yaml");
+    writeFileSync(
+      host,
+      `name: served
+iommu: { model: intel-vtd, address_bits: 39 }
+groups:
+  - id: 1
+    devices:
+      - { bdf: "0000:01:00.0", id: "1b36:0010", options: { image: disk.raw } }
+`,
+    );
+    const { value, said } = await served(["-m", host, "0000:01:00.0"], (socket) =>
+      boot(socket, ["nvme-auth", "nvme-keyring", "nvme-core", "nvme"], NVME),
+    );
+    expect(value, said).toMatch(/^disk 131072 uvfio/m);
+    expect(value).toMatch(/^same$/m);
+    expect(value).toMatch(/nvme nvme0: \d+\/\d+\/\d+ default\/read\/poll queues/);
+    expect(said).not.toMatch(/DMA (read|write) .* faults|given up/);
+    expect(
+      readFileSync(image)
+        .subarray(3 * 65536, 3 * 65536 + PATTERN.length)
+        .equals(PATTERN),
+    ).toBe(true);
+  });
+});
