@@ -3,7 +3,7 @@ import type { Host, LentDevice } from "../host/host.ts";
 import { KernelError } from "../kernel/errors.ts";
 import { Release } from "../kernel/releases.ts";
 import { PeerError, PeerGone } from "../vfio-user/peer-error.ts";
-import { accept, connectTo, listenAt, newEvent, PollSet, raiseEvent, takeEvent } from "../vfio-user/sockets.ts";
+import { accept, listenAt, newEvent, PollSet, raiseEvent, removeLeft, takeEvent } from "../vfio-user/sockets.ts";
 import { ClientSession, type SessionListener } from "./client-session.ts";
 
 /** How long a client has to answer, and one that has connected to say VERSION, in milliseconds. */
@@ -163,22 +163,13 @@ function listen(path: string): number {
     const first = listenAt(path);
     if (typeof first === "number") return first;
     if (first !== "EADDRINUSE") throw new ServerError(`cannot listen at ${path}: ${first}`);
-    removeLeft(path);
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false)
+      throw new ServerError(`${path} is there already, and no socket`);
+    if (removeLeft(path)) throw new ServerError(`somebody serves at ${path} already; choose another --socket`);
     const second = listenAt(path);
     if (typeof second === "number") return second;
     throw new ServerError(`cannot listen at ${path}: ${second}`);
   } catch (error) {
     throw error instanceof PeerError ? new ServerError(error.message) : error;
   }
-}
-
-/** What a server has left that was killed. */
-function removeLeft(path: string): void {
-  const isSocket = lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? true;
-  if (!isSocket) throw new ServerError(`${path} is there already, and no socket`);
-  const other = connectTo(path);
-  if (other === "ECONNREFUSED") rmSync(path, { force: true });
-  if (typeof other === "number") closeSync(other);
-  if (typeof other === "number" || other === "EAGAIN")
-    throw new ServerError(`somebody serves at ${path} already; choose another --socket`);
 }

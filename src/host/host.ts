@@ -37,6 +37,7 @@ import { NOIOMMU_PARAMETER } from "../vfio/noiommu.ts";
 import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
 import { createDevice } from "./create-device.ts";
+import { discovered } from "./discovered.ts";
 import { type BootDevice, DriverBinding, isHostDriver } from "./driver-binding.ts";
 import { hostParts } from "./parts.ts";
 import { HostActions } from "./sysfs/host-actions.ts";
@@ -106,12 +107,13 @@ export class Host implements HostKernel {
   readonly errors: FunctionErrors;
 
   /** Throws HostDescriptionError for a model that is unknown and options that it has not got. */
-  constructor(description: HostDescription, options: HostOptions = {}) {
-    this.#boot = description;
-    this.#description = description;
+  constructor(described: HostDescription, options: HostOptions = {}) {
     const { watch, models } = options;
     const kinds = kindsWith(models);
-    checkModels(description, kinds);
+    checkModels(described, kinds);
+    const description = discovered(described, kinds);
+    this.#boot = description;
+    this.#description = description;
     this.deviceWork = new DeviceClock(undefined, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     const release = new Release(description.kernel);
@@ -196,6 +198,11 @@ export class Host implements HostKernel {
     }
     if (this.files.find(path)?.kind === "directory") fail("EISDIR", `${path} is a directory`);
     fail("ENOENT", `${path} is not on this host`);
+  }
+
+  /** What devices have outside of this process ends; nothing of it answers any more. */
+  close(): void {
+    this.#pci.close();
   }
 
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */

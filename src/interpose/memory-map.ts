@@ -11,14 +11,21 @@ const PROCMAP_QUERY = 0xc068_6611;
 const QUERY_SIZE = 104;
 const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;
+const VMA_SHARED = 8;
 // struct procmap_query: size@0, query_flags@8, query_addr@16, vma_start@24, vma_end@32, vma_flags@40, vma_page_size@48,
 // vma_offset@56, inode@64 (u64 each), dev_major u32@72, dev_minor u32@76, name and build id
 const query = new Arena(QUERY_SIZE);
 
 /** One mapping of a process: the kernel's vm_area_struct as far as pinning looks at it. */
 export interface Mapping {
+  /** Its first byte. */
+  start: number;
   /** Byte behind its last. */
   end: number;
+  /** Others that map the file see what is written. */
+  shared: boolean;
+  /** Bytes into the file. */
+  offset: number;
   readable: boolean;
   writable: boolean;
   /** 0: anonymous. */
@@ -71,7 +78,10 @@ export function mapQuery(maps: number, address: number, at: number, bytes: Buffe
 export function queriedMapping(bytes: Buffer): Mapping {
   const flags = bytes.readUInt32LE(40);
   return {
+    start: Number(bytes.readBigUInt64LE(24)),
     end: Number(bytes.readBigUInt64LE(32)),
+    shared: (flags & VMA_SHARED) !== 0,
+    offset: Number(bytes.readBigUInt64LE(56)),
     readable: (flags & VMA_READABLE) !== 0,
     writable: (flags & VMA_WRITABLE) !== 0,
     inode: Number(bytes.readBigUInt64LE(64)),
@@ -84,7 +94,17 @@ export function queriedMapping(bytes: Buffer): Mapping {
 class QueriedMap implements MemoryMap {
   readonly isQuick = true;
   readonly #maps: number;
-  readonly #found: Mapping = { end: 0, readable: false, writable: false, inode: 0, deviceMajor: 0, deviceMinor: 0 };
+  readonly #found: Mapping = {
+    start: 0,
+    end: 0,
+    shared: false,
+    offset: 0,
+    readable: false,
+    writable: false,
+    inode: 0,
+    deviceMajor: 0,
+    deviceMinor: 0,
+  };
 
   constructor(maps: number) {
     this.#maps = maps;
@@ -98,7 +118,10 @@ class QueriedMap implements MemoryMap {
     if (this.#ask(address) < 0) return undefined;
     const found = this.#found;
     const flags = query.u32(40);
+    found.start = query.u64(24);
     found.end = query.u64(32);
+    found.shared = (flags & VMA_SHARED) !== 0;
+    found.offset = query.u64(56);
     found.readable = (flags & VMA_READABLE) !== 0;
     found.writable = (flags & VMA_WRITABLE) !== 0;
     found.inode = query.u64(64);
@@ -121,7 +144,7 @@ class QueriedMap implements MemoryMap {
 export class ParsedMap implements MemoryMap {
   readonly isQuick = false;
   readonly #path: string;
-  #mappings: (Mapping & { start: number })[] | undefined;
+  #mappings: Mapping[] | undefined;
 
   constructor(maps: number) {
     this.#path = `/proc/self/fd/${maps}`;
@@ -144,7 +167,7 @@ export class ParsedMap implements MemoryMap {
     this.#mappings = undefined;
   }
 
-  #read(): (Mapping & { start: number })[] {
+  #read(): Mapping[] {
     let text: string;
     try {
       text = fs.readFileSync(this.#path, "latin1");
@@ -152,16 +175,18 @@ export class ParsedMap implements MemoryMap {
       return [];
     }
     // 7f5c1c000000-7f5c1c021000 rw-p 00000000 00:00 0    [name]
-    return [...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) (r|-)(w|-)\S* [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+)/gm)].map(
-      ([, start, end, read, write, major, minor, inode]) => ({
-        start: Number.parseInt(start!, 16),
-        end: Number.parseInt(end!, 16),
-        readable: read === "r",
-        writable: write === "w",
-        inode: Number(inode),
-        deviceMajor: Number.parseInt(major!, 16),
-        deviceMinor: Number.parseInt(minor!, 16),
-      }),
-    );
+    return [
+      ...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) (r|-)(w|-).(s|p) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)/gm),
+    ].map(([, start, end, read, write, shared, offset, major, minor, inode]) => ({
+      start: Number.parseInt(start!, 16),
+      end: Number.parseInt(end!, 16),
+      readable: read === "r",
+      writable: write === "w",
+      shared: shared === "s",
+      offset: Number.parseInt(offset!, 16),
+      inode: Number(inode),
+      deviceMajor: Number.parseInt(major!, 16),
+      deviceMinor: Number.parseInt(minor!, 16),
+    }));
   }
 }

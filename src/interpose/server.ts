@@ -154,6 +154,14 @@ export class Server {
       deviceWork.resumed = () => {
         fs.writeSync(this.#resumed, new BigUint64Array([1n]));
       };
+      deviceWork.watcher = {
+        add: (fd, action) =>
+          this.watch(fd, () => {
+            guarded(action, observer);
+            return false;
+          }),
+        remove: (fd) => this.#unwatch(fd),
+      };
     }
     const callWork = {
       get isPending() {
@@ -179,10 +187,13 @@ export class Server {
   watch(fd: number, action: () => boolean): void {
     this.#epoll.add(fd);
     this.#watched.set(fd, () => {
-      if (!action()) return;
-      this.#epoll.remove(fd);
-      this.#watched.delete(fd);
+      if (action()) this.#unwatch(fd);
     });
+  }
+
+  #unwatch(fd: number): void {
+    this.#epoll.remove(fd);
+    this.#watched.delete(fd);
   }
 
   /** Ends serving; calls of programs that still run answer ENOSYS. */
@@ -317,6 +328,7 @@ export class Server {
     if (deviceWork) {
       deviceWork.inSlices = false;
       delete deviceWork.resumed;
+      deviceWork.watcher = undefined;
     }
     this.#listener.close();
     this.#limit.close();

@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, ftruncateSync, readlinkSync, readSync, statfsSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  readlinkSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from "node:fs";
 import { Arena } from "../native/arena.ts";
 import type { CFunction, Koffi } from "../native/c-functions.ts";
 import { loadKoffi } from "../native/load-koffi.ts";
@@ -134,6 +144,15 @@ export function listenAt(path: string): number | string {
   const error = lastError();
   closeSync(fd);
   return error;
+}
+
+/** Removes a socket that its server has left. @returns whether somebody serves there */
+export function removeLeft(path: string): boolean {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return false;
+  const other = connectTo(path);
+  if (typeof other === "number") closeSync(other);
+  else if (other === "ECONNREFUSED") rmSync(path, { force: true });
+  return typeof other === "number" || other === "EAGAIN";
 }
 
 /** The next that wants to talk; undefined when there is none. */

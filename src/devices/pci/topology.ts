@@ -34,6 +34,10 @@ export class PciTopology {
     this.#functions.delete(name);
   }
 
+  get all(): Iterable<PciFunction> {
+    return this.#functions.values();
+  }
+
   find(name: string): PciFunction | undefined {
     return this.#functions.get(name);
   }
@@ -59,7 +63,7 @@ export class PciTopology {
 
   /** Whether the function can be reset without touching others (drivers/pci/pci.c: pci_reset_fn_methods). */
   canResetAlone(target: PciFunction): boolean {
-    if (hasDeviceFlr(target)) return true;
+    if (hasDeviceFlr(target) || target.model.canReset) return true;
     return this.hasResetAbove(target.name) && this.sameBus(target.name).length === 1;
   }
 }
