@@ -1,4 +1,4 @@
-import { fail, hex } from "../kernel/errors.ts";
+import { fail, hex, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { StructView } from "../uapi/struct-view.ts";
 import {
@@ -10,6 +10,7 @@ import {
   VFIO_DEVICE_RESET,
   VFIO_DEVICE_SET_IRQS,
   VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
   VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_MMAP,
@@ -90,10 +91,13 @@ function getRegionInfo(device: ClientDevice, message: Message): Answer {
   const { size, offsets } = VfioRegionInfo;
   argsz(message, size);
   const bytes = inMemory(device, message, size, size);
-  device.file.ioctl(device.task, VFIO_DEVICE_GET_REGION_INFO, PLACE);
   const view = new StructView(bytes, true);
+  const { index } = VfioRegionInfo.read(view, 0);
+  needRegion(index);
+  if (!hasInfo(device, VFIO_DEVICE_GET_REGION_INFO))
+    return { parts: [VfioRegionInfo.encode({ argsz: size, index, offset: BigInt(index * REGION_SIZE) })] };
   const flags = view.u32(offsets.flags);
-  const memory = flags & VFIO_REGION_INFO_FLAG_MMAP ? device.mappable(view.u32(offsets.index)) : undefined;
+  const memory = flags & VFIO_REGION_INFO_FLAG_MMAP ? device.mappable(index) : undefined;
   if (memory === undefined) {
     view.setU32(offsets.flags, flags & ~(VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS));
     view.setU32(offsets.cap_offset, 0);
@@ -120,9 +124,23 @@ function getIrqInfo(device: ClientDevice, message: Message): Answer {
   const { size } = VfioIrqInfo;
   argsz(message, size);
   const bytes = inMemory(device, message, size, size);
-  device.file.ioctl(device.task, VFIO_DEVICE_GET_IRQ_INFO, PLACE);
+  const { index } = VfioIrqInfo.decode(bytes);
+  if (index >= VFIO_PCI_NUM_IRQS)
+    fail("EINVAL", `a PCI device has interrupt indexes 0 to ${VFIO_PCI_NUM_IRQS - 1}, not ${index}`);
+  if (!hasInfo(device, VFIO_DEVICE_GET_IRQ_INFO)) return { parts: [VfioIrqInfo.encode({ argsz: size, index })] };
   new StructView(bytes, true).setU32(0, size);
   return { parts: [bytes.subarray(0, size)] };
+}
+
+/** Whether VFIO says something of an index: where it refuses, clients take "none" (as libvfio-user answers). */
+function hasInfo({ file, task }: ClientDevice, request: number): boolean {
+  try {
+    file.ioctl(task, request, PLACE);
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError && error.code === "EINVAL") return false;
+    throw error;
+  }
 }
 
 /** VFIO's request has the numbers of eventfds behind it, this message the eventfds themselves, or none of them. */

@@ -64,6 +64,8 @@ int main(int argc, char **argv)
 		struct vfio_irq_set unmask = {sizeof unmask, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_INTX_IRQ_INDEX, 0, 1};
 		if (ioctl(device, VFIO_DEVICE_SET_IRQS, &unmask))
 			die("unmask");
+		/* it reads back what it has written */
+		usleep(200000);
 	}
 	struct vfio_iommu_type1_dma_unmap unmap = {sizeof unmap, 0, BASE, PAGE};
 	if (ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap))

@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { finished, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { finished, scratchFolder } from "../cli/uvfio.ts";
+import { whileServed } from "./device-servers.ts";
 import { guestImage } from "./guest-image.ts";
 
 /** QEMU 11 or newer with its libraries, a kernel and busybox (docs/iommufd-nesting.md). */
@@ -10,30 +10,6 @@ const FOLDER = process.env.UVFIO_NESTING_GUEST ?? "";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
-
-async function served<T>(args: readonly string[], use: (socket: string) => T): Promise<{ value: T; said: string }> {
-  const socket = join(scratch.path, `s${Math.random().toString(36).slice(2)}`);
-  const server: ChildProcess = spawn(process.execPath, [UVFIO, "device-server", ...args, "--socket", socket], {
-    cwd: ROOT,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let said = "";
-  server.stderr!.on("data", (data) => {
-    said += data;
-  });
-  const ended = new Promise<void>((resolve) => server.on("close", () => resolve()));
-  try {
-    for (let i = 0; i < 1000 && !said.includes("is served at") && server.exitCode === null; i++)
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(said).toContain("is served at");
-    const value = use(socket);
-    return { value, said };
-  } finally {
-    server.kill("SIGTERM");
-    await ended;
-    expect(existsSync(socket)).toBe(false);
-  }
-}
 
 function boot(socket: string, modules: readonly string[], script: string): string {
   const libraries = `${FOLDER}/usr/lib/x86_64-linux-gnu`;
@@ -93,7 +69,7 @@ groups:
       - { bdf: "0000:01:00.0", id: "1b36:0010", options: { image: disk.raw } }
 `,
     );
-    const { value, said } = await served(["-m", host, "0000:01:00.0"], (socket) =>
+    const { value, said } = await whileServed(scratch.path, host, "0000:01:00.0", (socket) =>
       boot(socket, ["nvme-auth", "nvme-keyring", "nvme-core", "nvme"], NVME),
     );
     expect(value, said).toMatch(/^disk 131072 uvfio/m);
