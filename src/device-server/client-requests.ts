@@ -9,7 +9,10 @@ import {
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_RESET,
   VFIO_DEVICE_SET_IRQS,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_DATA_BOOL,
   VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_IRQ_SET_DATA_NONE,
   VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
   VFIO_REGION_INFO_FLAG_CAPS,
@@ -125,8 +128,7 @@ function getIrqInfo(device: ClientDevice, message: Message): Answer {
   argsz(message, size);
   const bytes = inMemory(device, message, size, size);
   const { index } = VfioIrqInfo.decode(bytes);
-  if (index >= VFIO_PCI_NUM_IRQS)
-    fail("EINVAL", `a PCI device has interrupt indexes 0 to ${VFIO_PCI_NUM_IRQS - 1}, not ${index}`);
+  needIrq(index);
   if (!hasInfo(device, VFIO_DEVICE_GET_IRQ_INFO)) return { parts: [VfioIrqInfo.encode({ argsz: size, index })] };
   new StructView(bytes, true).setU32(0, size);
   return { parts: [bytes.subarray(0, size)] };
@@ -148,13 +150,15 @@ function setIrqs(device: ClientDevice, message: Message): undefined {
   const fixed = VfioIrqSet.endOf("count");
   const view = needBody(message, fixed);
   argsz(message, fixed);
-  const { flags, count } = VfioIrqSet.read(view, 0);
+  const { flags, index, start, count } = VfioIrqSet.read(view, 0);
+  needIrq(index);
   if (count > MOST_VECTORS) fail("EINVAL", `${count} vectors are more than any device has`);
   const given = message.descriptorCount;
   const isEvents = (flags & VFIO_IRQ_SET_DATA_EVENTFD) !== 0;
   if (isEvents ? given !== 0 && given !== count : given !== 0)
     fail("EINVAL", `${given} descriptors came for ${count} vectors`);
   const data = isEvents ? 4 * count : message.body.length - fixed;
+  if (flags & VFIO_IRQ_SET_DATA_BOOL && data !== count) fail("EINVAL", `${data} bytes came for ${count} vectors`);
   const bytes = new Uint8Array(fixed + data);
   bytes.set(message.body.subarray(0, isEvents ? fixed : undefined));
   const own = new StructView(bytes, true);
@@ -167,10 +171,19 @@ function setIrqs(device: ClientDevice, message: Message): undefined {
     }
     device.task.memory.bytes = bytes;
     device.file.ioctl(device.task, VFIO_DEVICE_SET_IRQS, PLACE);
+  } catch (error) {
+    // an index is switched off, which it was already
+    const isOff = flags === (VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER) && start === 0 && count === 0;
+    if (!isOff || !(error instanceof KernelError) || error.code !== "EINVAL") throw error;
   } finally {
     device.letGo(files);
   }
   return undefined;
+}
+
+function needIrq(index: number): void {
+  if (index >= VFIO_PCI_NUM_IRQS)
+    fail("EINVAL", `a PCI device has interrupt indexes 0 to ${VFIO_PCI_NUM_IRQS - 1}, not ${index}`);
 }
 
 function needRegion(index: number): void {

@@ -6,7 +6,7 @@ import { commandName, VFIO_USER_DMA_READ, VFIO_USER_DMA_WRITE, VFIO_USER_VERSION
 import { Connection } from "../vfio-user/connection.ts";
 import { DEFAULT_TRANSFER, DmaAccessBody } from "../vfio-user/layouts.ts";
 import type { Message } from "../vfio-user/message.ts";
-import { PeerError, PeerSilence } from "../vfio-user/peer-error.ts";
+import { HeaderError, PeerError, PeerSilence } from "../vfio-user/peer-error.ts";
 import { type Abilities, decodeVersion, encodeVersion, MAJOR } from "../vfio-user/version.ts";
 import { ClientDevice } from "./client-device.ts";
 import { MOST_REGIONS } from "./client-memory.ts";
@@ -72,7 +72,7 @@ export class ClientSession {
 
   /** Takes what has come, and answers the first of what is asked. @throws PeerError when that is the end of it */
   go(): void {
-    if (!this.#connection.hasMore) this.#connection.hear();
+    if (!this.#connection.hasMore) this.#hear();
     const message = this.#connection.next();
     if (!message) return;
     try {
@@ -80,6 +80,16 @@ export class ClientSession {
       else this.#greet(message);
     } finally {
       message.dispose();
+    }
+  }
+
+  /** What is no message is answered like one before it is the end. */
+  #hear(): void {
+    try {
+      this.#connection.hear();
+    } catch (error) {
+      if (error instanceof HeaderError) this.#connection.refuseHeader(error, ERRNO.EINVAL);
+      throw error;
     }
   }
 

@@ -3,7 +3,18 @@ import type { Host, LentDevice } from "../host/host.ts";
 import { KernelError } from "../kernel/errors.ts";
 import { Release } from "../kernel/releases.ts";
 import { PeerError, PeerGone } from "../vfio-user/peer-error.ts";
-import { accept, listenAt, newEvent, PollSet, raiseEvent, removeLeft, takeEvent } from "../vfio-user/sockets.ts";
+import {
+  accept,
+  listenAt,
+  newEvent,
+  POLLHUP,
+  POLLIN,
+  PollSet,
+  pollOne,
+  raiseEvent,
+  removeLeft,
+  takeEvent,
+} from "../vfio-user/sockets.ts";
 import { ClientSession, type SessionListener } from "./client-session.ts";
 
 /** How long a client has to answer, and one that has connected to say VERSION, in milliseconds. */
@@ -109,7 +120,7 @@ export class DeviceServer {
     const session = this.#session;
     if (!session) return;
     try {
-      if (session.hasMore || (isAny && this.#set.has(session.fd))) {
+      if (session.hasMore || isAny) {
         this.#heard = performance.now();
         session.go();
       }
@@ -128,6 +139,8 @@ export class DeviceServer {
   #accept(): void {
     const fd = accept(this.#socket);
     if (fd === undefined) return;
+    // one that has gone has left before the next one came
+    while (this.#session && hasHungUp(this.#session.fd)) this.#serveClient(true);
     if (this.#session) {
       closeSync(fd);
       this.#listener.ended("a second client is turned away: the device has one");
@@ -155,6 +168,11 @@ export class DeviceServer {
     closeSync(this.#socket);
     closeSync(this.#wake);
   }
+}
+
+function hasHungUp(fd: number): boolean {
+  const found = pollOne(fd, POLLIN, 0);
+  return typeof found === "number" && (found & POLLHUP) !== 0;
 }
 
 /** @throws ServerError */

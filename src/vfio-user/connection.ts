@@ -1,12 +1,12 @@
 import { closeSync } from "node:fs";
 import { commandName } from "./commands.ts";
-import { DEFAULT_TRANSFER, MESSAGE_REPLY, MESSAGE_TYPE_MASK, MessageHeader } from "./layouts.ts";
+import { DEFAULT_TRANSFER, MESSAGE_REPLY, MESSAGE_TYPE_MASK, MessageHeader, RegionAccessBody } from "./layouts.ts";
 import { encodeMessage, Message } from "./message.ts";
-import { PeerError, PeerSilence } from "./peer-error.ts";
+import { HeaderError, PeerError, PeerSilence } from "./peer-error.ts";
 import { POLLIN, POLLOUT, pollOne, receive, send } from "./sockets.ts";
 
-/** The largest message that is taken: the most data, and what stands before it. */
-const MOST_BYTES = DEFAULT_TRANSFER + 4096;
+/** The largest message that is taken: the most data, and the two headers before it. */
+const MOST_BYTES = DEFAULT_TRANSFER + MessageHeader.size + RegionAccessBody.size;
 /** Messages that may wait to be looked at, and their bytes: whoever sends more does not wait for answers. */
 const MOST_WAITING = 1024;
 const MOST_WAITING_BYTES = 8 * MOST_BYTES;
@@ -102,6 +102,11 @@ export class Connection {
   /** Answers with an error. @param errno positive */
   refuse(to: Message, errno: number): void {
     if (to.wantsReply) this.#send(encodeMessage(to.id, to.command, { reply: true, error: errno }), []);
+  }
+
+  /** The same for a message that is none. */
+  refuseHeader({ id, command }: HeaderError, errno: number): void {
+    this.#send(encodeMessage(id, command, { reply: true, error: errno }), []);
   }
 
   /**
@@ -200,8 +205,10 @@ function checkSize(bytes: Buffer, at: number): number {
   const size = bytes.readUInt32LE(at + 4);
   const type = bytes.readUInt32LE(at + 8) & MESSAGE_TYPE_MASK;
   if (size < MessageHeader.size || size > MOST_BYTES)
-    throw new PeerError(
+    throw new HeaderError(
       `a message of it says that it has ${size} bytes (${MessageHeader.size} to ${MOST_BYTES} are possible)`,
+      bytes.readUInt16LE(at),
+      bytes.readUInt16LE(at + 2),
     );
   if (type > MESSAGE_REPLY) throw new PeerError(`a message of it is of type ${type}, neither a command nor an answer`);
   return size;

@@ -3,6 +3,19 @@ export class PeerError extends Error {
   override readonly name: string = "PeerError";
 }
 
+/** A message that is none: its header alone is wrong. */
+export class HeaderError extends PeerError {
+  /** As the header says. */
+  readonly id: number;
+  readonly command: number;
+
+  constructor(message: string, id: number, command: number) {
+    super(message);
+    this.id = id;
+    this.command = command;
+  }
+}
+
 /** It has not answered, or not taken what was sent, in time. */
 export class PeerSilence extends PeerError {}
 
