@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
 # Runs tests as an ordinary user, from a copy of the sources that this user can read and write: what root may do, most users of uvfio may not.
-# Usage: scripts/as-ordinary-user.sh [TEST...]      (test/interpose and test/cli when none is given; UVFIO_TEST_USER is another user's number)
+# Usage: scripts/as-ordinary-user.sh [TEST...]      (all when none is given; UVFIO_TEST_USER is another user's number)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 user=${UVFIO_TEST_USER:-65534}
-tests=("$@")
-[ $# -gt 0 ] || tests=(test/interpose test/cli)
-if [ "$(id -u)" -ne 0 ]; then exec npx vitest run "${tests[@]}"; fi
+if [ "$(id -u)" -ne 0 ]; then exec npx vitest run "$@"; fi
 
 # not below a home directory, which others may not enter
 copy=$(mktemp -d /tmp/uvfio-ordinary-XXXXXX)
@@ -19,5 +17,8 @@ chown -R "$user:$user" "$copy"
 cd "$copy"
 # root's PATH may have folders that the user cannot look into, which is another answer to a program that is not there
 path="$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-setpriv --reuid "$user" --regid "$user" --clear-groups \
-  env PATH="$path" HOME="$copy/tmp" TMPDIR="$copy/tmp" npx vitest run "${tests[@]}"
+# users of VFIO may lock the memory of a guest, where it can be had
+raise=(prlimit --memlock=unlimited:unlimited)
+"${raise[@]}" true 2>/dev/null || raise=()
+"${raise[@]}" setpriv --reuid "$user" --regid "$user" --clear-groups \
+  env PATH="$path" HOME="$copy/tmp" TMPDIR="$copy/tmp" npx vitest run "$@"

@@ -1,4 +1,4 @@
-import { fail, hex } from "../kernel/errors.ts";
+import { fail, hex, PutOffError } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import type { Steps } from "./aside/aside-jobs.ts";
 import type { HeldMemory } from "./held-memory.ts";
@@ -71,7 +71,7 @@ export class CallerMemory {
   /** Throws when the caller is gone: what was found by its number may be another's. Nobody hears it then. */
   prove(): void {
     this.isUnproved = false;
-    if (!this.#listener.isValid()) fail("EINTR", "the caller is gone");
+    if (!this.#listener.isValid()) throw new PutOffError("EINTR", "the caller is gone");
   }
 }
 

@@ -27,7 +27,7 @@ export class KernelError extends Error {
 }
 
 /**
- * A call that fails for the moment: it leaves all as it was, and the transport makes it again. No answer of a kernel.
+ * No answer of a kernel: a call that leaves all as it was, and that the transport makes again, or whose caller is gone.
  */
 export class PutOffError extends KernelError {}
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, finished, hasCompiler, ROOT, scratchFolder, UVFIO, uvfio } from "./uvfio.ts";
@@ -93,18 +93,18 @@ describe("uvfio run", () => {
   });
 
   test("leaves no mount, no process and no file behind", () => {
+    const temporary = join(scratch.path, "temporary");
+    mkdirSync(temporary);
+    // what others mount and write meanwhile is not looked at
     const state = () =>
-      finished("sh", ["-c", "cat /proc/self/mounts; ls /tmp | grep -v uvfio-test; ls /dev/vfio 2>&1"]).stdout;
+      finished("sh", ["-c", `grep -E ' /(dev|sys)|uvfio' /proc/self/mounts; ls ${temporary}; ls /dev/vfio 2>&1`])
+        .stdout;
     const before = state();
     // uvfio's own command line has the words too
     const mark = `left-by-${process.pid}`;
-    uvfio(
-      "run",
-      "--",
-      "sh",
-      "-c",
-      `ls /dev/vfio > /dev/null; : ${mark}; pgrep -fc ${mark} > ${scratch.path}/meanwhile`,
-    );
+    const script = `ls /dev/vfio > /dev/null; : ${mark}; pgrep -fc ${mark} > ${scratch.path}/meanwhile`;
+    const env = { ...process.env, TMPDIR: temporary };
+    finished(process.execPath, [UVFIO, "run", "--", "sh", "-c", script], { env });
     expect(Number(readFileSync(`${scratch.path}/meanwhile`, "utf8"))).toBeGreaterThan(1);
     expect(state()).toBe(before);
     expect(finished("pgrep", ["-fc", mark]).stdout.trim()).toBe("0");

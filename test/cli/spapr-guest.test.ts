@@ -1,13 +1,16 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, hasCompiler, scratchFolder, uvfio } from "./uvfio.ts";
 
+/** As much as an ordinary user may lock, who has no CAP_IPC_LOCK. */
+const MEBIBYTES = "4";
+
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
 
 /** What QEMU does for a guest on POWER, by a program with this machine's request numbers and pages. */
 describe.skipIf(!hasCompiler)("uvfio run on a POWER host (needs gcc and linux-libc-dev)", () => {
   const guest = (host: string, pageShift: number) =>
-    uvfio("run", "-m", host, "--", compile("spapr-guest", scratch.path), "/dev/vfio/0", "256", String(pageShift));
+    uvfio("run", "-m", host, "--", compile("spapr-guest", scratch.path), "/dev/vfio/0", MEBIBYTES, String(pageShift));
 
   test.each([
     ["power9", 16, "0"],

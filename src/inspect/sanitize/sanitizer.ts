@@ -23,6 +23,16 @@ interface DeviceState {
   group: FileDescription | undefined;
 }
 
+/** The call that is carried out, and what is seen of it meanwhile. The last one, without `call`, between calls. */
+interface InHand {
+  readonly call: ModelCall | undefined;
+  name: string;
+  fields: Fields;
+  readonly made: Pin[];
+  container: FileDescription | undefined;
+  registerWritten: string;
+}
+
 /**
  * Finds misuse of DMA mappings while a program runs. What it can and cannot notice, and when: docs/sanitizer.md.
  * Without `say` it only counts mappings that are left behind.
@@ -37,13 +47,10 @@ export class Sanitizer implements Watcher {
   readonly #spaces = new Map<FileDescription, Map<bigint, IovaSpace>>();
   readonly #devices = new Map<string, DeviceState>();
   readonly #containers = new Map<FileDescription, FileDescription>();
-  #call: ModelCall | undefined;
   #calls = 0;
-  #name = "";
-  #fields: Fields = {};
-  #made: Pin[] = [];
-  #container: FileDescription | undefined;
-  #registerWritten = "";
+  #now: InHand = { call: undefined, name: "", fields: {}, made: [], container: undefined, registerWritten: "" };
+  /** Calls in the middle of which the one in hand is: a request that looks for a file may notice that another closed. */
+  readonly #outer: InHand[] = [];
 
   /** See Findings. */
   constructor(say: ((line: string) => void) | undefined, tell = say) {
@@ -59,24 +66,22 @@ export class Sanitizer implements Watcher {
     dmaDone: (device: string, write: boolean, iova: bigint, length: number, fault: DmaFault | undefined) => {
       const state = this.#device(`device ${device}`);
       // what a program sees of a device whose registers it has mapped, nobody else sees
-      state.unseen = this.#call?.op === "poll" ? undefined : this.#cause();
+      state.unseen = this.#now.call?.op === "poll" ? undefined : this.#cause();
       if (!fault || fault.byPasidTable || fault.reason.startsWith("injected by --fault")) return;
       this.#judge(device, write, iova, length, fault);
     },
     registerWritten: (device: string, region: number, offset: number) => {
-      this.#registerWritten = `a write to the mapped register ${hex(offset)} in BAR ${region} of ${device}`;
+      this.#now.registerWritten = `a write to the mapped register ${hex(offset)} in BAR ${region} of ${device}`;
     },
   };
 
   before(call: ModelCall): void {
-    this.#call = call;
-    this.#made = [];
-    this.#registerWritten = "";
-    this.#container = undefined;
+    if (this.#now.call) this.#outer.push(this.#now);
+    this.#now = { ...this.#now, call, made: [], container: undefined, registerWritten: "" };
     if (call.op === "poll") return;
     this.#calls++;
-    this.#name = call.op === "ioctl" ? call.file!.dialect.nameOf(call.request) : call.op;
-    this.#fields = call.op === "ioctl" ? readFields(call) : {};
+    this.#now.name = call.op === "ioctl" ? call.file!.dialect.nameOf(call.request) : call.op;
+    this.#now.fields = call.op === "ioctl" ? readFields(call) : {};
     if (call.task && this.#isHeard) this.#lookForMemory(call);
     if (call.op === "close" && call.file!.kind === "device") this.#refuseRunning(call.file!, "closed");
   }
@@ -85,28 +90,29 @@ export class Sanitizer implements Watcher {
     if (call.op === "close") this.#closed(call.file!);
     else if (call.op === "pread" && call.file!.kind === "device") this.#device(call.file!.label).unseen = undefined;
     else if (call.op === "ioctl" && !result.error) this.#done(call, result);
-    this.#call = undefined;
+    this.#now = this.#outer.pop() ?? { ...this.#now, call: undefined };
   }
 
   looked(_fd: number, file: FileDescription | undefined): void {
-    if (file?.kind === "container" || file?.kind === "iommufd") this.#container = file;
+    if (file?.kind === "container" || file?.kind === "iommufd") this.#now.container = file;
   }
 
   pinned(pin: Pin): void {
-    this.#made.push(pin);
+    this.#now.made.push(pin);
     this.#held.hold(pin);
   }
 
   unpinned(pin: Pin): void {
     const known = this.#held.letGo(pin);
-    if (!known?.mapping || this.#name === "VFIO_IOMMU_UNMAP_DMA" || !isTeardown(this.#call, this.#name)) return;
+    if (!known?.mapping || this.#now.name === "VFIO_IOMMU_UNMAP_DMA" || !isTeardown(this.#now.call, this.#now.name))
+      return;
     // the container has let go of it because the program let go of the container
     if (known.space?.live.get(known.mapping.first) !== known.mapping || known.mapping.pins.size > 0) return;
     this.#leave(known.space, known.mapping);
   }
 
   reached(pin: Pin, _address: number, _bytes: Uint8Array, write: boolean, failed: boolean): void {
-    if (failed && this.#call?.task?.memory === pin.space)
+    if (failed && this.#now.call?.task?.memory === pin.space)
       this.#memoryGone(pin, `the device's ${write ? "write" : "read"}`);
   }
 
@@ -116,8 +122,7 @@ export class Sanitizer implements Watcher {
 
   /** The program is over: says what is left, and how it went. */
   end(): void {
-    this.#name = "the end of the program";
-    this.#call = undefined;
+    this.#now = { ...this.#now, name: "the end of the program", call: undefined };
     for (const spaces of this.#spaces.values()) {
       for (const space of spaces.values()) for (const mapping of [...space.live.values()]) this.#leave(space, mapping);
     }
@@ -126,10 +131,10 @@ export class Sanitizer implements Watcher {
 
   #done(call: IoctlCall, { installed }: CallResult): void {
     const file = call.file!;
-    const fields = this.#fields;
-    switch (this.#name) {
+    const fields = this.#now.fields;
+    switch (this.#now.name) {
       case "VFIO_GROUP_SET_CONTAINER":
-        if (this.#container) this.#containers.set(file, this.#container);
+        if (this.#now.container) this.#containers.set(file, this.#now.container);
         return;
       case "VFIO_GROUP_GET_DEVICE_FD":
         if (installed) this.#device(installed.label).group = file;
@@ -184,10 +189,10 @@ export class Sanitizer implements Watcher {
       last: first + length - 1n,
       ...access,
       madeBy: this.#cause(),
-      pins: new Set(this.#made),
+      pins: new Set(this.#now.made),
     };
     space.add(mapping);
-    for (const pin of this.#made) this.#held.use(pin, mapping, space);
+    for (const pin of this.#now.made) this.#held.use(pin, mapping, space);
   }
 
   #unmapped(space: IovaSpace, first: bigint, last: bigint): void {
@@ -231,8 +236,8 @@ export class Sanitizer implements Watcher {
 
   /** Mappings that a call is about to remove. */
   #unmappedBy(call: ModelCall): Iterable<Mapping> {
-    const { iova, size, length, ioas_id } = this.#fields;
-    if (call.op !== "ioctl" || !/UNMAP/.test(this.#name) || iova === undefined) return [];
+    const { iova, size, length, ioas_id } = this.#now.fields;
+    if (call.op !== "ioctl" || !/UNMAP/.test(this.#now.name) || iova === undefined) return [];
     const bytes = size ?? length ?? 0n;
     return this.#space(call.file!, ioas_id ?? 0n).within(iova, bytes === 0n ? LAST : iova + bytes - 1n);
   }
@@ -313,11 +318,11 @@ export class Sanitizer implements Watcher {
 
   /** The call in hand, or what the program did without one. */
   #cause(): CallText {
-    const call = this.#call;
-    if (call === undefined) return this.#name;
-    if (call.op === "poll") return this.#registerWritten || "a write to a mapped register";
+    const call = this.#now.call;
+    if (call === undefined) return this.#now.name;
+    if (call.op === "poll") return this.#now.registerWritten || "a write to a mapped register";
     const who = call.task ? ` of ${call.task.name}[${call.task.pid}]` : "";
-    return `call ${this.#calls}${who} (${this.#name}${detail(call, this.#fields)})`;
+    return `call ${this.#calls}${who} (${this.#now.name}${detail(call, this.#now.fields)})`;
   }
 }
 

@@ -52,6 +52,11 @@ export function readBytes(task: Task, address: Word, length: number): Argument {
   return { kind: "bytes", bytes: bytes.slice(0, done), edge: true };
 }
 
+/** The same argument, of which only the first bytes can be read. */
+export function upTo({ bytes }: Argument, length: number): Argument {
+  return orValue({ kind: "bytes", bytes: bytes.slice(0, length), edge: true });
+}
+
 function orValue(argument: Argument): Argument {
   return argument.bytes.length === 0 ? VALUE : argument;
 }

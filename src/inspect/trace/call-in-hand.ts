@@ -2,7 +2,7 @@ import type { Task } from "../../kernel/task.ts";
 import { NO_REQUESTS, type RequestDialect } from "../../uapi/requests/dialect.ts";
 import type { ModelCall } from "../watch/watcher.ts";
 import { AccessInHand } from "./access-in-hand.ts";
-import { type Argument, PAGE, readArgument, readBytes } from "./call-argument.ts";
+import { type Argument, PAGE, readArgument, readBytes, upTo } from "./call-argument.ts";
 
 /** A call that the model is carrying out, and what is seen of it meanwhile. */
 export class CallInHand {
@@ -10,9 +10,11 @@ export class CallInHand {
   /** What its file spoke before the call, which may change that. */
   readonly dialect: RequestDialect;
   /** Of a request, as the model found it. */
-  readonly argument: Argument | undefined;
+  argument: Argument | undefined;
   /** The same with what the model has written to it. */
-  readonly #written: Uint8Array | undefined;
+  #written: Uint8Array | undefined;
+  /** Bytes from its start that the model has read. */
+  #readUntil = 0;
   /** Of a read or a write: its buffer. */
   readonly access: AccessInHand | undefined;
   /** Names of the files that the model asked for, by descriptor; null for descriptors that are not open. */
@@ -48,6 +50,7 @@ export class CallInHand {
     // here, not as its bytes.
     else if (!this.#isWritten && !this.#isText) argument.set(own, offset);
     else return true;
+    if (into === "model") this.#readUntil = Math.max(this.#readUntil, offset + own.length);
     this.#written!.set(own, offset);
     return true;
   }
@@ -71,8 +74,17 @@ export class CallInHand {
     if (into === "program") {
       const from = this.#lastWritten(this.call.task!, address, length) - (address - offset);
       this.unwritableFrom = Math.max(0, Math.min(this.unwritableFrom ?? from, from));
-    }
+    } else if (!this.argument!.edge && offset + length <= this.argument!.bytes.length) this.#endAt(this.#readUntil);
     return true;
+  }
+
+  /**
+   * Another thread of the program has taken memory away since the start of the call: what the model could not read is
+   * not there for whoever repeats it either.
+   */
+  #endAt(length: number): void {
+    this.argument = upTo(this.argument!, length);
+    this.#written = this.#written!.slice(0, length);
   }
 
   /** Where in the argument's structure an address lies. */

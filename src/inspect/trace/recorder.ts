@@ -44,6 +44,8 @@ export class Recorder implements Watcher {
   #held: Operation | undefined;
   #heldAfter: Operation[] = [];
   #inHand: CallInHand | undefined;
+  /** Calls in the middle of which the one in hand is: a request that looks for a file may notice that another closed. */
+  readonly #outer: { readonly inHand: CallInHand; readonly segments: Segment[] }[] = [];
   #last = performance.now();
 
   constructor(options: RecorderOptions) {
@@ -89,6 +91,7 @@ export class Recorder implements Watcher {
 
   before(call: ModelCall): void {
     this.flush();
+    if (this.#inHand) this.#outer.push({ inHand: this.#inHand, segments: this.#segments });
     this.#segments = [
       { operation: undefined, before: call.file?.kind === "device" && call.op !== "poll" ? this.#waited() : [] },
     ];
@@ -96,6 +99,7 @@ export class Recorder implements Watcher {
   }
 
   after(call: ModelCall, result: CallResult): void {
+    this.#writeHeld();
     if (call.op !== "poll") {
       const segment = this.#segments[0]!;
       // a file that the program got without a name here cannot be closed by one
@@ -108,10 +112,12 @@ export class Recorder implements Watcher {
     }
     const last = this.#segments.pop();
     for (const segment of this.#segments) this.#write(segment);
-    this.#segments = [];
-    this.#inHand = undefined;
+    const outer = this.#outer.pop();
+    this.#segments = outer?.segments ?? [];
+    this.#inHand = outer?.inHand;
     if (!last) return;
-    const dumps = this.#settle(last);
+    // the memory that was touched so far is the outer call's
+    const dumps = outer ? [] : this.#settle(last);
     for (const operation of last.before) this.#options.write(operation);
     this.#held = last.operation;
     this.#heldAfter = dumps;
@@ -166,12 +172,16 @@ export class Recorder implements Watcher {
     else memory.wasRead(address, bytes);
   }
 
-  /** Writes what is held back. */
-  flush(): void {
+  #writeHeld(): void {
     if (this.#held) this.#options.write(this.#held);
     for (const operation of this.#heldAfter) this.#options.write(operation);
     this.#held = undefined;
     this.#heldAfter = [];
+  }
+
+  /** Writes what is held back. */
+  flush(): void {
+    this.#writeHeld();
     if (this.#inHand) return;
     // registers that were written without a call or a look of the model's
     for (const segment of this.#segments) this.#write(segment);

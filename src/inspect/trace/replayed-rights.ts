@@ -16,7 +16,9 @@ export class ReplayedRights {
   become(what: "euid" | "memlock" | number, answer: number): Operation[] {
     if ((this.#rights.get(what) ?? 0) === answer) return [];
     this.#rights.set(what, answer);
-    if (what === "memlock") return [{ op: "setrlimit", which: "MEMLOCK", value: Math.min(answer, 2 ** 62) }];
+    // a program may have raised it, up to a hard limit that the model does not ask for
+    if (what === "memlock")
+      return [{ op: "setrlimit", which: "MEMLOCK", value: Math.min(answer, 2 ** 62), soft: true }];
     if (what !== "euid") return [{ op: answer === 1 ? "raisecap" : "dropcap", cap: what }];
     // leaving root takes the capabilities along
     if (answer !== 0)

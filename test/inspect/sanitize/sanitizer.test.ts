@@ -46,6 +46,21 @@ describe("the sanitizer", () => {
     expect(lines.filter((line) => line.includes("0x11000"))).toEqual([]);
   });
 
+  test("counts it too when another file closes in the middle of its call", () => {
+    const { leaked } = sanitized((program, container) => {
+      const memory = program.memory(0x1000);
+      const other = Number(program.open("/dev/vfio/vfio"));
+      const copyIn = program.task.memory.copyIn.bind(program.task.memory);
+      program.task.memory.copyIn = (from, into, length) => {
+        if (program.task.files.get(other)) program.task.files.close(other);
+        copyIn(from, into, length);
+      };
+      expect(program.map(container, 0x10000n, memory, 0x1000n)).toBe(0);
+      expect(program.task.files.get(other)).toBeUndefined();
+    });
+    expect(leaked).toBe(1);
+  });
+
   test("does not count a mapping that failed, nor one whose unmap failed as gone", () => {
     const { leaked } = sanitized((program, container) => {
       const memory = program.memory(0x2000);

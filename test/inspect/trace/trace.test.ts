@@ -9,6 +9,7 @@ import { summarize, summaryLines } from "../../../src/inspect/trace/summary.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
 import { isLittleEndian } from "../../../src/kernel/arch.ts";
 import { lab } from "../../../src/machine/hosts/lab.ts";
+import { IOMMU_IOAS_ALLOC } from "../../../src/uapi/iommufd.ts";
 import { readBundle } from "../../recordings/bundle.ts";
 import { Program } from "../../vfio/program.ts";
 
@@ -142,6 +143,24 @@ describe("a trace", () => {
     expect(lines.at(-1)).toMatch(/^total +\d+ +2 /);
   });
 
+  test.each([1, 2, 3])("repeats when a structure goes away after it was read %i times", (times) => {
+    const trace = traced((program) => {
+      const { memory } = program.task;
+      const iommufd = program.open("/dev/iommu");
+      const address = program.memory(4096);
+      memory.copyOut(address, new Uint8Array([12]), 1);
+      const copyIn = memory.copyIn.bind(memory);
+      let left = times;
+      memory.copyIn = (from, into, length) => {
+        copyIn(from, into, length);
+        if (from === address && --left === 0) memory.munmap(address, 4096);
+      };
+      program.ioctl(iommufd, IOMMU_IOAS_ALLOC, address);
+    });
+    expect(trace.find(({ op }) => op === "ioctl")).toMatchObject({ ret: -1, errno: "EFAULT" });
+    expect(replay(lab, trace).different).toEqual([]);
+  });
+
   test("has the rights that the model asked for", () => {
     const limited = traced((program) => {
       program.task.setuid(0);
@@ -154,6 +173,44 @@ describe("a trace", () => {
     expect(limited.find(({ op }) => op === "setrlimit")).toMatchObject({ value: 0x1000 });
     expect(replay(lab, limited).different).toEqual([]);
   });
+});
+
+test("a file closes in the middle of a call that looks for another", () => {
+  const trace = traced((program) => {
+    const other = Number(program.open("/dev/vfio/vfio"));
+    const container = program.open("/dev/vfio/vfio");
+    const group = program.open("/dev/vfio/3");
+    const { files } = program.task;
+    const get = files.get.bind(files);
+    files.get = (fd) => {
+      if (fd === container && files.get(other)) files.close(other);
+      return get(fd);
+    };
+    expect(program.setContainer(group, container)).toBe(0);
+    expect(files.get(other)).toBeUndefined();
+  });
+  expect(trace.flatMap((o) => ("fd" in o && o.op !== "open" ? [`${o.op} ${o.fd}`] : [])).slice(0, 2)).toEqual([
+    "close container1",
+    "ioctl group1",
+  ]);
+  expect(replay(lab, trace).different).toEqual([]);
+});
+
+test("a program that is not root lowers its limit and raises it again", () => {
+  const trace = traced((program) => {
+    const { container } = program.container(EDU.group);
+    program.task.setuid(1000);
+    for (const [memlock, iova, result] of [
+      [0x1000, 0x10000n, "ENOMEM"],
+      [0x10000, 0x20000n, 0],
+    ] as const) {
+      program.task.memlock = memlock;
+      program.open("/dev/vfio/devices/vfio0");
+      expect(program.map(container, iova, program.memory(0x2000), 0x2000n)).toBe(result);
+    }
+  });
+  expect(trace.map(({ op }) => op)).toContain("setuid");
+  expect(replay(lab, trace).different).toEqual([]);
 });
 
 describe("a recording of a big-endian machine", () => {
