@@ -41,7 +41,10 @@ export class ClientDevice {
     if (this.#regions.size > 0) this.#share();
   }
 
-  /** The descriptor that a region can be mapped by: one that is plain memory. It has the region at its place in the file. */
+  /**
+   * The descriptor that a region can be mapped by: one that is plain memory. It has the region at its place in the
+   * file.
+   */
   mappable(region: number): number | undefined {
     return this.#regions.has(region) ? this.#backing : undefined;
   }

@@ -34,8 +34,8 @@ export class DirtyLog {
   }
 
   /**
-   * A bit for each page of a range, which count as clean from now on. EINVAL while it is off, for another page size, and
-   * for a range of too many pages.
+   * A bit for each page of a range, which count as clean from now on. EINVAL while it is off, for another page size,
+   * and for a range of too many pages.
    */
   report(address: bigint, length: bigint, pageSize: bigint): Uint8Array {
     const shift = this.#shift;

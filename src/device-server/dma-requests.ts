@@ -38,7 +38,10 @@ function takeFile(files: ClientDevice["files"], fd: number) {
   fail("EINVAL", "the descriptor of a DMA region is of no file whose bytes are in memory or on a disk of this machine");
 }
 
-/** DMA_UNMAP: exactly what was mapped, or all. The answer repeats the question, with what was written when that is asked. */
+/**
+ * DMA_UNMAP: exactly what was mapped, or all. The answer repeats the question, with what was written when that is
+ * asked.
+ */
 export function dmaUnmap({ memory }: ClientDevice, message: Message): Answer {
   const { size: length } = layout.DmaUnmapBody;
   needBody(message, length);

@@ -31,7 +31,8 @@ export interface ServedDevice {
 }
 
 /**
- * Serves a device of a host to vfio-user clients, one after the other, as `uvfio device-server` does (docs/vfio-user.md).
+ * Serves a device of a host to vfio-user clients, one after the other, as `uvfio device-server` does (docs/vfio-
+ * user.md).
  * @throws HostDescriptionError, UsageError for what is asked
  */
 export async function serveDevice(options: DeviceServerOptions): Promise<ServedDevice> {

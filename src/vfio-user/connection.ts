@@ -214,7 +214,9 @@ function checkSize(bytes: Buffer, at: number): number {
   return size;
 }
 
-/** A wait that ends: after the patience, or after so many of them when the peer goes on asking, or soon after a signal. */
+/**
+ * A wait that ends: after the patience, or after so many of them when the peer goes on asking, or soon after a signal.
+ */
 class Wait {
   readonly #what: string;
   readonly #patience: number;

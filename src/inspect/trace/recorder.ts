@@ -44,7 +44,9 @@ export class Recorder implements Watcher {
   #held: Operation | undefined;
   #heldAfter: Operation[] = [];
   #inHand: CallInHand | undefined;
-  /** Calls in the middle of which the one in hand is: a request that looks for a file may notice that another closed. */
+  /**
+   * Calls in the middle of which the one in hand is: a request that looks for a file may notice that another closed.
+   */
   readonly #outer: { readonly inHand: CallInHand; readonly segments: Segment[] }[] = [];
   #last = performance.now();
 

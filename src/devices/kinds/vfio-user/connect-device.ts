@@ -20,7 +20,9 @@ export interface ServerPlace {
   readonly start: number;
 }
 
-/** Connects to the server of a device, which is started first when that is asked. Never throws: a device may be gone. */
+/**
+ * Connects to the server of a device, which is started first when that is asked. Never throws: a device may be gone.
+ */
 export function connectDevice({ socket = "", command, timeout, start }: ServerPlace): RemoteDevice {
   const remote = new RemoteDevice(socket);
   if (socket === "") {

@@ -38,7 +38,10 @@ export interface RemoteIrq {
 /** The server refuses something: the device is there still. */
 export class RefusedError extends Error {}
 
-/** A device behind a socket, as its server says that it is. What goes wrong with the server makes it a device that is gone. */
+/**
+ * A device behind a socket, as its server says that it is. What goes wrong with the server makes it a device that is
+ * gone.
+ */
 export class RemoteDevice {
   readonly socket: string;
   connection: Connection | undefined;
