@@ -78,6 +78,18 @@ describe.skipIf(!hasCompiler)("a device that another uvfio serves", () => {
     }
   });
 
+  test("that its host has started ends with a command that is no run", () => {
+    const socket = newSocket();
+    const host = hostFile("1234:11e8", socket, {
+      command: serverCommand("lab", "0000:03:00.0", socket),
+      start: 20_000,
+    });
+    const { stdout, stderr, status } = finished(process.execPath, [UVFIO, "iova-list", "-m", host, "0000:01:00.0"]);
+    expect({ status, stderr }, stdout).toMatchObject({ status: 0 });
+    expect(processesOf(socket)).toEqual([]);
+    expect(existsSync(socket)).toBe(false);
+  });
+
   test("takes one client at a time, and the next one when that has gone", async () => {
     const program = client("vfio-user-edu");
     const { said } = await whileServed(scratch.path, "lab", "0000:03:00.0", async (socket) => {
@@ -120,7 +132,7 @@ describe.skipIf(!hasCompiler)("a device whose server", () => {
 
   test("says nothing is gone after the timeout", async () => {
     const socket = newSocket();
-    const silent = spawn("python3", ["-c", SILENT, socket], { stdio: "ignore" });
+    const silent = spawn(process.execPath, ["-e", SILENT, socket], { stdio: "ignore" });
     try {
       const start = performance.now();
       const { stderr } = run(hostFile("1234:11e8", socket, { timeout: 300, start: 5000 }), "/bin/true");
@@ -154,10 +166,7 @@ describe.skipIf(!hasCompiler)("a device whose server", () => {
 });
 
 /** Listens, and answers nothing. */
-const SILENT = `
-import socket, sys, time
-s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); time.sleep(60)
-`;
+const SILENT = 'require("node:net").createServer(() => {}).listen(process.argv[1])';
 
 describe("uvfio device-server refuses in a line", () => {
   const refuse = (...args: string[]) => {

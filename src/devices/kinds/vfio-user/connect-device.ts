@@ -33,11 +33,16 @@ export function connectDevice({ socket = "", command, timeout, start }: ServerPl
     if (command && removeLeft(socket))
       throw new PeerError("somebody serves there already, and a command is to be started");
     const server = command && startServer(command);
-    if (server)
+    if (server) {
+      // it ends with this process at the latest, which may need its host to its end
+      const kill = () => server.kill("SIGTERM");
+      process.once("exit", kill);
       remote.onClose(() => {
+        process.off("exit", kill);
         endServer(server);
         removeLeft(socket);
       });
+    }
     remote.connection = new Connection(reach(socket, server, start), {
       patience: timeout,
       mostDescriptors: MOST_DESCRIPTORS,
