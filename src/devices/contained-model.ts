@@ -1,5 +1,6 @@
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "./device-model.ts";
 import type { PciDeviceKind } from "./kind.ts";
+import { isSavable, type SavableModel, type SavedMemory, SavedStateError } from "./saved-state.ts";
 
 /** The same kind, whose devices fail on their own. */
 export function contained(kind: PciDeviceKind): PciDeviceKind {
@@ -37,7 +38,12 @@ class ContainedModel implements DeviceModel {
   constructor(bus: DeviceBus, make: (bus: DeviceBus) => DeviceModel) {
     this.#bus = bus;
     this.#model = make(this.#containedBus());
-    const { shows, adopt, decodes } = this.#model;
+    const model = this.#model;
+    const { shows, adopt, decodes, isMappable } = model;
+    if (isMappable)
+      this.isMappable = (region) =>
+        this.#try("a question about its regions", () => isMappable.call(model, region), false);
+    if (isSavable(model)) this.#containSaving(model);
     if (shows)
       this.shows = (...place) => this.#try("a look at its registers", () => shows.apply(this.#model, place), 0n);
     if (adopt)
@@ -48,6 +54,31 @@ class ContainedModel implements DeviceModel {
   shows?: NonNullable<DeviceModel["shows"]>;
   adopt?: NonNullable<DeviceModel["adopt"]>;
   decodes?: NonNullable<DeviceModel["decodes"]>;
+  isMappable?: NonNullable<DeviceModel["isMappable"]>;
+  save?: SavableModel["save"];
+  restore?: SavableModel["restore"];
+  memories?: readonly SavedMemory[];
+  pause?: () => void;
+  isBusy?: () => boolean;
+  resume?: () => void;
+
+  /** What cannot be saved goes as an empty state, which nobody takes back. */
+  #containSaving(model: SavableModel): void {
+    const what = "saving its state";
+    this.save = () => this.#try(what, () => model.save(), { version: 0, bytes: new Uint8Array() });
+    this.restore = (state) => {
+      if (this.#isGone) throw new SavedStateError("the device is gone");
+      try {
+        model.restore(state);
+      } catch (error) {
+        throw new SavedStateError(failureOf(error));
+      }
+    };
+    if (model.memories) this.memories = model.memories;
+    this.pause = () => this.#try(what, () => model.pause?.(), undefined);
+    this.isBusy = () => this.#try(what, () => model.isBusy?.() ?? false, false);
+    this.resume = () => this.#try("going on", () => model.resume?.(), undefined);
+  }
 
   #containedBus(): DeviceBus {
     const bus = this.#bus;
@@ -62,6 +93,8 @@ class ContainedModel implements DeviceModel {
       sendMessage: (vector) => bus.sendMessage(vector),
       setLine: (asserted) => bus.setLine(asserted),
       showRegisters: () => bus.showRegisters?.(),
+      fetchMemory: (...part) => bus.fetchMemory?.(...part),
+      showMemory: (...part) => bus.showMemory?.(...part),
       report: (message) => bus.report?.(message),
       contain: (action, otherwise) => this.#try("work of its own", action, otherwise),
     };

@@ -20,12 +20,31 @@ export interface DeviceJob {
   step(): number | undefined;
 }
 
+/** The time of a device, as its model has it. */
+export interface DeviceTime {
+  /** Jobs are done in slices, between which others have their turn. */
+  readonly inSlices: boolean;
+  /** Milliseconds, from any beginning. */
+  now(): number;
+  isRunning(job: DeviceJob): boolean;
+  /** Has a job done. One that runs already just goes on. */
+  start(job: DeviceJob): void;
+  /** The same for a job that goes on because something is there that it waited for, outside of any call. */
+  resume(job: DeviceJob): void;
+  /** The device stops what it does. */
+  stop(job: DeviceJob): void;
+  /** Has something short done once, after so many milliseconds. @returns how to have it not done */
+  later(milliseconds: number, action: () => void): () => void;
+  /** Has an action called when a descriptor of a device's is readable. @returns ends that */
+  watchDescriptor(fd: number, action: () => void): () => void;
+}
+
 /**
  * The time of a host's devices. A device that is told to do something starts a job: a small one is over when the
  * register write that started it is. A large one goes on in slices when a transport gives them (DeviceWork), jobs
  * taking turns piece by piece; without such a transport it is done at once too.
  */
-export class DeviceClock implements DeviceWork {
+export class DeviceClock implements DeviceWork, DeviceTime {
   inSlices = false;
   resumed?: () => void;
   #watcher: DescriptorWatcher | undefined;
@@ -69,7 +88,6 @@ export class DeviceClock implements DeviceWork {
     this.#lookOrNot();
   }
 
-  /** Has an action called when a descriptor of a device's is readable. @returns ends that */
   watchDescriptor(fd: number, action: () => void): () => void {
     this.#watched.set(fd, action);
     this.#watcher?.add(fd, action);
@@ -113,6 +131,21 @@ export class DeviceClock implements DeviceWork {
   /** The device stops what it does. */
   stop(job: DeviceJob): void {
     this.#jobs.delete(job);
+  }
+
+  /** One piece of a job that runs, out of its turn. */
+  step(job: DeviceJob): void {
+    if (this.#jobs.has(job)) this.#step(job);
+  }
+
+  later(milliseconds: number, action: () => void): () => void {
+    const timer = setTimeout(() => {
+      action();
+      this.resumed?.();
+    }, milliseconds);
+    // a program that is over does not wait for its devices
+    timer.unref();
+    return () => clearTimeout(timer);
   }
 
   run(milliseconds: number): void {

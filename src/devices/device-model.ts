@@ -1,6 +1,6 @@
 import type { PasidRequest } from "../iommu/dma-target.ts";
 import type { MappingListener } from "../iommu/mapping-feed.ts";
-import type { DeviceClock } from "./device-clock.ts";
+import type { DeviceTime } from "./device-clock.ts";
 
 /** A width of access to a region, in bytes. */
 export type AccessWidth = 1 | 2 | 4 | 8;
@@ -51,7 +51,7 @@ export interface WaitingAccess {
 /** What a model can do to the world around it. */
 export interface DeviceBus {
   /** What takes time goes by it: a job that may be long is a DeviceJob that it starts. */
-  readonly clock: DeviceClock;
+  readonly clock: DeviceTime;
   /**
    * Reads memory by DMA. What faults is zeros, and everything is while bus mastering is off.
    * @param pasid how the request is made when it carries a PASID
@@ -86,6 +86,13 @@ export interface DeviceBus {
   watchMappings?(listener: MappingListener): void;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
+  /**
+   * Brings what programs have written to a mapped part of a region of memory to the device, which is about to look
+   * there itself. There where somebody may have mapped it. Bytes.
+   */
+  fetchMemory?(region: number, offset: number, length: number): void;
+  /** Shows programs what the device has written to a part of a region of memory itself. */
+  showMemory?(region: number, offset: number, length: number): void;
 }
 
 /**
@@ -131,6 +138,8 @@ export interface DeviceModel {
    * changes in this order, and show what has changed in the opposite one.
    */
   registers(region: number): readonly MappedRegister[];
+  /** Whether a region may be mapped where its device's may; all may when left out. */
+  isMappable?(region: number): boolean;
   /**
    * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a
    * time when writing the value that it has already means something, shows another one.

@@ -32,10 +32,9 @@ export class Interrupts {
     if (this.#raised.size === 0 && !this.#bus.messagesEnabled) this.#bus.setLine(false);
   }
 
-  /** A vector was raised when the device's state was saved: its message was sent then, its line is up again. */
-  restore(vector = 0): void {
-    this.#raised.add(vector);
-    if (!this.#bus.messagesEnabled) this.#bus.setLine(true);
+  /** The vectors whose reasons are not over, as far as the line matters. */
+  get raised(): readonly number[] {
+    return [...this.#raised];
   }
 
   /** The device was reset; its line is down already. */

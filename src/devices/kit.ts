@@ -3,15 +3,17 @@
  * Host(description, { models })` and to `loadHost(file, { models })`. docs/library.md has an example.
  */
 
-export {
-  type BarDefinition,
-  type DefinedDevice,
-  type DeviceDefinition,
-  defineDevice,
-  type RegisterDefinition,
-} from "./define-device.ts";
+export { defineDevice } from "./define-device.ts";
 export type { PciBar, PciIdentity, TranslationAbilities } from "./description.ts";
-export type { DeviceJob } from "./device-clock.ts";
+export type { DeviceJob, DeviceTime } from "./device-clock.ts";
+export type {
+  BarDefinition,
+  DefinedDevice,
+  DeviceDefinition,
+  MemoryPart,
+  MsixDefinition,
+  RegisterDefinition,
+} from "./device-definition.ts";
 export type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory, RegionPart } from "./device-model.ts";
 export { Interrupts } from "./interrupts.ts";
 export type {
@@ -40,5 +42,5 @@ export {
 } from "./options.ts";
 export * from "./pci/capability-kit.ts";
 export { type ConfigLayout, PLAIN_CONFIG } from "./pci/compose-config.ts";
-export { type SavableModel, type SavedState, SavedStateError } from "./saved-state.ts";
-export { type TestBench, testBench } from "./test-bench.ts";
+export { type SavableModel, type SavedMemory, type SavedState, SavedStateError } from "./saved-state.ts";
+export { type BenchState, type TestBench, testBench } from "./test-bench.ts";

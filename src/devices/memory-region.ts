@@ -1,10 +1,12 @@
 import type { AccessWidth, RegionMemory, RegionPart } from "./device-model.ts";
+import { Pieces } from "./pieces.ts";
+import type { SavedMemory } from "./saved-state.ts";
 
 const PAGE = 4096;
 
 /** A region that is plain memory: what was written can be read back. Pages take memory once they are written. */
 export class MemoryRegion implements RegionMemory {
-  readonly #pages = new Map<number, Uint8Array>();
+  readonly #pages = new Pieces(PAGE);
   readonly #initial: Uint8Array;
 
   /** @param initial what its first bytes are after reset; the rest is 0 */
@@ -37,7 +39,7 @@ export class MemoryRegion implements RegionMemory {
   /** Writes all of `from` there. */
   writeBytes(offset: number, from: Uint8Array): void {
     for (const { page, within, done, count } of pieces(offset, from.length)) {
-      this.#page(page).set(from.subarray(done, done + count), within);
+      this.#pages.write(page).set(from.subarray(done, done + count), within);
     }
   }
 
@@ -52,21 +54,21 @@ export class MemoryRegion implements RegionMemory {
     for (const [offset, byte] of this.#initial.entries()) if (byte !== 0) this.#set(offset, byte);
   }
 
+  /**
+   * What of it goes with a device's state: all that was written.
+   * @param size bytes
+   * @param region which of the device's it is
+   */
+  saved(size: number, region?: number): SavedMemory {
+    return this.#pages.saved(size, region);
+  }
+
   #byte(offset: number): number {
     return this.#pages.get(Math.floor(offset / PAGE))?.[offset % PAGE] ?? 0;
   }
 
   #set(offset: number, byte: number): void {
-    this.#page(Math.floor(offset / PAGE))[offset % PAGE] = byte;
-  }
-
-  #page(number: number): Uint8Array {
-    let page = this.#pages.get(number);
-    if (page === undefined) {
-      page = new Uint8Array(PAGE);
-      this.#pages.set(number, page);
-    }
-    return page;
+    this.#pages.write(Math.floor(offset / PAGE))[offset % PAGE] = byte;
   }
 }
 

@@ -1,9 +1,17 @@
 import { DeviceClock } from "./device-clock.ts";
-import type { AccessWidth, DeviceBus } from "./device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel } from "./device-model.ts";
 import type { PciDeviceKind } from "./kind.ts";
 import { type DeviceOptions, readOptions } from "./options.ts";
+import { isSavable, type SavableModel, type SavedState } from "./saved-state.ts";
 
 const MEMORY = 2 ** 20;
+
+/** What of a device goes with a migration. */
+export interface BenchState {
+  readonly state: SavedState;
+  /** The pieces of each of its memories. */
+  readonly memories: readonly (readonly (readonly [number: number, bytes: Uint8Array])[])[];
+}
 
 /** A device without a host and without a program: what is put into its registers, and what it does to the world. */
 export interface TestBench {
@@ -27,7 +35,16 @@ export interface TestBench {
   inPieces(): void;
   /** @returns whether there is more to do */
   work(pieces: number): boolean;
+  /** Lets time go on: timers that run out by then do what they do. Otherwise it stands still. */
+  pass(milliseconds: number): void;
   reset(): void;
+  /**
+   * The state of a device that says how it is saved, as a migration takes it: work is ended first.
+   * Throws RangeError for another one.
+   */
+  save(): BenchState;
+  /** Goes on from a state that another bench's device was in. */
+  restore(state: BenchState): void;
 }
 
 /**
@@ -67,12 +84,63 @@ export function testBench<Values extends DeviceOptions>(
       bus.clock.runPieces(pieces);
       return bus.clock.isPending;
     },
+    pass: (milliseconds) => bus.clock.pass(milliseconds),
     reset: () => device.reset(),
+    save: () => {
+      const model = savable(device);
+      model.pause?.();
+      while (bus.clock.isPending) bus.clock.runPieces(1);
+      const memories = (model.memories ?? []).map((memory) =>
+        [...memory.pieces()].map((piece) => [piece, memory.piece(piece)!.slice()] as const),
+      );
+      const state = model.save();
+      model.resume?.();
+      return { state, memories };
+    },
+    restore: ({ state, memories }) => {
+      const model = savable(device);
+      model.restore(state);
+      for (const [i, memory] of (model.memories ?? []).entries()) memory.replace(new Map(memories[i]));
+      model.resume?.();
+    },
   };
 }
 
+function savable(model: DeviceModel): SavableModel {
+  if (!isSavable(model)) throw new RangeError("the device does not say how its state is saved");
+  return model;
+}
+
+/** Time that goes on when it is told to. */
+class BenchClock extends DeviceClock {
+  #time = 0;
+  readonly #timers = new Set<{ readonly due: number; readonly action: () => void }>();
+
+  override now(): number {
+    return this.#time;
+  }
+
+  override later(milliseconds: number, action: () => void): () => void {
+    const timer = { due: this.#time + milliseconds, action };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  pass(milliseconds: number): void {
+    const end = this.#time + milliseconds;
+    for (;;) {
+      const [next] = [...this.#timers].filter(({ due }) => due <= end).sort((a, b) => a.due - b.due);
+      if (!next) break;
+      this.#timers.delete(next);
+      this.#time = next.due;
+      next.action();
+    }
+    this.#time = end;
+  }
+}
+
 class BenchBus implements DeviceBus {
-  readonly clock = new DeviceClock();
+  readonly clock = new BenchClock();
   readonly memory = Buffer.alloc(MEMORY);
   readonly messages: number[] = [];
   readonly reports: string[] = [];

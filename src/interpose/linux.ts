@@ -129,6 +129,7 @@ export const CLONE_NEWNS = 0x0002_0000;
 export const CLONE_NEWUSER = 0x1000_0000;
 /** Yama's; the letters of its name. */
 export const PR_SET_PTRACER = 0x5961_6d61;
+export const PR_SET_TIMERSLACK = 29;
 export const PR_SET_CHILD_SUBREAPER = 36;
 export const LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
 export const RLIMIT_NOFILE = 7;

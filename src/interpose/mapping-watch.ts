@@ -1,13 +1,16 @@
 import type { InjectedFiles } from "./injected-files.ts";
 
 /**
- * Intervals in microseconds between looks at mapped registers: while a device works, for a while afterwards, and when
- * nothing happens.
+ * Intervals in microseconds between looks at mapped registers: just after a write, while a device works, for a while
+ * afterwards, and when nothing happens. Even the shortest is slept: who never sleeps loses the processor to others for
+ * longer than that.
  */
+const HOT_US = 25;
 const BUSY_US = 50;
 const WARM_US = 100;
 const IDLE_US = 4000;
-/** How long after the last write, in milliseconds, a device counts as working, and as warm. */
+/** How long after the last write, in milliseconds, it counts as just now, a device as working, and as warm. */
+const HOT_MS = 1;
 const BUSY_MS = 20;
 const WARM_MS = 1000;
 
@@ -37,6 +40,7 @@ export class MappingWatch {
   interval(): number {
     if (!this.#files.hasMappings) return 0;
     const quiet = performance.now() - this.#lastWrite;
+    if (quiet < HOT_MS) return HOT_US;
     if (quiet < BUSY_MS) return BUSY_US;
     return quiet < WARM_MS ? WARM_US : IDLE_US;
   }

@@ -208,6 +208,23 @@ export const FEATURES = {
     since: "6.0",
     source: "vfio: Replace phys_pfn with pages for vfio_pin_pages()",
   },
+  migrationStates: {
+    since: "5.18",
+    source:
+      "115dcec65f61 vfio: Define device migration protocol v2; 8cb3d83b959b vfio: Extend the device migration protocol with RUNNING_P2P",
+  },
+  dmaLogging: {
+    since: "6.1",
+    source: "80c4b92a2dc8 vfio: Introduce the DMA logging feature support",
+  },
+  migrationPrecopy: {
+    since: "6.2",
+    source: "4db52602a607 vfio: Extend the device migration protocol with PRE_COPY",
+  },
+  migrationDataSize: {
+    since: "6.2",
+    source: "4e016f969529 vfio: Add an option to get migration data size",
+  },
   lowPowerFeature: {
     since: "6.1",
     source: "39f62fb82a21 vfio: Add the device features for the low power entry and exit",
@@ -253,7 +270,8 @@ export const FEATURES = {
   },
   precopyInfoV2: {
     since: "7.2",
-    source: "VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2: recorded on 7.2, not on 6.12 (d_feature_A)",
+    source:
+      "50ff3f404617 vfio: Add support for VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2; recorded on 7.2, not on 6.12 (d_feature_A)",
   },
   tceUnmapEndChecked: {
     since: "7.2",

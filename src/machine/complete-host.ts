@@ -248,6 +248,8 @@ function completeDevice(
     subsystemDevice: file.subsystem_id?.device,
     // the recorded kernels let every memory BAR be mapped
     mmap: file.mmap ?? (recorded ? true : undefined),
+    // and had no drivers that migrate
+    migration: falseOnly(file.migration) ?? (recorded ? false : undefined),
     options: file.options ?? recordedOptions(file, recorded, kinds),
     config: file.config ?? zpci?.config,
     bars: file.bars ? file.bars.map(completeBar).sort((a, b) => a.index - b.index) : zpci?.bars,

@@ -69,6 +69,7 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
 
 /** What a description says only of devices that differ from the usual. */
 const SELDOM = [
+  "migration",
   "refusedDriver",
   "pcie",
   "physfn",

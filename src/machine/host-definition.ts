@@ -182,6 +182,8 @@ export interface PciDeviceDefinition {
   readonly options?: Readonly<Record<string, unknown>> | null | undefined;
   /** Whether BARs can be mapped. */
   readonly mmap?: boolean | null | undefined;
+  /** false: its driver has nothing of migration. */
+  readonly migration?: boolean | null | undefined;
   /** Base address registers. */
   readonly bars?: readonly BarDefinition[] | null | undefined;
   /** Its requests can have PASIDs (model edu). */

@@ -162,6 +162,8 @@ export interface PciDeviceDescription extends PciIdentity {
    * as recorded.
    */
   readonly mmap: boolean;
+  /** false: it cannot be migrated, whatever its model can do. Default: by model; in a recording false, as recorded. */
+  readonly migration?: false;
   /** Sorted by index. Default: by kind and ids, else none. */
   readonly bars: readonly PciBar[];
   /** A VFIO driver that was to have it and whose probe fails (machine/refused-driver.ts); `driver` is null then. */

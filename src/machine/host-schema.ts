@@ -224,6 +224,7 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     model: oneOf(kinds.pciModels).nullish(),
     options: deviceOptions.nullish(),
     mmap: boolean.nullish(),
+    migration: boolean.nullish(),
     bars: z.array(bar).nullish(),
     pasid: boolean.nullish(),
     ats: boolean.nullish(),

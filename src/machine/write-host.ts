@@ -182,6 +182,7 @@ function pciLines(device: PciDeviceDescription, kinds: DeviceKinds): string[] {
     `model: ${text(device.model)}`,
     ...optionLines(device.options, kinds.pciKind(device.model).options),
     `mmap: ${device.mmap}`,
+    ...(device.migration === false ? ["migration: false"] : []),
     ...(device.bars.length === 0 ? ["bars: []"] : ["bars:"]),
     ...device.bars.map(barLine),
     ...Object.entries(device.translation ?? {}).flatMap(([ability, has]) => (has ? [`${ability}: true`] : [])),

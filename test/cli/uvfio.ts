@@ -7,6 +7,9 @@ import { fileURLToPath } from "node:url";
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const UVFIO = join(ROOT, "dist/command/main.js");
 
+/** What takes longer than that hangs, also on a machine that does much else. */
+const HANGS_MS = 170_000;
+
 export interface Finished {
   readonly status: number | null;
   readonly stdout: string;
@@ -19,7 +22,11 @@ export function finished(
   args: readonly string[],
   options: { cwd?: string; input?: string; timeout?: number; env?: NodeJS.ProcessEnv } = {},
 ): Finished {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "utf8", timeout: 50_000, ...options });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    encoding: "utf8",
+    timeout: HANGS_MS,
+    ...options,
+  });
   if (error) throw error;
   return { status, stdout, stderr };
 }

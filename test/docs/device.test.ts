@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { finished, hasCompiler, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { compile, finished, hasCompiler, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -17,14 +17,14 @@ function block(kind: "example" | "output" | "file", name: string): string {
   return new RegExp(`<!-- ${kind}: ${name} -->\n\`\`\`\\w*\n([^]*?)\`\`\``).exec(text)![1]!;
 }
 
-const FILES = ["adder.mjs", "mine.yaml", "add.c"];
+const FILES = ["adder.mjs", "mine.yaml", "add.c", "ticker.mjs"];
 for (const { path } of [scratch, plain]) for (const name of FILES) writeFileSync(join(path, name), block("file", name));
 
-test("the example on the bench prints what docs/device.md says", () => {
-  writeFileSync(join(scratch.path, "bench.mjs"), block("example", "bench"));
-  const run = finished(process.execPath, [join(scratch.path, "bench.mjs")]);
+test.each(["bench", "ticker"])("the example %s on the bench prints what docs/device.md says", (name) => {
+  writeFileSync(join(scratch.path, `${name}-bench.mjs`), block("example", name));
+  const run = finished(process.execPath, [join(scratch.path, `${name}-bench.mjs`)]);
   expect(run.stderr).toBe("");
-  expect(run.stdout).toBe(block("output", "bench"));
+  expect(run.stdout).toBe(block("output", name));
 });
 
 /** Runs a program with the page's device, changed. */
@@ -55,6 +55,17 @@ describe.skipIf(!hasCompiler)("the device of docs/device.md and its C program (n
     expect(run.stdout).toBe("4294967295\n");
     expect(run.status).toBe(0);
   });
+});
+
+test.skipIf(!hasCompiler)("the ticker of docs/device.md has MSI-X, PCI Express and a mapped BAR (needs gcc)", () => {
+  const program = compile("ticker", plain.path);
+  const yaml = join(plain.path, "ticker.yaml");
+  writeFileSync(
+    yaml,
+    block("file", "mine.yaml").replace("0add", "0711").replace("adder.mjs, options: { start: 7 }", "ticker.mjs"),
+  );
+  const run = finished(process.execPath, [UVFIO, "run", "-m", yaml, "--", program]);
+  expect([run.stdout, run.stderr, run.status]).toEqual(["ok\n", "", 0]);
 });
 
 test.each([

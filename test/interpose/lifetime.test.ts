@@ -89,7 +89,7 @@ describe("the end", () => {
     running.child.kill("SIGTERM");
     expect((await running.finished).status).toBe(0);
     await expect
-      .poll(() => fs.readFileSync(out, "utf8"), { timeout: 5000 })
+      .poll(() => fs.readFileSync(out, "utf8"), { timeout: 30_000 })
       .toBe(`held\nanswer=-${os.constants.errno.ENOSYS}\n`);
   });
 
@@ -102,7 +102,7 @@ describe("the end", () => {
     running.child.kill("SIGKILL");
     const { stdout } = await running.finished;
     expect(stdout.split("\n").sort()).toEqual(["", `answer=-${os.constants.errno.ENOSYS}`, "held", "told"].sort());
-    await expect.poll(() => isAlive(program!), { timeout: 5000 }).toBe(false);
+    await expect.poll(() => isAlive(program!), { timeout: 30_000 }).toBe(false);
   });
 
   test("when the supervisor is killed, every process of the program is told, once", async () => {

@@ -54,7 +54,7 @@ describe("programs that look at PCI devices", () => {
     const { stdout, status } = spawnSync(
       "sh",
       ["-c", `ulimit -f 16; exec "$0" "$@"`, process.execPath, UVFIO, "run", "-m", HOST, "--", "echo", "started"],
-      { encoding: "utf8", timeout: 50_000 },
+      { encoding: "utf8", timeout: 170_000 },
     );
     expect({ stdout, status }).toEqual({ stdout: "started\n", status: 0 });
   });

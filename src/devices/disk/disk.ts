@@ -1,3 +1,5 @@
+import type { SavedMemory } from "../saved-state.ts";
+
 /** Where a device keeps blocks: a file, or memory. Offsets and lengths are in bytes and lie inside it. */
 export interface Disk {
   /** Bytes. */
@@ -24,6 +26,8 @@ export interface Disk {
    * @param done told whether that worked
    */
   flush(done: (worked: boolean) => void): void;
+  /** Where its content is memory: it goes with the state of its device. A file is where it is. */
+  readonly memory?: SavedMemory;
 }
 
 /** The most bytes that one call of a Disk moves: surely less than a millisecond. */

@@ -9,6 +9,8 @@ export class ImageError extends Error {
 
 interface ImageOptions {
   readonly readOnly: boolean;
+  /** Other devices may write to it, too, that say so. */
+  readonly shared: boolean;
   /** Bytes; the image is a whole number of these. */
   readonly block: number;
   /** Whether somebody goes on meanwhile, so that waiting for the storage is better done aside. */
@@ -29,14 +31,16 @@ export class FileDisk implements Disk {
   readonly #looked = Buffer.alloc(PIECE);
 
   /** Throws ImageError: no such file, in use, empty, not a whole number of blocks. */
-  constructor(path: string, { readOnly, block, aside }: ImageOptions) {
+  constructor(path: string, { readOnly, shared, block, aside }: ImageOptions) {
     this.isReadOnly = readOnly;
     this.#aside = aside;
     this.#fd = open(path, readOnly);
     try {
       this.size = sizeOf(this.#fd, block);
-      if (!lockImage(this.#fd, !readOnly))
-        throw new ImageError("in use by another program or another device; one writes to an image, or all read it");
+      if (!lockImage(this.#fd, !readOnly, shared))
+        throw new ImageError(
+          "in use by another program or another device; one writes to an image, or all read it, or all say shared: true",
+        );
     } catch (error) {
       closeSync(this.#fd);
       throw error;

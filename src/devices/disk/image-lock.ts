@@ -27,11 +27,12 @@ const FLOCK_SIZE = 32;
 /**
  * Locks an open image for as long as it is open.
  * @param write it is written to, and nobody else may do that; otherwise it is read, and nobody may write
+ * @param shared others may write to it all the same, who say so too
  * @returns false when that does not go together with what others do with it
  */
-export function lockImage(fd: number, write: boolean): boolean {
+export function lockImage(fd: number, write: boolean, shared: boolean): boolean {
   const used = write ? [CONSISTENT_READ, WRITE] : [CONSISTENT_READ];
-  const notShared = [WRITE, RESIZE];
+  const notShared = shared ? [RESIZE] : [WRITE, RESIZE];
   const call = fcntl();
   for (const bit of used) if (!call(fd, F_OFD_SETLK, F_RDLCK, USED + bit)) return true;
   for (const bit of notShared) call(fd, F_OFD_SETLK, F_RDLCK, NOT_SHARED + bit);

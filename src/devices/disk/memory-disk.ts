@@ -1,14 +1,19 @@
+import { Pieces } from "../pieces.ts";
+import type { SavedMemory } from "../saved-state.ts";
 import { type Disk, PIECE } from "./disk.ts";
 
 /** A disk of memory, gone with the host. It takes memory where something was written that is not zero. */
 export class MemoryDisk implements Disk {
   readonly size: number;
   readonly isReadOnly = false;
-  readonly #pieces = new Map<number, Uint8Array>();
+  readonly #pieces = new Pieces(PIECE);
+  /** Its content goes with the state of its device. */
+  readonly memory: SavedMemory;
 
   /** @param size bytes */
   constructor(size: number) {
     this.size = size;
+    this.memory = this.#pieces.saved(size);
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -21,19 +26,14 @@ export class MemoryDisk implements Disk {
 
   write(offset: number, from: Uint8Array): void {
     for (const { number, within, done, count } of piecesOf(offset, from.length)) {
-      let piece = this.#pieces.get(number);
-      if (piece === undefined) {
-        piece = new Uint8Array(PIECE);
-        this.#pieces.set(number, piece);
-      }
-      piece.set(from.subarray(done, done + count), within);
+      this.#pieces.write(number).set(from.subarray(done, done + count), within);
     }
   }
 
   zero(offset: number, length: number): void {
     for (const { number, within, count } of piecesOf(offset, length)) {
       if (count === PIECE) this.#pieces.delete(number);
-      else this.#pieces.get(number)?.fill(0, within, within + count);
+      else if (this.#pieces.has(number)) this.#pieces.write(number).fill(0, within, within + count);
     }
   }
 
@@ -42,10 +42,10 @@ export class MemoryDisk implements Disk {
     if (this.#pieces.has(first)) return offset;
     let next = Math.ceil(end / PIECE);
     // as many steps as there are pieces of one kind or the other, whichever is less
-    if (next - first < this.#pieces.size) {
+    if (next - first < this.#pieces.count) {
       for (let number = first + 1; number < next; number++) if (this.#pieces.has(number)) next = number;
     } else {
-      for (const number of this.#pieces.keys()) if (number > first && number < next) next = number;
+      for (const number of this.#pieces.numbers()) if (number > first && number < next) next = number;
     }
     return Math.min(next * PIECE, end);
   }

@@ -4,6 +4,8 @@ import { viewOf } from "../../uapi/layout.ts";
 import type { PciBar, PciIdentity, RomContent, ZpciDescription } from "../description.ts";
 import type { DeviceClock } from "../device-clock.ts";
 import type { AccessWidth, DeviceBus, DeviceModel, WaitingAccess } from "../device-model.ts";
+import { isSavable } from "../saved-state.ts";
+import { Activity, MOST_POSTED, type PostedWrite } from "./activity.ts";
 import { findCapability } from "./capabilities.ts";
 import { ConfigSpace, type ConfigWidth } from "./config-space.ts";
 import type { FunctionErrors } from "./function-errors.ts";
@@ -28,6 +30,8 @@ export interface FunctionDescription extends Pick<PciIdentity, "vendor" | "devic
   readonly bars: readonly PciBar[];
   /** Whether programs may map its BARs. */
   readonly mmap: boolean;
+  /** false: its driver has nothing of migration, whatever its model can do. */
+  readonly migration?: false;
   /** Its config space, when recorded. */
   readonly config?: Uint8Array;
   /** Present on s390. */
@@ -61,11 +65,14 @@ export class PciFunction implements DeviceBus {
   readonly name: string;
   readonly description: FunctionDescription;
   readonly config: ConfigSpace;
-  readonly clock: DeviceClock;
+  /** What it does by itself. */
+  readonly clock: Activity;
   readonly model: DeviceModel;
   interrupts: InterruptHandler | undefined;
   /** Shows registers to who has mapped them. */
   onShow: (() => void) | undefined;
+  /** Has programs' mappings of a region of memory and the device's bytes agree; `toDevice`: what is mapped counts. */
+  onMove: ((toDevice: boolean, region: number, offset: number, length: number) => void) | undefined;
   /** D0..D3HOT. */
   powerState = D0;
   readonly #bars = new Map<number, PciBar>();
@@ -78,6 +85,12 @@ export class PciFunction implements DeviceBus {
   #dma: DeviceDma = NO_DRIVER;
   #listener: MappingListener | undefined;
   #stopTelling: (() => void) | undefined;
+  /** It ends what it has begun before it is quiet: so long it still reaches memory. */
+  #isEnding = false;
+  /** Vectors whose messages are sent when it goes on, here or where its state goes to. */
+  readonly kept = new Set<number>();
+  /** Hears of each write to memory that arrived, or of a part of one. */
+  onDmaWrite: ((iova: bigint, length: number) => void) | undefined;
 
   /**
    * @param config as firmware leaves it
@@ -101,7 +114,7 @@ export class PciFunction implements DeviceBus {
     for (const bar of description.bars) this.#bars.set(bar.index, bar);
     this.#msi = findCapability(config, pci.PCI_CAP_ID_MSI);
     this.#msix = findCapability(config, pci.PCI_CAP_ID_MSIX);
-    this.clock = clock;
+    this.clock = new Activity(clock);
     this.#onFault = onFault;
     this.#errors = errors;
     this.model = makeModel(this);
@@ -183,12 +196,62 @@ export class PciFunction implements DeviceBus {
     const { model } = this;
     if (this.isInError) return;
     if (this.msixTable?.write(region, offset, width, value)) return;
+    if (this.clock.motion !== "running") {
+      this.#putOff({ region, offset, width, value });
+      return;
+    }
     if (width < 8 || model.takesWideIo || this.bar(region)?.type !== "io") {
       model.write(region, offset, width, value);
       return;
     }
     model.write(region, offset, 4, BigInt.asUintN(32, value));
     model.write(region, offset + 4, 4, value >> 32n);
+  }
+
+  #putOff(write: PostedWrite): void {
+    const { clock, name } = this;
+    const what = `${name}: a write to 0x${write.offset.toString(16)} of BAR ${write.region} is lost`;
+    if (clock.motion === "stopped") this.#onFault(`${what}: the device is stopped (migration)`);
+    else if (!clock.post(write)) this.#onFault(`${what}: ${MOST_POSTED} wait for the device to go on (migration)`);
+  }
+
+  /**
+   * Ends what the device has begun, step by step; after the last it is quiet.
+   * @returns whether it did so in time
+   */
+  *quiesce(milliseconds: number): Generator<void, boolean> {
+    const { model, clock } = this;
+    const end = clock.now() + milliseconds;
+    if (isSavable(model)) model.pause?.();
+    clock.motion = "quiet";
+    this.#isEnding = true;
+    try {
+      while (clock.step() || (isSavable(model) && model.isBusy?.())) {
+        if (clock.now() > end) return false;
+        yield;
+      }
+      return true;
+    } finally {
+      this.#isEnding = false;
+    }
+  }
+
+  /** A quiet function is stopped from now on, or a stopped one quiet. */
+  halt(stopped: boolean): void {
+    this.clock.motion = stopped ? "stopped" : "quiet";
+  }
+
+  /** It goes on: what was put off is done. */
+  release(): void {
+    const { model, clock } = this;
+    clock.motion = "running";
+    this.#isEnding = false;
+    const vectors = [...this.kept];
+    this.kept.clear();
+    for (const vector of vectors) this.sendMessage(vector);
+    this.#deliverLine();
+    if (isSavable(model)) model.resume?.();
+    for (const { region, offset, width, value } of clock.takePosted()) this.writeRegion(region, offset, width, value);
   }
 
   readConfig(offset: number, width: ConfigWidth): number {
@@ -209,6 +272,10 @@ export class PciFunction implements DeviceBus {
 
   /** Function-level reset. Config space is put back by whoever resets, as the kernel does it; here it just stays. */
   reset(): void {
+    this.clock.motion = "running";
+    this.clock.takePosted();
+    this.#isEnding = false;
+    this.kept.clear();
     this.model.reset();
     this.msixTable?.reset();
     this.powerState = D0;
@@ -236,6 +303,10 @@ export class PciFunction implements DeviceBus {
   }
 
   sendMessage(vector: number): void {
+    if (this.clock.motion !== "running") {
+      this.kept.add(vector);
+      return;
+    }
     if (!(this.#command & pci.PCI_COMMAND_MASTER)) {
       this.#onFault(`${this.name}: interrupt message ${vector} is lost: bus mastering is off (PCI_COMMAND bit 2)`);
       return;
@@ -257,6 +328,14 @@ export class PciFunction implements DeviceBus {
     this.onShow?.();
   }
 
+  fetchMemory(region: number, offset: number, length: number): void {
+    this.onMove?.(true, region, offset, length);
+  }
+
+  showMemory(region: number, offset: number, length: number): void {
+    this.onMove?.(false, region, offset, length);
+  }
+
   dmaRead(iova: bigint, into: Uint8Array, pasid?: PasidRequest): boolean {
     if (this.#isMaster()) return this.#report("read", iova, into.length, this.#target(pasid).read(iova, into));
     into.fill(0);
@@ -264,7 +343,10 @@ export class PciFunction implements DeviceBus {
   }
 
   dmaWrite(iova: bigint, from: Uint8Array, pasid?: PasidRequest): boolean {
-    return this.#isMaster() && this.#report("write", iova, from.length, this.#target(pasid).write(iova, from));
+    if (!this.#isMaster()) return false;
+    const fault = this.#target(pasid).write(iova, from);
+    this.onDmaWrite?.(iova, from.length);
+    return this.#report("write", iova, from.length, fault);
   }
 
   dmaOrWait(access: WaitingAccess): "done" | "failed" | "waiting" {
@@ -272,6 +354,7 @@ export class PciFunction implements DeviceBus {
     if (!this.#isMaster()) return "failed";
     const target = this.#target(pasid);
     const fault = write ? target.write(iova, bytes, true) : target.read(iova, bytes, true);
+    if (write) this.onDmaWrite?.(iova, bytes.length);
     const report = (reason: string) =>
       this.#report(write ? "write" : "read", iova, bytes.length, fault && { ...fault, reason });
     if (!fault?.ask) return report(fault?.reason ?? "") ? "done" : "failed";
@@ -293,6 +376,10 @@ export class PciFunction implements DeviceBus {
 
   #isMaster(): boolean {
     if (this.#errors?.has(this.name)) return false;
+    if (this.clock.motion !== "running" && !this.#isEnding) {
+      this.#onFault(`${this.name}: DMA does not happen: the device is stopped (migration)`);
+      return false;
+    }
     if (this.#command & pci.PCI_COMMAND_MASTER) return true;
     this.#onFault(`${this.name}: DMA does not happen: bus mastering is off (PCI_COMMAND bit 2)`);
     return false;
@@ -315,6 +402,7 @@ export class PciFunction implements DeviceBus {
   }
 
   #deliverLine(): void {
+    if (this.clock.motion !== "running") return;
     if (this.lineAsserted && !(this.#command & pci.PCI_COMMAND_INTX_DISABLE)) this.interrupts?.line();
   }
 }

@@ -49,9 +49,7 @@ export class Sanitizer implements Watcher {
   readonly #containers = new Map<FileDescription, FileDescription>();
   #calls = 0;
   #now: InHand = { call: undefined, name: "", fields: {}, made: [], container: undefined, registerWritten: "" };
-  /**
-   * Calls in the middle of which the one in hand is: a request that looks for a file may notice that another closed.
-   */
+  /** Calls in the middle of which another is made: a request that looks for a file may notice that one closed. */
   readonly #outer: InHand[] = [];
 
   /** See Findings. */

@@ -74,8 +74,14 @@ export class CallInHand {
     if (into === "program") {
       const from = this.#lastWritten(this.call.task!, address, length) - (address - offset);
       this.unwritableFrom = Math.max(0, Math.min(this.unwritableFrom ?? from, from));
-    } else if (!this.argument!.edge && offset + length <= this.argument!.bytes.length) this.#endAt(this.#readUntil);
+    } else if (this.#wasWhole(offset + length)) this.#endAt(this.#readUntil);
     return true;
+  }
+
+  /** Whether the argument could be read until there at the start of the call; of text, until its end. */
+  #wasWhole(until: number): boolean {
+    const { bytes, edge } = this.argument!;
+    return !edge && until <= bytes.length && (!this.#isText || bytes.at(-1) === 0);
   }
 
   /**

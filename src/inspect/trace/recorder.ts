@@ -44,9 +44,7 @@ export class Recorder implements Watcher {
   #held: Operation | undefined;
   #heldAfter: Operation[] = [];
   #inHand: CallInHand | undefined;
-  /**
-   * Calls in the middle of which the one in hand is: a request that looks for a file may notice that another closed.
-   */
+  /** Calls in the middle of which another is made: a request that looks for a file may notice that one closed. */
   readonly #outer: { readonly inHand: CallInHand; readonly segments: Segment[] }[] = [];
   #last = performance.now();
 

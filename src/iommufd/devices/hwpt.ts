@@ -1,3 +1,4 @@
+import { DirtyPages } from "../../address/dirty-pages.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
@@ -9,7 +10,6 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
 } from "../../uapi/iommufd-hwpt.ts";
 import type { Ioas } from "../ioas.ts";
-import { DirtyPages } from "../memory/dirty-pages.ts";
 import type { Domain } from "../memory/io-page-table.ts";
 import { TableDma } from "../memory/table-dma.ts";
 import { IoasMappings } from "../nesting/ioas-mappings.ts";

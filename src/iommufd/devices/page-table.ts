@@ -1,9 +1,9 @@
+import type { DirtyPages } from "../../address/dirty-pages.ts";
 import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import type { FaultQueue } from "../events/fault-queue.ts";
-import type { DirtyPages } from "../memory/dirty-pages.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
 import { IommufdObject } from "../object-table.ts";
 

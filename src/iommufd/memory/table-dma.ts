@@ -1,9 +1,9 @@
+import type { DirtyPages } from "../../address/dirty-pages.ts";
 import type { DmaFault } from "../../iommu/dma-target.ts";
 import { addressIn, MappedDma, type Met, moved, pieceOf, refused } from "../../iommu/dma-walk.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { hex } from "../../kernel/errors.ts";
 import type { Area } from "./area.ts";
-import type { DirtyPages } from "./dirty-pages.ts";
 import type { IoPageTable } from "./io-page-table.ts";
 
 const LAST = 2n ** 64n - 1n;

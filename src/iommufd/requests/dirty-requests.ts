@@ -1,3 +1,4 @@
+import type { DirtyPages } from "../../address/dirty-pages.ts";
 import type { IovaRange } from "../../address/iova-ranges.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
@@ -7,12 +8,11 @@ import {
   IommuHwptGetDirtyBitmap,
   IommuHwptSetDirtyTracking,
 } from "../../uapi/iommufd-hwpt.ts";
+import { UserBitmap } from "../../vfio/user-bitmap.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { Hwpt } from "../devices/hwpt.ts";
-import type { DirtyPages } from "../memory/dirty-pages.ts";
 import { refuseReserved } from "./ioas-requests.ts";
-import { UserBitmap } from "./user-bitmap.ts";
 
 const END = 2n ** 64n;
 

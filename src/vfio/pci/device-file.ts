@@ -6,6 +6,7 @@ import {
   type MmapRequest,
   type SharedMemory,
 } from "../../kernel/file-description.ts";
+import { finish, type RequestSteps } from "../../kernel/request-steps.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { Word } from "../../kernel/word.ts";
 import type { RequestDialect } from "../../uapi/requests/dialect.ts";
@@ -75,10 +76,20 @@ export class PciDeviceFile extends FileDescription {
   }
 
   override ioctl(task: Task, request: number, arg: Word): number {
+    return finish(this.#serve(task, request, arg));
+  }
+
+  override ioctlInSteps(task: Task, request: number, arg: Word): number | RequestSteps {
+    return this.#serve(task, request, arg);
+  }
+
+  /** Not one of the two methods above: who watches calls replaces those. */
+  #serve(task: Task, request: number, arg: Word): number | RequestSteps {
     const device = this.#device;
     device.pollShared();
     try {
-      return this.#request(device, task, request, arg);
+      const outcome = this.#request(device, task, request, arg);
+      return typeof outcome === "number" ? outcome : shownAfter(device, outcome);
     } finally {
       device.showShared();
     }
@@ -152,7 +163,7 @@ export class PciDeviceFile extends FileDescription {
     this.#released();
   }
 
-  #request(device: OpenDevice, task: Task, request: number, arg: Word): number {
+  #request(device: OpenDevice, task: Task, request: number, arg: Word): number | RequestSteps {
     const { release } = device.context;
     switch (request) {
       case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
@@ -171,5 +182,14 @@ export class PciDeviceFile extends FileDescription {
     const answer = commonRequest(device, task, request, arg);
     if (answer !== undefined) return answer;
     fail("ENOTTY", `${this.label} knows no request ${hex(request)} (kernel ${release.name})`);
+  }
+}
+
+/** A request in steps, after which programs see what it has changed. */
+function* shownAfter(device: OpenDevice, steps: RequestSteps): RequestSteps {
+  try {
+    return yield* steps;
+  } finally {
+    device.showShared();
   }
 }

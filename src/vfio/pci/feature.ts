@@ -1,5 +1,6 @@
 import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { fail, hex } from "../../kernel/errors.ts";
+import type { RequestSteps } from "../../kernel/request-steps.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import {
@@ -17,32 +18,24 @@ import {
   VfioDeviceFeatureDmaBuf,
   VfioDeviceLowPowerEntryWithWakeup,
 } from "../../uapi/vfio-feature.ts";
+import { checkFeature, FEATURE_DATA, type FeatureRequest } from "../feature-request.ts";
+import { migrationFeature } from "../migration/features.ts";
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { TOKEN_BYTES, type VfToken } from "./vf-token.ts";
 
 const AT = VfioDeviceFeature.offsets;
-const MINIMUM = VfioDeviceFeature.endOf("flags");
 const WAKEUP = VfioDeviceLowPowerEntryWithWakeup;
 const DMA_BUF = VfioDeviceFeatureDmaBuf;
 
-const user = new UserStruct(Math.max(MINIMUM, WAKEUP.size, DMA_BUF.size, TOKEN_BYTES));
-
-/** What VFIO_DEVICE_FEATURE asks for. */
-interface FeatureRequest {
-  /** VFIO_DEVICE_FEATURE_* without flags. */
-  readonly feature: number;
-  readonly flags: number;
-  /** Bytes for the feature's data. */
-  readonly room: number;
-}
+const user = new UserStruct(Math.max(FEATURE_DATA, WAKEUP.size, DMA_BUF.size, TOKEN_BYTES));
 
 /** The part of VFIO_DEVICE_FEATURE that is the same for all devices (vfio_main.c:vfio_ioctl_device_feature). */
-function readRequest({ context, target }: OpenDevice, task: Task, arg: Word): FeatureRequest {
-  user.copyInSized(task, arg, MINIMUM, "vfio_device_feature");
+function readRequest(task: Task, arg: Word): FeatureRequest {
+  user.copyInSized(task, arg, FEATURE_DATA, "vfio_device_feature");
   const flags = user.u32(AT.flags);
-  const room = user.u32(AT.argsz) - MINIMUM;
+  const room = user.u32(AT.argsz) - FEATURE_DATA;
   const both = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
   const known = VFIO_DEVICE_FEATURE_MASK | both | VFIO_DEVICE_FEATURE_PROBE;
   if (flags & ~known) fail("EINVAL", `unknown flag bits ${hex((flags & ~known) >>> 0)}`);
@@ -50,77 +43,75 @@ function readRequest({ context, target }: OpenDevice, task: Task, arg: Word): Fe
     fail("EINVAL", "GET and SET go together with PROBE only");
   }
   const feature = flags & VFIO_DEVICE_FEATURE_MASK;
+  return { feature, flags, room };
+}
+
+/** The core asks for a device's states before it asks whether the feature can be carried out (vfio_main.c). */
+function refusePrecopyInfo({ context, target }: OpenDevice, { feature }: FeatureRequest): void {
   if (feature === VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 && context.release.has("precopyInfoV2")) {
     fail("EINVAL", `${target.name} cannot be migrated`);
   }
-  return { feature, flags, room };
 }
 
 /** VFIO_DEVICE_FEATURE of a device whose driver has no features of its own. */
 export function refuseFeature(device: OpenDevice, task: Task, arg: Word): never {
-  const { feature } = readRequest(device, task, arg);
+  const request = readRequest(task, arg);
+  const { feature } = request;
+  refusePrecopyInfo(device, request);
   fail("ENOTTY", `${device.target.name} has no feature ${feature} (VFIO_DEVICE_FEATURE)`);
 }
 
 /** VFIO_DEVICE_FEATURE of vfio-pci (vfio_pci_core.c:vfio_pci_core_ioctl_feature). */
-export function deviceFeature(device: OpenDevice, task: Task, arg: Word): number {
-  const { feature, flags, room } = readRequest(device, task, arg);
-  const { context } = device;
+export function deviceFeature(device: OpenDevice, task: Task, arg: Word): number | RequestSteps {
+  const request = readRequest(task, arg);
+  const { context, migration } = device;
+  const { feature } = request;
+  const answer = migration && migrationFeature(migration, task, wordAdd(arg, FEATURE_DATA), request);
+  if (answer !== undefined) return answer;
+  refusePrecopyInfo(device, request);
   switch (feature) {
     case VFIO_DEVICE_FEATURE_PCI_VF_TOKEN:
-      if (device.token) return setToken(device.token, task, arg, flags, room);
+      if (device.token) return setToken(device.token, task, arg, request);
       break;
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
-      if (context.release.has("lowPowerFeature")) return enterLowPower(device, flags, room);
+      if (context.release.has("lowPowerFeature")) return enterLowPower(device, request);
       break;
     case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
-      if (context.release.has("lowPowerFeature")) return enterWithWakeup(device, task, arg, flags, room);
+      if (context.release.has("lowPowerFeature")) return enterWithWakeup(device, task, arg, request);
       break;
     case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-      if (context.release.has("lowPowerFeature")) return exitLowPower(device, flags, room);
+      if (context.release.has("lowPowerFeature")) return exitLowPower(device, request);
       break;
     case VFIO_DEVICE_FEATURE_DMA_BUF:
       // recorded: distributions' kernels have it, those that were built with iommufd for the recordings lack
       // CONFIG_PCI_P2PDMA
       if (context.release.has("dmaBufFeature") && !context.iommufd) {
-        return exportDmaBuf(device, task, arg, flags, room);
+        return exportDmaBuf(device, task, arg, request);
       }
       break;
   }
   fail("ENOTTY", `${device.target.name} has no feature ${feature} (VFIO_DEVICE_FEATURE)`);
 }
 
-/** vfio.h:vfio_check_feature. True when the feature is to be carried out, false when it was only probed. */
-function check(flags: number, room: number, supported: number, size: number): boolean {
-  const both = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
-  if (flags & both & ~supported) {
-    fail("EINVAL", `the feature can only be ${supported === VFIO_DEVICE_FEATURE_SET ? "set" : "read"}`);
-  }
-  if (flags & VFIO_DEVICE_FEATURE_PROBE) return false;
-  if (!(flags & both)) fail("EINVAL", "one of GET, SET and PROBE is wanted");
-  if (room < size) fail("EINVAL", `argsz leaves ${room} bytes for the feature's data, ${size} are needed`);
-  return true;
-}
-
 /** vfio_pci_core.c:vfio_pci_core_feature_token */
-function setToken(token: VfToken, task: Task, arg: Word, flags: number, room: number): number {
-  if (!check(flags, room, VFIO_DEVICE_FEATURE_SET, TOKEN_BYTES)) return 0;
-  task.memory.copyIn(wordAdd(arg, MINIMUM), user.bytes, TOKEN_BYTES);
+function setToken(token: VfToken, task: Task, arg: Word, request: FeatureRequest): number {
+  if (!checkFeature(request, VFIO_DEVICE_FEATURE_SET, TOKEN_BYTES)) return 0;
+  task.memory.copyIn(wordAdd(arg, FEATURE_DATA), user.bytes, TOKEN_BYTES);
   token.set(user.bytes);
   return 0;
 }
 
-function enterLowPower(device: OpenDevice, flags: number, room: number): number {
-  if (check(flags, room, VFIO_DEVICE_FEATURE_SET, 0)) {
+function enterLowPower(device: OpenDevice, request: FeatureRequest): number {
+  if (checkFeature(request, VFIO_DEVICE_FEATURE_SET, 0)) {
     refuseSecondEntry(device);
     device.lowPower = { wakeup: undefined };
   }
   return 0;
 }
 
-function enterWithWakeup(device: OpenDevice, task: Task, arg: Word, flags: number, room: number): number {
-  if (!check(flags, room, VFIO_DEVICE_FEATURE_SET, WAKEUP.size)) return 0;
-  task.memory.copyIn(wordAdd(arg, MINIMUM), user.bytes, WAKEUP.size);
+function enterWithWakeup(device: OpenDevice, task: Task, arg: Word, request: FeatureRequest): number {
+  if (!checkFeature(request, VFIO_DEVICE_FEATURE_SET, WAKEUP.size)) return 0;
+  task.memory.copyIn(wordAdd(arg, FEATURE_DATA), user.bytes, WAKEUP.size);
   const fd = user.view.s32(WAKEUP.offsets.wakeup_eventfd);
   if (fd < 0) fail("EINVAL", `${fd} is no descriptor of an eventfd`);
   const wakeup = eventOf(task, fd);
@@ -138,8 +129,8 @@ function refuseSecondEntry({ lowPower, target }: OpenDevice): void {
   if (lowPower) fail("EINVAL", `${target.name} is in low power already`);
 }
 
-function exitLowPower(device: OpenDevice, flags: number, room: number): number {
-  if (check(flags, room, VFIO_DEVICE_FEATURE_SET, 0)) {
+function exitLowPower(device: OpenDevice, request: FeatureRequest): number {
+  if (checkFeature(request, VFIO_DEVICE_FEATURE_SET, 0)) {
     device.lowPower?.wakeup?.release();
     device.lowPower = undefined;
   }
@@ -150,14 +141,14 @@ function exitLowPower(device: OpenDevice, flags: number, room: number): number {
  * The model has no dma-bufs: the request is checked as the kernel does, and then there is nothing to give
  * (vfio_pci_dmabuf.c).
  */
-function exportDmaBuf(device: OpenDevice, task: Task, arg: Word, flags: number, room: number): number {
-  if (!check(flags, room, VFIO_DEVICE_FEATURE_GET, DMA_BUF.size)) return 0;
-  task.memory.copyIn(wordAdd(arg, MINIMUM), user.bytes, DMA_BUF.size);
-  const request = DMA_BUF.read(user.view, 0);
-  if (request.nr_ranges === 0) fail("EINVAL", "nr_ranges is 0");
-  if (request.flags !== 0) fail("EINVAL", "no flags of a dma-buf are known");
-  if (request.region_index >= ROM_BAR || device.target.bar(request.region_index) === undefined) {
-    fail("ENODEV", `${device.target.name} has no BAR ${request.region_index}`);
+function exportDmaBuf(device: OpenDevice, task: Task, arg: Word, request: FeatureRequest): number {
+  if (!checkFeature(request, VFIO_DEVICE_FEATURE_GET, DMA_BUF.size)) return 0;
+  task.memory.copyIn(wordAdd(arg, FEATURE_DATA), user.bytes, DMA_BUF.size);
+  const wanted = DMA_BUF.read(user.view, 0);
+  if (wanted.nr_ranges === 0) fail("EINVAL", "nr_ranges is 0");
+  if (wanted.flags !== 0) fail("EINVAL", "no flags of a dma-buf are known");
+  if (wanted.region_index >= ROM_BAR || device.target.bar(wanted.region_index) === undefined) {
+    fail("ENODEV", `${device.target.name} has no BAR ${wanted.region_index}`);
   }
   fail("ENOTSUP", "this model exports no dma-bufs");
 }

@@ -3,7 +3,9 @@ import { D0, D3HOT, type PciFunction } from "../../devices/pci/function.ts";
 import * as pci from "../../devices/pci/registers.ts";
 import { resetsInD3 } from "../../devices/pci/reset-methods.ts";
 import type { PciTopology } from "../../devices/pci/topology.ts";
+import { isSavable } from "../../devices/saved-state.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
+import { DeviceMigration } from "../migration/device-migration.ts";
 import { Intx } from "./intx.ts";
 import { Ioeventfds } from "./ioeventfds.ts";
 import { MessageInterrupts } from "./msi.ts";
@@ -60,6 +62,8 @@ export class OpenDevice {
   token: VfToken | undefined;
   /** Memory in which programs have the regions mapped, one for each file that a transport has given memory to. */
   readonly shared = new Set<ShownMemory>();
+  /** Of a device whose state can be taken out and put into another one. */
+  readonly migration: DeviceMigration | undefined;
   readonly #saved: Uint8Array;
 
   /** The first open: bus mastering off, a reset when there is one, and the state that the last close will put back. */
@@ -79,7 +83,11 @@ export class OpenDevice {
     const dynamicMsix = context.release.has("dynamicMsix") && context.arch === "x86_64";
     this.messages = new MessageInterrupts(target, dynamicMsix);
     this.config = this.#makeConfig();
+    const { model, description } = target;
+    const isMigratable = server === "vfio-pci" && description.migration !== false && isSavable(model);
+    if (isMigratable && context.release.has("migrationStates")) this.migration = new DeviceMigration(this, model);
     target.onShow = () => this.showShared();
+    target.onMove = (toDevice, ...part) => (toDevice ? this.pull(...part) : this.push(...part));
     target.interrupts = {
       line: () => this.intx.onLine(),
       message: (vector) => this.messages.onMessage(vector),
@@ -110,6 +118,17 @@ export class OpenDevice {
   reset(): void {
     this.setPowerState(D0);
     this.target.reset();
+    this.migration?.reset();
+  }
+
+  /** Brings what programs have written to a mapped part of a region of memory to the device. */
+  pull(region: number, at: number, length: number): void {
+    for (const shared of this.shared) shared.pull(region, at, length);
+  }
+
+  /** Shows programs a part of a region of memory after the device's side has changed. */
+  push(region: number, at: number, length: number): void {
+    for (const shared of this.shared) shared.push(region, at, length);
   }
 
   /** Changes the power state as far as the device has it (vfio_pci_set_power_state); what it has not is ignored. */
@@ -126,13 +145,17 @@ export class OpenDevice {
     const wakes = target.powerState === D3HOT && state === D0;
     const control = target.readConfig(at + pci.PCI_PM_CTRL, 2);
     target.writeConfig(at + pci.PCI_PM_CTRL, 2, (control & ~pci.PCI_PM_CTRL_STATE_MASK) | state);
-    if (wakes && resetsInD3(target.config.bytes)) target.reset();
+    if (wakes && resetsInD3(target.config.bytes)) {
+      target.reset();
+      this.migration?.reset();
+    }
     target.powerState = state;
   }
 
   /** The last close: everything is taken back, and the device is as it was before the first open. */
   close(): void {
     const { target } = this;
+    this.migration?.close();
     this.lowPower?.wakeup?.release();
     this.lowPower = undefined;
     this.setPowerState(D0);
@@ -142,6 +165,7 @@ export class OpenDevice {
     this.ioeventfds.close();
     target.interrupts = undefined;
     target.onShow = undefined;
+    target.onMove = undefined;
     if (this.resetWorks) target.reset();
     this.#restoreConfig();
     this.errorEvent?.release();

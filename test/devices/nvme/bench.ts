@@ -70,8 +70,8 @@ interface Queue {
 
 /** A driver that gives one command after the other. */
 export class TestDriver {
-  readonly bus: TestBus;
-  readonly device: NvmeDevice;
+  bus: TestBus;
+  device: NvmeDevice;
   readonly admin: Queue;
   #next = 1;
 

@@ -69,6 +69,8 @@ export class EduDevice implements SavableModel {
   readonly #pasidBits: bigint;
   /** The transfer that waits for a page. An answer that comes when it is another one, after a reset, is nobody's. */
   #waiting: object | undefined;
+  #isPaused = false;
+  #isRestored = false;
 
   constructor(bus: DeviceBus, dmaMask = ALL_ONES, abilities?: TranslationAbilities) {
     this.#bus = bus;
@@ -133,6 +135,8 @@ export class EduDevice implements SavableModel {
     this.#registers = newRegisters();
     this.#interrupts.reset();
     this.#waiting = undefined;
+    this.#isPaused = false;
+    this.#isRestored = false;
     this.#buffer.fill(0);
   }
 
@@ -140,15 +144,31 @@ export class EduDevice implements SavableModel {
     return saveEdu(this.#registers, this.#buffer);
   }
 
-  /** A transfer that waited for a page begins again. */
+  /** Paused from then on. */
   restore(state: SavedState): void {
     const [registers, buffer] = readEdu(state, this.#buffer.length);
     this.reset();
     this.#registers = registers;
     this.#livenessWritten = true;
     this.#buffer.set(buffer);
-    if (registers.irqStatus !== 0n) this.#interrupts.restore();
-    if (registers.command & COMMAND_RUN) this.#run(registers.command);
+    this.#isPaused = true;
+    this.#isRestored = true;
+  }
+
+  /** A transfer that waits for a page goes on waiting. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /**
+   * A transfer whose page came meanwhile, or which waited where the state was saved, begins again. An interrupt that is
+   * not acknowledged is raised once more: nobody knows whether its message arrived.
+   */
+  resume(): void {
+    this.#isPaused = false;
+    if (this.#isRestored && this.#registers.irqStatus !== 0n) this.#interrupts.raise();
+    this.#isRestored = false;
+    if (this.#registers.command & COMMAND_RUN && !this.#waiting) this.#run(this.#registers.command);
   }
 
   memory(): undefined {
@@ -264,6 +284,8 @@ export class EduDevice implements SavableModel {
       answered: (granted) => {
         if (this.#waiting !== waiting) return;
         this.#waiting = undefined;
+        // the command says still that it runs
+        if (this.#isPaused) return;
         if (granted) this.#transfer(toMemory, part);
         else this.#finish(false);
       },

@@ -1,9 +1,13 @@
 import type { DeviceBus } from "../../device-model.ts";
 import type { MemoryRegion } from "../../memory-region.ts";
 
+type MemoryBus = Pick<DeviceBus, "dmaRead" | "dmaWrite" | "fetchMemory" | "showMemory">;
+
 /** A region of the controller's own memory that commands may name by an address. */
 export interface MemoryWindow {
   readonly region: MemoryRegion;
+  /** Whose memory it is. */
+  readonly bar: number;
   readonly size: number;
   /** Where its first byte is; undefined while it is off. */
   base: bigint | undefined;
@@ -11,10 +15,10 @@ export interface MemoryWindow {
 
 /** What the addresses in commands lead to: the host's memory, but for windows of the controller's own. */
 export class ControllerMemory {
-  readonly #bus: Pick<DeviceBus, "dmaRead" | "dmaWrite">;
+  readonly #bus: MemoryBus;
   readonly #windows: readonly MemoryWindow[];
 
-  constructor(bus: Pick<DeviceBus, "dmaRead" | "dmaWrite">, windows: readonly MemoryWindow[]) {
+  constructor(bus: MemoryBus, windows: readonly MemoryWindow[]) {
     this.#bus = bus;
     this.#windows = windows;
   }
@@ -23,6 +27,7 @@ export class ControllerMemory {
   read(address: bigint, into: Uint8Array): boolean {
     const inside = this.#inWindow(address, into.length);
     if (!inside) return this.#bus.dmaRead(address, into);
+    this.#bus.fetchMemory?.(inside.bar, inside.offset, into.length);
     inside.region.readBytes(inside.offset, into);
     return true;
   }
@@ -32,13 +37,14 @@ export class ControllerMemory {
     const inside = this.#inWindow(address, from.length);
     if (!inside) return this.#bus.dmaWrite(address, from);
     inside.region.writeBytes(inside.offset, from);
+    this.#bus.showMemory?.(inside.bar, inside.offset, from.length);
     return true;
   }
 
-  #inWindow(address: bigint, length: number): { readonly region: MemoryRegion; readonly offset: number } | undefined {
-    for (const { region, size, base } of this.#windows) {
+  #inWindow(address: bigint, length: number) {
+    for (const { region, bar, size, base } of this.#windows) {
       if (base === undefined || address < base || address + BigInt(length) > base + BigInt(size)) continue;
-      return { region, offset: Number(address - base) };
+      return { region, bar, offset: Number(address - base) };
     }
     return undefined;
   }

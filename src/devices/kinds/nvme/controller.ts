@@ -4,13 +4,15 @@ import { AdminCommands } from "./admin-commands.ts";
 import { Command } from "./command.ts";
 import type { CommandContext } from "./command-context.ts";
 import type { ControllerMemory } from "./controller-memory.ts";
+import { type ControllerState, readQueues, saveQueues } from "./controller-state.ts";
 import type { PointerContext } from "./data-pointer.ts";
 import { ERROR_EVENT, Events, INVALID_DOORBELL_REGISTER, INVALID_DOORBELL_VALUE } from "./events.ts";
 import type { ControllerFacts } from "./facts.ts";
 import { Features } from "./features.ts";
 import { IoCommands } from "./io-commands.ts";
 import type { Namespace } from "./namespace.ts";
-import { CompletionQueue, type QueuePlace, type Request, type Shadow, SubmissionQueue } from "./queues.ts";
+import { QueueSet } from "./queue-set.ts";
+import type { CompletionQueue, QueuePlace, Request, Shadow, SubmissionQueue } from "./queues.ts";
 import { COMPLETION_SHIFT, configuration, SUBMISSION_SHIFT } from "./registers.ts";
 import * as status from "./status.ts";
 import { aside, COMPLETED_LATER, type Steps } from "./steps.ts";
@@ -45,8 +47,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
   readonly memory: ControllerMemory;
   readonly events: Events;
   readonly features: Features;
-  readonly submissions = new Map<number, SubmissionQueue>();
-  readonly completions = new Map<number, CompletionQueue>();
+  readonly #queues: QueueSet;
   pageSize = 4096;
   /** CC.CSS. */
   commandSet = 0;
@@ -56,7 +57,6 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
   readonly #owner: ControllerOwner;
   readonly #admin: AdminCommands;
   readonly #io: IoCommands;
-  #shadows: { readonly doorbells: bigint; readonly eventIndexes: bigint } | undefined;
   /** Queues with entries that can be taken. */
   readonly #rung = new Set<SubmissionQueue>();
   /** Commands that were taken and have not begun, from `#next` on. */
@@ -76,10 +76,15 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
   /** INTMS. */
   #masked = 0;
   #line = false;
+  /** It begins nothing. */
+  #isPaused = false;
+  /** A queue could not be reached. */
+  #hasFailed = false;
 
   constructor(bus: DeviceBus, memory: ControllerMemory, facts: ControllerFacts, owner: ControllerOwner) {
     this.#bus = bus;
     this.memory = memory;
+    this.#queues = new QueueSet(memory);
     this.facts = facts;
     this.#owner = owner;
     this.#born = bus.clock.now();
@@ -91,6 +96,14 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     this.features = new Features(facts, () => this.#bus.clock.now());
     this.#admin = new AdminCommands(this);
     this.#io = new IoCommands(this);
+  }
+
+  get submissions(): ReadonlyMap<number, SubmissionQueue> {
+    return this.#queues.submissions;
+  }
+
+  get completions(): ReadonlyMap<number, CompletionQueue> {
+    return this.#queues.completions;
   }
 
   /** Makes the admin queues. */
@@ -114,9 +127,9 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
   /** Forgets all queues and commands. */
   stop(): void {
     this.#bus.clock.stop(this);
-    this.submissions.clear();
-    this.completions.clear();
-    this.#shadows = undefined;
+    this.#queues.clear();
+    this.#hasFailed = false;
+    this.#isPaused = false;
     this.#rung.clear();
     this.#ready = [];
     this.#next = 0;
@@ -146,7 +159,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     }
     queue.tail = tail;
     // drivers do not keep the admin queue's shadow, so the controller does
-    if (queue.shadow && id === 0) this.#writeIndex(queue.shadow.doorbell, tail);
+    if (queue.shadow && id === 0) this.#queues.writeIndex(queue.shadow.doorbell, tail);
     this.#rung.add(queue);
     this.#bus.clock.start(this);
   }
@@ -159,7 +172,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
       return;
     }
     queue.head = head;
-    if (queue.shadow && id === 0) this.#writeIndex(queue.shadow.doorbell, head);
+    if (queue.shadow && id === 0) this.#queues.writeIndex(queue.shadow.doorbell, head);
     this.updateLine();
     if (queue.pending.length === 0) return;
     this.#unposted.add(queue);
@@ -172,20 +185,16 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
   }
 
   addCompletionQueue(place: QueuePlace, vector: number, interrupts: boolean): void {
-    const queue = new CompletionQueue(place, vector, interrupts);
-    queue.shadow = this.#shadowOf(2 * place.id + 1);
-    this.completions.set(place.id, queue);
+    this.#queues.addCompletionQueue(place, vector, interrupts);
   }
 
   addSubmissionQueue(place: QueuePlace, completions: CompletionQueue): void {
-    const queue = new SubmissionQueue(place, completions);
-    queue.shadow = this.#shadowOf(2 * place.id);
-    this.submissions.set(place.id, queue);
+    this.#queues.addSubmissionQueue(place, completions);
   }
 
   /** Commands of it that are not over are completed as such. */
   deleteSubmissionQueue(queue: SubmissionQueue): void {
-    this.submissions.delete(queue.id);
+    this.#queues.submissions.delete(queue.id);
     this.#rung.delete(queue);
     const isOther = ({ queue: own }: Request) => own !== queue;
     const begun = [...this.#running, ...this.#waiting].map(({ request }) => request);
@@ -204,7 +213,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
   }
 
   deleteCompletionQueue(queue: CompletionQueue): void {
-    this.completions.delete(queue.id);
+    this.#queues.completions.delete(queue.id);
     this.#unposted.delete(queue);
     this.updateLine();
     this.#owner.queueGone("completion", queue.id);
@@ -212,35 +221,9 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
 
   /** From now on doorbells of I/O queues are in the host's memory. */
   useShadows(doorbells: bigint, eventIndexes: bigint): void {
-    this.#shadows = { doorbells, eventIndexes };
-    for (const queue of this.submissions.values()) {
-      queue.shadow = this.#shadowOf(2 * queue.id);
-      this.#writeIndex(queue.shadow!.doorbell, queue.tail);
-      // what is read there from now on counts, whether or not it could be written
-      this.#rung.add(queue);
-    }
-    for (const queue of this.completions.values()) {
-      queue.shadow = this.#shadowOf(2 * queue.id + 1);
-      this.#writeIndex(queue.shadow!.doorbell, queue.head);
-    }
-  }
-
-  #shadowOf(doorbell: number): Shadow | undefined {
-    if (!this.#shadows) return undefined;
-    const offset = BigInt(4 * doorbell);
-    return { doorbell: this.#shadows.doorbells + offset, eventIndex: this.#shadows.eventIndexes + offset };
-  }
-
-  #writeIndex(address: bigint, value: number): void {
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, value, true);
-    this.memory.write(address, bytes);
-  }
-
-  #readIndex(address: bigint): number {
-    const bytes = new Uint8Array(4);
-    this.memory.read(address, bytes);
-    return new DataView(bytes.buffer).getUint32(0, true) & 0xffff;
+    this.#queues.useShadows({ doorbells, eventIndexes });
+    // what is read there from now on counts, whether or not it could be written
+    for (const queue of this.submissions.values()) this.#rung.add(queue);
   }
 
   /** Has what was written to namespaces reach their storage. */
@@ -289,11 +272,67 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     return ids;
   }
 
+  /** Takes no more entries from queues. What was taken is done. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** Commands were taken that are not over. */
+  get isBusy(): boolean {
+    return this.#running.length + this.#waiting.size + this.#ready.length - this.#next > 0;
+  }
+
+  /** Goes on. @param restored it is another one's state: interrupts may have been on their way */
+  resume(restored: boolean): void {
+    this.#isPaused = false;
+    if (this.#hasFailed) return;
+    for (const queue of this.submissions.values()) if (queue.shadow || !queue.isEmpty) this.#rung.add(queue);
+    for (const queue of this.completions.values()) {
+      if (queue.pending.length > 0) this.#unposted.add(queue);
+      if (restored && queue.interrupts && queue.head !== queue.tail && this.#bus.messagesEnabled)
+        this.#bus.sendMessage(queue.vector);
+    }
+    this.updateLine();
+    if (this.submissions.size > 0) this.#bus.clock.start(this);
+  }
+
+  save(): ControllerState {
+    return {
+      ...saveQueues(this.#queues),
+      masked: this.#masked,
+      hasFailed: this.#hasFailed,
+      queuesMade: this.queuesMade,
+      changed: [...this.#changed],
+      events: this.events.save(),
+      features: this.features.save(),
+    };
+  }
+
+  /** Takes over what another one saved, and is paused. @param cc the value of CC, where that is enabled */
+  restore(state: ControllerState, cc: number): void {
+    this.stop();
+    this.#isPaused = true;
+    const { pageShift, commandSet } = configuration(cc);
+    this.configure(cc);
+    this.pageSize = 1 << pageShift;
+    this.commandSet = commandSet;
+    readQueues(this.#queues, state);
+    this.#masked = state.masked;
+    this.#hasFailed = state.hasFailed;
+    this.queuesMade = state.queuesMade;
+    this.#changed.clear();
+    for (const id of state.changed) this.#changed.add(id);
+    const admin = this.submissions.get(0);
+    this.events.restore(state.events, (bytes) => this.#request(admin!, new Command(bytes)));
+    this.features.restore(state.features);
+  }
+
   step(): number | undefined {
     const taken = this.#ready.length - this.#next;
+    const rung = this.#isPaused ? [] : this.#rung;
     // all that is there, round the end of a ring too, before completions tell how far the head is
     if (taken + this.#unpostedCount < FETCHED_TOGETHER && this.#running.length === 0)
-      for (const queue of this.#rung) return this.#fetch(queue);
+      for (const queue of rung) return this.#fetch(queue);
     if (taken > 0 && this.#running.length < MOST_RUNNING) return this.#begin();
     for (const queue of this.#unposted) {
       this.#unposted.delete(queue);
@@ -302,7 +341,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     const fetches = this.#fetchesNext;
     this.#fetchesNext = !fetches;
     if (fetches || this.#running.length === 0) {
-      for (const queue of this.#rung) return this.#fetch(queue);
+      for (const queue of rung) return this.#fetch(queue);
     }
     const running = this.#running.shift();
     return running && this.#goOn(running);
@@ -334,7 +373,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     queue.head = (queue.head + count) % queue.size;
     queue.outstanding += count;
     if (queue.shadow) {
-      this.#writeIndex(queue.shadow.eventIndex, queue.tail);
+      this.#queues.writeIndex(queue.shadow.eventIndex, queue.tail);
       this.#readTail(queue, queue.shadow);
     }
     if (!queue.isEmpty) this.#rung.add(queue);
@@ -343,7 +382,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
 
   /** A number that is no tail of the queue changes nothing. */
   #readTail(queue: SubmissionQueue, shadow: Shadow): void {
-    const tail = this.#readIndex(shadow.doorbell);
+    const tail = this.#queues.readIndex(shadow.doorbell);
     if (tail < queue.size) queue.tail = tail;
   }
 
@@ -392,8 +431,8 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
     let posted = 0;
     while (pending.length > 0) {
       if (shadow) {
-        this.#writeIndex(shadow.eventIndex, queue.head);
-        const head = this.#readIndex(shadow.doorbell);
+        this.#queues.writeIndex(shadow.eventIndex, queue.head);
+        const head = this.#queues.readIndex(shadow.doorbell);
         if (head < queue.size) queue.head = head;
       }
       const count = Math.min(queue.room, pending.length);
@@ -438,6 +477,7 @@ export class Controller implements DeviceJob, PointerContext, CommandContext {
 
   /** A queue cannot be reached: nothing more is done until the controller is reset. */
   #fail(): undefined {
+    this.#hasFailed = true;
     this.#rung.clear();
     this.#ready = [];
     this.#next = 0;

@@ -19,6 +19,14 @@ interface Event extends EventSource {
   readonly info: number;
 }
 
+/** As they are saved. */
+export interface EventsState {
+  /** Commands, 64 bytes each in hex. */
+  readonly requests: readonly string[];
+  readonly kept: readonly Event[];
+  readonly told: readonly number[];
+}
+
 /** The most events that are kept for requests to come. */
 const MOST_KEPT = 64;
 
@@ -78,6 +86,19 @@ export class Events {
     this.#requests = [];
     this.#kept = [];
     this.#told.clear();
+  }
+
+  save(): EventsState {
+    const requests = this.#requests.map(({ command }) => Buffer.from(command.bytes).toString("hex"));
+    return { requests, kept: this.#kept, told: [...this.#told] };
+  }
+
+  /** @param request makes a request again, of the bytes of its command */
+  restore({ requests, kept, told }: EventsState, request: (command: Uint8Array) => Request): void {
+    this.reset();
+    this.#requests = requests.map((bytes) => request(Buffer.from(bytes, "hex")));
+    this.#kept = [...kept];
+    for (const type of told) this.#told.add(type);
   }
 
   /** One event of a type at a time, by the request that came last (recorded: nv_aer_error_events). */

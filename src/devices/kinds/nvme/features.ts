@@ -49,6 +49,20 @@ export function featureCapabilities(id: number): number | undefined {
   return (FIXED.includes(id) ? 0 : CHANGEABLE) | (PER_NAMESPACE.includes(id) ? OF_NAMESPACE : 0);
 }
 
+/** As they are saved. */
+export interface FeaturesState {
+  readonly over: number;
+  readonly under: number;
+  readonly asyncEvents: number;
+  readonly writeCache: boolean;
+  readonly nonatomic: number;
+  /** 512 bytes in hex. */
+  readonly hostBehavior: string;
+  /** What the host has set last, in hex, and how many milliseconds ago. */
+  readonly timestamp: string;
+  readonly elapsed: number;
+}
+
 /**
  * Features of the controller, but for those with data. A reset of any kind leaves them as they are, as recorded
  * (nv_reset_*), although the specification has those that are not saved at their defaults again.
@@ -91,6 +105,29 @@ export class Features {
   set timestamp(value: bigint) {
     this.#timestamp = BigInt.asUintN(48, value);
     this.#timestampSet = this.#now();
+  }
+
+  save(): FeaturesState {
+    return {
+      ...this.#threshold,
+      asyncEvents: this.asyncEvents,
+      writeCache: this.writeCache,
+      nonatomic: this.#nonatomic,
+      hostBehavior: Buffer.from(this.hostBehavior).toString("hex"),
+      timestamp: this.#timestamp.toString(16),
+      elapsed: this.#now() - this.#timestampSet,
+    };
+  }
+
+  restore(state: FeaturesState): void {
+    this.#threshold.over = state.over;
+    this.#threshold.under = state.under;
+    this.asyncEvents = state.asyncEvents;
+    this.writeCache = state.writeCache;
+    this.#nonatomic = state.nonatomic;
+    this.hostBehavior.set(Buffer.from(state.hostBehavior, "hex"));
+    this.#timestamp = BigInt(`0x${state.timestamp}`);
+    this.#timestampSet = this.#now() - state.elapsed;
   }
 
   /** Values of Get Features: dword 0, or a status with DNR. */

@@ -31,6 +31,7 @@ interface DiskOptions extends DeviceOptions {
   readonly size: number | undefined;
   readonly lba: number;
   readonly readonly: boolean;
+  readonly shared: boolean;
 }
 
 interface NamespaceOptions extends DiskOptions {
@@ -56,6 +57,10 @@ const DISK = {
   size: byteCount({ meaning: "Bytes of a disk in memory, without an image (64M).", default: undefined }),
   lba: wholeNumber({ meaning: "Bytes of a block: 512 or 4096.", default: 512, least: 512, most: 4096 }),
   readonly: flag({ meaning: "Whether the disk cannot be written.", default: false }),
+  shared: flag({
+    meaning: "Whether other devices may have the image too: all of them say so. Two ends of a migration do.",
+    default: false,
+  }),
 };
 
 const NAMESPACE = {
@@ -221,10 +226,10 @@ function identifiersOf(namespaces: readonly NamespaceOptions[]): number[] {
 }
 
 function diskOf(bus: DeviceBus, options: DiskOptions, place: string) {
-  const { image, size = DEFAULT_SIZE, lba: block, readonly: readOnly } = options;
+  const { image, size = DEFAULT_SIZE, lba: block, readonly: readOnly, shared } = options;
   if (image === undefined) return { disk: new MemoryDisk(size), block };
   try {
-    return { disk: new FileDisk(image, { readOnly, block, aside: () => bus.clock.inSlices }), block };
+    return { disk: new FileDisk(image, { readOnly, shared, block, aside: () => bus.clock.inSlices }), block };
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
     throw new OptionError(`${place}image`, `${image}: ${error.message}`, { cause: error });
@@ -235,7 +240,7 @@ function diskOf(bus: DeviceBus, options: DiskOptions, place: string) {
 function inMemory<Options extends DiskOptions>({ image, ...options }: Options): Options {
   if (image === undefined) return options as Options;
   const size = statSync(image, { throwIfNoEntry: false })?.size;
-  return { ...options, readonly: false, size: size || DEFAULT_SIZE } as unknown as Options;
+  return { ...options, readonly: false, shared: false, size: size || DEFAULT_SIZE } as unknown as Options;
 }
 
 function checkOptions(options: NvmeOptions): readonly OptionProblem[] {
@@ -260,7 +265,7 @@ function checkOptions(options: NvmeOptions): readonly OptionProblem[] {
   return problems;
 }
 
-function checkDisk({ image, size, lba, readonly }: DiskOptions, place: string): OptionProblem[] {
+function checkDisk({ image, size, lba, readonly, shared }: DiskOptions, place: string): OptionProblem[] {
   if (lba !== 512 && lba !== 4096) return [{ option: `${place}lba`, message: `${lba} is not 512 or 4096` }];
   if (image !== undefined && size !== undefined)
     return [{ option: `${place}size`, message: "the image's size is the disk's: give one of both" }];
@@ -268,6 +273,8 @@ function checkDisk({ image, size, lba, readonly }: DiskOptions, place: string): 
     return [
       { option: `${place}readonly`, message: "a disk in memory that cannot be written holds nothing: give an image" },
     ];
+  if (image === undefined && shared)
+    return [{ option: `${place}shared`, message: "a disk in memory is nobody else's: give an image" }];
   const bytes = size ?? DEFAULT_SIZE;
   if (bytes < lba || bytes % lba !== 0)
     return [{ option: `${place}size`, message: `${bytes} is no multiple of a block of ${lba} bytes` }];

@@ -29,6 +29,17 @@ export interface NamespaceFacts {
   readonly uuid?: Uint8Array | undefined;
 }
 
+/** As it is saved; its disk is another matter. */
+export interface NamespaceState {
+  /** Index in FORMATS. */
+  readonly format: number;
+  readonly isExtended: boolean;
+  readonly protectsFirst: boolean;
+  readonly isAttached: boolean;
+  readonly errorRecovery: number;
+  readonly counts: Namespace["counts"];
+}
+
 /** A namespace: a disk and how it is divided into blocks. */
 export class Namespace {
   readonly id: number;
@@ -80,6 +91,19 @@ export class Namespace {
 
   get #layout(): LbaFormat {
     return FORMATS[this.#format]!;
+  }
+
+  save(): NamespaceState {
+    const { format, isExtended, protectsFirst, isAttached, errorRecovery, counts } = this;
+    return { format, isExtended, protectsFirst, isAttached, errorRecovery, counts };
+  }
+
+  restore({ format, isExtended, protectsFirst, isAttached, errorRecovery, counts }: NamespaceState): void {
+    this.setFormat(format, isExtended, protectsFirst);
+    this.isAttached = isAttached;
+    this.isFormatting = false;
+    this.errorRecovery = errorRecovery;
+    Object.assign(this.counts, counts);
   }
 
   /** Bytes of a block. */

@@ -1,9 +1,11 @@
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "../../device-model.ts";
+import type { AccessWidth, DeviceBus, MappedRegister, RegionMemory } from "../../device-model.ts";
 import { MemoryRegion } from "../../memory-region.ts";
 import { getValue } from "../../register-value.ts";
+import type { SavableModel, SavedMemory, SavedState } from "../../saved-state.ts";
 import { Controller } from "./controller.ts";
 import { ControllerMemory, type MemoryWindow } from "./controller-memory.ts";
 import type { ControllerFacts } from "./facts.ts";
+import { decodeNvme, encodeNvme, factsText } from "./nvme-state.ts";
 import * as reg from "./registers.ts";
 
 export const REGISTER_BAR = 0;
@@ -36,7 +38,7 @@ export interface OwnMemory {
 }
 
 /** The registers of an NVM Express controller, and its memory. Behaviour as recorded from QEMU's (dev-nvme39). */
-export class NvmeDevice implements DeviceModel {
+export class NvmeDevice implements SavableModel {
   readonly #bus: DeviceBus;
   readonly #facts: ControllerFacts;
   readonly #controller: Controller;
@@ -63,12 +65,15 @@ export class NvmeDevice implements DeviceModel {
   #hasChanged = false;
   /** Of an earlier user of the device: no reset clears these. */
   readonly #written = new Set<number>();
+  /** Disks of memory, and its own memory. */
+  readonly memories: readonly SavedMemory[];
+  #isRestored = false;
 
   constructor(bus: DeviceBus, facts: ControllerFacts, memory: OwnMemory) {
     this.#bus = bus;
     this.#facts = facts;
-    this.#cmb = { region: new MemoryRegion(), size: memory.cmb, base: undefined };
-    this.#pmr = { region: new MemoryRegion(), size: memory.pmr, base: undefined };
+    this.#cmb = { region: new MemoryRegion(), bar: CMB_BAR, size: memory.cmb, base: undefined };
+    this.#pmr = { region: new MemoryRegion(), bar: PMR_BAR, size: memory.pmr, base: undefined };
     this.#doorbells = new Uint32Array(2 * (facts.queues + 1));
     const reached = new ControllerMemory(bus, [this.#cmb, this.#pmr]);
     this.#controller = new Controller(bus, reached, facts, {
@@ -81,6 +86,11 @@ export class NvmeDevice implements DeviceModel {
         this.#bus.showRegisters?.();
       },
     });
+    const regions = [
+      ...(memory.cmb > 0 ? [this.#cmb.region.saved(memory.cmb, CMB_BAR)] : []),
+      ...(memory.pmr > 0 ? [this.#pmr.region.saved(memory.pmr, PMR_BAR)] : []),
+    ];
+    this.memories = [...facts.namespaces.flatMap(({ disk }) => disk.memory ?? []), ...regions];
     const has = { entries: facts.entries, cmb: memory.cmb > 0, pmr: memory.pmr > 0 };
     this.#view.setBigUint64(reg.CAP, reg.capabilities(has), true);
     this.#set(reg.VS, reg.VERSION);
@@ -222,6 +232,47 @@ export class NvmeDevice implements DeviceModel {
     if (this.#pmr.size > 0) this.#set(reg.PMRSTS, PMR_NOT_READY);
     this.#pmr.base = undefined;
     this.#pmrEnabled = false;
+  }
+
+  pause(): void {
+    this.#controller.pause();
+  }
+
+  isBusy(): boolean {
+    return this.#controller.isBusy;
+  }
+
+  resume(): void {
+    this.#controller.resume(this.#isRestored);
+    this.#isRestored = false;
+  }
+
+  save(): SavedState {
+    const hex = (base: bigint | undefined) => base?.toString(16) ?? null;
+    return encodeNvme({
+      facts: factsText(this.#facts),
+      registers: Buffer.from(this.#bytes).toString("hex"),
+      doorbells: [...this.#doorbells],
+      pmrEnabled: this.#pmrEnabled,
+      cmbBase: hex(this.#cmb.base),
+      pmrBase: hex(this.#pmr.base),
+      controller: this.#controller.save(),
+      namespaces: this.#facts.namespaces.map((namespace) => namespace.save()),
+    });
+  }
+
+  restore(saved: SavedState): void {
+    const state = decodeNvme(saved, this.#facts);
+    const base = (hex: string | null) => (hex === null ? undefined : BigInt(`0x${hex}`));
+    this.#bytes.set(Buffer.from(state.registers, "hex"));
+    this.#doorbells.set(state.doorbells);
+    this.#pmrEnabled = state.pmrEnabled;
+    this.#cmb.base = base(state.cmbBase);
+    this.#pmr.base = base(state.pmrBase);
+    this.#controller.restore(state.controller, this.#get(reg.CC));
+    for (const [i, namespace] of this.#facts.namespaces.entries()) namespace.restore(state.namespaces[i]!);
+    this.#hasChanged = true;
+    this.#isRestored = true;
   }
 
   advance(): boolean {

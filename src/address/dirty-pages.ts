@@ -3,9 +3,9 @@ const PIECE_PAGES = 32768;
 const WORD_BITS = 32;
 
 /**
- * What an IOMMU has noted in one page table's entries: which pages devices wrote while it was told to look
- * (iommu_dirty_ops). An entry stands for a page of the smallest size: that is how fine a kernel tells it where memory
- * lies scattered, or with IOMMU_OPTION_HUGE_PAGES off.
+ * Which pages devices wrote while somebody was told to look: an IOMMU, which notes it in one page table's entries
+ * (iommu_dirty_ops), or the device itself. An entry stands for a page of the smallest size: that is how fine a kernel
+ * tells it where memory lies scattered, or with IOMMU_OPTION_HUGE_PAGES off.
  */
 export class DirtyPages {
   /** Whether writes are noted now (SSADE in VT-d's PASID entry, HAD in AMD's device table entry). */

@@ -1,5 +1,5 @@
-import { KernelError } from "../../kernel/errors.ts";
-import type { Task } from "../../kernel/task.ts";
+import { KernelError } from "../kernel/errors.ts";
+import type { Task } from "../kernel/task.ts";
 
 /** Bytes of a caller's bitmap that are worked on together. */
 const PIECE = 4096;

@@ -1,0 +1,334 @@
+import type { DeviceJob } from "./device-clock.ts";
+import type { DefinedDevice, DeviceDefinition, RegisterDefinition } from "./device-definition.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, RegionMemory } from "./device-model.ts";
+import { Interrupts } from "./interrupts.ts";
+import { MemoryRegion } from "./memory-region.ts";
+import type { DeviceOptions } from "./options.ts";
+import { type SavableModel, type SavedMemory, type SavedState, SavedStateError } from "./saved-state.ts";
+import { HEX, misfit } from "./shape.ts";
+import { Timers } from "./timers.ts";
+
+interface Register<State, Values extends DeviceOptions> extends RegisterDefinition<State, Values> {
+  readonly name: string;
+  readonly region: number;
+  readonly bytes: AccessWidth;
+  value: bigint;
+}
+
+/** A BAR's memory, and where in the BAR it is. */
+interface OwnMemory {
+  readonly region: number;
+  readonly at: number;
+  readonly size: number;
+  readonly bytes: MemoryRegion;
+}
+
+/** How such a device is saved, as JSON. */
+interface SavedDevice {
+  /** Values in hex, by name. */
+  readonly registers: Readonly<Record<string, string>>;
+  /** Vectors that hold the line up. */
+  readonly raised: readonly number[];
+  /** Milliseconds that are left, by name. */
+  readonly timers: Readonly<Record<string, number>>;
+  readonly state?: unknown;
+}
+
+const VERSION = 1;
+/** Reads of one register, one after the other, after which it is said that its value stays. */
+const SPINNING = 1_000_000;
+
+/** A device that was defined by its registers (define-device.ts). */
+export class RegisterDevice<State, Values extends DeviceOptions> implements DeviceModel, DefinedDevice<State, Values> {
+  readonly options: Values;
+  state: State;
+  protected readonly definition: DeviceDefinition<State, Values>;
+  readonly #bus: DeviceBus;
+  readonly #interrupts: Interrupts;
+  readonly #memory: readonly OwnMemory[];
+  readonly #byPlace = new Map<string, Register<State, Values>>();
+  readonly #byName = new Map<string, Register<State, Values>>();
+  readonly #jobs = new Set<DeviceJob>();
+  readonly #timers: Timers;
+  #changed = false;
+  #spin: { readonly place: string; value: bigint; count: number } | undefined;
+
+  /** One whose state can be saved: there is none beside its registers, or it says how. */
+  static create<State, Values extends DeviceOptions>(
+    definition: DeviceDefinition<State, Values>,
+    bus: DeviceBus,
+    options: Values,
+  ): RegisterDevice<State, Values> {
+    const isSavable = !definition.state || (definition.save && definition.restore);
+    return isSavable
+      ? new SavableRegisterDevice(definition, bus, options)
+      : new RegisterDevice(definition, bus, options);
+  }
+
+  constructor(definition: DeviceDefinition<State, Values>, bus: DeviceBus, options: Values) {
+    this.definition = definition;
+    this.#bus = bus;
+    this.options = options;
+    this.#interrupts = new Interrupts(bus);
+    const { bars, timers = {} } = definition;
+    this.#memory = Object.entries(bars).flatMap(([number, { size, registers, memory = [] }]) =>
+      (registers ? memory : [{ at: 0, size }]).map((part) => ({
+        ...part,
+        region: Number(number),
+        bytes: new MemoryRegion(),
+      })),
+    );
+    const actions = Object.entries(timers).map(([name, action]): [string, () => void] => [name, () => action(this)]);
+    this.#timers = new Timers(bus, new Map(actions), () => {
+      this.#changed = true;
+    });
+    for (const [number, { registers = {} }] of Object.entries(bars)) {
+      for (const [name, register] of Object.entries(registers)) {
+        const region = Number(number);
+        const own: Register<State, Values> = { ...register, name, region, bytes: register.width ?? 4, value: 0n };
+        this.#byPlace.set(`${region}:${register.at}`, own);
+        this.#byName.set(name, own);
+      }
+    }
+    this.state = undefined as State;
+    this.reset();
+  }
+
+  read(region: number, offset: number, width: AccessWidth): bigint {
+    const memory = this.#memoryAt(region, offset, width);
+    if (memory) return memory.bytes.read(offset - memory.at, width);
+    const register = this.#at(region, offset, width, "read");
+    if (!register) return 0n;
+    const value = register.read ? BigInt(register.read(this)) : register.value;
+    this.#watchSpin(`${region}:${offset}`, register.name, value);
+    return BigInt.asUintN(8 * width, BigInt.asUintN(8 * register.bytes, value));
+  }
+
+  write(region: number, offset: number, width: AccessWidth, value: bigint): void {
+    const memory = this.#memoryAt(region, offset, width);
+    if (memory) {
+      memory.bytes.write(offset - memory.at, width, value);
+      return;
+    }
+    const register = this.#at(region, offset, width, "wrote");
+    if (!register) return;
+    this.#spin = undefined;
+    const writable = BigInt.asUintN(8 * register.bytes, BigInt(register.writable ?? -1));
+    register.value = (register.value & ~writable) | (value & writable);
+    register.write?.(this, value);
+  }
+
+  #memoryAt(region: number, offset: number, length: number): OwnMemory | undefined {
+    return this.#memory.find(
+      (each) => each.region === region && offset >= each.at && offset + length <= each.at + each.size,
+    );
+  }
+
+  /** The register that an access is to; a narrower one that begins where it begins reaches its low bytes. */
+  #at(region: number, offset: number, width: AccessWidth, did: string): Register<State, Values> | undefined {
+    const register = this.#byPlace.get(`${region}:${offset}`);
+    if (register && width <= register.bytes) return register;
+    this.report(
+      `the program ${did} ${width} bytes at 0x${offset.toString(16)} of BAR ${region}, where the model has no such register`,
+    );
+    return undefined;
+  }
+
+  #watchSpin(place: string, name: string, value: bigint): void {
+    if (this.#spin?.place !== place || this.#spin.value !== value) this.#spin = { place, value, count: 0 };
+    if (++this.#spin.count === SPINNING)
+      this.report(`the program read ${name} a million times in a row; it stays 0x${value.toString(16)}`);
+  }
+
+  advance(): boolean {
+    const changed = this.#changed;
+    this.#changed = false;
+    return changed;
+  }
+
+  reset(): void {
+    for (const job of this.#jobs) this.#bus.clock.stop(job);
+    this.#jobs.clear();
+    this.#timers.reset();
+    this.#interrupts.reset();
+    for (const { bytes } of this.#memory) bytes.reset();
+    for (const register of this.#byName.values()) register.value = BigInt(register.reset ?? 0);
+    this.state = this.definition.state?.(this.options) as State;
+  }
+
+  memory(region: number): RegionMemory | undefined {
+    if (this.definition.bars[region]?.registers) return undefined;
+    return this.#memory.find((each) => each.region === region)?.bytes;
+  }
+
+  registers(region: number): readonly MappedRegister[] {
+    const own = [...this.#byName.values()].filter((register) => register.region === region);
+    return own.map(({ at, bytes }) => ({ offset: at, width: bytes }));
+  }
+
+  isMappable(region: number): boolean {
+    const { bars } = this.definition;
+    if (bars[region]?.memory?.length) return false;
+    // where none says so, the host file does
+    return !Object.values(bars).some(({ mmap }) => mmap) || bars[region]?.mmap === true;
+  }
+
+  get(name: string): bigint {
+    return this.#named(name).value;
+  }
+
+  set(name: string, value: number | bigint): void {
+    const register = this.#named(name);
+    register.value = BigInt.asUintN(8 * register.bytes, BigInt(value));
+    this.#changed = true;
+  }
+
+  #named(name: string): Register<State, Values> {
+    const register = this.#byName.get(name);
+    if (!register) throw new RangeError(`there is no register ${name}`);
+    return register;
+  }
+
+  raise(vector = 0): void {
+    this.#interrupts.raise(vector);
+  }
+
+  lower(vector = 0): void {
+    this.#interrupts.lower(vector);
+  }
+
+  readMemory(iova: bigint, into: Uint8Array): boolean {
+    return this.#bus.dmaRead(iova, into);
+  }
+
+  writeMemory(iova: bigint, from: Uint8Array): boolean {
+    return this.#bus.dmaWrite(iova, from);
+  }
+
+  readBar(bar: number, offset: number, into: Uint8Array): void {
+    const { bytes, at } = this.#memoryOf(bar, offset, into.length);
+    this.#bus.fetchMemory?.(bar, offset, into.length);
+    bytes.readBytes(offset - at, into);
+  }
+
+  writeBar(bar: number, offset: number, from: Uint8Array): void {
+    const { bytes, at } = this.#memoryOf(bar, offset, from.length);
+    bytes.writeBytes(offset - at, from);
+    this.#bus.showMemory?.(bar, offset, from.length);
+  }
+
+  #memoryOf(bar: number, offset: number, length: number): OwnMemory {
+    const memory = this.#memoryAt(bar, offset, length);
+    if (!memory) throw new RangeError(`BAR ${bar} has no memory of ${length} bytes at 0x${offset.toString(16)}`);
+    return memory;
+  }
+
+  work(pieces: Generator<number, void>): void {
+    const job: DeviceJob = {
+      step: () => {
+        this.#changed = true;
+        const next = (this.#bus.contain ?? called)(() => pieces.next(), { done: true, value: undefined });
+        if (next.done) this.#jobs.delete(job);
+        return next.done ? undefined : Number(next.value);
+      },
+    };
+    this.#jobs.add(job);
+    this.#bus.clock.start(job);
+  }
+
+  start(timer: string, milliseconds: number): void {
+    this.#timers.start(timer, milliseconds);
+  }
+
+  stop(timer: string): void {
+    this.#timers.stop(timer);
+  }
+
+  report(message: string): void {
+    this.#bus.report?.(message);
+  }
+
+  protected get savedMemory(): readonly SavedMemory[] {
+    return this.#memory.map(({ bytes, size, at, region }) => bytes.saved(size, at === 0 ? region : undefined));
+  }
+
+  protected hold(): void {
+    this.#timers.hold();
+  }
+
+  protected goOn(): void {
+    this.#timers.goOn();
+  }
+
+  protected values(): Pick<SavedDevice, "registers" | "raised" | "timers"> {
+    const registers = [...this.#byName].map(([name, { value }]) => [name, value.toString(16)]);
+    return {
+      registers: Object.fromEntries(registers),
+      raised: this.#interrupts.raised,
+      timers: Object.fromEntries(this.#timers.left()),
+    };
+  }
+
+  /** Has nothing of what it was. @param state its own, read already */
+  protected take({ registers, raised, timers }: SavedDevice, state: State): void {
+    this.reset();
+    this.state = state;
+    for (const [name, value] of Object.entries(registers)) this.#named(name).value = BigInt(`0x${value}`);
+    this.#timers.hold();
+    for (const [name, milliseconds] of Object.entries(timers)) this.#timers.start(name, milliseconds);
+    for (const vector of raised) this.#interrupts.raise(vector);
+    this.#changed = true;
+  }
+}
+
+class SavableRegisterDevice<State, Values extends DeviceOptions>
+  extends RegisterDevice<State, Values>
+  implements SavableModel
+{
+  readonly memories: readonly SavedMemory[] = this.savedMemory;
+
+  pause(): void {
+    this.hold();
+  }
+
+  resume(): void {
+    this.goOn();
+  }
+
+  save(): SavedState {
+    const { save } = this.definition;
+    const saved: SavedDevice = { ...this.values(), ...(save && { state: save(this.state) }) };
+    return { version: VERSION, bytes: Buffer.from(JSON.stringify(saved)) };
+  }
+
+  restore({ version, bytes }: SavedState): void {
+    const wrong = (what: string) => new SavedStateError(`the saved state ${what}`);
+    if (version !== VERSION) throw wrong(`has version ${version}, which is unknown (known: ${VERSION})`);
+    let saved: SavedDevice;
+    try {
+      saved = JSON.parse(Buffer.from(bytes).toString()) as SavedDevice;
+    } catch {
+      throw wrong("is no JSON");
+    }
+    const { registers, timers } = this.values();
+    const place = misfit(saved, { registers: sameKeys(registers, HEX), raised: [0], timers: {} });
+    if (place !== undefined) throw wrong(`is not as it must be at ${place}`);
+    const names = Object.keys(this.definition.timers ?? {});
+    const known = Object.entries(saved.timers).every(([name, left]) => names.includes(name) && left >= 0);
+    const widths = Object.values(saved.registers).every((value) => value.length > 0 && value.length <= 16);
+    if (!known || !widths || Object.keys(timers).some((name) => !names.includes(name)))
+      throw wrong("is of another device");
+    // what it throws refuses the state
+    const state =
+      this.definition.restore?.(saved.state, this.options) ?? (this.definition.state?.(this.options) as State);
+    this.take(saved, state);
+  }
+}
+
+function sameKeys<T>(record: Readonly<Record<string, unknown>>, value: T): Readonly<Record<string, T>> {
+  return Object.fromEntries(Object.keys(record).map((name) => [name, value]));
+}
+
+function called<T>(action: () => T): T {
+  return action();
+}
