@@ -108,8 +108,8 @@ export function readMigrationData({ saved, task }: ClientDevice, message: Messag
   const bytes = new Uint8Array(size);
   task.memory.bytes = bytes;
   const file = saved ?? fail("EINVAL", "the device is saving nothing");
-  const count = file.read(task, PLACE, size, file.position);
-  file.position += count;
+  // a stream: it has no offsets, and goes on where it is
+  const count = file.read(task, PLACE, size, 0);
   return {
     parts: [MigrationDataBody.encode({ argsz: MigrationDataBody.size + count, size: count }), bytes.subarray(0, count)],
   };
@@ -125,9 +125,8 @@ export function writeMigrationData({ saved, task }: ClientDevice, message: Messa
   const file = saved ?? fail("EINVAL", "the device is resuming from nothing");
   for (let done = 0; done < size; ) {
     task.memory.bytes = data.subarray(done);
-    const count = file.write(task, PLACE, size - done, file.position);
+    const count = file.write(task, PLACE, size - done, 0);
     if (count === 0) fail("EIO", "the device takes no more");
-    file.position += count;
     done += count;
   }
   return undefined;

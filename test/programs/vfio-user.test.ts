@@ -106,6 +106,16 @@ describe.skipIf(!hasCompiler)("a device that another uvfio serves", () => {
   });
 });
 
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
+
+test.skipIf(!hasPython)("a device that is served saves its state for a client, and takes it back", async () => {
+  const script = join(ROOT, "test/programs/vfio_user_migration.py");
+  const { value, said } = await whileServed(scratch.path, "lab", "0000:03:00.0", (socket) =>
+    finished("python3", [script, socket]),
+  );
+  expect(value.stdout, value.stderr + said).toBe("can 7\nfactorial 5040\nchanged 120\nrestored 5040\n");
+});
+
 describe.skipIf(!hasCompiler)("a device whose server", () => {
   const program = () => client("vfio-user-gpio");
 
