@@ -66,6 +66,7 @@ start() {
 }
 set64() { devmem $((b + $1)) 64 $2; }
 set32() { devmem $((b + $1)) 32 $2; }
+read32() { devmem $((b + $1)) 32; }
 start $edu
 echo "edu $(devmem $b 32)"
 set32 8 6
@@ -73,6 +74,8 @@ echo "factorial $(devmem $((b + 8)) 32)"
 devmem 0x8000000 64 0x1122334455667788
 set64 0x80 0x8000000; set64 0x88 0x40000; set64 0x90 8; set32 0x98 1
 set64 0x80 0x40000; set64 0x88 0x8001000; set32 0x98 3
+# writes are posted: a read waits for them
+read32 0x98 > /dev/null
 echo "moved $(devmem 0x8001000 64)"
 start $adder
 echo "adder $(devmem $b 32)"
