@@ -47,6 +47,10 @@ export class QueueSet {
     this.placeShadows(pages);
     for (const queue of this.submissions.values()) this.writeIndex(queue.shadow!.doorbell, queue.tail);
     for (const queue of this.completions.values()) this.writeIndex(queue.shadow!.doorbell, queue.head);
+    // the admin queue was read just now: who keeps its shadow waits for that index before it rings (QEMU's
+    // hw/nvme/ctrl.c:nvme_process_sq)
+    const admin = this.submissions.get(0)!;
+    this.writeIndex(admin.shadow!.eventIndex, admin.tail);
   }
 
   /** They are there already. */
