@@ -17,6 +17,7 @@ import { workloads as start } from "./workloads/start.mjs";
 import { workloads as translation } from "./workloads/translation.mjs";
 import { workloads as trappedCalls } from "./workloads/trapped-calls.mjs";
 import { workloads as untrappedCalls } from "./workloads/untrapped-calls.mjs";
+import { workloads as vfioUser } from "./workloads/vfio-user.mjs";
 
 const all = [
   ...intervalMap,
@@ -25,6 +26,7 @@ const all = [
   ...translation,
   ...dmaCopy,
   ...nvme,
+  ...vfioUser,
   ...dirtyBitmap,
   ...invalidation,
   ...spapr,

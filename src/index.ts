@@ -22,6 +22,7 @@ export { ModelMemory } from "./kernel/model-memory.ts";
 export { ModelTask, type ModelTaskOptions } from "./kernel/model-task.ts";
 export type { Word } from "./kernel/word.ts";
 export { type CaptureOptions, capture } from "./library/capture.ts";
+export { type DeviceServerOptions, type ServedDevice, serveDevice } from "./library/device-server.ts";
 export { FitAnswer, type ReportStyle } from "./library/fit/answer.ts";
 export type { GuestOptions, Size } from "./library/fit/answer-fit.ts";
 export { type FitOptions, fit } from "./library/fit.ts";

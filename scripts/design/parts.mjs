@@ -32,10 +32,15 @@ export const PARTS = [
     imports: [],
   },
   {
+    name: "vfio-user",
+    holds: "the protocol vfio-user, for both sides: messages, what is agreed on at the beginning, sockets",
+    imports: ["uapi", "kernel", "native"],
+  },
+  {
     name: "devices",
     holds:
       "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`), what network devices are wired to (`wire/`)",
-    imports: ["uapi", "kernel", "iommu", "native"],
+    imports: ["uapi", "kernel", "iommu", "native", "vfio-user"],
   },
   {
     name: "machine",
@@ -61,6 +66,11 @@ export const PARTS = [
     imports: ["uapi", "kernel", "iommu", "devices", "machine", "vfio", "iommufd"],
   },
   {
+    name: "device-server",
+    holds: "serves a device of a `Host` to vfio-user clients: the client's memory in the place of an IOMMU's mappings",
+    imports: ["uapi", "kernel", "iommu", "vfio-user", "devices", "host"],
+  },
+  {
     name: "interpose",
     holds: "serves a `HostKernel` to unmodified programs (seccomp user notification)",
     imports: ["uapi", "kernel", "native"],
@@ -78,7 +88,10 @@ export const PARTS = [
   {
     name: "library",
     holds: "what the command does, as functions: run, fit, capture, trace",
-    imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "interpose", "client", "inspect"],
+    imports: [
+      ...["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "device-server"],
+      ...["interpose", "client", "inspect"],
+    ],
   },
   {
     name: "cli",

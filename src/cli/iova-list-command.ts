@@ -17,10 +17,15 @@ export async function iovaListCommand(
 ): Promise<number> {
   const description = await loadHost(machine, overrides);
   const names = devices.map((device) => deviceName(findDevice(description, device).device));
-  const transport = new ModelTransport(new Host(description, { onWarning: (message) => complain(message) }));
-  if (json) printLine(JSON.stringify(facts(transport, names), null, 2));
-  else iovaList(transport, names, (line) => printLine(line));
-  return 0;
+  const host = new Host(description, { onWarning: (message) => complain(message) });
+  try {
+    const transport = new ModelTransport(host);
+    if (json) printLine(JSON.stringify(facts(transport, names), null, 2));
+    else iovaList(transport, names, (line) => printLine(line));
+    return 0;
+  } finally {
+    host.close();
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import { carried } from "../native/carried.ts";
 import type { CaptureOptions } from "./capture-command.ts";
 import type { CdiOptions } from "./cdi-command.ts";
 import type { CtlOptions } from "./ctl-command.ts";
+import type { DeviceServerCommandOptions } from "./device-server-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
 import type { OciProfileOptions } from "./oci-profile-command.ts";
@@ -154,6 +155,16 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     )
     .action((paths: string[], options: HostOptions & { json?: boolean }) =>
       finish(import("./replay-command.ts").then((module) => module.replayCommand(paths, options))),
+    );
+
+  withHost(program.command("device-server"))
+    .description("serve a device of a host to vfio-user clients, such as QEMU's vfio-user-pci, until a signal comes")
+    .argument("<device>", "PCI address")
+    .requiredOption("--socket <file>", "the Unix socket, which is made")
+    .option("-q, --quiet", "say nothing of failed requests")
+    .addHelpText("after", DEVICE_SERVER_HELP)
+    .action((device: string, options: DeviceServerCommandOptions) =>
+      finish(import("./device-server-command.ts").then((module) => module.deviceServerCommand(device, options))),
     );
 
   program
@@ -318,6 +329,12 @@ Commands:
   fail SPEC                 from now on, for all programs, as --fault of run: VFIO_IOMMU_MAP_DMA=ENOMEM; "none" ends it
   after REQUEST#N COMMAND   when programs have made so many more of that request
 Example: uvfio ctl --on /tmp/lab.sock after VFIO_IOMMU_MAP_DMA#3 pull 0000:01:00.0`;
+
+const DEVICE_SERVER_HELP = `
+Example:
+  uvfio device-server -m lab 0000:05:00.0 --socket /tmp/nvme.sock &
+  qemu-system-x86_64 -M q35 -m 1G -object memory-backend-memfd,id=m,size=1G,share=on -machine memory-backend=m \\
+    -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/nvme.sock"}}' ...`;
 
 const TRACE_HELP = `
 Examples:

@@ -1,4 +1,4 @@
-import type { DeviceWork } from "../kernel/host-kernel.ts";
+import type { DescriptorWatcher, DeviceWork } from "../kernel/host-kernel.ts";
 
 /**
  * What of a job is done in the register write that starts it, in bytes: surely far less than a millisecond, and all
@@ -7,6 +7,9 @@ import type { DeviceWork } from "../kernel/host-kernel.ts";
 const AT_ONCE = 256 * 1024;
 /** What a piece costs beside its bytes: it reaches memory several times. */
 const PIECE_COST = 8 * 1024;
+
+/** How often descriptors are looked at that nobody waits for, in milliseconds. */
+const LOOK_MS = 2;
 
 /** Something that a device does by itself and that may take long. */
 export interface DeviceJob {
@@ -42,6 +45,8 @@ export interface DeviceTime {
   later(milliseconds: number, action: () => void): () => void;
   /** Does what it is time for: a model with such things calls it in every access. */
   due(): void;
+  /** Has an action called when a descriptor of a device's is readable. @returns ends that */
+  watchDescriptor(fd: number, action: () => void): () => void;
 }
 
 /**
@@ -52,6 +57,9 @@ export interface DeviceTime {
 export class DeviceClock implements DeviceWork, DeviceTime {
   inSlices = false;
   resumed?: () => void;
+  #watcher: DescriptorWatcher | undefined;
+  readonly #watched = new Map<number, () => void>();
+  #looks: NodeJS.Timeout | undefined;
   readonly #now: () => number;
   readonly #worked: ((pieces: number) => void) | undefined;
   /** In the order of their turns. */
@@ -134,6 +142,40 @@ export class DeviceClock implements DeviceWork, DeviceTime {
 
   isRunning(job: DeviceJob): boolean {
     return this.#jobs.has(job);
+  }
+
+  get watcher(): DescriptorWatcher | undefined {
+    return this.#watcher;
+  }
+
+  set watcher(watcher: DescriptorWatcher | undefined) {
+    for (const fd of this.#watched.keys()) this.#watcher?.remove(fd);
+    this.#watcher = watcher;
+    for (const [fd, action] of this.#watched) watcher?.add(fd, action);
+    this.#lookOrNot();
+  }
+
+  watchDescriptor(fd: number, action: () => void): () => void {
+    this.#watched.set(fd, action);
+    this.#watcher?.add(fd, action);
+    this.#lookOrNot();
+    return () => {
+      if (!this.#watched.delete(fd)) return;
+      this.#watcher?.remove(fd);
+      this.#lookOrNot();
+    };
+  }
+
+  /** Without a transport descriptors are looked at now and then, as long as this process has something else to do. */
+  #lookOrNot(): void {
+    const isNeeded = this.#watched.size > 0 && this.#watcher === undefined;
+    if (isNeeded === (this.#looks !== undefined)) return;
+    clearInterval(this.#looks);
+    this.#looks = isNeeded
+      ? setInterval(() => {
+          for (const action of [...this.#watched.values()]) action();
+        }, LOOK_MS).unref()
+      : undefined;
   }
 
   /** Has a job done. One that runs already just goes on. */

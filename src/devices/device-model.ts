@@ -1,4 +1,5 @@
 import type { PasidRequest } from "../iommu/dma-target.ts";
+import type { MappingListener } from "../iommu/mapping-feed.ts";
 import type { DeviceTime } from "./device-clock.ts";
 
 /** A width of access to a region, in bytes. */
@@ -84,6 +85,11 @@ export interface DeviceBus {
   contain?<T>(action: () => T, otherwise: T): T;
   /** Whether a program has registers mapped, so that nobody sees which ones it reads. */
   readonly isMapped?: boolean;
+  /**
+   * Tells which memory the device reaches, for one in another process that has to know it beforehand. Once, when the
+   * model is made.
+   */
+  watchMappings?(listener: MappingListener): void;
   /** Has mappings show what registers are now, before the device goes on. There where somebody may have mapped them. */
   showRegisters?(): void;
   /**
@@ -122,6 +128,18 @@ export interface DeviceModel {
    * @returns whether one may have changed since the last time without having been written
    */
   advance?(): boolean;
+  /**
+   * It can be reset in a way of its own, whatever its config space says (drivers/pci/quirks.c:pci_dev_specific_reset).
+   */
+  readonly canReset?: boolean;
+  /** Its I/O ports take accesses of 8 bytes as they are: it is on no bus that has none of these. */
+  readonly takesWideIo?: boolean;
+  /** What a part of config space reads as now, where that is not what was written there; undefined where it is. */
+  readConfig?(offset: number, width: 1 | 2 | 4): number | undefined;
+  /** A part of config space was written. @param value what is there now */
+  configWritten?(offset: number, width: 1 | 2 | 4, value: number): void;
+  /** The host is needed no more: what the model has outside of this process ends. */
+  close?(): void;
   /** Function-level reset: registers are as after power-on. */
   reset(): void;
   /**

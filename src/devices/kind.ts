@@ -49,6 +49,11 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   withoutFiles?(options: Values): Values;
   /** Its BARs, where they depend on its options. */
   bars?(device: DeviceInstance<Values>): readonly PciBar[];
+  /**
+   * How one shows itself, where that is known only when its host boots: right before it is made. Undefined when it does
+   * not show.
+   */
+  discover?(device: DeviceInstance<Values>, ids: Pick<PciIdentity, "vendor" | "device">): DiscoveredDevice | undefined;
   /** Its config space, where none was recorded. */
   config(device: PciInstance<Values>): ConfigLayout;
   /** Makes one. */
@@ -101,6 +106,13 @@ export interface PciInstance<Values extends DeviceOptions = DeviceOptions> exten
   /** The image behind its expansion ROM, where it has one and its kind has none of its own. */
   readonly rom?: Uint8Array | undefined;
 }
+
+/** A device that shows itself: what a description would say of it. */
+export type DiscoveredDevice = PciIdentity & {
+  /** Its config space, 256 or 4096 bytes. */
+  readonly config: Uint8Array;
+  readonly bars: readonly PciBar[];
+};
 
 /** The same for mediated devices, which show themselves as a PCI function. */
 export interface MediatedKind<Values extends DeviceOptions = DeviceOptions> extends KindFacts<Values> {

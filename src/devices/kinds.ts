@@ -9,12 +9,24 @@ import { igbvf } from "./kinds/igbvf.ts";
 import { ioat } from "./kinds/ioat/kind.ts";
 import { nvme } from "./kinds/nvme/kind.ts";
 import { pciTestdev } from "./kinds/pci-testdev.ts";
+import { vfioUser } from "./kinds/vfio-user/kind.ts";
 import { zpciAtRest } from "./kinds/zpci.ts";
 import { genericMediated } from "./mediated/generic.ts";
 import { sample } from "./mediated/sample/kind.ts";
 
 /** All kinds of PCI devices. A new one is a file under kinds/, called as its model, and a line here. */
-const PCI_KINDS: readonly PciDeviceKind[] = [generic, edu, ioat, pciTestdev, e1000e, igb, igbvf, nvme, zpciAtRest];
+const PCI_KINDS: readonly PciDeviceKind[] = [
+  generic,
+  edu,
+  ioat,
+  pciTestdev,
+  e1000e,
+  igb,
+  igbvf,
+  nvme,
+  vfioUser,
+  zpciAtRest,
+];
 
 /** All kinds of mediated devices. A new one is a file under mediated/ and a line here. */
 const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];

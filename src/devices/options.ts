@@ -16,7 +16,7 @@ import {
  */
 
 /** What an option can be. */
-export type OptionValue = boolean | number | bigint | string | readonly DeviceOptions[];
+export type OptionValue = boolean | number | bigint | string | readonly string[] | readonly DeviceOptions[];
 
 /** Values by name, read and complete. One without default is absent when nobody gave it. */
 export interface DeviceOptions {
@@ -96,6 +96,22 @@ export function lineOfText<T extends string | undefined>(facts: Common<T>): Devi
 /** A path of a file. */
 export function filePath<T extends string | undefined>(facts: Common<T>): DeviceOption<T> {
   return { ...lineOfText(facts), isPath: true };
+}
+
+/** A list of words, such as a command line. */
+export function listOfWords(facts: Common<undefined>): DeviceOption<readonly string[] | undefined> {
+  return { ...facts, read: readWords };
+}
+
+function readWords(value: unknown): Reading<readonly string[]> {
+  if (!Array.isArray(value) || value.length === 0) return { problem: `must be a list of words, not ${shown(value)}` };
+  const words: string[] = [];
+  for (const [index, word] of value.entries()) {
+    const reading = readText(word);
+    if ("problem" in reading) return { problem: `word ${index + 1}: ${reading.problem}` };
+    words.push(reading.value);
+  }
+  return { value: words };
 }
 
 /** A list of mappings that have options of their own. */

@@ -38,6 +38,7 @@ import { NOIOMMU_PARAMETER } from "../vfio/noiommu.ts";
 import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
 import { createDevice } from "./create-device.ts";
+import { discovered } from "./discovered.ts";
 import { type BootDevice, DriverBinding, isHostDriver } from "./driver-binding.ts";
 import { whyMissing } from "./missing-node.ts";
 import { hostParts } from "./parts.ts";
@@ -66,6 +67,16 @@ export interface HostOptions {
   readonly now?: () => number;
   /** Further kinds of devices, by the names that a description's `model` calls them. */
   readonly models?: Readonly<Record<string, NewDeviceKind>>;
+}
+
+/** A device, and what it takes to use it without VFIO's files. */
+export interface LentDevice {
+  /** Opens it. */
+  readonly device: VfioDevice;
+  /** The function itself. */
+  readonly target: PciFunction;
+  /** Of its group: its user claims it, and says where DMA goes. */
+  readonly dma: DmaGroup;
 }
 
 /**
@@ -102,12 +113,13 @@ export class Host implements HostKernel {
   readonly errors: FunctionErrors;
 
   /** Throws HostDescriptionError for a model that is unknown and options that it has not got. */
-  constructor(description: HostDescription, options: HostOptions = {}) {
-    this.#boot = description;
-    this.#description = description;
+  constructor(described: HostDescription, options: HostOptions = {}) {
     const { watch, models } = options;
     const kinds = kindsWith(models);
-    checkModels(description, kinds);
+    checkModels(described, kinds);
+    const description = discovered(described, kinds);
+    this.#boot = description;
+    this.#description = description;
     this.deviceWork = new DeviceClock(options.now, watch?.worked && ((pieces) => watch.worked!(pieces)));
     const warnings = new Set<string>();
     const release = new Release(description.kernel);
@@ -213,6 +225,11 @@ export class Host implements HostKernel {
     return whyMissing(path, this.#description, (device) => this.binding.driverOf(device));
   }
 
+  /** What devices have outside of this process ends; nothing of it answers any more. */
+  close(): void {
+    this.#pci.close();
+  }
+
   /** What containers and iommufds have taken of what all of them share: nothing, once the last is closed. */
   get iommuUse(): IommuUse {
     return { ...this.#iommus.use, pasids: this.#pasids.size, chosenPasids: this.#pasids.chosen };
@@ -243,6 +260,14 @@ export class Host implements HostKernel {
     const index = this.#state.indexes.get(device);
     const path = `/dev/vfio/devices/vfio${index}`;
     return index !== undefined && this.deviceNodes().some((node) => node.path === path) ? path : undefined;
+  }
+
+  /** A PCI device for who serves it to others than programs of this host. Undefined when no VFIO driver has it. */
+  lend(name: string): LentDevice | undefined {
+    const group = this.#groups.get(this.groupOf(name) ?? -1);
+    const device = group?.devices.find((each) => each.name === name);
+    const target = this.#pci.topology.find(name);
+    return group && device && target && { device, target, dma: group.dma };
   }
 
   /** A device by its number among those that VFIO has; undefined when it has none of that number. */

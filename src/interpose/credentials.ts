@@ -1,5 +1,5 @@
 import { CAP_DAC_OVERRIDE } from "../kernel/task.ts";
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { type Assumed, Identity, type Ids } from "./identity.ts";
 import type { Owned } from "./injected-file.ts";

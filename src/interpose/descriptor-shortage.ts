@@ -1,6 +1,6 @@
 import { fail } from "../kernel/errors.ts";
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD, F_DUPFD_CLOEXEC, O_CLOEXEC, O_RDONLY, RLIMIT_NOFILE } from "./linux.ts";

@@ -1,5 +1,5 @@
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall } from "./libc.ts";
 import { AF_UNIX, MFD_CLOEXEC, SOCK_CLOEXEC, SOCK_STREAM } from "./linux.ts";

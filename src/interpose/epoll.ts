@@ -1,4 +1,4 @@
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall, syscallAside } from "./libc.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, O_CLOEXEC } from "./linux.ts";

@@ -1,4 +1,4 @@
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import type { CallLimit } from "./call-limit.ts";
 import type { Epoll } from "./epoll.ts";
 import { HOST_CALLS } from "./host-calls.ts";

@@ -52,7 +52,7 @@ export class HeldFileMemory implements FileMemory {
       refuseShortage(own);
       return undefined;
     }
-    if (!isMemory(own)) {
+    if (!isMemoryFile(own)) {
       close(own);
       return undefined;
     }
@@ -148,7 +148,8 @@ export function filePage(deviceMajor: number, deviceMinor: number, inode: number
   return `${deviceMajor}:${deviceMinor}:${inode}:${Math.floor(offset / PAGE_SIZE)}`;
 }
 
-function isMemory(fd: number): boolean {
+/** Whether a descriptor is of memory: a memfd, a file of tmpfs or hugetlbfs. */
+export function isMemoryFile(fd: number): boolean {
   if (statDescriptor(fd) < 0 || (lastStat.mode & S_IFMT) !== S_IFREG) return false;
   try {
     const { type } = fs.statfsSync(`/proc/self/fd/${fd}`);

@@ -1,4 +1,4 @@
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import type { CallAside, Room, Steps } from "./aside/aside-jobs.ts";
 import { ROOM_SIZE } from "./aside/aside-thread.ts";
 import { HOST_CALLS } from "./host-calls.ts";

@@ -1,4 +1,4 @@
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall } from "./libc.ts";
 import { LINUX_CAPABILITY_VERSION_3 } from "./linux.ts";

@@ -1,6 +1,6 @@
 import { FileDescription } from "../kernel/file-description.ts";
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { noteShortage } from "./descriptor-shortage.ts";
 import { memoryFile } from "./descriptors.ts";
 import { HOST_CALLS } from "./host-calls.ts";

@@ -1,6 +1,6 @@
 import { type Word, wordFromHalves } from "../kernel/word.ts";
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import type { CallAside, Room } from "./aside/aside-jobs.ts";
 import type { CallLimit } from "./call-limit.ts";
 import { HOST_CALLS } from "./host-calls.ts";

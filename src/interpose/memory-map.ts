@@ -1,6 +1,6 @@
 import fs from "node:fs";
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall3 } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC } from "./linux.ts";

@@ -1,5 +1,5 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import {

@@ -1,6 +1,6 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import type { Credentials } from "./credentials.ts";
 import { briefly, closeBrief, refuseNotedShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";

@@ -1,5 +1,5 @@
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { briefly, closeBrief } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import type { Assumed } from "./identity.ts";

@@ -1,4 +1,4 @@
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import { briefly, closeBrief } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall } from "./libc.ts";

@@ -4,6 +4,7 @@ import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
 import { filePage } from "./file-memory.ts";
+import { handOver } from "./hand-over.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
 import type { Mapping } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
@@ -142,6 +143,12 @@ export class ProcessMemory extends AddressSpace {
     this.charged = charged;
     this.#pins++;
     return this.#nextPin++;
+  }
+
+  override handOver(vaddr: number, bytes: number): { readonly fd: number; readonly offset: number } | undefined {
+    const held = this.#held;
+    if (held === undefined || this.#isRetired) return undefined;
+    return handOver(held, this.#pid, vaddr, bytes);
   }
 
   override unpin(_pin: number): void {

@@ -91,6 +91,14 @@ export class Server {
       deviceWork.resumed = () => {
         fs.writeSync(this.#resumed, new BigUint64Array([1n]));
       };
+      deviceWork.watcher = {
+        add: (fd, action) =>
+          this.watch(fd, () => {
+            guarded(action, observer);
+            return false;
+          }),
+        remove: (fd) => this.unwatch(fd),
+      };
     }
     const programs = this.#programs;
     const callWork = {
@@ -374,6 +382,7 @@ export class Server {
     if (deviceWork) {
       deviceWork.inSlices = false;
       delete deviceWork.resumed;
+      deviceWork.watcher = undefined;
     }
     for (const program of this.#programs.values()) program.hangUpNow();
     this.#limit.close();

@@ -1,5 +1,5 @@
 import type { FileDescription, Readiness } from "../kernel/file-description.ts";
-import { Arena } from "./arena.ts";
+import { Arena } from "../native/arena.ts";
 import { briefly, closeBrief, noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFile } from "./injected-file.ts";

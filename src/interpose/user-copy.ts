@@ -1,7 +1,7 @@
 import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
+import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { Arena } from "./arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall } from "./libc.ts";
 

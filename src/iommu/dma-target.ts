@@ -1,3 +1,5 @@
+import type { MappingListener } from "./mapping-feed.ts";
+
 /** An access of a device that did not reach memory. */
 export interface DmaFault {
   /** First byte that was not reached. */
@@ -31,6 +33,12 @@ export interface DmaTarget {
  * What the requests of one device reach: those without a PASID by read() and write(), those with one by withPasid().
  */
 export interface DeviceDma extends DmaTarget {
+  /**
+   * Tells which ranges lead to memory, those of now and all that come and go. Left out where that is not known
+   * beforehand: then each access shows it.
+   * @returns ends that
+   */
+  readonly watchMappings?: ((listener: MappingListener) => () => void) | undefined;
   /** Left out where nothing translates PASIDs. */
   withPasid?(request: PasidRequest): DmaTarget;
 }

@@ -104,6 +104,11 @@ export class Requester implements DeviceDma {
     return this.plain.write(iova, from, waits);
   }
 
+  get watchMappings(): DeviceDma["watchMappings"] {
+    const plain: DeviceDma = this.plain;
+    return plain.watchMappings && ((listener) => plain.watchMappings!(listener));
+  }
+
   withPasid(request: PasidRequest): DmaTarget {
     const place = this.#whole ?? this.#bindings.get(request.pasid);
     return place ? place.reach(request) : this.#refuse(request);

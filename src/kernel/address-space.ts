@@ -114,6 +114,15 @@ export abstract class AddressSpace {
     return this.pageIdentity(vaddr + page * this.pageSize);
   }
 
+  /**
+   * The file that a range of memory lies in as a whole, where it is a shared mapping of memory (memfd, tmpfs,
+   * hugetlbfs): whoever is given its descriptor sees the same bytes. Undefined for all other memory, and out of a
+   * transport's reach. The descriptor is the caller's.
+   */
+  handOver(_vaddr: number, _bytes: number): { readonly fd: number; readonly offset: number } | undefined {
+    return undefined;
+  }
+
   /** DMA from memory: copies `length` bytes from `offset` bytes into the held pages. EFAULT when the memory is gone. */
   abstract readPinned(pin: number, vaddr: number, offset: number, into: Uint8Array): void;
 

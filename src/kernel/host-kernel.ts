@@ -13,6 +13,12 @@ export interface DeviceNode {
   readonly mode: number;
 }
 
+/** Who waits for descriptors: actions are short, and throw nothing. */
+export interface DescriptorWatcher {
+  add(fd: number, action: () => void): void;
+  remove(fd: number): void;
+}
+
 /** What devices do by themselves after the call that told them to. */
 export interface DeviceWork {
   /**
@@ -25,6 +31,11 @@ export interface DeviceWork {
    * Set by such a transport: a device goes on outside of any call, so that there may be something to do and to show.
    */
   resumed?: () => void;
+  /**
+   * Set by a transport that waits for descriptors: it calls an action whenever its descriptor is readable. Otherwise
+   * they are looked at now and then.
+   */
+  watcher: DescriptorWatcher | undefined;
   /** Goes on with what devices have to do, for so long and one small piece more. */
   run(milliseconds: number): void;
 }
@@ -84,4 +95,7 @@ export interface HostKernel {
    * are plain.
    */
   plainRequest?(request: number): number;
+
+  /** The host is needed no more: what its devices have outside of this process ends. */
+  close?(): void;
 }

@@ -25,7 +25,7 @@ function resolved(options: DeviceOptions, schema: OptionSchema, path: string): D
     const { isPath, entries } = schema[name]!;
     if (isPath && typeof given === "string") return fileBeside(path, given);
     if (!entries || typeof given !== "object") return given;
-    return given.map((entry) => resolved(entry, entries, path));
+    return given.map((entry) => resolved(entry as DeviceOptions, entries, path));
   };
   return Object.fromEntries(Object.entries(options).map(([name, given]) => [name, value(name, given)]));
 }

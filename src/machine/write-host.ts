@@ -269,7 +269,8 @@ function optionText(value: OptionValue): string {
 }
 
 /** An entry of a list of options. */
-function entryText(entry: DeviceOptions): string {
+function entryText(entry: DeviceOptions | string): string {
+  if (typeof entry === "string") return JSON.stringify(entry);
   const said = Object.entries(entry).flatMap(([name, value]) =>
     value === undefined ? [] : [`${name}: ${optionText(value)}`],
   );

@@ -58,6 +58,11 @@ export class WatchedTarget implements DeviceDma {
     return { ...fault, ask };
   }
 
+  get watchMappings(): DeviceDma["watchMappings"] {
+    const target = this.#target as DeviceDma;
+    return target.watchMappings && ((listener) => target.watchMappings!(listener));
+  }
+
   withPasid(request: PasidRequest): DmaTarget {
     const target = this.#target.withPasid?.(request);
     return target ? new WatchedTarget(this.#device, target, this.#watch) : NO_PASIDS;

@@ -172,7 +172,7 @@ describe("a description that a program makes", () => {
     [
       "pci",
       { model: "edo" },
-      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev, e1000e, igb, igbvf, nvme, zpci',
+      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev, e1000e, igb, igbvf, nvme, vfio-user, zpci',
     ],
     ["mdev", { model: "edu" }, 'groups[4].devices[0].model: "edu" is not one of sample, generic'],
     ["pci", { options: { size: 1 } }, "groups[0].devices[0].options.size: the model generic has no options"],

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { Arena } from "../../src/interpose/arena.ts";
 import { CallLimit } from "../../src/interpose/call-limit.ts";
 import { HOST_CALLS } from "../../src/interpose/host-calls.ts";
 import { close, syscall } from "../../src/interpose/libc.ts";
+import { Arena } from "../../src/native/arena.ts";
 
 const EINTR = -4;
 

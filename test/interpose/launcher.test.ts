@@ -2,13 +2,13 @@ import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { Arena } from "../../src/interpose/arena.ts";
 import { HOST_CALLS } from "../../src/interpose/host-calls.ts";
 import { CallList } from "../../src/interpose/launch/call-list.ts";
 import { launcherCode, launcherImage } from "../../src/interpose/launch/launcher-image.ts";
 import { spawnLauncher } from "../../src/interpose/launch/spawn-launcher.ts";
 import { syscall } from "../../src/interpose/libc.ts";
 import { AT_FDCWD, O_WRONLY } from "../../src/interpose/linux.ts";
+import { Arena } from "../../src/native/arena.ts";
 import { scratchFolder } from "../cli/uvfio.ts";
 
 const scratch = scratchFolder();

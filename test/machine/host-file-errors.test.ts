@@ -134,7 +134,7 @@ describe("an error names file, line and field", () => {
       "id: 8086:10d3",
       "id: 8086:10d3\n        model: edo",
       15,
-      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev, e1000e, igb, igbvf, nvme, zpci (did you mean edu?)',
+      'groups[0].devices[0].model: "edo" is not one of generic, edu, ioat, pci-testdev, e1000e, igb, igbvf, nvme, vfio-user, zpci (did you mean edu?)',
     ],
     [
       "id: 8086:10d3",

@@ -67,6 +67,10 @@ export class Activity implements DeviceTime {
     this.#clock.due();
   }
 
+  watchDescriptor(fd: number, action: () => void): () => void {
+    return this.#clock.watchDescriptor(fd, action);
+  }
+
   /** Does one piece of each job that runs. @returns whether there was one */
   step(): boolean {
     let stepped = false;

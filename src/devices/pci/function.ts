@@ -1,4 +1,5 @@
 import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "../../iommu/dma-target.ts";
+import type { MappingListener } from "../../iommu/mapping-feed.ts";
 import { viewOf } from "../../uapi/layout.ts";
 import type { PciBar, PciIdentity, RomContent, ZpciDescription } from "../description.ts";
 import type { DeviceClock } from "../device-clock.ts";
@@ -67,8 +68,6 @@ export class PciFunction implements DeviceBus {
   /** What it does by itself. */
   readonly clock: Activity;
   readonly model: DeviceModel;
-  /** Where its DMA goes: set by whoever gives it an address space. */
-  dma: DeviceDma = NO_DRIVER;
   interrupts: InterruptHandler | undefined;
   /** Shows registers to who has mapped them. */
   onShow: (() => void) | undefined;
@@ -87,6 +86,9 @@ export class PciFunction implements DeviceBus {
   readonly msixTable: MsixTable | undefined;
   readonly #onFault: (message: string) => void;
   readonly #errors: FunctionErrors | undefined;
+  #dma: DeviceDma = NO_DRIVER;
+  #listener: MappingListener | undefined;
+  #stopTelling: (() => void) | undefined;
   /** It ends what it has begun before it is quiet: so long it still reaches memory. */
   #isEnding = false;
   /** Vectors whose messages are sent when it goes on, here or where its state goes to. */
@@ -129,6 +131,27 @@ export class PciFunction implements DeviceBus {
     return table.bars.some((bar) => this.model.memory(bar)) ? undefined : table;
   }
 
+  /** Where its DMA goes: set by whoever gives it an address space. */
+  get dma(): DeviceDma {
+    return this.#dma;
+  }
+
+  set dma(dma: DeviceDma) {
+    this.#dma = dma;
+    this.#tellMappings();
+  }
+
+  watchMappings(listener: MappingListener): void {
+    this.#listener = listener;
+    this.#tellMappings();
+  }
+
+  #tellMappings(): void {
+    this.#stopTelling?.();
+    this.#listener?.cleared();
+    this.#stopTelling = this.#listener && this.#dma.watchMappings?.(this.#listener);
+  }
+
   /** A base address register that the function has; index 6 is the expansion ROM. */
   bar(index: number): PciBar | undefined {
     return this.#bars.get(index);
@@ -169,7 +192,7 @@ export class PciFunction implements DeviceBus {
     if (message !== undefined) return message;
     // arch/s390/include/asm/pci_io.h: zpci_read
     if (this.description.zpci && model.decodes?.(region, offset) === false) return (1n << BigInt(8 * width)) - 1n;
-    if (width < 8 || this.bar(region)?.type !== "io") return model.read(region, offset, width);
+    if (width < 8 || model.takesWideIo || this.bar(region)?.type !== "io") return model.read(region, offset, width);
     return model.read(region, offset, 4) | (model.read(region, offset + 4, 4) << 32n);
   }
 
@@ -181,7 +204,7 @@ export class PciFunction implements DeviceBus {
       this.#putOff({ region, offset, width, value });
       return;
     }
-    if (width < 8 || this.bar(region)?.type !== "io") {
+    if (width < 8 || model.takesWideIo || this.bar(region)?.type !== "io") {
       model.write(region, offset, width, value);
       return;
     }
@@ -237,12 +260,13 @@ export class PciFunction implements DeviceBus {
 
   readConfig(offset: number, width: ConfigWidth): number {
     if (this.isCutOff) return 2 ** (8 * width) - 1;
-    return this.config.read(offset, width);
+    return this.model.readConfig?.(offset, width) ?? this.config.read(offset, width);
   }
 
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
     if (this.isCutOff) return;
     this.config.write(offset, width, value);
+    this.model.configWritten?.(offset, width, this.config.read(offset, width));
     if (offset <= pci.PCI_COMMAND + 1 && offset + width > pci.PCI_COMMAND) this.#deliverLine();
   }
 

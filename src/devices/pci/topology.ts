@@ -63,7 +63,7 @@ export class PciTopology {
 
   /** Whether the function can be reset without touching others (drivers/pci/pci.c: pci_reset_fn_methods). */
   canResetAlone(target: PciFunction): boolean {
-    if (hasDeviceFlr(target)) return true;
+    if (hasDeviceFlr(target) || target.model.canReset) return true;
     return this.hasResetAbove(target.name) && this.sameBus(target.name).length === 1;
   }
 }

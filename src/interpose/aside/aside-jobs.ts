@@ -1,4 +1,4 @@
-import { Arena } from "../arena.ts";
+import { Arena } from "../../native/arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, syscall, syscall3 } from "../libc.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../linux.ts";

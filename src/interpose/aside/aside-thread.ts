@@ -1,5 +1,5 @@
+import { Arena } from "../../native/arena.ts";
 import { koffi } from "../../native/koffi.ts";
-import { Arena } from "../arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { syscall, syscall3 } from "../libc.ts";
 import { FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, SIG_SETMASK, SIGSET_SIZE } from "../linux.ts";

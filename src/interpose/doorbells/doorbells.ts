@@ -1,4 +1,4 @@
-import { Arena } from "../arena.ts";
+import { Arena } from "../../native/arena.ts";
 import type { Epoll } from "../epoll.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import type { InjectedFile } from "../injected-file.ts";

@@ -1,5 +1,5 @@
+import { Arena } from "../../native/arena.ts";
 import { koffi } from "../../native/koffi.ts";
-import { Arena } from "../arena.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { syscall } from "../libc.ts";
 

@@ -1,5 +1,5 @@
+import { Arena } from "../../native/arena.ts";
 import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
-import { Arena } from "../arena.ts";
 import type { CallLimit } from "../call-limit.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, syscall3 } from "../libc.ts";

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { HostFiles } from "../../kernel/host-files.ts";
+import { Arena } from "../../native/arena.ts";
 import { errnoName } from "../../uapi/errno.ts";
-import { Arena } from "../arena.ts";
 import type { FuseServer } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";

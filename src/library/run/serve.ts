@@ -26,7 +26,12 @@ export async function serve(
   listener: RunListener,
   inspection?: Inspection,
 ): Promise<number> {
-  return runProgram(await boot(description, listener, inspection), program);
+  const served = await boot(description, listener, inspection);
+  try {
+    return await runProgram(served, program);
+  } finally {
+    served.kernel.close?.();
+  }
 }
 
 async function boot(description: HostDescription, listener: RunListener, inspection?: Inspection): Promise<Served> {

@@ -82,6 +82,11 @@ export class PciDevices implements HotResetSurroundings {
     if (device) device.hasVirtualFunctions = count > 0;
   }
 
+  /** The host is needed no more. */
+  close(): void {
+    for (const { model } of this.topology.all()) model.close?.();
+  }
+
   /** A function that nobody has is gone. */
   remove(name: string): void {
     this.topology.remove(name);

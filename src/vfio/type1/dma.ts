@@ -1,6 +1,7 @@
 import { addressToPage, PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
 import type { DmaFault } from "../../iommu/dma-target.ts";
 import { MappedDma, type Met, moved, pieceOf, refused } from "../../iommu/dma-walk.ts";
+import type { MappingListener } from "../../iommu/mapping-feed.ts";
 import { hex, hexRange } from "../../kernel/errors.ts";
 import type { Type1Domain, Type1Iommu } from "./iommu.ts";
 import { MAP_PINNED, MAP_READ, MAP_WRITE } from "./mapping-table.ts";
@@ -24,6 +25,15 @@ export class Type1Dma extends MappedDma {
     const slot = mappings.slotAt(page);
     if (slot < 0 || !this.#allows(mappings.flagsOf(slot), access)) return -1;
     return mappings.vaddrPageOf(slot) + page - mappings.startOf(slot);
+  }
+
+  watchMappings(listener: MappingListener): () => void {
+    const { mappings, watchers } = this.#iommu;
+    const { byIova } = mappings;
+    for (let more = byIova.first(); more; more = byIova.next())
+      if (mappings.flagsOf(byIova.value) & MAP_PINNED) listener.mapped(this.#iommu.rangeHere());
+    watchers.add(listener);
+    return () => watchers.delete(listener);
   }
 
   override meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<DmaFault> {

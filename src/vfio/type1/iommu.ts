@@ -1,6 +1,7 @@
 import { IovaRangeList } from "../../address/iova-ranges.ts";
 import { PAGE_SIZE, pageRunBytes } from "../../address/pages.ts";
 import type { DmaGroup } from "../../iommu/dma-group.ts";
+import type { MappedRange, MappingListener } from "../../iommu/mapping-feed.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { hexRange } from "../../kernel/errors.ts";
 import {
@@ -15,7 +16,7 @@ import type { DmaUnmapListener } from "../backend.ts";
 import type { CapabilitySource } from "../capability-source.ts";
 import type { ModelContext } from "../model-context.ts";
 import { DirtyBitmap } from "./dirty-bitmap.ts";
-import { MAP_LOCK_CAPABLE, MAP_PINNED, MAP_VADDR_INVALID, MAP_WRITE, MappingTable } from "./mapping-table.ts";
+import { MAP_LOCK_CAPABLE, MAP_PINNED, MAP_READ, MAP_VADDR_INVALID, MAP_WRITE, MappingTable } from "./mapping-table.ts";
 
 /** Groups behind one IOMMU page table (struct vfio_domain). */
 export interface Type1Domain {
@@ -53,6 +54,8 @@ export class Type1Iommu {
   readonly domains: Type1Domain[] = [];
   readonly emulatedGroups: AttachedGroup[] = [];
   readonly listeners: DmaUnmapListener[] = [];
+  /** Who is told what is mapped for devices: of devices in other processes. */
+  readonly watchers = new Set<MappingListener>();
   validRanges = IovaRangeList.EMPTY;
   /** Page sizes that all domains know, as GET_INFO reports them. */
   pageSizes: bigint;
@@ -135,6 +138,7 @@ export class Type1Iommu {
     if (pin < 0) return pin;
     space.lockedPages += space.charged - mappings.chargedHere(slot);
     mappings.setPinned(slot, pin, space.charged, count);
+    if (this.watchers.size > 0) for (const watcher of this.watchers) watcher.mapped(this.rangeHere());
     return 0;
   }
 
@@ -154,6 +158,10 @@ export class Type1Iommu {
   removeMappingHere(): boolean {
     const { mappings } = this;
     const slot = mappings.byIova.value;
+    if (this.watchers.size > 0 && mappings.flagsOf(slot) & MAP_PINNED) {
+      const { iova, size } = this.rangeHere();
+      for (const watcher of this.watchers) watcher.unmapped(iova, size);
+    }
     if (mappings.external.size > 0) this.unpinMapping(slot);
     else this.#letGoHere(slot);
     if (mappings.flagsOf(slot) & MAP_VADDR_INVALID) this.vaddrInvalidCount--;
@@ -164,6 +172,7 @@ export class Type1Iommu {
   removeAllMappings(): number {
     const { mappings } = this;
     const { byIova, external } = mappings;
+    for (const watcher of this.watchers) watcher.cleared();
     let pages = 0;
     for (let more = byIova.first(); more; more = byIova.next()) {
       const slot = byIova.value;
@@ -239,6 +248,23 @@ export class Type1Iommu {
     if (bits > DIRTY_BITMAP_PAGES_MAX) return false;
     this.mappings.dirty.set(slot, new DirtyBitmap(bits));
     return true;
+  }
+
+  /** The mapping at the cursor, for who watches them come and go. */
+  rangeHere(): MappedRange {
+    const { mappings } = this;
+    const { start, pages, value: slot } = mappings.byIova;
+    const flags = mappings.flagsOf(slot);
+    const bytes = pages * PAGE_SIZE;
+    const space = mappings.spaceOf(slot);
+    const vaddr = mappings.vaddrPageOf(slot) * PAGE_SIZE;
+    return {
+      iova: pageRunBytes(start, pages).start,
+      size: BigInt(bytes),
+      read: (flags & MAP_READ) !== 0,
+      write: (flags & MAP_WRITE) !== 0,
+      handOver: () => space.handOver(vaddr, bytes),
+    };
   }
 
   /** The mapping at the cursor, for a message. */

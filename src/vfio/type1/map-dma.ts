@@ -143,6 +143,13 @@ function giveVaddr(
   mappings.setVaddrPage(slot, vaddrPage);
   mappings.clearFlag(slot, MAP_VADDR_INVALID);
   iommu.vaddrInvalidCount--;
+  if (iommu.watchers.size > 0 && mappings.byIova.overlaps(iovaPage, pages)) {
+    const range = iommu.rangeHere();
+    for (const watcher of iommu.watchers) {
+      watcher.unmapped(range.iova, range.size);
+      watcher.mapped(range);
+    }
+  }
   return 0;
 }
 

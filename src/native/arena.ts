@@ -1,4 +1,4 @@
-import { koffi } from "../native/koffi.ts";
+import { loadKoffi } from "./load-koffi.ts";
 
 /**
  * A block of memory outside of V8's heap whose address is known and never moves: what system calls read and fill. The
@@ -14,6 +14,7 @@ export class Arena {
 
   /** @param size bytes */
   constructor(size: number) {
+    const koffi = loadKoffi();
     const block = koffi.alloc("uint8_t", size);
     const buffer = koffi.view(block, size);
     this.address = Number(koffi.address(block));

@@ -1,0 +1,217 @@
+import { printable } from "../../../kernel/printable.ts";
+import { errnoName } from "../../../uapi/errno.ts";
+import { StructView } from "../../../uapi/struct-view.ts";
+import {
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_NUM_IRQS,
+  VFIO_PCI_NUM_REGIONS,
+  VfioIrqInfo,
+  VfioRegionInfo,
+} from "../../../uapi/vfio-device.ts";
+import * as command from "../../../vfio-user/commands.ts";
+import type { Connection } from "../../../vfio-user/connection.ts";
+import * as layout from "../../../vfio-user/layouts.ts";
+import type { Message } from "../../../vfio-user/message.ts";
+import { PeerError } from "../../../vfio-user/peer-error.ts";
+import { type Abilities, decodeVersion, encodeVersion, MAJOR } from "../../../vfio-user/version.ts";
+import type { PciBar, PciIdentity } from "../../description.ts";
+import { remoteBars } from "./remote-bars.ts";
+
+/** What a program takes in one message here. QEMU's limit, and more than any reply has. */
+const OURS: Abilities = {
+  maxMessageFds: 16,
+  maxTransfer: layout.DEFAULT_TRANSFER,
+  maxDmaMaps: 65535,
+  writeMultiple: false,
+};
+
+const CONFIG_SIZES = [4096, 256];
+
+/** An interrupt index of the device (struct vfio_irq_info). */
+export interface RemoteIrq {
+  readonly flags: number;
+  readonly count: number;
+}
+
+/** The server refuses something: the device is there still. */
+export class RefusedError extends Error {}
+
+/**
+ * A device behind a socket, as its server says that it is. What goes wrong with the server makes it a device that is
+ * gone.
+ */
+export class RemoteDevice {
+  readonly socket: string;
+  connection: Connection | undefined;
+  /** Called before its connection is closed. @param reason unless the host is over */
+  onEnd: ((reason: string | undefined) => void) | undefined;
+  /** Answers what the server asks while it is waited for. */
+  serve: ((message: Message) => void) | undefined;
+  /** Its config space as it was at the start. */
+  config: Uint8Array = new Uint8Array(0);
+  canReset = false;
+  readonly regions: { readonly size: number; readonly flags: number }[] = [];
+  readonly irqs: RemoteIrq[] = [];
+  /** Descriptors that the server takes with one message, and bytes of data. */
+  abilities: Abilities = OURS;
+  #reason: string | undefined;
+  readonly #endings: (() => void)[] = [];
+
+  constructor(socket: string) {
+    this.socket = socket;
+  }
+
+  /** Why it is gone; undefined as long as it is there. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  onClose(ending: () => void): void {
+    this.#endings.push(ending);
+  }
+
+  /** Ends all of it. */
+  close(): void {
+    if (this.#reason === undefined) {
+      this.#reason = "the host is over";
+      this.onEnd?.(undefined);
+    }
+    this.connection?.close();
+    for (const ending of this.#endings.splice(0)) ending();
+  }
+
+  /** From now on nobody is asked. The reason is told once. */
+  gone(reason: string): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.onEnd?.(reason);
+    this.connection?.close();
+  }
+
+  /** What an action gives; undefined when the device is gone, or goes by it. */
+  attempt<T>(action: () => T): T | undefined {
+    if (this.#reason !== undefined) return undefined;
+    try {
+      return action();
+    } catch (error) {
+      if (!(error instanceof PeerError) && !(error instanceof RefusedError)) throw error;
+      this.gone(error.message);
+      return undefined;
+    }
+  }
+
+  /** Agrees on the version, and learns what the device is. @throws PeerError, RefusedError */
+  open(): void {
+    const version = decodeVersion(this.ask(command.VFIO_USER_VERSION, [encodeVersion(OURS)]));
+    if (version.major !== MAJOR)
+      throw new PeerError(`it speaks version ${version.major} of the protocol, this is version ${MAJOR}`);
+    this.abilities = version.abilities;
+    const { size } = layout.DeviceInfoBody;
+    const info = layout.DeviceInfoBody.decode(
+      this.#body(command.VFIO_USER_DEVICE_GET_INFO, layout.DeviceInfoBody.encode({ argsz: size }), size),
+    );
+    if (!(info.flags & VFIO_DEVICE_FLAGS_PCI)) throw new PeerError("it serves a device that is not on PCI");
+    this.canReset = (info.flags & VFIO_DEVICE_FLAGS_RESET) !== 0;
+    for (let index = 0; index < Math.min(info.regions, VFIO_PCI_NUM_REGIONS); index++) this.#learnRegion(index);
+    for (let index = 0; index < Math.min(info.irqs, VFIO_PCI_NUM_IRQS); index++) this.#learnIrq(index);
+    this.config = this.#readConfig();
+  }
+
+  /** Its BARs, by what its config space and its regions say together. @throws PeerError */
+  bars(): readonly PciBar[] {
+    return remoteBars(this.config, this.regions);
+  }
+
+  /** Reads at most 8 bytes of a region. @throws PeerError, RefusedError */
+  read(region: number, offset: number, count: number): Buffer {
+    const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count });
+    const { size } = layout.RegionAccessBody;
+    const body = this.#body(command.VFIO_USER_REGION_READ, head, size + count);
+    const said = layout.RegionAccessBody.decode(body);
+    if (said.region !== region || said.offset !== BigInt(offset) || said.count !== count)
+      throw new PeerError("its answer to REGION_READ is for another access");
+    return body.subarray(size);
+  }
+
+  /** @throws PeerError, RefusedError */
+  write(region: number, offset: number, bytes: Uint8Array): void {
+    const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count: bytes.length });
+    this.ask(command.VFIO_USER_REGION_WRITE, [head, bytes]);
+  }
+
+  /** Asks for something. @returns the answer's body. @throws PeerError, RefusedError */
+  ask(number: number, parts: readonly Uint8Array[], descriptors: readonly number[] = []): Buffer {
+    const { connection } = this;
+    if (!connection) throw new PeerError("nobody is there");
+    const reply = connection.exchange(number, parts, descriptors, this.serve);
+    reply.dispose();
+    if (reply.refusal === undefined) return reply.body;
+    throw new RefusedError(`it refuses ${command.commandName(number)} (${refusal(reply.refusal)})`);
+  }
+
+  #body(number: number, body: Uint8Array, least: number): Buffer {
+    const answer = this.ask(number, [body]);
+    if (answer.length < least)
+      throw new PeerError(`its answer to ${command.commandName(number)} has ${answer.length} bytes, not ${least}`);
+    return answer;
+  }
+
+  #learnRegion(index: number): void {
+    const { size } = VfioRegionInfo;
+    const question = VfioRegionInfo.encode({ argsz: size, index });
+    const info = this.#optional(() =>
+      VfioRegionInfo.decode(this.#body(command.VFIO_USER_DEVICE_GET_REGION_INFO, question, size)),
+    );
+    if (info && info.size > 2n ** 40n) throw new PeerError(`its region ${index} has ${info.size} bytes`);
+    this.regions.push({ size: Number(info?.size ?? 0), flags: info?.flags ?? 0 });
+  }
+
+  #learnIrq(index: number): void {
+    const { size } = VfioIrqInfo;
+    const question = VfioIrqInfo.encode({ argsz: size, index });
+    const info = this.#optional(() =>
+      VfioIrqInfo.decode(this.#body(command.VFIO_USER_DEVICE_GET_IRQ_INFO, question, size)),
+    );
+    if (info && info.count > 4096) throw new PeerError(`it has ${info.count} interrupts of index ${index}`);
+    this.irqs.push({ flags: info?.flags ?? 0, count: info?.count ?? 0 });
+  }
+
+  /** What a server refuses to say anything of, it has not got. */
+  #optional<T>(question: () => T): T | undefined {
+    try {
+      return question();
+    } catch (error) {
+      if (error instanceof RefusedError) return undefined;
+      throw error;
+    }
+  }
+
+  #readConfig(): Uint8Array {
+    const has = this.regions[VFIO_PCI_CONFIG_REGION_INDEX]?.size ?? 0;
+    const size = CONFIG_SIZES.find((each) => each <= has);
+    if (size === undefined) throw new PeerError(`its config space has ${has} bytes`);
+    const config = new Uint8Array(size);
+    // some servers answer a register at a time only
+    for (let at = 0; at < size; at += 4) config.set(this.read(VFIO_PCI_CONFIG_REGION_INDEX, at, 4), at);
+    return config;
+  }
+}
+
+function refusal(errno: number): string {
+  return errno === 0 ? "it does not say why" : printable(errnoName(errno));
+}
+
+/** How it shows itself. */
+export function identityOf(config: Uint8Array): PciIdentity {
+  const view = new StructView(config, true);
+  return {
+    vendor: view.u16(0),
+    device: view.u16(2),
+    revision: view.u8(8),
+    class: view.u32(8) >>> 8,
+    subsystemVendor: view.u16(0x2c),
+    subsystemDevice: view.u16(0x2e),
+  };
+}

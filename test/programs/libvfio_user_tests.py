@@ -1,0 +1,57 @@
+"""
+A plugin of pytest that turns libvfio-user's own tests against `uvfio device-server`: what sets up a server in this process does
+nothing, and the server that is asked is the one that UVFIO_SERVER_COMMAND (JSON) starts.
+"""
+import json
+import os
+import subprocess
+import time
+
+import libvfio_user as lib
+
+server = None
+
+
+def create(*args, **kwargs):
+    """One server for all tests: it serves one client after the other."""
+    global server
+    if server is None:
+        path = lib.SOCK_PATH.decode()
+        server = subprocess.Popen(json.loads(os.environ["UVFIO_SERVER_COMMAND"]) + ["--socket", path])
+        for _ in range(1000):
+            if os.path.exists(path) or server.poll() is not None:
+                break
+            time.sleep(0.02)
+    return server
+
+
+def nothing(*args, **kwargs):
+    return 0
+
+
+for name in list(vars(lib)):
+    if name.startswith("vfu_") and callable(getattr(lib, name)) and not isinstance(getattr(lib, name), type):
+        setattr(lib, name, nothing)
+sockets = []
+connect = lib.connect_sock
+
+
+def connect_one():
+    """One client at a time: tests forget some."""
+    for sock in sockets:
+        sock.close()
+    sockets[:] = [connect()]
+    # an answer that does not come is a failure
+    sockets[0].settimeout(5)
+    return sockets[0]
+
+
+lib.connect_sock = connect_one
+lib.vfu_create_ctx = create
+lib.prepare_ctx_for_dma = create
+
+
+def pytest_unconfigure(config):
+    if server is not None:
+        server.terminate()
+        server.wait()

@@ -1,0 +1,353 @@
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile, finished, hasCompiler, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { serverCommand, whileServed } from "./device-servers.ts";
+
+/** libvfio-user's source (github.com/nutanix/libvfio-user); it is built here, with meson, libjson-c-dev and libcmocka-dev. */
+const SOURCE = process.env.UVFIO_LIBVFIO_USER ?? "";
+
+const scratch = scratchFolder();
+afterAll(() => scratch.remove());
+const client = (name: string) => compile(name, scratch.path, "-Wno-unused-function");
+
+/** A host file with one device that is served elsewhere. */
+function hostFile(id: string, socket: string, more: object = {}): string {
+  const path = join(scratch.path, `host-${Math.random().toString(36).slice(2)}.yaml`);
+  const device = { bdf: "0000:01:00.0", id, model: "vfio-user", options: { socket, ...more } };
+  const host = {
+    name: "served",
+    iommu: { model: "intel-vtd", address_bits: 39 },
+    groups: [{ id: 1, devices: [device] }],
+  };
+  writeFileSync(path, JSON.stringify(host));
+  return path;
+}
+
+const newSocket = () => join(scratch.path, `c${Math.random().toString(36).slice(2)}`);
+const run = (host: string, ...argv: string[]) =>
+  finished(process.execPath, [UVFIO, "run", "-m", host, "--", ...argv], { timeout: 40_000 });
+
+/** Processes whose command line has this in it. */
+function processesOf(text: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+const EDU = `id 010000ed
+factorial 120
+msi 1
+intx 1
+intx 1
+shared has: by message
+own has: by memory
+unmapped has: untouched
+done
+`;
+
+describe.skipIf(!hasCompiler)("a device that another uvfio serves", () => {
+  test("interrupts, and moves memory by messages and by what is shared, and not what is unmapped", async () => {
+    const program = client("vfio-user-edu");
+    const { value, said } = await whileServed(scratch.path, "lab", "0000:03:00.0", (socket) =>
+      run(hostFile("1234:11e8", socket), program, "0000:01:00.0"),
+    );
+    expect(value.stdout, value.stderr + said).toBe(EDU);
+    expect(value.stderr).toBe("");
+    expect(said).toMatch(/DMA write of 0x40 bytes at iova 0x100000 faults: the client has mapped nothing at 0x100000/);
+    expect(said).not.toMatch(/given up/);
+  });
+
+  test("is started by its host, and has ended with it", () => {
+    const program = client("vfio-user-edu");
+    const socket = newSocket();
+    const host = hostFile("1234:11e8", socket, {
+      command: serverCommand("lab", "0000:03:00.0", socket),
+      start: 20_000,
+    });
+    for (let i = 0; i < 2; i++) {
+      const { stdout, stderr } = run(host, program, "0000:01:00.0");
+      expect(stdout, stderr).toBe(EDU);
+      expect(existsSync(socket)).toBe(false);
+      expect(processesOf(socket)).toEqual([]);
+    }
+  });
+
+  test("that its host has started ends with a command that is no run", () => {
+    const socket = newSocket();
+    const host = hostFile("1234:11e8", socket, {
+      command: serverCommand("lab", "0000:03:00.0", socket),
+      start: 20_000,
+    });
+    const { stdout, stderr, status } = finished(process.execPath, [UVFIO, "iova-list", "-m", host, "0000:01:00.0"]);
+    expect({ status, stderr }, stdout).toMatchObject({ status: 0 });
+    expect(processesOf(socket)).toEqual([]);
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  test("takes one client at a time, and the next one when that has gone", async () => {
+    const program = client("vfio-user-edu");
+    const { said } = await whileServed(scratch.path, "lab", "0000:03:00.0", async (socket) => {
+      const host = hostFile("1234:11e8", socket);
+      const first = spawn(process.execPath, [UVFIO, "run", "-m", host, "--", "sleep", "3"], { stdio: "ignore" });
+      const ended = new Promise((resolve) => first.on("close", resolve));
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      const second = run(host, program, "0000:01:00.0");
+      expect(second.stderr).toMatch(/the device is gone: its server at .*: it has (ended the connection|gone)/);
+      await ended;
+      expect(run(host, program, "0000:01:00.0").stdout).toBe(EDU);
+    });
+    expect(said).toContain("a second client is turned away: the device has one");
+  });
+});
+
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
+
+test.skipIf(!hasPython)("a device that is served saves its state for a client, and takes it back", async () => {
+  const script = join(ROOT, "test/programs/vfio_user_migration.py");
+  const { value, said } = await whileServed(scratch.path, "lab", "0000:03:00.0", (socket) =>
+    finished("python3", [script, socket]),
+  );
+  expect(value.stdout, value.stderr + said).toBe("can 7\nfactorial 5040\nchanged 120\nrestored 5040\n");
+});
+
+describe.skipIf(!hasCompiler)("a device whose server", () => {
+  const program = () => client("vfio-user-gpio");
+
+  test("is not there is gone, and the program goes on", () => {
+    const host = hostFile("1234:11e8", newSocket(), { start: 100 });
+    const { stdout, stderr, status } = run(
+      host,
+      "/bin/sh",
+      "-c",
+      "cat /sys/bus/pci/devices/0000:01:00.0/vendor; echo on",
+    );
+    expect({ stdout, status }).toEqual({ stdout: "0x1234\non\n", status: 0 });
+    expect(stderr.match(/the device is gone: its server at .*: nobody serves there \(ENOENT\)\n/g)).toHaveLength(1);
+  });
+
+  test("has another device is gone", async () => {
+    const { value } = await whileServed(scratch.path, "lab", "0000:03:00.0", (socket) =>
+      run(hostFile("1234:0001", socket), program(), "0000:01:00.0"),
+    );
+    expect(value.stderr).toMatch(
+      /the device is gone: its server at .*: it serves 1234:11e8, and the host says 1234:0001/,
+    );
+  });
+
+  test("says nothing is gone after the timeout", async () => {
+    const socket = newSocket();
+    const silent = spawn(process.execPath, ["-e", SILENT, socket], { stdio: "ignore" });
+    try {
+      const start = performance.now();
+      const { stderr } = run(hostFile("1234:11e8", socket, { timeout: 300, start: 5000 }), "/bin/true");
+      expect(stderr).toMatch(/the device is gone: its server at .*: no answer to VERSION within 0.3 s/);
+      expect(performance.now() - start).toBeLessThan(20_000);
+    } finally {
+      silent.kill("SIGKILL");
+    }
+  });
+
+  test("is killed reads as all ones, with the reason once", async () => {
+    const socket = newSocket();
+    const [command, ...args] = serverCommand("lab", "0000:03:00.0", socket);
+    const server = spawn(command!, args, { stdio: "ignore" });
+    const { stdout, stderr } = run(
+      hostFile("1234:11e8", socket, { start: 20_000 }),
+      client("vfio-user-killed"),
+      "0000:01:00.0",
+      `${server.pid}`,
+    );
+    expect(stdout, stderr).toBe("id 010000ed\ngone ffffffff\ngone ffffffff\nconfig ffff\ndone\n");
+    expect(stderr.match(/the device is gone: its server at .*: it has (ended the connection|gone.*)\n/g)).toHaveLength(
+      1,
+    );
+  });
+
+  test("cannot be started is gone, with the command's name", () => {
+    const host = hostFile("1234:11e8", newSocket(), { command: ["/nonexistent/server"], start: 1000 });
+    expect(run(host, "/bin/true").stderr).toMatch(/the device is gone: .*\/nonexistent\/server/);
+  });
+});
+
+/** Listens, and answers nothing. */
+const SILENT = 'require("node:net").createServer(() => {}).listen(process.argv[1])';
+
+describe("uvfio device-server refuses in a line", () => {
+  const refuse = (...args: string[]) => {
+    const { status, stderr } = finished(process.execPath, [UVFIO, "device-server", ...args]);
+    expect(status).toBe(2);
+    return stderr;
+  };
+  test("what it cannot serve", () => {
+    expect(refuse("-m", "lab", "0000:09:00.0", "--socket", newSocket())).toMatch(
+      /^uvfio: device "0000:09:00.0" is not on host lab; .*\n$/,
+    );
+    expect(refuse("-m", "lab", "0000:00:02.0", "--socket", newSocket())).toMatch(
+      /^uvfio: 0000:00:02.0 belongs to i915; .*\n$/,
+    );
+    expect(refuse("-m", "lab", "0000:03:00.0")).toMatch(/^uvfio: .*--socket.*\n$/);
+  });
+  test("where it cannot serve", async () => {
+    expect(refuse("-m", "lab", "0000:03:00.0", "--socket", "/nonexistent/socket")).toBe(
+      "uvfio: cannot listen at /nonexistent/socket: ENOENT\n",
+    );
+    const long = join(scratch.path, "x".repeat(120));
+    expect(refuse("-m", "lab", "0000:03:00.0", "--socket", long)).toMatch(
+      /^uvfio: the path of a socket has at most 107 bytes/,
+    );
+    const file = join(scratch.path, "file");
+    writeFileSync(file, "");
+    expect(refuse("-m", "lab", "0000:03:00.0", "--socket", file)).toBe(
+      `uvfio: ${file} is there already, and no socket\n`,
+    );
+    await whileServed(scratch.path, "lab", "0000:03:00.0", (socket) => {
+      expect(refuse("-m", "lab", "0000:03:00.0", "--socket", socket)).toMatch(/somebody serves at .* already/);
+    });
+  });
+});
+
+const canBuild = SOURCE !== "" && spawnSync("meson", ["--version"]).status === 0;
+if (!canBuild)
+  console.log(
+    "libvfio-user's samples: skipped (UVFIO_LIBVFIO_USER names its source; meson, libjson-c-dev, libcmocka-dev)",
+  );
+
+describe.skipIf(!canBuild || !hasCompiler)("libvfio-user's samples as servers (needs UVFIO_LIBVFIO_USER)", () => {
+  const folder = join(scratch.path, "libvfio-user");
+  const sample = (name: string) => join(folder, "build/samples", name);
+
+  beforeAll(() => {
+    cpSync(SOURCE, folder, { recursive: true, filter: (path) => !path.endsWith("/build") });
+    // since BARs must be powers of two the sample does not start: its own BAR is none (efd091b)
+    const server = join(folder, "samples/server.c");
+    writeFileSync(server, readFileSync(server, "utf8").replace("bar1_size = 0x3000", "bar1_size = 0x4000"));
+    for (const args of [
+      ["setup", "build"],
+      ["compile", "-C", "build"],
+    ]) {
+      const built = finished("meson", args, { cwd: folder, timeout: 120_000 });
+      if (built.status !== 0) throw new Error(built.stdout + built.stderr);
+    }
+  }, 200_000);
+
+  test("gpio-pci-idio-16 counts its pins", () => {
+    const socket = newSocket();
+    const host = hostFile("494f:0dc8", socket, { command: [sample("gpio-pci-idio-16"), socket] });
+    const { stdout, stderr } = run(host, client("vfio-user-gpio"), "0000:01:00.0");
+    // a pin shows every third time that it was raised
+    expect(stdout, stderr).toBe("ids 0dc8494f\nbar 2: 256 bytes, flags 3\nin ff\nin ee\nin ee\nin ff\ndone\n");
+    expect(processesOf(socket)).toEqual([]);
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  test("the server sample raises INTx, and reaches memory by messages and by what is shared with it", () => {
+    const socket = newSocket();
+    const host = hostFile("dead:beef", socket, { command: [sample("server"), "-v", socket] });
+    const { stdout, stderr } = run(host, client("vfio-user-server"), "0000:01:00.0");
+    const round = "interrupts 1\nmessages ABCD shared ABCD\n";
+    expect(stdout, stderr).toBe(`bar 1: written\n${round}${round}done\n`);
+    expect(stderr).toContain("do_dma_io: DIRECT success");
+    expect(stderr).toContain("do_dma_io: MESSAGE success");
+  });
+
+  test("libvfio-user's own tests of the protocol pass against uvfio device-server", { timeout: 200_000 }, () => {
+    if (spawnSync("python3", ["-m", "pytest", "--version"]).status !== 0) {
+      console.log("libvfio-user's own tests: skipped, python3 has no pytest");
+      return;
+    }
+    const host = join(scratch.path, "protocol.yaml");
+    const device = {
+      bdf: "0000:01:00.0",
+      id: "4e58:0001",
+      model: "generic",
+      config: testedConfig(),
+      bars: TESTED_BARS,
+    };
+    const description = {
+      name: "protocol",
+      iommu: { model: "intel-vtd", address_bits: 39 },
+      groups: [{ id: 1, devices: [device] }],
+    };
+    writeFileSync(host, JSON.stringify(description));
+    const command = serverCommand(host, "0000:01:00.0", "").slice(0, -2);
+    const { stdout, stderr } = finished(
+      "python3",
+      [
+        ...["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "libvfio_user_tests"],
+        ...OWN_TESTS.map((name) => `test_${name}.py`),
+        ...Object.keys(DIFFERS).flatMap((name) => ["--deselect", name]),
+      ],
+      {
+        cwd: join(folder, "test/py"),
+        timeout: 150_000,
+        env: {
+          ...process.env,
+          PYTHONPATH: join(ROOT, "test/programs"),
+          LIBVFIO_SO_DIR: join(folder, "build/lib"),
+          UVFIO_SERVER_COMMAND: JSON.stringify(command),
+        },
+      },
+    );
+    expect(stdout, stderr).toMatch(/^55 passed, 24 deselected/m);
+  });
+});
+
+/** Files of libvfio-user's test/py that are about messages, and not about its library. */
+const OWN_TESTS = [
+  "device_get_info",
+  "device_get_irq_info",
+  "device_set_irqs",
+  "dma_map",
+  "dma_unmap",
+  "negotiate",
+  "request_errors",
+];
+
+/** Those of them that want what only libvfio-user has, and why. */
+const DIFFERS: Readonly<Record<string, string>> = {
+  "test_device_get_irq_info.py::test_device_get_irq_info": "VFIO's own flags: NORESIZE for ERR and REQ",
+  "test_device_set_irqs.py::test_device_set_irqs_bad_action_for_err_irq": "VFIO's own errno: ENOTTY",
+  "test_device_set_irqs.py::test_device_set_irqs_bad_action_for_req_irq": "VFIO's own errno: ENOTTY",
+  "test_device_set_irqs.py::test_device_set_irqs_bad_start_for_count_0": "VFIO's own errno: ENOTTY",
+  "test_device_set_irqs.py::test_device_set_irqs_bad_action_for_count_0": "VFIO's own errno: ENOTTY",
+  "test_device_set_irqs.py::test_irq_state": "callbacks of the library",
+  "test_dma_map.py::test_dma_region_too_big": "a limit of the library",
+  "test_dma_map.py::test_dma_region_too_many": "a limit of the library",
+  "test_dma_map.py::test_dma_map_busy": "callbacks of the library",
+  "test_dma_map.py::test_dma_map_reply_fail": "callbacks of the library",
+  "test_dma_map.py::test_dma_map_busy_reply_fail": "callbacks of the library",
+  "test_negotiate.py::test_long_write": "what a function of the library returns",
+  "test_negotiate.py::test_invalid_json_bad_max_fds3": "a limit of the library",
+  "test_negotiate.py::test_invalid_json_bad_migration_object": "a capability that the specification has not got",
+  "test_negotiate.py::test_invalid_json_bad_pgsize": "a capability that the specification has not got",
+  "test_negotiate.py::test_valid_negotiate_no_json": "its own capabilities",
+  "test_request_errors.py::test_unsolicited_reply": "an answer to an answer",
+  "test_request_errors.py::test_disconnected_socket": "callbacks of the library",
+  "test_request_errors.py::test_reply_fail_quiesce_busy": "callbacks of the library",
+};
+
+const TESTED_BARS = [{ index: 0, size: 65536, type: "memory" }];
+
+/** PCI Express with a function-level reset, and 2048 vectors of MSI-X in BAR 0, in hex. */
+function testedConfig(): string {
+  const config = Buffer.alloc(4096);
+  config.writeUInt16LE(0x4e58, 0);
+  config.writeUInt16LE(1, 2);
+  config.writeUInt16LE(0x10, 6);
+  config.writeUInt32LE(0xff000000, 8);
+  config[0x34] = 0x40;
+  config.writeUInt16LE(0x6010, 0x40);
+  config.writeUInt16LE(2, 0x42);
+  config.writeUInt32LE(0x10008000, 0x44);
+  config.writeUInt16LE(0x0011, 0x60);
+  config.writeUInt16LE(2047, 0x62);
+  config.writeUInt32LE(0, 0x64);
+  config.writeUInt32LE(0x8000, 0x68);
+  return config.toString("hex");
+}
