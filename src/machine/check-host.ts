@@ -52,7 +52,7 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
   if (iommu.nesting && !kind.makeNesting)
     yield {
       path: ["iommu", "nesting"],
-      message: `only ${names(({ makeNesting }) => makeNesting !== undefined)} nests, not ${iommu.model}`,
+      message: `${iommu.model} does not nest; these do: ${names(({ makeNesting }) => makeNesting !== undefined)}`,
     };
   const cannotTrack = dirtyTrackingProblem(iommu.model, iommu.nesting ?? false);
   if (iommu.dirty_tracking && cannotTrack) yield { path: ["iommu", "dirty_tracking"], message: cannotTrack };

@@ -70,7 +70,12 @@ describe("an error names file, line and field", () => {
       11,
       'groups[0].reserved_regions[0].type: "mis" is not one of direct, direct-relaxable, reserved, msi (did you mean msi?)',
     ],
-    ["intel-vtd", "intel-vtd\n  nesting: true", 5, "iommu.nesting: only intel-vtd-sm nests, not intel-vtd"],
+    [
+      "intel-vtd",
+      "intel-vtd\n  nesting: true",
+      5,
+      "iommu.nesting: intel-vtd does not nest; these do: intel-vtd-sm, mock",
+    ],
     [
       "id: 8086:10d3",
       "id: 8086:10d3\n        pasid: true",
@@ -105,7 +110,7 @@ describe("an error names file, line and field", () => {
       "intel-vtd",
       "intel-vdt",
       4,
-      'iommu.model: "intel-vdt" is not one of intel-vtd, intel-vtd-sm, intel-vtd-ss, amd-vi, virtio-iommu, arm-smmu-v3, spapr-tce, s390, none (did you mean intel-vtd?)',
+      'iommu.model: "intel-vdt" is not one of intel-vtd, intel-vtd-sm, intel-vtd-ss, amd-vi, virtio-iommu, arm-smmu-v3, spapr-tce, s390, mock, none (did you mean intel-vtd?)',
     ],
     ["address_bits: 48", "address_bits: 65", 5, "iommu.address_bits: 65 is not from 12 to 64"],
     ["address_bits: 48", "levels: 3", 5, "iommu.levels: only an spapr-tce IOMMU has this"],
@@ -113,7 +118,7 @@ describe("an error names file, line and field", () => {
       "model: intel-vtd",
       "model: virtio-iommu\n  dirty_tracking: true",
       5,
-      "iommu.dirty_tracking: virtio-iommu has no dirty tracking; intel-vtd, intel-vtd-ss, amd-vi, and intel-vtd-sm with nesting can have it",
+      "iommu.dirty_tracking: virtio-iommu has no dirty tracking; intel-vtd, intel-vtd-ss, amd-vi, mock, and intel-vtd-sm with nesting can have it",
     ],
     ["address_bits: 48", "page_sizes: 0", 5, "iommu.page_sizes: an IOMMU has at least one page size"],
     [
