@@ -88,6 +88,7 @@ export default defineConfig({
           text: "How it works",
           items: [
             page("How programs are served", "interposer"),
+            page("Memory and DMA", "memory"),
             page("/sys", "sysfs"),
             page("Security", "security"),
             page("Performance", "performance"),

@@ -91,7 +91,7 @@ export class Doorbells {
     const tracer = Number(/^TracerPid:\s+(\d+)/m.exec(readProc(pid, "status") ?? "")?.[1] ?? 0);
     const why =
       tracer === 0 ? "it cannot be traced" : `${readProc(tracer, "comm")?.trimEnd()}[${tracer}] traces it already`;
-    const what = "what it reads right after writing a doorbell may be old (docs/interposer.md)";
+    const what = "what it reads right after writing a doorbell may be old (docs/memory.md)";
     this.#notice(`process ${pid} maps registers of ${device}, and ${why}: ${what}`);
   }
 
