@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { finished, ROOT, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
 import { guestImage } from "./guest-image.ts";
+import { OFFSET, PATTERN, WRITES_AND_READS_BACK } from "./nvme-script.ts";
 
 /** What scripts/guest-kernels.sh made: kernels of four architectures, and QEMU for them. */
 const FOLDER = process.env.UVFIO_NVME_GUESTS ?? "";
@@ -10,22 +11,11 @@ const FOLDER = process.env.UVFIO_NVME_GUESTS ?? "";
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
 
-/** Writes a pattern, drops what the guest has in its own memory, reads it back, and flushes. */
 const SCRIPT = `
 insmod /nvme-auth.ko
 insmod /nvme-core.ko
 insmod /nvme.ko
-sleep 2
-echo "disk $(cat /sys/block/nvme0n1/size) $(cat /sys/block/nvme0n1/device/serial)"
-yes uvfio-was-here | dd of=/pattern bs=64k count=8 iflag=fullblock 2>/dev/null
-dd if=/pattern of=/dev/nvme0n1 bs=64k seek=3 conv=fsync 2>/dev/null
-echo 3 > /proc/sys/vm/drop_caches
-dd if=/dev/nvme0n1 of=/back bs=64k skip=3 count=8 2>/dev/null
-cmp /pattern /back && echo same
-dmesg | grep 'nvme nvme0'
-`;
-const PATTERN = Buffer.from("uvfio-was-here\n".repeat(64 * 1024)).subarray(0, 8 * 65536);
-const OFFSET = 3 * 65536;
+${WRITES_AND_READS_BACK}`;
 
 interface Guest {
   readonly host: string;

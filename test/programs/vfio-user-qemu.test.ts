@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { finished, ROOT, scratchFolder } from "../cli/uvfio.ts";
 import { whileServed } from "./device-servers.ts";
 import { guestImage } from "./guest-image.ts";
+import { OFFSET, PATTERN, WRITES_AND_READS_BACK } from "./nvme-script.ts";
 
 /** QEMU 11 or newer with its libraries, a kernel and busybox (docs/iommufd-nesting.md). */
 const FOLDER = process.env.UVFIO_NESTING_GUEST ?? "";
@@ -35,24 +36,14 @@ function boot(sockets: readonly string[], modules: readonly string[], script: st
   return guest;
 }
 
-/** Writes a pattern, drops what the guest has in its own memory, reads it back. */
 const NVME = `
 insmod /nvme-auth.ko
 insmod /nvme-keyring.ko
 insmod /nvme-core.ko
 insmod /nvme.ko
-sleep 2
-echo "disk $(cat /sys/block/nvme0n1/size) $(cat /sys/block/nvme0n1/device/serial)"
-yes uvfio-was-here | dd of=/pattern bs=64k count=8 iflag=fullblock 2>/dev/null
-dd if=/pattern of=/dev/nvme0n1 bs=64k seek=3 conv=fsync 2>/dev/null
-echo 3 > /proc/sys/vm/drop_caches
-dd if=/dev/nvme0n1 of=/back bs=64k skip=3 count=8 2>/dev/null
-cmp /pattern /back && echo same
-dmesg | grep 'nvme nvme0'
-grep nvme /proc/interrupts
+${WRITES_AND_READS_BACK}grep nvme /proc/interrupts
 echo done
 `;
-const PATTERN = Buffer.from("uvfio-was-here\n".repeat(64 * 1024)).subarray(0, 8 * 65536);
 
 /** Uses devices without drivers, with memory that the kernel leaves alone. */
 const REGISTERS = `
@@ -117,7 +108,7 @@ groups:
     expect(said).not.toMatch(/DMA (read|write) .* faults|given up/);
     expect(
       readFileSync(image)
-        .subarray(3 * 65536, 3 * 65536 + PATTERN.length)
+        .subarray(OFFSET, OFFSET + PATTERN.length)
         .equals(PATTERN),
     ).toBe(true);
   });

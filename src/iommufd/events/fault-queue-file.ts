@@ -1,5 +1,4 @@
 import { fail, KernelError } from "../../kernel/errors.ts";
-import { FileDescription, type Readiness } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import {
@@ -8,8 +7,8 @@ import {
   IommuHwptPageResponse,
   IommuHwptPgfault,
 } from "../../uapi/iommufd-viommu.ts";
-import type { IommufdContext } from "../context.ts";
 import type { FaultQueue, PageRequest } from "./fault-queue.ts";
+import { QueueFile } from "./queue-file.ts";
 
 /**
  * IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID of include/linux/iommu.h, which drivers set that answer with a PASID
@@ -22,37 +21,11 @@ const RESPONSE_NEEDS_PASID = 1 << 2;
  * The descriptor of a fault queue: requests are read from it, responses written to it. It keeps the queue, and its
  * iommufd.
  */
-export class FaultQueueFile extends FileDescription {
-  override readonly kind = "foreign";
-  readonly #context: IommufdContext;
-  readonly #queue: FaultQueue;
-
-  constructor(context: IommufdContext, queue: FaultQueue) {
-    super();
-    this.#context = context;
-    this.#queue = queue;
-    context.get();
-    queue.users++;
-  }
-
-  override get label(): string {
-    return this.#queue.label;
-  }
-
-  override get readiness(): Readiness {
-    const queue = this.#queue;
-    return {
-      get isReadable() {
-        return queue.next !== undefined;
-      },
-      watch: (changed) => queue.watch(changed),
-    };
-  }
-
+export class FaultQueueFile extends QueueFile<FaultQueue> {
   /** eventq.c:iommufd_fault_fops_read. Whole requests, as many as there is room for; 0 when nothing waits. */
   override read(task: Task, address: Word, count: number, offset: Word): number {
     refuseParts(count, IommuHwptPgfault.size, offset, "requests are read");
-    const queue = this.#queue;
+    const queue = this.queue;
     let done = 0;
     for (let request = queue.next; request && done < count; request = queue.next) {
       const cookie = queue.freeCookie;
@@ -76,17 +49,12 @@ export class FaultQueueFile extends FileDescription {
       try {
         task.memory.copyIn(wordAdd(address, done), bytes, bytes.length);
         const { cookie, code } = IommuHwptPageResponse.decode(bytes, task.memory.littleEndian);
-        this.#queue.respond(cookie, code);
+        this.queue.respond(cookie, code);
       } catch (error) {
         return partOr(done, error);
       }
     }
     return count;
-  }
-
-  override release(): void {
-    this.#queue.users--;
-    this.#context.put();
   }
 }
 

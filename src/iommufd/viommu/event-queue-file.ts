@@ -1,39 +1,12 @@
 import { fail, KernelError } from "../../kernel/errors.ts";
-import { FileDescription, type Readiness } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import { IommufdVeventHeader } from "../../uapi/iommufd-viommu.ts";
-import type { IommufdContext } from "../context.ts";
+import { QueueFile } from "../events/queue-file.ts";
 import type { EventQueue } from "./event-queue.ts";
 
 /** The descriptor of an event queue, from which events are read. It keeps the queue, and its iommufd. */
-export class EventQueueFile extends FileDescription {
-  override readonly kind = "foreign";
-  readonly #context: IommufdContext;
-  readonly #queue: EventQueue;
-
-  constructor(context: IommufdContext, queue: EventQueue) {
-    super();
-    this.#context = context;
-    this.#queue = queue;
-    context.get();
-    queue.users++;
-  }
-
-  override get label(): string {
-    return this.#queue.label;
-  }
-
-  override get readiness(): Readiness {
-    const queue = this.#queue;
-    return {
-      get isReadable() {
-        return queue.next !== undefined;
-      },
-      watch: (changed) => queue.watch(changed),
-    };
-  }
-
+export class EventQueueFile extends QueueFile<EventQueue> {
   /**
    * eventq.c:iommufd_veventq_fops_read. Whole events, as many as there is room for; 0 when nothing waits. EINVAL for
    * less room than the first one takes. A head that was written stays written when its body cannot be.
@@ -42,7 +15,7 @@ export class EventQueueFile extends FileDescription {
     if (offset) fail("ESPIPE", "events are read without an offset");
     const { size } = IommufdVeventHeader;
     if (count < size) fail("EINVAL", `an event has ${size} bytes at least, there is room for ${count}`);
-    const queue = this.#queue;
+    const queue = this.queue;
     let done = 0;
     for (let event = queue.next; event && done + size <= count; event = queue.next) {
       const { flags, sequence, body } = event;
@@ -63,10 +36,5 @@ export class EventQueueFile extends FileDescription {
       done += whole;
     }
     return done;
-  }
-
-  override release(): void {
-    this.#queue.users--;
-    this.#context.put();
   }
 }
