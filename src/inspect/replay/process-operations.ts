@@ -3,9 +3,6 @@ import { doneAfter, type Handlers } from "./answer.ts";
 import { DONE, outcomeOf } from "./outcome.ts";
 import type { ReplayedProgram } from "./program.ts";
 
-/** The longest that is waited where time passed in a recording, in milliseconds: no device model takes longer. */
-const WAIT_MAX_MS = 10;
-
 /** What a process does with itself: its rights, its children, its time. */
 export function processOperations(program: ReplayedProgram) {
   return {
@@ -20,7 +17,11 @@ export function processOperations(program: ReplayedProgram) {
     }),
     "child-begin": () => doneAfter(() => program.fork()),
     "child-end": () => doneAfter(() => program.wait()),
-    wait: (o) => passTime(o.us),
+    // devices that take time finish meanwhile what they had begun
+    wait: (o) => {
+      program.host.deviceWork.pass(o.us / 1000);
+      return undefined;
+    },
     work: (o) => {
       program.host.deviceWork.runPieces(o.pieces);
       return undefined;
@@ -36,10 +37,4 @@ function setMemlock({ task }: ReplayedProgram, bytes: number, soft = false): num
   if (!soft && task.euid !== 0 && bytes > task.memlock) fail("EPERM", "only root may raise its hard limit");
   task.memlock = bytes;
   return 0;
-}
-
-/** Devices that take time finish meanwhile what they had begun. */
-function passTime(microseconds: number): undefined {
-  const milliseconds = Math.min(microseconds / 1000, WAIT_MAX_MS);
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
