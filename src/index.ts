@@ -15,6 +15,7 @@ export type { Operation } from "./inspect/replay/operation.ts";
 export { RecordingError } from "./inspect/replay/recording-error.ts";
 export type { SummaryRow } from "./inspect/trace/summary.ts";
 export { InterposerError } from "./interpose/interposer-error.ts";
+export type { SharedFile } from "./kernel/address-space.ts";
 export { KernelError } from "./kernel/errors.ts";
 export { FileDescription } from "./kernel/file-description.ts";
 export { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from "./kernel/model-areas.ts";

@@ -103,7 +103,7 @@ export interface DeviceBus {
 
 /** The functions of a host, as its models find each other. */
 export interface OtherFunctions {
-  /** @param name "0000:07:00.1"; undefined where there is none */
+  /** The one of that name ("0000:07:00.1"); undefined where there is none. */
   find(name: string): DeviceModel | undefined;
   /** All of them, also the one that asks. */
   all(): Iterable<DeviceModel>;

@@ -95,14 +95,22 @@ export interface DeviceInstance<Values extends DeviceOptions = DeviceOptions> {
   readonly options: Values;
 }
 
+/** Which virtual function it is. */
+export interface VirtualPlace {
+  /** Name of its physical function. */
+  readonly physical: string;
+  /** Its number among that one's, from 0. */
+  readonly index: number;
+}
+
 /** One PCI device of a kind. */
 export interface PciInstance<Values extends DeviceOptions = DeviceOptions> extends DeviceInstance<Values> {
   /** What it does of translation; absent for a device that has nothing of it. */
   readonly translation?: TranslationAbilities | undefined;
   /** What it says that it is, for kinds of several devices. */
   readonly ids?: Pick<PciIdentity, "vendor" | "device"> & Partial<Pick<PciIdentity, "subsystemVendor">>;
-  /** Of a virtual function: its physical one's name, and its number among that one's, from 0. */
-  readonly virtual?: { readonly physical: string; readonly index: number } | undefined;
+  /** Of a virtual function. */
+  readonly virtual?: VirtualPlace | undefined;
   /** The image behind its expansion ROM, where it has one and its kind has none of its own. */
   readonly rom?: Uint8Array | undefined;
 }

@@ -32,6 +32,7 @@ export type {
   PciDeviceKind,
   PciInstance,
   ShownFunction,
+  VirtualPlace,
 } from "./kind.ts";
 export { MEDIATED_CONFIG } from "./mediated/mediated-config.ts";
 export type { MediatedModel, MediatedSurroundings } from "./mediated/mediated-model.ts";

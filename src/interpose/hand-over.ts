@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import type { SharedFile } from "../kernel/address-space.ts";
 import { isMemoryFile } from "./file-memory.ts";
 import type { HeldMemory } from "./held-memory.ts";
 import { HOST_CALLS } from "./host-calls.ts";
@@ -13,12 +14,7 @@ const oneByte = new Uint8Array(1);
  * program has closed is not opened anew.
  * @param pid the process whose memory is held
  */
-export function handOver(
-  held: HeldMemory,
-  pid: number,
-  vaddr: number,
-  bytes: number,
-): { readonly fd: number; readonly offset: number } | undefined {
+export function handOver(held: HeldMemory, pid: number, vaddr: number, bytes: number): SharedFile | undefined {
   held.map.refresh();
   const mapping = held.map.find(vaddr);
   if (!mapping?.shared || mapping.inode === 0 || mapping.end < vaddr + bytes) return undefined;

@@ -1,4 +1,4 @@
-import { AddressSpace } from "../kernel/address-space.ts";
+import { AddressSpace, type SharedFile } from "../kernel/address-space.ts";
 import { fail, hex } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
@@ -145,7 +145,7 @@ export class ProcessMemory extends AddressSpace {
     return this.#nextPin++;
   }
 
-  override handOver(vaddr: number, bytes: number): { readonly fd: number; readonly offset: number } | undefined {
+  override handOver(vaddr: number, bytes: number): SharedFile | undefined {
     const held = this.#held;
     if (held === undefined || this.#isRetired) return undefined;
     return handOver(held, this.#pid, vaddr, bytes);

@@ -1,10 +1,4 @@
-/** A file that mapped memory lies in, as another process can be given it. */
-export interface HandedFile {
-  /** Whoever asked has to close it. */
-  readonly fd: number;
-  /** Where the memory begins in it. Bytes. */
-  readonly offset: number;
-}
+import type { SharedFile } from "../kernel/address-space.ts";
 
 /** A range of I/O virtual addresses that leads to memory. Bytes. */
 export interface MappedRange {
@@ -14,7 +8,7 @@ export interface MappedRange {
   readonly read: boolean;
   readonly write: boolean;
   /** The file behind all of it, where it is memory that is shared already (memfd, tmpfs, hugetlbfs). */
-  handOver(): HandedFile | undefined;
+  handOver(): SharedFile | undefined;
 }
 
 /** Who is told what a device reaches: devices that are in another process, which has to know it beforehand. */

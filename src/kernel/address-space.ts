@@ -1,5 +1,13 @@
 import type { Word } from "./word.ts";
 
+/** A file that memory lies in, as another process can be given it. */
+export interface SharedFile {
+  /** Whoever asked has to close it. */
+  readonly fd: number;
+  /** Where the memory begins in it. Bytes. */
+  readonly offset: number;
+}
+
 /**
  * The memory of one process (the kernel's mm_struct): copies in and out, and pages held for DMA. Its identity is what
  * "the same process" means to VFIO, so a transport hands out the same object for all threads of a process.
@@ -119,7 +127,7 @@ export abstract class AddressSpace {
    * hugetlbfs): whoever is given its descriptor sees the same bytes. Undefined for all other memory, and out of a
    * transport's reach. The descriptor is the caller's.
    */
-  handOver(_vaddr: number, _bytes: number): { readonly fd: number; readonly offset: number } | undefined {
+  handOver(_vaddr: number, _bytes: number): SharedFile | undefined {
     return undefined;
   }
 

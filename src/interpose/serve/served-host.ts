@@ -147,7 +147,7 @@ export class ServedHost {
 
   #welcome(fd: number): void {
     const { server } = this;
-    const connection = new Connection(fd, REQUEST_MAX, {
+    const connection: Connection = new Connection(fd, REQUEST_MAX, {
       line: (text) => this.#line(client, text),
       begun: (text) => client.run === undefined && this.#container(connection, text),
       backlog: (length) => client.run?.backlog(length),
