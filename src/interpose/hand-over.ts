@@ -1,10 +1,12 @@
-import fs from "node:fs";
 import type { SharedFile } from "../kernel/address-space.ts";
 import { isMemoryFile } from "./file-memory.ts";
 import type { HeldMemory } from "./held-memory.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
+import { F_GETFL, O_ACCMODE, O_RDWR } from "./linux.ts";
+import { type FileIdentity, isSameFile } from "./memory-map.ts";
 import { lastStat, statThreadDescriptor } from "./path-stat.ts";
+import { descriptorsOf } from "./proc-file.ts";
 
 const oneByte = new Uint8Array(1);
 
@@ -35,24 +37,9 @@ export function handOver(held: HeldMemory, pid: number, vaddr: number, bytes: nu
   }
 }
 
-interface FileIdentity {
-  readonly inode: number;
-  readonly deviceMajor: number;
-  readonly deviceMinor: number;
-}
-
-function descriptorsOf(pid: number): readonly string[] {
-  try {
-    return fs.readdirSync(`/proc/${pid}/fd`);
-  } catch {
-    return [];
-  }
-}
-
 /** Whether a descriptor of a process is of that file; what it leads to is not opened. */
-function isFile(pid: number, number: string, { inode, deviceMajor, deviceMinor }: FileIdentity): boolean {
-  if (statThreadDescriptor(pid, Number(number)) < 0) return false;
-  return lastStat.inode === inode && lastStat.deviceMajor === deviceMajor && lastStat.deviceMinor === deviceMinor;
+function isFile(pid: number, number: string, file: FileIdentity): boolean {
+  return statThreadDescriptor(pid, Number(number)) >= 0 && isSameFile(lastStat, file);
 }
 
 function take(pidfd: number, number: string, write: boolean): number | undefined {
@@ -64,6 +51,5 @@ function take(pidfd: number, number: string, write: boolean): number | undefined
 }
 
 function isWritable(fd: number): boolean {
-  const flags = /^flags:\s+([0-7]+)/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"))?.[1] ?? "0";
-  return (Number.parseInt(flags, 8) & 3) === 2;
+  return (syscall(HOST_CALLS.fcntl, fd, F_GETFL) & O_ACCMODE) === O_RDWR;
 }

@@ -16,6 +16,17 @@ const VMA_SHARED = 8;
 // vma_offset@56, inode@64 (u64 each), dev_major u32@72, dev_minor u32@76, name and build id
 const query = new Arena(QUERY_SIZE);
 
+/** What tells a file from all others of the machine. */
+export interface FileIdentity {
+  readonly inode: number;
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+}
+
+export function isSameFile(one: FileIdentity, other: FileIdentity): boolean {
+  return one.inode === other.inode && one.deviceMajor === other.deviceMajor && one.deviceMinor === other.deviceMinor;
+}
+
 /** One mapping of a process: the kernel's vm_area_struct as far as pinning looks at it. */
 export interface Mapping {
   /** Its first byte. */

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { Arena } from "../native/arena.ts";
 import { briefly, closeBrief } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
@@ -20,4 +21,13 @@ export function readProc(tid: number, name: string): string | undefined {
 export function descriptorFlags(tid: number, fd: number): number | undefined {
   const flags = /^flags:\s*([0-7]+)/m.exec(readProc(tid, `fdinfo/${fd}`) ?? "");
   return flags ? Number.parseInt(flags[1]!, 8) : undefined;
+}
+
+/** The descriptors that a process has open; none when it is gone, or may not be looked at. */
+export function descriptorsOf(pid: number): readonly string[] {
+  try {
+    return fs.readdirSync(`/proc/${pid}/fdinfo`);
+  } catch {
+    return [];
+  }
 }

@@ -2,7 +2,7 @@ import { noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD } from "./linux.ts";
-import { mappingsOf } from "./memory-map.ts";
+import { isSameFile, mappingsOf } from "./memory-map.ts";
 import { statPath } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 import { type MemoryTools, ProcessMemory } from "./process-memory.ts";
@@ -76,16 +76,14 @@ export class ProcessTable {
   }
 
   /** A known process whose memory maps a byte of a file; undefined when none does. */
-  sharing({ inode, deviceMajor, deviceMinor, offset }: FilePlace): SharedPlace | undefined {
+  sharing(place: FilePlace): SharedPlace | undefined {
     for (const { pid, memory } of this.#processes.values()) {
       const held = memory?.held;
       if (!held) continue;
       for (const mapping of mappingsOf(pid)) {
-        const isFile =
-          mapping.inode === inode && mapping.deviceMajor === deviceMajor && mapping.deviceMinor === deviceMinor;
-        const within = offset - mapping.offset;
+        const within = place.offset - mapping.offset;
         const length = mapping.end - mapping.start - within;
-        if (isFile && mapping.shared && within >= 0 && length > 0)
+        if (isSameFile(mapping, place) && mapping.shared && within >= 0 && length > 0)
           return { held, address: mapping.start + within, length };
       }
     }

@@ -13,7 +13,7 @@ import type { Installs } from "./installs.ts";
 import { close, syscall } from "./libc.ts";
 import { O_CLOEXEC, O_RDWR } from "./linux.ts";
 import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
-import { readProc } from "./proc-file.ts";
+import { descriptorsOf, readProc } from "./proc-file.ts";
 import type { ProcessTask } from "./process-task.ts";
 
 /** The descriptors of the thread whose call is being handled. */
@@ -96,14 +96,6 @@ class ProgramFile extends ForeignFile {
 /** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
 function eventfdId(pid: number, fd: number | string): string | undefined {
   return /^eventfd-id:\s*(\S+)/m.exec(readProc(pid, `fdinfo/${fd}`) ?? "")?.[1];
-}
-
-function descriptorsOf(pid: number): readonly string[] {
-  try {
-    return fs.readdirSync(`/proc/${pid}/fdinfo`);
-  } catch {
-    return [];
-  }
 }
 
 class HeldEvent implements EventSignal {

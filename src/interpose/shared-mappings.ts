@@ -1,11 +1,8 @@
 import type { HeldMemory } from "./held-memory.ts";
-import type { Mapping } from "./memory-map.ts";
+import type { FileIdentity, Mapping } from "./memory-map.ts";
 
 /** A byte of a file that several memories may map. */
-export interface FilePlace {
-  readonly deviceMajor: number;
-  readonly deviceMinor: number;
-  readonly inode: number;
+export interface FilePlace extends FileIdentity {
   readonly offset: number;
 }
 
