@@ -22,6 +22,10 @@ export type TrappedCall =
   | "mmap2"
   | "fstat"
   | "fstat64"
+  | "stat"
+  | "stat64"
+  | "lstat"
+  | "lstat64"
   | "newfstatat"
   | "fstatat64"
   | "statx"
@@ -65,6 +69,8 @@ export const X64: Abi = {
     pwritev2: 328,
     mmap: 9,
     fstat: 5,
+    stat: 4,
+    lstat: 6,
     newfstatat: 262,
     statx: 332,
     execve: 59,
@@ -100,6 +106,8 @@ export const IA32: Abi = {
     pwritev2: 379,
     mmap2: 192,
     fstat64: 197,
+    stat64: 195,
+    lstat64: 196,
     fstatat64: 300,
     statx: 383,
     execve: 11,

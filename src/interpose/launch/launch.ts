@@ -46,6 +46,7 @@ export interface World {
   /** null leaves this process' own. */
   readonly cwd: string | null;
   readonly trapFstat: boolean;
+  readonly trapPathStat: boolean;
   readonly trapReadOpens: boolean;
   /** The process goes into a user namespace made for it: this one may not mount. */
   readonly userNamespace: boolean;
