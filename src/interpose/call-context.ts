@@ -1,6 +1,7 @@
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import type { Word } from "../kernel/word.ts";
+import type { SysfsMounts } from "./call-statfs.ts";
 import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
@@ -42,6 +43,7 @@ export interface Machinery {
   readonly files: InjectedFiles;
   readonly doorbells: Doorbells;
   readonly nodes: NodeFiles;
+  readonly sysfs: SysfsMounts;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
   readonly caller: CallerMemory;

@@ -7,6 +7,7 @@ import { handleIoctl, handleMount, handleWaiting } from "./call-ioctl.ts";
 import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
 import { handlePathStat, handleStat, handleStatAt } from "./call-stat.ts";
+import { handleStatfs } from "./call-statfs.ts";
 import type { FinishedCall, Observer } from "./observer.ts";
 import type { Taken } from "./parked-calls.ts";
 import { installError } from "./program-files.ts";
@@ -36,6 +37,7 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   mmap2: handleMmap,
   fstat: handleStat,
   fstat64: handleStat,
+  fstatfs: handleStatfs,
   stat: handlePathStat,
   stat64: handlePathStat,
   lstat: handlePathStat,

@@ -80,6 +80,7 @@ export interface FilterOptions {
  *   only behind 1 TiB;
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
  * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for, and with paths when that is asked for;
+ * - fstatfs, so that what stands for sysfs is sysfs;
  * - execve, because the memory of a process is another one afterwards;
  * - unshare and setns, after which a thread may be in another user namespace;
  * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to
@@ -113,7 +114,7 @@ function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens }: Filter
   for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
   for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
   for (const call of ["readv", "writev", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
-  for (const call of ["openat2", "execve", "execveat", "userfaultfd", "fsopen", "unshare", "setns"] as const)
+  for (const call of ["openat2", "execve", "execveat", "fstatfs", "userfaultfd", "fsopen", "unshare", "setns"] as const)
     jump(call, notify);
   jump("mount", label("mount"));
   if (trapPathStat)

@@ -3,6 +3,7 @@ import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import type { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
 import type { CallLimit } from "./call-limit.ts";
+import { SysfsMounts } from "./call-statfs.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dispatch, resumeLongCall } from "./dispatch.ts";
@@ -134,6 +135,7 @@ export class ServedProgram {
       files,
       doorbells,
       nodes: this.#nodes,
+      sysfs: new SysfsMounts(this.#root, kernel.files),
       resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes }),
       credentials,
       caller,

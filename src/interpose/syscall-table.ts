@@ -22,6 +22,7 @@ export type TrappedCall =
   | "mmap2"
   | "fstat"
   | "fstat64"
+  | "fstatfs"
   | "stat"
   | "stat64"
   | "lstat"
@@ -69,6 +70,7 @@ export const X64: Abi = {
     pwritev2: 328,
     mmap: 9,
     fstat: 5,
+    fstatfs: 138,
     stat: 4,
     lstat: 6,
     newfstatat: 262,
@@ -141,6 +143,7 @@ export const ARM64: Abi = {
     pwritev2: 287,
     mmap: 222,
     fstat: 80,
+    fstatfs: 44,
     newfstatat: 79,
     statx: 291,
     execve: 221,
