@@ -11,6 +11,7 @@
  *   shared-host device GROUP NAME   has the device; says when ERR and REQ interrupts come, and obeys stdin: r reads registers, b reads BAR 0
  *                                   through a mapping, w writes there, m maps a page, x resets, the end closes all
  *   shared-host time N T            T threads make N VFIO_GET_API_VERSION each; prints the median in ns
+ *   shared-host together N T        the same after the end of stdin
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -302,7 +303,9 @@ int main(int argc, char **argv)
 		return use_device(argv[2], argv[3]);
 	if (!strcmp(command, "map"))
 		return map_many(atoi(argv[2]));
-	if (!strcmp(command, "time") && argc > 3) {
+	if ((!strcmp(command, "time") || !strcmp(command, "together")) && argc > 3) {
+		if (*command == 't' && command[1] == 'o')
+			wait_for_end();
 		calls = atoi(argv[2]);
 		return time_threads(atoi(argv[3]));
 	}
