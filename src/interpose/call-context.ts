@@ -1,7 +1,6 @@
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import type { Word } from "../kernel/word.ts";
-import type { SysfsMounts } from "./call-statfs.ts";
 import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
@@ -19,6 +18,7 @@ import type { ProcessTask } from "./process-task.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
+import type { SysfsMounts } from "./sysfs-mounts.ts";
 
 /**
  * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out;

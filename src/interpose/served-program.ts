@@ -3,7 +3,6 @@ import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
 import type { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
 import type { CallLimit } from "./call-limit.ts";
-import { SysfsMounts } from "./call-statfs.ts";
 import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dispatch, resumeLongCall } from "./dispatch.ts";
@@ -26,6 +25,7 @@ import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
 import { SlowLooks } from "./slow-looks.ts";
+import { SysfsMounts } from "./sysfs-mounts.ts";
 
 /** A program that is to be served: everything that runs under one filter. */
 export interface ProgramOptions {
