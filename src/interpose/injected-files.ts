@@ -71,6 +71,11 @@ export class InjectedFiles {
     this.inotify = syscall(HOST_CALLS.inotify_init1, O_CLOEXEC | O_NONBLOCK);
   }
 
+  /** Readable when a stream was closed by its last reader. */
+  get streamEvent(): number {
+    return this.#streams.event;
+  }
+
   get size(): number {
     return this.#byInode.size + this.#streams.size;
   }
@@ -233,6 +238,7 @@ export class InjectedFiles {
 
   close(): void {
     close(this.inotify);
+    this.#streams.close();
   }
 
   /**

@@ -80,7 +80,7 @@ export class Server {
       },
       () => this.#pids(),
     );
-    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#pids());
+    this.#watches = new EventWatches(this.#limit, () => this.#pids());
     this.#mappings = new MappingWatch(this.#files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
@@ -109,7 +109,8 @@ export class Server {
       run: (milliseconds: number) => this.#resumeCalls(milliseconds),
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
-    for (const fd of [this.#files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
+    const own = [this.#stop, this.#resumed, this.#jobs.event];
+    for (const fd of [...own, this.#files.inotify, this.#files.streamEvent, this.#watches.event]) this.#epoll.add(fd);
     this.#shared = {
       files: this.#files,
       limit: this.#limit,
@@ -266,8 +267,8 @@ export class Server {
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
       else if (this.#fuses.has(fd)) asked.push(fd);
-      else if (fd === this.#files.inotify) closed = true;
-      else others.push(fd);
+      else if (fd === this.#files.inotify || fd === this.#files.streamEvent) closed = true;
+      else if (fd !== this.#watches.event) others.push(fd);
     }
     for (const fd of others) this.#hear(fd);
     if (rung) this.#doorbells.hear();
@@ -392,6 +393,7 @@ export class Server {
     this.#files.releaseAll();
     for (const program of this.#programs.values()) program.close();
     this.#files.close();
+    this.#watches.close();
     this.#epoll.close();
     dropSpares();
     close(this.#stop);
