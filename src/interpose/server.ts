@@ -11,6 +11,7 @@ import { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
+import { KeptInfos } from "./kept-infos.ts";
 import { close, syscall } from "./libc.ts";
 import { EPOLLHUP, EPOLLIN, O_CLOEXEC, O_NONBLOCK, PR_SET_TIMERSLACK } from "./linux.ts";
 import { MappingWatch } from "./mapping-watch.ts";
@@ -50,6 +51,7 @@ export class Server {
   /** Devices go on with something. */
   readonly #resumed = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   readonly #files: InjectedFiles;
+  readonly #infos = new KeptInfos();
   readonly #watches: EventWatches;
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
@@ -113,6 +115,7 @@ export class Server {
     for (const fd of [...own, this.#files.inotify, this.#files.streamEvent, this.#watches.event]) this.#epoll.add(fd);
     this.#shared = {
       files: this.#files,
+      infos: this.#infos,
       limit: this.#limit,
       jobs: this.#jobs,
       watches: this.#watches,
@@ -335,7 +338,9 @@ export class Server {
 
   /** Says so, once, when we had no descriptor for a program. */
   #tellShortage({ observer }: ServedProgram): void {
-    if (!takeShortage() || this.#toldShortage) return;
+    if (!takeShortage()) return;
+    this.#infos.clear();
+    if (this.#toldShortage) return;
     this.#toldShortage = true;
     observer?.broken?.(
       `${shortageText()}: programs get ENFILE where it needs one for them, until some are closed`,
@@ -392,6 +397,7 @@ export class Server {
     for (const { fuse } of this.#fuses.values()) fuse.close();
     this.#files.releaseAll();
     for (const program of this.#programs.values()) program.close();
+    this.#infos.clear();
     this.#files.close();
     this.#watches.close();
     this.#epoll.close();

@@ -62,7 +62,7 @@ function check(run: FuzzRun): void {
   expect(run.figures.violations).toBe(0);
   expect(run.leftBehind).toEqual([]);
   expect(run.descriptorsLeft).toEqual([]);
-  expect(run.figures.rounds).toBeGreaterThan(10);
+  expect(run.figures.rounds).toBeGreaterThan(2);
   expect(run.figures.held999Us / 1000).toBeLessThan(HELD_MS);
   expect(percentile(run.signalHeldMs, 0.999)).toBeLessThan(HELD_MS);
   expect(run.figures.waitedMostUs / 1000).toBeLessThan(LONGEST_WAIT_MS);
