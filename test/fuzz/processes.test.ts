@@ -8,7 +8,7 @@ import { compileFuzz, type FuzzRun, fuzz, percentile } from "./fuzz-run.ts";
 /** `npm run fuzz` sets these. Seconds of all runs together; the seed of every process' decisions. */
 const SECONDS = amount("UVFIO_FUZZ_SECONDS", 10, 60);
 const SEED = process.env.UVFIO_SEED ?? "1";
-const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 500));
+const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 1500));
 
 /**
  * Nobody waits 100 ms, but for a processor, on a machine that does nothing else (UVFIO_IDLE=1). Of a short run 99.9 % are
