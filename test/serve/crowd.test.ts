@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hasCompiler } from "../cli/uvfio.ts";
 import { type Service, Services } from "./service.ts";
 
-/** UVFIO_CROWD=64 and UVFIO_TURNS=1000 are the figures of docs/performance.md, and take some minutes. */
+/** UVFIO_CROWD=64 and UVFIO_TURNS=1000 are the figures of docs/serve.md, and take some minutes. */
 const PROGRAMS = Number(process.env.UVFIO_CROWD ?? 12);
 const TURNS = Number(process.env.UVFIO_TURNS ?? 40);
 const THREADS = 16;
