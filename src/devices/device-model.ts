@@ -119,6 +119,12 @@ export interface DeviceModel {
   /** An aligned write of the low `width` bytes of a value. Never throws: what is not there takes it and forgets. */
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
   /**
+   * Of a model whose registers are in another process: asks for an access, in steps of at most a millisecond. The same
+   * access is made right after the last, and then has its outcome. Without it the access waits for that.
+   * @param value what is written; undefined for a read
+   */
+  prepare?(region: number, offset: number, width: AccessWidth, value: bigint | undefined): Generator<void, void>;
+  /**
    * Whether anything answers at a place; everywhere when left out. On s390 a load from where nothing does fails, and
    * gives all ones.
    */

@@ -16,12 +16,7 @@ const client = (name: string) => compile(name, scratch.path, "-Wno-unused-functi
 function hostFile(id: string, socket: string, more: object = {}): string {
   const path = join(scratch.path, `host-${Math.random().toString(36).slice(2)}.yaml`);
   const device = { bdf: "0000:01:00.0", id, model: "vfio-user", options: { socket, ...more } };
-  const host = {
-    name: "served",
-    iommu: { model: "intel-vtd", address_bits: 39 },
-    groups: [{ id: 1, devices: [device] }],
-  };
-  writeFileSync(path, JSON.stringify(host));
+  writeFileSync(path, JSON.stringify({ ...HOST, groups: [{ id: 1, devices: [device] }] }));
   return path;
 }
 
@@ -169,11 +164,44 @@ describe.skipIf(!hasCompiler)("a device whose server", () => {
     );
   });
 
+  test("takes its time keeps nobody but who asks it waiting", async () => {
+    writeFileSync(join(scratch.path, "slow.mjs"), SLOW);
+    const slow = join(scratch.path, "slow.yaml");
+    const device = { bdf: "0000:01:00.0", id: "1234:0add", model: "./slow.mjs" };
+    writeFileSync(slow, JSON.stringify({ ...HOST, groups: [{ id: 1, devices: [device] }] }));
+    const { value, said } = await whileServed(scratch.path, slow, "0000:01:00.0", (socket) => {
+      const both = join(scratch.path, "both.yaml");
+      const groups = [
+        { id: 1, devices: [{ ...device, model: "vfio-user", options: { socket, timeout: 5000 } }] },
+        { id: 2, devices: [{ bdf: "0000:02:00.0", id: "1234:11e8" }] },
+      ];
+      writeFileSync(both, JSON.stringify({ ...HOST, groups }));
+      return run(both, client("vfio-user-slow"), "0000:01:00.0", "0000:02:00.0");
+    });
+    expect(value.stdout, value.stderr + said).toMatch(/^slow 00000007 after \d+ ms$/m);
+    const [, longest, count] = /^other 010000ed longest ([\d.]+) count (\d+)$/m.exec(value.stdout)!;
+    // it would be all of the time that the slow one takes, and one read
+    expect(Number(longest)).toBeLessThan(SLOW_MS / 2);
+    expect(Number(count)).toBeGreaterThan(20);
+  });
+
   test("cannot be started is gone, with the command's name", () => {
     const host = hostFile("1234:11e8", newSocket(), { command: ["/nonexistent/server"], start: 1000 });
     expect(run(host, "/bin/true").stderr).toMatch(/the device is gone: .*\/nonexistent\/server/);
   });
 });
+
+const HOST = { name: "served", iommu: { model: "intel-vtd", address_bits: 39 } };
+
+const SLOW_MS = 1500;
+/** A model that holds its server's thread whenever a register is read. */
+const SLOW = `import { defineDevice } from "uvfio/device";
+const wait = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${SLOW_MS});
+export default defineDevice({
+  id: "1234:0add",
+  bars: { 0: { size: 4096, registers: { SLOW: { at: 8, read: () => (wait(), 7n) } } } },
+});
+`;
 
 /** Listens, and answers nothing. */
 const SILENT = 'require("node:net").createServer(() => {}).listen(process.argv[1])';

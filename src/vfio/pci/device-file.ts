@@ -29,7 +29,7 @@ import { ioeventfd } from "./ioeventfd.ts";
 import { MappedRegion } from "./mapped-region.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { isMappable, msixTable, refuseClaimed, regionOffset, splitOffset } from "./region.ts";
-import { accessRegion } from "./region-access.ts";
+import { accessRegion, accessRegionInSteps } from "./region-access.ts";
 import { SharedRegions } from "./shared-regions.ts";
 
 /** An open PCI device. All files that are open for it show the same device. */
@@ -101,6 +101,14 @@ export class PciDeviceFile extends FileDescription {
 
   override write(task: Task, address: Word, count: number, offset: Word): number {
     return accessRegion(this.#device, task, address, count, offset, true);
+  }
+
+  override readInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return accessRegionInSteps(this.#device, task, address, count, offset, false);
+  }
+
+  override writeInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return accessRegionInSteps(this.#device, task, address, count, offset, true);
   }
 
   /** vfio_pci_core.c:vfio_pci_core_mmap */

@@ -11,7 +11,7 @@ import {
   VfioRegionInfo,
 } from "../../../uapi/vfio-device.ts";
 import * as command from "../../../vfio-user/commands.ts";
-import type { Connection } from "../../../vfio-user/connection.ts";
+import type { Connection, Question } from "../../../vfio-user/connection.ts";
 import * as layout from "../../../vfio-user/layouts.ts";
 import type { Message } from "../../../vfio-user/message.ts";
 import { PeerError } from "../../../vfio-user/peer-error.ts";
@@ -32,6 +32,15 @@ const CONFIG_SIZES = [4096, 256];
 /** An interrupt index of the device (struct vfio_irq_info). */
 export interface RemoteIrq {
   readonly flags: number;
+  readonly count: number;
+}
+
+/** An access to a region that the server was asked for. */
+export interface AskedAccess {
+  readonly question: Question;
+  readonly region: number;
+  readonly offset: number;
+  /** Bytes. */
   readonly count: number;
 }
 
@@ -126,35 +135,62 @@ export class RemoteDevice {
 
   /** Reads at most 8 bytes of a region. @throws PeerError, RefusedError */
   read(region: number, offset: number, count: number): Buffer {
+    return this.#awaited(this.askAccess(region, offset, count));
+  }
+
+  /** @throws PeerError, RefusedError */
+  write(region: number, offset: number, bytes: Uint8Array): void {
+    this.#awaited(this.askAccess(region, offset, bytes.length, bytes));
+  }
+
+  /** Asks for an access; look() has what becomes of it. @param written undefined for a read. @throws PeerError */
+  askAccess(region: number, offset: number, count: number, written?: Uint8Array): AskedAccess {
     const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count });
+    const question = written
+      ? this.#peer().ask(command.VFIO_USER_REGION_WRITE, [head, written])
+      : this.#peer().ask(command.VFIO_USER_REGION_READ, [head]);
+    return { question, region, offset, count };
+  }
+
+  /**
+   * Looks for what was read, or that something was written, for so many milliseconds at most.
+   * @returns undefined when the answer has not come yet
+   * @throws PeerError, RefusedError
+   */
+  look(access: AskedAccess, milliseconds: number): Buffer | undefined {
+    const { question, region, offset, count } = access;
+    const reply = this.#peer().answer(question, milliseconds, this.serve);
+    if (!reply) return undefined;
+    const body = accepted(reply);
+    if (question.command === command.VFIO_USER_REGION_WRITE) return body;
     const { size } = layout.RegionAccessBody;
-    const body = this.#body(command.VFIO_USER_REGION_READ, head, size + count);
+    checkLength(question.command, body, size + count);
     const said = layout.RegionAccessBody.decode(body);
     if (said.region !== region || said.offset !== BigInt(offset) || said.count !== count)
       throw new PeerError("its answer to REGION_READ is for another access");
     return body.subarray(size);
   }
 
-  /** @throws PeerError, RefusedError */
-  write(region: number, offset: number, bytes: Uint8Array): void {
-    const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count: bytes.length });
-    this.ask(command.VFIO_USER_REGION_WRITE, [head, bytes]);
+  #awaited(access: AskedAccess): Buffer {
+    for (;;) {
+      const found = this.look(access, Number.POSITIVE_INFINITY);
+      if (found) return found;
+    }
   }
 
   /** Asks for something. @returns the answer's body. @throws PeerError, RefusedError */
   ask(number: number, parts: readonly Uint8Array[], descriptors: readonly number[] = []): Buffer {
-    const { connection } = this;
-    if (!connection) throw new PeerError("nobody is there");
-    const reply = connection.exchange(number, parts, descriptors, this.serve);
-    reply.dispose();
-    if (reply.refusal === undefined) return reply.body;
-    throw new RefusedError(`it refuses ${command.commandName(number)} (${refusal(reply.refusal)})`);
+    return accepted(this.#peer().exchange(number, parts, descriptors, this.serve));
+  }
+
+  #peer(): Connection {
+    if (!this.connection) throw new PeerError("nobody is there");
+    return this.connection;
   }
 
   #body(number: number, body: Uint8Array, least: number): Buffer {
     const answer = this.ask(number, [body]);
-    if (answer.length < least)
-      throw new PeerError(`its answer to ${command.commandName(number)} has ${answer.length} bytes, not ${least}`);
+    checkLength(number, answer, least);
     return answer;
   }
 
@@ -197,6 +233,18 @@ export class RemoteDevice {
     for (let at = 0; at < size; at += 4) config.set(this.read(VFIO_PCI_CONFIG_REGION_INDEX, at, 4), at);
     return config;
   }
+}
+
+/** The body of an answer. @throws RefusedError for one that refuses */
+function accepted(reply: Message): Buffer {
+  reply.dispose();
+  if (reply.refusal === undefined) return reply.body;
+  throw new RefusedError(`it refuses ${command.commandName(reply.command)} (${refusal(reply.refusal)})`);
+}
+
+function checkLength(number: number, { length }: Buffer, least: number): void {
+  if (length < least)
+    throw new PeerError(`its answer to ${command.commandName(number)} has ${length} bytes, not ${least}`);
 }
 
 function refusal(errno: number): string {

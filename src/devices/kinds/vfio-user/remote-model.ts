@@ -15,11 +15,15 @@ import { RemoteInterrupts } from "./remote-interrupts.ts";
 const MSI_SIZE = 24;
 const MSIX_SIZE = 12;
 
+/** How long one look at the server takes, in milliseconds. */
+const LOOK_MS = 1;
+
 type ConfigWidth = 1 | 2 | 4;
 
 /**
- * A device elsewhere, as this host has it. An access waits in this thread for the server's answer, no longer than the
- * device's `timeout`; what the server asks of memory meanwhile is done. When the server is gone all reads are ones.
+ * A device elsewhere, as this host has it. An access waits for the server's answer, no longer than the device's
+ * `timeout`: in this thread, unless it was prepared. What the server asks of memory meanwhile is done. When the server
+ * is gone all reads are ones.
  */
 export class RemoteModel implements DeviceModel {
   readonly canReset: boolean;
@@ -32,6 +36,8 @@ export class RemoteModel implements DeviceModel {
   readonly #kept: readonly (readonly [start: number, end: number])[];
   readonly #flags: readonly { readonly at: number; readonly bit: number; readonly index: number }[];
   #command = -1;
+  /** How the access has ended that is made next. */
+  #prepared: { readonly answer: Buffer | undefined } | undefined;
 
   constructor(bus: DeviceBus, remote: RemoteDevice) {
     this.#bus = bus;
@@ -59,9 +65,24 @@ export class RemoteModel implements DeviceModel {
     else this.#begin();
   }
 
+  /** Others have their turn while the server takes its time. */
+  *prepare(region: number, offset: number, width: AccessWidth, value: bigint | undefined): Generator<void, void> {
+    if (!this.#isInside(region, offset, width)) return;
+    const written = value === undefined ? undefined : littleEndian(value, width);
+    const asked = this.#access(() => this.#remote.askAccess(region, offset, width, written));
+    for (;;) {
+      const looked = asked && this.#access(() => ({ answer: this.#remote.look(asked, LOOK_MS) }));
+      if (!looked || looked.answer) {
+        this.#prepared = { answer: looked?.answer };
+        return;
+      }
+      yield;
+    }
+  }
+
   read(region: number, offset: number, width: AccessWidth): bigint {
     const bytes = this.#isInside(region, offset, width)
-      ? this.#access(() => this.#remote.read(region, offset, width))
+      ? this.#outcome(() => this.#remote.read(region, offset, width))
       : undefined;
     if (!bytes) return (1n << BigInt(8 * width)) - 1n;
     let value = 0n;
@@ -71,9 +92,7 @@ export class RemoteModel implements DeviceModel {
 
   write(region: number, offset: number, width: AccessWidth, value: bigint): void {
     if (!this.#isInside(region, offset, width)) return;
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt.asUintN(64, value));
-    this.#access(() => this.#remote.write(region, offset, bytes.subarray(0, width)));
+    this.#outcome(() => this.#remote.write(region, offset, littleEndian(value, width)));
   }
 
   readConfig(offset: number, width: ConfigWidth): number | undefined {
@@ -146,7 +165,10 @@ export class RemoteModel implements DeviceModel {
     if (!connection || this.#remote.reason !== undefined) return;
     this.#remote.attempt(() => {
       connection.hear();
-      for (let message = connection.next(); message; message = connection.next()) this.#dma.answer(message);
+      for (let message = connection.next(); message; message = connection.next()) {
+        this.#dma.answer(message);
+        connection.isAtWork();
+      }
     });
   }
 
@@ -168,6 +190,13 @@ export class RemoteModel implements DeviceModel {
     return offset + width <= (this.#remote.regions[region]?.size ?? 0);
   }
 
+  /** What an access gives that was prepared, or what it gives now. */
+  #outcome<T>(action: () => T): T | Buffer | undefined {
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    return prepared ? prepared.answer : this.#access(action);
+  }
+
   /** What an access gives. One that the server refuses is told, and gives nothing. */
   #access<T>(action: () => T): T | undefined {
     return this.#remote.attempt(() => {
@@ -180,4 +209,10 @@ export class RemoteModel implements DeviceModel {
       }
     });
   }
+}
+
+function littleEndian(value: bigint, width: AccessWidth): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt.asUintN(64, value));
+  return bytes.subarray(0, width);
 }
