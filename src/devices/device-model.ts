@@ -27,6 +27,12 @@ export interface RegionPart {
   readonly bytes: Uint8Array;
 }
 
+/** A part of a region that programs may map. Bytes. */
+export interface MappableArea {
+  readonly offset: number;
+  readonly size: number;
+}
+
 /** A region that is plain memory: what was written can be read back. Many bytes go at once. */
 export interface RegionMemory {
   /** Fills `into` from there. */
@@ -47,6 +53,25 @@ export interface WaitingAccess {
   /** After "waiting": the page is there now, so that the access can be made again; or it will not be. */
   answered(granted: boolean): void;
 }
+
+/**
+ * What a device in another process writes to memory that is shared with it: it does not ask for these accesses, so that
+ * it has to note them itself.
+ */
+export interface OwnWrites {
+  /**
+   * Notes them from now on.
+   * @param pageSize bytes, a power of two
+   * @param written hears of ranges that were, in bytes, until stop()
+   */
+  start(ranges: readonly { readonly start: bigint; readonly last: bigint }[], pageSize: bigint, written: Written): void;
+  /** Tells what was written in a range since it was asked last; both ends included. */
+  collect(start: bigint, last: bigint): void;
+  stop(): void;
+}
+
+/** A range of memory was written. Bytes. */
+export type Written = (iova: bigint, length: number) => void;
 
 /** What a model can do to the world around it. */
 export interface DeviceBus {
@@ -144,6 +169,8 @@ export interface DeviceModel {
   readConfig?(offset: number, width: 1 | 2 | 4): number | undefined;
   /** A part of config space was written. @param value what is there now */
   configWritten?(offset: number, width: 1 | 2 | 4, value: number): void;
+  /** Of a device that writes to memory without asking. */
+  readonly ownWrites?: OwnWrites | undefined;
   /** The host is needed no more: what the model has outside of this process ends. */
   close?(): void;
   /** Function-level reset: registers are as after power-on. */
@@ -167,6 +194,8 @@ export interface DeviceModel {
   registers(region: number): readonly MappedRegister[];
   /** Whether a region may be mapped where its device's may; all may when left out. */
   isMappable?(region: number): boolean;
+  /** Of a region that may be mapped in parts only: which, in whole pages. All of it when left out or undefined. */
+  mappableAreas?(region: number): readonly MappableArea[] | undefined;
   /**
    * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a
    * time when writing the value that it has already means something, shows another one.

@@ -139,7 +139,7 @@ describe("a connection", () => {
 describe("VERSION", () => {
   const body = (json: string) => Buffer.concat([Buffer.alloc(4), Buffer.from(json)]);
   test("says what a side can take, and is read as it is said", () => {
-    const abilities = { maxMessageFds: 16, maxTransfer: 4096, maxDmaMaps: 7, writeMultiple: true };
+    const abilities = { maxMessageFds: 16, maxTransfer: 4096, maxDmaMaps: 7, writeMultiple: true, migration: false };
     expect(decodeVersion(encodeVersion(abilities))).toEqual({ major: 0, minor: 0, abilities });
     expect(decodeVersion(Buffer.alloc(4)).abilities).toMatchObject({ maxMessageFds: 1, maxTransfer: 2 ** 20 });
     expect(decodeVersion(body('{"more":[]}\0')).abilities.maxMessageFds).toBe(1);

@@ -129,6 +129,13 @@ export class PciDeviceFile extends FileDescription {
         `region ${index} of ${target.name} has ${hex(size)} bytes to map; ${hex(at)} plus ${hex(length)} is beyond`,
       );
     }
+    const areas = target.model.mappableAreas?.(index);
+    if (areas && !areas.some((area) => at >= area.offset && at + length <= area.offset + area.size)) {
+      fail(
+        "EINVAL",
+        `region ${index} of ${target.name} can be mapped in the parts that GET_REGION_INFO lists; ${hex(at)} plus ${hex(length)} is in none`,
+      );
+    }
     refuseClaimed(target, index);
     // without such memory each access of a mapping is seen (mappedObject)
     target.isMapped ||= this.#shared !== undefined;

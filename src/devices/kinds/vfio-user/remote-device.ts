@@ -18,6 +18,7 @@ import { PeerError } from "../../../vfio-user/peer-error.ts";
 import { type Abilities, decodeVersion, encodeVersion, MAJOR } from "../../../vfio-user/version.ts";
 import type { PciBar, PciIdentity } from "../../description.ts";
 import { remoteBars } from "./remote-bars.ts";
+import { RemoteWindow } from "./remote-window.ts";
 
 /** What a program takes in one message here. QEMU's limit, and more than any reply has. */
 const OURS: Abilities = {
@@ -25,14 +26,25 @@ const OURS: Abilities = {
   maxTransfer: layout.DEFAULT_TRANSFER,
   maxDmaMaps: 65535,
   writeMultiple: false,
+  migration: false,
 };
 
+/** Bytes of an answer to GET_REGION_INFO: VFIO's structure, and its capabilities. */
+const MOST_INFO = 4096;
 const CONFIG_SIZES = [4096, 256];
 
 /** An interrupt index of the device (struct vfio_irq_info). */
 export interface RemoteIrq {
   readonly flags: number;
   readonly count: number;
+}
+
+/** A region of the device. */
+export interface RemoteRegion {
+  /** Bytes. */
+  readonly size: number;
+  /** Where its server shares memory of it. */
+  readonly window?: RemoteWindow | undefined;
 }
 
 /** An access to a region that the server was asked for. */
@@ -56,15 +68,21 @@ export class RemoteDevice {
   connection: Connection | undefined;
   /** Called before its connection is closed. @param reason unless the host is over */
   onEnd: ((reason: string | undefined) => void) | undefined;
+  /** Hears what the server refuses. */
+  onRefusal: ((message: string) => void) | undefined;
   /** Answers what the server asks while it is waited for. */
   serve: ((message: Message) => void) | undefined;
   /** Its config space as it was at the start. */
   config: Uint8Array = new Uint8Array(0);
   canReset = false;
-  readonly regions: { readonly size: number; readonly flags: number }[] = [];
+  readonly regions: RemoteRegion[] = [];
   readonly irqs: RemoteIrq[] = [];
+  /** VFIO_MIGRATION_*: what its device can do; 0 for none. */
+  migration = 0;
   /** Descriptors that the server takes with one message, and bytes of data. */
   abilities: Abilities = OURS;
+  /** What a person should know of how it was at the start. */
+  readonly notes: string[] = [];
   #reason: string | undefined;
   readonly #endings: (() => void)[] = [];
 
@@ -87,7 +105,7 @@ export class RemoteDevice {
       this.#reason = "the host is over";
       this.onEnd?.(undefined);
     }
-    this.connection?.close();
+    this.#closeAll();
     for (const ending of this.#endings.splice(0)) ending();
   }
 
@@ -96,7 +114,12 @@ export class RemoteDevice {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.onEnd?.(reason);
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
     this.connection?.close();
+    for (const { window } of this.regions) window?.close();
   }
 
   /** What an action gives; undefined when the device is gone, or goes by it. */
@@ -109,6 +132,19 @@ export class RemoteDevice {
       this.gone(error.message);
       return undefined;
     }
+  }
+
+  /** What an access gives. One that the server refuses is told, and gives nothing. */
+  access<T>(action: () => T): T | undefined {
+    return this.attempt(() => {
+      try {
+        return action();
+      } catch (error) {
+        if (!(error instanceof RefusedError)) throw error;
+        this.onRefusal?.(error.message);
+        return undefined;
+      }
+    });
   }
 
   /** Agrees on the version, and learns what the device is. @throws PeerError, RefusedError */
@@ -147,9 +183,23 @@ export class RemoteDevice {
   askAccess(region: number, offset: number, count: number, written?: Uint8Array): AskedAccess {
     const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count });
     const question = written
-      ? this.#peer().ask(command.VFIO_USER_REGION_WRITE, [head, written])
-      : this.#peer().ask(command.VFIO_USER_REGION_READ, [head]);
+      ? this.begin(command.VFIO_USER_REGION_WRITE, [head, written])
+      : this.begin(command.VFIO_USER_REGION_READ, [head]);
     return { question, region, offset, count };
+  }
+
+  /** Asks for something; answerTo() has the answer. @throws PeerError */
+  begin(number: number, parts: readonly Uint8Array[]): Question {
+    return this.#peer().ask(number, parts);
+  }
+
+  /**
+   * Looks for the body of an answer, for so many milliseconds at most; undefined when it has not come yet.
+   * @throws PeerError, RefusedError
+   */
+  answerTo(question: Question, milliseconds: number): Buffer | undefined {
+    const reply = this.#peer().answer(question, milliseconds, this.serve);
+    return reply && accepted(reply);
   }
 
   /**
@@ -159,10 +209,8 @@ export class RemoteDevice {
    */
   look(access: AskedAccess, milliseconds: number): Buffer | undefined {
     const { question, region, offset, count } = access;
-    const reply = this.#peer().answer(question, milliseconds, this.serve);
-    if (!reply) return undefined;
-    const body = accepted(reply);
-    if (question.command === command.VFIO_USER_REGION_WRITE) return body;
+    const body = this.answerTo(question, milliseconds);
+    if (!body || question.command === command.VFIO_USER_REGION_WRITE) return body;
     const { size } = layout.RegionAccessBody;
     checkLength(question.command, body, size + count);
     const said = layout.RegionAccessBody.decode(body);
@@ -195,13 +243,22 @@ export class RemoteDevice {
   }
 
   #learnRegion(index: number): void {
-    const { size } = VfioRegionInfo;
-    const question = VfioRegionInfo.encode({ argsz: size, index });
-    const info = this.#optional(() =>
-      VfioRegionInfo.decode(this.#body(command.VFIO_USER_DEVICE_GET_REGION_INFO, question, size)),
-    );
-    if (info && info.size > 2n ** 40n) throw new PeerError(`its region ${index} has ${info.size} bytes`);
-    this.regions.push({ size: Number(info?.size ?? 0), flags: info?.flags ?? 0 });
+    const number = command.VFIO_USER_DEVICE_GET_REGION_INFO;
+    const reply = this.#optional(() => {
+      const question = VfioRegionInfo.encode({ argsz: MOST_INFO, index });
+      return checked(this.#peer().exchange(number, [question], [], this.serve));
+    });
+    try {
+      const { body } = reply ?? { body: Buffer.alloc(VfioRegionInfo.size) };
+      checkLength(number, body, VfioRegionInfo.size);
+      const size = VfioRegionInfo.decode(body).size;
+      if (size > 2n ** 40n) throw new PeerError(`its region ${index} has ${size} bytes`);
+      const window = RemoteWindow.open(body, reply?.takeDescriptor(0));
+      if (typeof window === "string") this.notes.push(`region ${index} cannot be mapped: ${window}`);
+      this.regions.push({ size: Number(size), window: typeof window === "string" ? undefined : window });
+    } finally {
+      reply?.dispose();
+    }
   }
 
   #learnIrq(index: number): void {
@@ -238,7 +295,13 @@ export class RemoteDevice {
 /** The body of an answer. @throws RefusedError for one that refuses */
 function accepted(reply: Message): Buffer {
   reply.dispose();
-  if (reply.refusal === undefined) return reply.body;
+  return checked(reply).body;
+}
+
+/** An answer with its descriptors. @throws RefusedError for one that refuses */
+function checked(reply: Message): Message {
+  if (reply.refusal === undefined) return reply;
+  reply.dispose();
   throw new RefusedError(`it refuses ${command.commandName(reply.command)} (${refusal(reply.refusal)})`);
 }
 
