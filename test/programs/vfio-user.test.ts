@@ -252,9 +252,12 @@ describe.skipIf(!canBuild || !hasCompiler)("libvfio-user's samples as servers (n
 
   beforeAll(() => {
     cpSync(SOURCE, folder, { recursive: true, filter: (path) => !path.endsWith("/build") });
-    // since BARs must be powers of two the sample does not start: its own BAR is none (efd091b)
+    // since BARs must be powers of two the sample does not start: its own BAR is none (efd091b); and no I/O port is mapped
     const server = join(folder, "samples/server.c");
-    writeFileSync(server, readFileSync(server, "utf8").replace("bar1_size = 0x3000", "bar1_size = 0x4000"));
+    const source = readFileSync(server, "utf8")
+      .replace("bar1_size = 0x3000", "bar1_size = 0x4000")
+      .replace("VFU_REGION_FLAG_RW, bar1_mmap_areas", "VFU_REGION_FLAG_RW | VFU_REGION_FLAG_MEM, bar1_mmap_areas");
+    writeFileSync(server, source);
     for (const args of [
       ["setup", "build"],
       ["compile", "-C", "build"],
@@ -282,6 +285,30 @@ describe.skipIf(!canBuild || !hasCompiler)("libvfio-user's samples as servers (n
     expect(stdout, stderr).toBe(`bar 1: written\n${round}${round}done\n`);
     expect(stderr).toContain("do_dma_io: DIRECT success");
     expect(stderr).toContain("do_dma_io: MESSAGE success");
+  });
+
+  test("the server sample is mapped where it shares memory, notes its writes, and gives its state to another one", () => {
+    const path = join(scratch.path, "servers.yaml");
+    const sockets = [newSocket(), newSocket()];
+    const groups = sockets.map((socket, i) => ({
+      id: i + 1,
+      devices: [
+        {
+          bdf: `0000:0${i + 1}:00.0`,
+          id: "dead:beef",
+          model: "vfio-user",
+          options: { socket, command: [sample("server"), "-v", socket] },
+        },
+      ],
+    }));
+    writeFileSync(path, JSON.stringify({ ...HOST, groups }));
+    const { stdout, stderr } = run(path, client("vfio-user-states"), "0000:01:00.0", "0000:02:00.0");
+    const areas = "flags f cap 1: 0+1000 2000+1000 whole: Invalid argument\n";
+    expect(stdout, stderr).toBe(
+      `${areas}server has: mapped\nwritten 0\nwritten 10001\nwritten 0\n${areas}before: \nmoved all: mapped\ndone\n`,
+    );
+    expect(stderr).toContain("do_dma_io: DIRECT success");
+    expect(stderr).not.toMatch(/the device is gone/);
   });
 
   test("libvfio-user's own tests of the protocol pass against uvfio device-server", { timeout: 200_000 }, () => {

@@ -83,7 +83,7 @@ function capabilitiesOf(
 ): readonly CapabilityStructure[] {
   const areas = device.target.model.mappableAreas?.(index);
   const ofTable = capabilityOfTable(device, index, size, littleEndian);
-  if (!areas || !device.context.release.has("sparseMmapCapability")) return ofTable ? [ofTable] : [];
+  if (!areas) return ofTable ? [ofTable] : [];
   const sparse = sparseCapability(
     areas.map((area) => ({ offset: BigInt(area.offset), size: BigInt(area.size) })),
     littleEndian,

@@ -142,7 +142,8 @@ export class RemoteModel implements DeviceModel {
   }
 
   mappableAreas(region: number): readonly MappableArea[] | undefined {
-    return this.#remote.regions[region]?.window?.areas;
+    const { size = 0, window } = this.#remote.regions[region] ?? {};
+    return window?.areas[0]?.size === size ? undefined : window?.areas;
   }
 
   showsWord(region: number, offset: number): number {
