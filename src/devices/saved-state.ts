@@ -64,7 +64,10 @@ export interface SavableModel extends DeviceModel {
    * leaves it out does all that its registers were told.
    */
   pause?(): void;
-  /** Whether something that it has begun is not over, beside jobs that run. @throws SavedStateError if it never will be */
+  /**
+   * Whether something that it has begun is not over, beside jobs that run.
+   * @throws SavedStateError when it never will be
+   */
   isBusy?(): boolean;
   /** Goes on after pause() or restore(): what it had put off is done, what waited is asked for again. */
   resume?(): void;
