@@ -27,9 +27,11 @@ export interface RegionPart {
   readonly bytes: Uint8Array;
 }
 
-/** A part of a region that programs may map. Bytes. */
+/** A part of a region that programs may map. */
 export interface MappableArea {
+  /** Where it begins, bytes into the region. */
   readonly offset: number;
+  /** Bytes. */
   readonly size: number;
 }
 
@@ -67,6 +69,7 @@ export interface OwnWrites {
   start(ranges: readonly { readonly start: bigint; readonly last: bigint }[], pageSize: bigint, written: Written): void;
   /** Tells what was written in a range since it was asked last; both ends included. */
   collect(start: bigint, last: bigint): void;
+  /** Nobody hears of them any more. */
   stop(): void;
 }
 

@@ -176,11 +176,12 @@ export abstract class FileDescription {
     fail("EINVAL", `${this.label} cannot be written`);
   }
 
-  /** read() and write() for a transport that has others to serve, as ioctlInSteps() is. */
+  /** read() for a transport that has others to serve, as ioctlInSteps() is. */
   readInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
     return this.read(task, address, count, offset);
   }
 
+  /** The same of write(). */
   writeInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
     return this.write(task, address, count, offset);
   }

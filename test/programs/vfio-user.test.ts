@@ -123,7 +123,11 @@ describe.skipIf(!hasCompiler)("a device whose server", () => {
       "cat /sys/bus/pci/devices/0000:01:00.0/vendor; echo on",
     );
     expect({ stdout, status }).toEqual({ stdout: "0x1234\non\n", status: 0 });
-    expect(stderr.match(/the device is gone: its server at .*: nobody serves there \(ENOENT\)\n/g)).toHaveLength(1);
+    expect(
+      stderr.match(
+        /the device is gone: its server at .*: nobody serves there \(ENOENT\): start its server first, or name its command\n/g,
+      ),
+    ).toHaveLength(1);
   });
 
   test("has another device is gone", async () => {
@@ -225,6 +229,7 @@ describe("uvfio device-server refuses in a line", () => {
     expect(refuse("-m", "lab", "0000:03:00.0", "--socket", "/nonexistent/socket")).toBe(
       "uvfio: cannot listen at /nonexistent/socket: ENOENT\n",
     );
+    expect(refuse("-m", "lab", "0000:03:00.0", "--socket", "")).toMatch(/^uvfio: the path of a socket is empty/);
     const long = join(scratch.path, "x".repeat(120));
     expect(refuse("-m", "lab", "0000:03:00.0", "--socket", long)).toMatch(
       /^uvfio: the path of a socket has at most 107 bytes/,
