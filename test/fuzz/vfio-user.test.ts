@@ -151,7 +151,8 @@ function use(socket: string, bus: OnePage, steps: number): number {
       }
     });
   }
-  const isGone = model.read(0, 0, 4) === 0xffff_ffffn;
+  // one answer may be all ones by chance
+  const isGone = [0, 1, 2].every(() => model.readConfig!(0x80, 4) === 0xffff_ffff);
   expect(bus.reports.filter((line) => line.startsWith("the device is gone")).length).toBeLessThanOrEqual(1);
   if (isGone && bus.reports.length === 0) throw new Error("gone without a reason");
   model.close!();
