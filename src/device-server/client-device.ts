@@ -12,6 +12,7 @@ import {
   VFIO_DEVICE_FEATURE_PROBE,
   VfioDeviceFeature,
 } from "../uapi/vfio-feature.ts";
+import { DEFAULT_TRANSFER } from "../vfio-user/layouts.ts";
 import { newMemory, readAt, writeAt } from "../vfio-user/sockets.ts";
 import { type ByMessage, ClientMemory } from "./client-memory.ts";
 import { ClientEvent, ClientTask, PLACE } from "./client-task.ts";
@@ -25,6 +26,8 @@ export class ClientDevice {
   readonly files = new RegionFiles();
   readonly memory: ClientMemory;
   readonly file: FileDescription;
+  /** Bytes of data that the client takes in one message. */
+  maxTransfer = DEFAULT_TRANSFER;
   readonly #lent: LentDevice;
   readonly #owner: DmaOwner = { label: "the vfio-user client" };
   readonly #regions: ReadonlySet<number>;

@@ -114,6 +114,7 @@ export class ClientSession {
       throw error;
     }
     this.#device = this.#open();
+    this.#device.maxTransfer = this.#abilities.maxTransfer;
     this.#connection.reply(message, [encodeVersion({ ...OURS, migration: this.#device.canMigrate })]);
   }
 

@@ -106,10 +106,10 @@ function logging({ memory }: ClientDevice, message: Message, request: LoggingReq
 }
 
 /** MIG_DATA_READ: the next bytes of what the device saves. */
-export function readMigrationData({ saved, task }: ClientDevice, message: Message): Answer {
+export function readMigrationData({ saved, task, maxTransfer }: ClientDevice, message: Message): Answer {
   needBody(message, MigrationDataBody.size);
   const { size } = MigrationDataBody.decode(message.body);
-  if (size > DEFAULT_TRANSFER) fail("EINVAL", `an answer has at most ${DEFAULT_TRANSFER} bytes of data, not ${size}`);
+  if (size > maxTransfer) fail("EINVAL", `the client takes at most ${maxTransfer} bytes of data, not ${size}`);
   const bytes = new Uint8Array(size);
   task.memory.bytes = bytes;
   const file = saved ?? fail("EINVAL", "the device is saving nothing");
