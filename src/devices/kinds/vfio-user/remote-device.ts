@@ -14,8 +14,8 @@ import * as command from "../../../vfio-user/commands.ts";
 import type { Connection, Question } from "../../../vfio-user/connection.ts";
 import * as layout from "../../../vfio-user/layouts.ts";
 import type { Message } from "../../../vfio-user/message.ts";
-import { PeerError } from "../../../vfio-user/peer-error.ts";
-import { type Abilities, decodeVersion, encodeVersion, MAJOR } from "../../../vfio-user/version.ts";
+import { PeerError, PeerGone } from "../../../vfio-user/peer-error.ts";
+import { type Abilities, decodeVersion, encodeVersion, MAJOR, type Version } from "../../../vfio-user/version.ts";
 import type { PciBar, PciIdentity } from "../../description.ts";
 import { remoteBars } from "./remote-bars.ts";
 import { RemoteWindow } from "./remote-window.ts";
@@ -149,7 +149,7 @@ export class RemoteDevice {
 
   /** Agrees on the version, and learns what the device is. @throws PeerError, RefusedError */
   open(): void {
-    const version = decodeVersion(this.ask(command.VFIO_USER_VERSION, [encodeVersion(OURS)]));
+    const version = this.#agree();
     if (version.major !== MAJOR)
       throw new PeerError(`it speaks version ${version.major} of the protocol, this is version ${MAJOR}`);
     this.abilities = version.abilities;
@@ -162,6 +162,15 @@ export class RemoteDevice {
     for (let index = 0; index < Math.min(info.regions, VFIO_PCI_NUM_REGIONS); index++) this.#learnRegion(index);
     for (let index = 0; index < Math.min(info.irqs, VFIO_PCI_NUM_IRQS); index++) this.#learnIrq(index);
     this.config = this.#readConfig();
+  }
+
+  #agree(): Version {
+    try {
+      return decodeVersion(this.ask(command.VFIO_USER_VERSION, [encodeVersion(OURS)]));
+    } catch (error) {
+      if (!(error instanceof PeerGone)) throw error;
+      throw new PeerError(`${error.message} before it said its version: it may have another client`);
+    }
   }
 
   /** Its BARs, by what its config space and its regions say together. @throws PeerError */
