@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 PAGE = 4096
 ERROR, NO_REPLY = 0x20, 0x10
@@ -119,8 +120,25 @@ def attack_server():
     memory = os.memfd_create("client")
     os.ftruncate(memory, 4 * PAGE)
     view = mmap.mmap(memory, 4 * PAGE)
-    view[:] = SECRET * (4 * PAGE // 64)
+    # pages that a connection has mapped: a spoilt message may map others than the one that is meant
+    mapped = set()
     spoilt = connections = 0
+
+    def note_mapped(data):
+        if len(data) < 48 or struct.unpack_from("<H", data, 2)[0] != 2:
+            return
+        offset, _, size = struct.unpack_from("<QQQ", data, 24)
+        mapped.update(page for page in range(4) if offset < (page + 1) * PAGE and offset + size > page * PAGE)
+
+    def look():
+        """What the connection before has left, when its end was heard."""
+        for page in {0, 1, 2, 3} - mapped:
+            if view[page * PAGE:(page + 1) * PAGE] != SECRET * (PAGE // 64):
+                print(f"page {page} of the memory has changed, which was not mapped")
+        view[:] = SECRET * (4 * PAGE // 64)
+        mapped.clear()
+
+    view[:] = SECRET * (4 * PAGE // 64)
 
     def ask_feature(number):
         """DMA logging, states of the migration, and their data."""
@@ -190,6 +208,7 @@ def attack_server():
         if receive(sock, 2) is None:
             sock.close()
             continue
+        look()
         send(sock, message(2, 10, struct.pack("<QII", 4, 7, 2) + b"\x06\x00"))
         receive(sock, 1)
         for number in range(3, chance.randint(10, 200)):
@@ -199,6 +218,8 @@ def attack_server():
             if is_spoilt:
                 data = spoil(data)
             spoilt += is_spoilt or odd != []
+            if fds:
+                note_mapped(data)
             sent = send(sock, data, fds + odd)
             for fd in odd:
                 os.close(fd)
@@ -211,9 +232,8 @@ def attack_server():
                 reply = message(their, command, answer[16:32] + (b"\0" * 4096 if command == 11 else b""), 1)
                 send(sock, spoil(reply) if chance.random() < 0.5 else reply)
         sock.close()
-    for page in (0, 2, 3):
-        if view[page * PAGE:(page + 1) * PAGE] != SECRET * (PAGE // 64):
-            print(f"page {page} of the memory has changed, which was never mapped")
+    time.sleep(0.2)
+    look()
     print(f"done: {spoilt} spoilt messages, {connections} connections")
 
 
