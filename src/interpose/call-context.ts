@@ -19,6 +19,7 @@ import type { ProcessTask } from "./process-task.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
+import type { SysfsMounts } from "./sysfs-mounts.ts";
 
 /**
  * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out;
@@ -47,6 +48,7 @@ export interface Machinery {
   readonly infos: KeptInfos;
   readonly doorbells: Doorbells;
   readonly nodes: NodeFiles;
+  readonly sysfs: SysfsMounts;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
   readonly caller: CallerMemory;

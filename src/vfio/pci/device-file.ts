@@ -176,7 +176,10 @@ export class PciDeviceFile extends FileDescription {
   }
 
   override release(): void {
-    if (this.#shared) this.#device.shared.delete(this.#shared);
+    if (this.#shared) {
+      this.#shared.end();
+      this.#device.shared.delete(this.#shared);
+    }
     if (this.#device.shared.size === 0) this.#device.target.isMapped = false;
     this.#released();
   }
