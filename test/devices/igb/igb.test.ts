@@ -153,7 +153,7 @@ describe("wires", () => {
 
   test("one line for a link to what is no port, and for a file that is no capture", () => {
     expect(() => connectAll({ a: makePort(new TestBus(), { link: "0000:09:00.0" }) })).toThrow(
-      "0000:09:00.0 is no port of this host's (model igb)",
+      "0000:09:00.0 is no port of this host's (model igb or e1000e)",
     );
     const file = join(scratch, "text");
     writeFileSync(file, "this is a text that is long enough");

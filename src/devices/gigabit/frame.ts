@@ -1,6 +1,6 @@
 import { crc32c, finished, partialSum } from "./checksum.ts";
 
-/** Ethernet frames as the controller's parser sees them (82576 datasheet, 7.1.5): what they carry and where. */
+/** Ethernet frames as the controllers' parsers see them (82576 datasheet, 7.1.5): what they carry and where. */
 
 export const ETHERNET_HEADER = 14;
 /** The shortest frame without its checksum, and the checksum. */

@@ -1,4 +1,4 @@
-import type { DeviceBus } from "../../device-model.ts";
+import type { DeviceBus } from "../device-model.ts";
 
 /** The memory that a queue lies in. What cannot be read is zeros, what cannot be written is lost. */
 export interface Memory {
