@@ -40,7 +40,7 @@ export function fillSum(frame: Uint8Array, start: number, at: number, end = fram
  * @param size bytes of payload in a segment
  */
 export function* segments(frame: Uint8Array, size: number): Generator<Uint8Array> {
-  const parsed = { ...frames.parse(frame), end: frame.length };
+  const parsed = frames.parse(frame, true);
   const { protocol, transport } = parsed;
   const isTcp = protocol === frames.TCP;
   if (size === 0 || (!isTcp && protocol !== frames.UDP)) {

@@ -1,5 +1,5 @@
 import type { DeviceBus } from "../device-model.ts";
-import type { PciInstance, QemuDevice } from "../kind.ts";
+import type { DeviceInstance, PciInstance, QemuDevice } from "../kind.ts";
 import { type DeviceOptions, filePath, flag, lineOfText, OptionError, type OptionProblem } from "../options.ts";
 import { datagramWire, LONGEST_PATH } from "../wire/datagram-socket.ts";
 import { WireError } from "../wire/descriptor-wire.ts";
@@ -80,10 +80,11 @@ export function recordedOptions({ properties, netdev }: QemuDevice): Readonly<Re
 }
 
 /** What is given of a port that has these options. Throws OptionError for what cannot be had of this machine. */
-export function portFacts(bus: DeviceBus, { name, options }: PciInstance<PortOptions>): PortFacts {
-  const { mac, link, hub, receive } = options;
+export function portFacts(bus: DeviceBus, instance: PciInstance<PortOptions>): PortFacts {
+  const { options } = instance;
+  const { link, hub, receive } = options;
   return {
-    mac: addressOf(mac ?? addressFrom(name)),
+    mac: addressOf(instance),
     link,
     hub,
     wire: (port) => allOf(wiresOf(bus, port, options)),
@@ -119,6 +120,8 @@ function addressFrom(name: string): string {
   return `02:${[numbers[0]! >> 8, ...numbers].map((value) => (value & 0xff).toString(16).padStart(2, "0")).join(":")}`;
 }
 
-function addressOf(mac: string): Uint8Array {
+/** The address of a port, six bytes. */
+export function addressOf({ name, options }: DeviceInstance<PortOptions>): Uint8Array {
+  const mac = options.mac ?? addressFrom(name);
   return Uint8Array.from(mac.split(":"), (digits) => Number.parseInt(digits, 16));
 }

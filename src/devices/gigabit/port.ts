@@ -162,6 +162,7 @@ export abstract class GigabitPort implements DeviceModel, SavableModel, Port {
     this.file.set(reg.RA, mac[0]! | (mac[1]! << 8) | (mac[2]! << 16) | (mac[3]! << 24));
     this.file.set(reg.RA + 4, mac[4]! | (mac[5]! << 8) | reg.RAH_AV);
     this.resetParts();
+    if (bySoftware) this.lowerLine();
   }
 
   connect(others: OtherFunctions): void {

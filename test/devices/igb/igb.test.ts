@@ -191,6 +191,17 @@ describe("what is done to packets", () => {
     );
   });
 
+  test("a packet is cut whose length nobody has filled in, as Linux gives it", () => {
+    const driver = looped();
+    const long = packet({ payload: 1900 });
+    long.writeUInt16BE(0, 16);
+    driver.context({ mss: 1000 });
+    driver.send(long, { command: TSE });
+    const [first, last] = [driver.take()!, driver.take()!];
+    expect([first.frame.readUInt16BE(16), last.frame.readUInt16BE(16)]).toEqual([1040, 940]);
+    expect([first.status >>> 29, last.status >>> 29]).toEqual([0, 0]);
+  });
+
   test("a tag is put in and taken out", () => {
     const driver = looped();
     driver.context({ tag: 0x123 });

@@ -1,4 +1,5 @@
 import { ControlRegisters } from "../../gigabit/control-registers.ts";
+import { PacketClock } from "../../gigabit/packet-clock.ts";
 import type { Phy } from "../../gigabit/phy.ts";
 import type { PortRegisters } from "../../gigabit/port.ts";
 import type { RegisterFile } from "../../gigabit/register-file.ts";
@@ -30,22 +31,19 @@ interface Parts {
   readonly outputs: RegisterEffects;
 }
 
-/** The clock of packets counts by TIMINCA: so much for so many periods of 16 ns (82576 datasheet, 8.16.2). */
-const INCREMENT = 0xff_ffff;
-const PERIOD_SHIFT = 24;
-const PERIOD_NS = 16;
-
 /** Reads and writes of registers, each by its own rule. Offsets are the registers' own, without aliases. */
 export class RegisterAccess implements PortRegisters {
   readonly #parts: Parts;
   readonly #file: RegisterFile;
   readonly #control: ControlRegisters;
+  readonly #clock: PacketClock;
   /** Registers that keep their value over a reset, and were written since the device is there. */
   readonly #written = new Set<number>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#file = parts.file;
+    this.#clock = new PacketClock(parts.file, parts.now);
     const { file, phy, eeprom, causes, outputs } = parts;
     const effects = {
       reset: () => outputs.reset(),
@@ -59,7 +57,7 @@ export class RegisterAccess implements PortRegisters {
   read(offset: number): number {
     const { causes, mailboxes } = this.#parts;
     if (offset === reg.ICR) return causes.readIcr();
-    if (offset === reg.SYSTIML) this.#latch(reg.SYSTIML);
+    if (offset === reg.SYSTIML) this.#clock.latch(reg.SYSTIML);
     const vf = mailboxOf(offset, reg.V2PMAILBOX);
     if (vf !== undefined) return mailboxes.readVirtual(vf);
     const value = this.peek(offset);
@@ -230,16 +228,7 @@ export class RegisterAccess implements PortRegisters {
     const file = this.#file;
     if (!file.has(reg.TSYNCTXCTL, reg.TSYNCTXCTL_ENABLED) || file.has(reg.TSYNCTXCTL, reg.TSYNCTXCTL_VALID)) return;
     file.setBits(reg.TSYNCTXCTL, reg.TSYNCTXCTL_VALID);
-    this.#latch(reg.TXSTMPL);
-  }
-
-  #latch(low: number): void {
-    const increments = this.#file.get(reg.TIMINCA);
-    const period = Math.max(increments >>> PERIOD_SHIFT, 1) * PERIOD_NS;
-    const nanoseconds = BigInt(Math.round(this.#parts.now() * 1e6));
-    const time = (nanoseconds * BigInt(increments & INCREMENT)) / BigInt(period);
-    this.#file.set(low, Number(BigInt.asUintN(32, time)));
-    this.#file.set(low + 4, Number(BigInt.asUintN(32, time >> 32n)));
+    this.#clock.latch(reg.TXSTMPL);
   }
 
   /** Takes over what an earlier program left in a register that no reset clears. */
