@@ -2,8 +2,8 @@ import type { MappedRegister } from "../device-model.ts";
 import type { RegisterMap } from "./register-map.ts";
 
 /**
- * The registers that a program may use through a mapping: nearly all. Tails come last, behind what they depend on, when
- * all were written before anybody looked.
+ * The registers that a program may use through a mapping: nearly all. When several were written before anybody looked,
+ * causes are cleared before they are let through, and tails come last, behind what they depend on.
  */
 export function mappedRegisters(
   map: RegisterMap,
@@ -15,6 +15,8 @@ export function mappedRegisters(
     /** Whether it has a second place that drivers use. */
     readonly hasTwoPlaces: (offset: number) => boolean;
     readonly isTail: (offset: number) => boolean;
+    /** Where causes of interrupts are cleared. */
+    readonly causes: readonly number[];
   },
 ): readonly MappedRegister[] {
   const isLeftOut = (offset: number) => about.leftOut.some(([first, last]) => offset >= first && offset <= last);
@@ -25,8 +27,6 @@ export function mappedRegisters(
     return isThere(place) && !isLeftOut(offset) && (place === offset || about.hasTwoPlaces(place));
   });
   const isTail = (offset: number) => about.isTail(map.canonical(offset));
-  return [...offsets.filter((offset) => !isTail(offset)), ...offsets.filter(isTail)].map((offset) => ({
-    offset,
-    width: 4,
-  }));
+  const others = offsets.filter((offset) => !isTail(offset) && !about.causes.includes(offset));
+  return [...about.causes, ...others, ...offsets.filter(isTail)].map((offset) => ({ offset, width: 4 }));
 }

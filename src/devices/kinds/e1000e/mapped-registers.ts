@@ -13,5 +13,6 @@ export const MAPPED = mappedRegisters(MAP, {
   writtenOnly: [reg.CTRL_DUP, reg.IMC],
   leftOut: [...FILTER_TABLES, PACKET_BUFFER, [0x9000, 255] as const].map(range),
   hasTwoPlaces: () => false,
+  causes: [reg.ICR],
   isTail: (offset) => TAILS.includes(offset),
 });

@@ -13,5 +13,6 @@ export const MAPPED = mappedRegisters(MAP, {
     [0x9000, 0x97fc],
   ],
   hasTwoPlaces: isRing,
+  causes: [reg.ICR, reg.EICR],
   isTail: (offset) => isRing(offset) && offset % reg.QUEUE_STRIDE === reg.TAIL,
 });
