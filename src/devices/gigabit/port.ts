@@ -130,6 +130,7 @@ export abstract class GigabitPort implements DeviceModel, SavableModel, Port {
   }
 
   writeRegister(offset: number, value: number): void {
+    this.file.turn++;
     this.access.write(this.file.map.canonical(offset), value);
   }
 

@@ -5,6 +5,8 @@ export class RegisterFile {
   readonly map: RegisterMap;
   readonly values: Uint32Array;
   readonly #kept: readonly number[];
+  /** Changes with each write of a program's: what was read of its memory before may be another thing now. */
+  turn = 0;
 
   /** @param kept registers that stay when software resets the controller (CTRL.RST) */
   constructor(map: RegisterMap, kept: readonly number[] = []) {

@@ -38,7 +38,7 @@ const NOTHING = new Uint8Array();
 export abstract class TransmitQueue<State extends Collected> implements DeviceJob {
   readonly ring: Ring;
   abstract state: State;
-  /** The descriptor at the head. */
+  /** The descriptor that was at the head. */
   protected readonly view = new DataView(new ArrayBuffer(UNIT));
   readonly #descriptor = new Uint8Array(this.view.buffer);
   readonly #send: (frame: Uint8Array) => void;
@@ -83,7 +83,7 @@ export abstract class TransmitQueue<State extends Collected> implements DeviceJo
     }
     const { memory, ring } = this;
     const at = ring.address;
-    memory.read(at, this.#descriptor);
+    this.#descriptor.set(ring.fetch(memory));
     const command = this.view.getUint32(8, true);
     const moved = this.#take(memory, command);
     ring.advance();

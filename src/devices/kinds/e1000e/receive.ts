@@ -125,7 +125,7 @@ export class Receiver implements FrameReceiver {
     for (let done = 0; done < total; ) {
       if (ring.isEmpty) return;
       const at = ring.address;
-      this.#memory.read(at, descriptor);
+      descriptor.set(ring.fetch(this.#memory, layout.units));
       const view = new DataView(descriptor.buffer, 0, descriptor.length);
       const written = layout.sizes.map(() => 0);
       // a descriptor without a buffer is skipped

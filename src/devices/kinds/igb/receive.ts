@@ -121,7 +121,7 @@ export class Receiver implements FrameReceiver {
     for (let done = 0; done < total; done += size) {
       if (ring.isEmpty) return;
       const at = ring.address;
-      memory.read(at, this.#descriptor);
+      this.#descriptor.set(ring.fetch(memory));
       const buffer = this.#view.getBigUint64(0, true);
       let written = 0;
       if (buffer !== 0n) {
