@@ -122,8 +122,8 @@ export class SharedRegions implements ShownMemory {
   }
 
   /**
-   * A program may write a register that a look has passed already, and then one that it has not come to: what was written
-   * before what the look has found is there when it looks once more.
+   * A program may write a register that a look has passed already, and then one that it has not come to. What was
+   * written before that is there when one looks once more.
    */
   #lookAgain({ registers, place, first, bytes, view, shown, again }: RegisterBlock): void {
     const isNew = (look: DataView, { offset, width }: MappedRegister) =>

@@ -202,6 +202,16 @@ describe("what is done to packets", () => {
     expect([first.status >>> 29, last.status >>> 29]).toEqual([0, 0]);
   });
 
+  test("descriptors are read ahead, but not over what a program does", () => {
+    const driver = looped();
+    driver.send(packet());
+    expect(driver.take()?.frame).toEqual(packet());
+    // the next receive descriptor has another buffer now, and the tail says nothing new
+    driver.bus.memory.writeBigUInt64LE(0x30_0000n, 0x2000 + 16);
+    driver.send(packet({ payload: 40 }));
+    expect(driver.bus.memory.subarray(0x30_0000, 0x30_0000 + 94)).toEqual(packet({ payload: 40 }));
+  });
+
   test("a tag is put in and taken out", () => {
     const driver = looped();
     driver.context({ tag: 0x123 });
@@ -387,6 +397,15 @@ describe("virtual functions", () => {
       virtual.write(0, offset!, 4, BigInt(value!));
     expect(own.memory.readUInt32LE(0x400c) & 1).toBe(1);
     expect(driver.take()?.frame).toEqual(frame);
+  });
+
+  test("mapped registers are looked at in an order: causes are cleared before they are let through, tails come last", () => {
+    const { driver } = withFunction();
+    const offsets = driver.device.registers(0).map(({ offset }) => offset);
+    const place = (offset: number) => offsets.indexOf(offset);
+    const places = [reg.EICR, reg.EIMS, reg.EIMC, 0x2800, 0x2818, 0x3818].map(place);
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(new Set(offsets).size).toBe(offsets.length);
   });
 
   test("its reset stops its queues, and the physical function is told", () => {

@@ -2,8 +2,8 @@ import { RegisterMap, type Run } from "../../gigabit/register-map.ts";
 import * as reg from "./registers.ts";
 
 /**
- * Which registers there are, what of them a write changes, and what they are after reset: QEMU's (e1000e_core.c of 10.0),
- * which leave out parts of the datasheet's.
+ * Which registers there are, what of them a write changes, and what they are after reset. As QEMU's model has them
+ * (e1000e_core.c), which leaves out parts of the datasheet's.
  */
 const one = (offset: number): Run => [offset];
 

@@ -99,7 +99,7 @@ export class E1000eTransmitQueue extends TransmitQueue<TransmitState> {
     return true;
   }
 
-  /** Checksums and segments are what the first descriptor says, a tag is the last one's, and so is all of a legacy one. */
+  /** The first descriptor tells of checksums and segments, the last one of a tag; a legacy last one tells of all. */
   protected override send(bytes: Uint8Array, first: Command, last: Command): void {
     const { file, statistics } = this.#around;
     const [, , contextCommand, segments] = this.state.context;
