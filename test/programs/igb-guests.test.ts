@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { finished, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 
 /** What scripts/guest-kernels.sh made: kernels, busybox, and QEMU where it is not installed. */
@@ -41,7 +42,7 @@ dmesg | grep -E '(igb|e1000e) 0000'
 `;
 }
 
-describe.skipIf(FOLDER === "" || !existsSync(join(FOLDER, "amd64")))(
+describe.skipIf(FOLDER === "" || !existsSync(join(FOLDER, "amd64")) || !mayLock(512, "Linux guests"))(
   "Linux guests with their own driver (needs UVFIO_NVME_GUESTS)",
   () => {
     test.each(CARDS)("two guests, a port of $model each, reach each other", { timeout: 500_000 }, (card) => {

@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 
 const TESTPMD = "/usr/bin/dpdk-testpmd";
 const LIBRARIES = "/usr/lib/x86_64-linux-gnu";
@@ -109,48 +110,51 @@ async function linkUp(testpmd: Conversation): Promise<void> {
   throw new Error("the link does not come up");
 }
 
-describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER))("DPDK's drivers (need Debian's dpdk)", () => {
-  test.each([
-    { model: "igb", id: "8086:10c9", driver: "net_e1000_igb", queues: ["--rxq=2", "--txq=2"] },
-    // its driver has one queue
-    { model: "e1000e", id: "8086:10d3", driver: "net_e1000_em", queues: [] },
-  ])(
-    "two ports of $driver that are wired to each other: what one sends the other receives",
-    { timeout: 180_000 },
-    async ({ model, id, driver, queues }) => {
-      const libraries = [DRIVER, join(LIBRARIES, "librte_mempool_ring.so.23")].flatMap((file) => ["-d", file]);
-      const eal = ["--no-huge", "-m", "128", "--iova-mode=va", "-l", "0,1", "--no-shconf", ...libraries];
-      const ports = PORTS.flatMap((port) => ["-a", port]);
-      const testpmd = new Conversation(process.execPath, [
-        ...[UVFIO, "run", "-m", pairOf(model, id), "--", "stdbuf", "-oL", TESTPMD, ...eal, ...ports],
-        ...["--", "-i", "--total-num-mbufs=4096", ...queues],
-      ]);
-      try {
-        const began = await testpmd.until(/testpmd> /);
-        expect(began.match(new RegExp(`Probe PCI driver: ${driver}`, "g"))).toHaveLength(2);
-        await linkUp(testpmd);
-        // some hundred packets each way, and then nobody sends
-        testpmd.say("set fwd rxonly");
-        testpmd.say("start tx_first 5");
-        await new Promise((resolve) => setTimeout(resolve, 5000));
-        testpmd.say("stop");
-        const [first, second] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
-        expect(first!.sent).toBe(Math.max(queues.length, 1) * 5 * 32);
-        expect(second).toEqual({ received: first!.sent, sent: first!.received });
-        // what comes in at one port goes out at the other, round and round; and in the end all of it is somewhere
-        testpmd.say("set fwd io");
-        testpmd.say("start tx_first");
-        await new Promise((resolve) => setTimeout(resolve, 3000));
-        testpmd.say("set fwd rxonly");
-        testpmd.say("stop");
-        const [left, right] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
-        const before = queues.length === 0 ? first!.received + second!.received : 0;
-        expect(left!.received + right!.received).toBeGreaterThan(before + 128);
-        testpmd.say("quit");
-        expect(await testpmd.end()).toBe(0);
-      } finally {
-        testpmd.kill();
-      }
-    },
-  );
-});
+describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER) || !mayLock(128, "DPDK's network drivers"))(
+  "DPDK's drivers (need Debian's dpdk)",
+  () => {
+    test.each([
+      { model: "igb", id: "8086:10c9", driver: "net_e1000_igb", queues: ["--rxq=2", "--txq=2"] },
+      // its driver has one queue
+      { model: "e1000e", id: "8086:10d3", driver: "net_e1000_em", queues: [] },
+    ])(
+      "two ports of $driver that are wired to each other: what one sends the other receives",
+      { timeout: 180_000 },
+      async ({ model, id, driver, queues }) => {
+        const libraries = [DRIVER, join(LIBRARIES, "librte_mempool_ring.so.23")].flatMap((file) => ["-d", file]);
+        const eal = ["--no-huge", "-m", "128", "--iova-mode=va", "-l", "0,1", "--no-shconf", ...libraries];
+        const ports = PORTS.flatMap((port) => ["-a", port]);
+        const testpmd = new Conversation(process.execPath, [
+          ...[UVFIO, "run", "-m", pairOf(model, id), "--", "stdbuf", "-oL", TESTPMD, ...eal, ...ports],
+          ...["--", "-i", "--total-num-mbufs=4096", ...queues],
+        ]);
+        try {
+          const began = await testpmd.until(/testpmd> /);
+          expect(began.match(new RegExp(`Probe PCI driver: ${driver}`, "g"))).toHaveLength(2);
+          await linkUp(testpmd);
+          // some hundred packets each way, and then nobody sends
+          testpmd.say("set fwd rxonly");
+          testpmd.say("start tx_first 5");
+          await new Promise((resolve) => setTimeout(resolve, 5000));
+          testpmd.say("stop");
+          const [first, second] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
+          expect(first!.sent).toBe(Math.max(queues.length, 1) * 5 * 32);
+          expect(second).toEqual({ received: first!.sent, sent: first!.received });
+          // what comes in at one port goes out at the other, round and round; and in the end all of it is somewhere
+          testpmd.say("set fwd io");
+          testpmd.say("start tx_first");
+          await new Promise((resolve) => setTimeout(resolve, 3000));
+          testpmd.say("set fwd rxonly");
+          testpmd.say("stop");
+          const [left, right] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
+          const before = queues.length === 0 ? first!.received + second!.received : 0;
+          expect(left!.received + right!.received).toBeGreaterThan(before + 128);
+          testpmd.say("quit");
+          expect(await testpmd.end()).toBe(0);
+        } finally {
+          testpmd.kill();
+        }
+      },
+    );
+  },
+);

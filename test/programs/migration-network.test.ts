@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { scratchFolder } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 import { NEWER, newerQemu, TwoQemus } from "./two-qemus.ts";
 
@@ -40,7 +41,7 @@ const STAYS = `
 while :; do nc -l -p 5000 -e cat; done
 `;
 
-describe.skipIf(NEWER === "" || !existsSync(FILES))(
+describe.skipIf(NEWER === "" || !existsSync(FILES) || !mayLock(768, "guests of which one moves"))(
   "a guest moves from one QEMU 10 to another, and talks all the time (needs UVFIO_NEWER_QEMU, UVFIO_NVME_GUESTS)",
   () => {
     test.each(CARDS)("with its $model, to a guest that stays", { timeout: 500_000 }, async ({ model, id, modules }) => {

@@ -3,6 +3,7 @@ import { existsSync, openSync, readFileSync, truncateSync, writeFileSync, writeS
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { scratchFolder } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 import { NEWER, TwoQemus } from "./two-qemus.ts";
 
@@ -76,7 +77,7 @@ function devices(bus: number): readonly string[] {
   ];
 }
 
-const isReady = NEWER !== "" && existsSync(FILES);
+const isReady = NEWER !== "" && existsSync(FILES) && mayLock(256, "a guest that moves");
 
 describe.skipIf(!isReady)(
   "a guest moves from one QEMU 10 to another (needs UVFIO_NEWER_QEMU, UVFIO_NVME_GUESTS)",
