@@ -6,6 +6,7 @@ import type { CaptureOptions } from "./capture-command.ts";
 import type { CdiOptions } from "./cdi-command.ts";
 import type { CtlOptions } from "./ctl-command.ts";
 import type { DeviceServerCommandOptions } from "./device-server-command.ts";
+import type { ExplainCommandOptions } from "./explain-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
 import type { OciProfileOptions } from "./oci-profile-command.ts";
@@ -145,6 +146,17 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .addHelpText("before", `${FIT_EXAMPLES}\n`)
     .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
 
+  withRelease(program.command("explain"))
+    .description("say why a request fails with an errno, or what a log (QEMU, libvirt, DPDK, dmesg, ...) says of VFIO")
+    .argument("<what>", "a request (VFIO_IOMMU_MAP_DMA, MAP_DMA, 0x3b71) or a log; - is stdin")
+    .argument("[errno]", "of a request: EINVAL, 22 or -22 (default: all that it can fail with)")
+    .option("-m, --machine <host>", "in this host's terms: a ready-made host or a captured one (default: any host's)")
+    .option("--json", "the explanation as JSON")
+    .addHelpText("after", EXPLAIN_HELP)
+    .action((what: string, errno: string | undefined, options: ExplainCommandOptions) =>
+      finish(import("./explain-command.ts").then((module) => module.explainCommand(what, errno, options))),
+    );
+
   withHost(program.command("replay"), "the host that the trace or recording was made on")
     .description("repeat recorded calls against the model and compare every answer")
     .argument("<recording...>", "recordings or traces (.jsonl), or folders of them; - is stdin")
@@ -262,11 +274,12 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
 
 /**
  * An option whose value is optional would take the program's name for it: --sanitize=error is an option of its own
- * inside.
+ * inside. An errno may have its sign: `uvfio explain MAP_DMA -22` has no option -2.
  */
 function spellOut(args: readonly string[]): string[] {
   const end = args.indexOf("--");
   const isOurs = (at: number) => args[0] === "run" && (end < 0 || at < end);
+  if (args[0] === "explain") return args.map((arg) => (/^-\d{1,4}$/.test(arg) ? arg.slice(1) : arg));
   return args.map((arg, at) => (isOurs(at) && arg === "--sanitize=error" ? "--sanitize-error" : arg));
 }
 
@@ -299,6 +312,7 @@ Examples:
   uvfio run -m amd -- ./my-vfio-program 0000:01:00.0   on an AMD host
   uvfio hosts lab                                      a host whose devices work, and their addresses
   uvfio fit -m amd --memory 1011G                      does a guest fit this host?
+  uvfio explain qemu.log                               what a log says of VFIO, and what to do
   uvfio run --help                                     all that run can do, with examples
 Pages by task: docs/index.md in the package.`;
 
@@ -347,6 +361,14 @@ const SELFTESTS_HELP = `
 VFIO's run on the host lab, iommufd's (of Linux 7.2 and newer) on the host mock. gcc, make, uuid-dev and libcap-dev are
 needed. Example:
   apt-get install linux-source && tar -xf /usr/src/linux-source-*.tar.xz && uvfio selftests linux-source-*`;
+
+const EXPLAIN_HELP = `
+Examples:
+  uvfio explain VFIO_IOMMU_MAP_DMA EINVAL             every cause, how to tell them apart, the cure
+  uvfio explain map_dma -22 -m host.yaml              beside the ranges and limits of a captured host
+  uvfio explain /var/log/libvirt/qemu/guest.log       what the log says of VFIO
+  dmesg | uvfio explain - -m host.yaml                the kernel's, in the host's terms
+Exit status 0 when something was explained, 1 when no line is known.`;
 
 const FIT_EXAMPLES = `Examples:
   uvfio fit -m amd --memory 1010G                     today's QEMU moves this guest above 1 TiB, clear of HyperTransport

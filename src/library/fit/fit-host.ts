@@ -89,6 +89,11 @@ function refuseUngivable(description: HostDescription, { device, group }: FoundD
     throw new UsageError(`--device ${deviceName(device)}: it is in no IOMMU group, so VFIO cannot give it to a guest`);
 }
 
+/** The host as it must be for a guest to get these devices: their groups are VFIO's, and nothing else keeps them. */
+export function givenAway(description: HostDescription, devices: readonly FoundDevice[]): HostDescription {
+  return prepare(description, devices, [], []);
+}
+
 /** The host with the drivers and parameters that the guest needs. */
 function prepare(
   description: HostDescription,
