@@ -26,6 +26,13 @@ const row = (reason: RegExp, about: ReasonAbout, tell: string, cure: string): Ad
 
 /** The first that matches counts. */
 const ROWS: readonly AdviceRow[] = [
+  // before the host's: "has no IOMMU yet" is no matter of the host
+  row(
+    /has no IOMMU yet|no group: VFIO_GROUP_SET_CONTAINER|comes? first|come first|not bound to an iommufd yet|has its IOMMU .* already|in a container already|is in no container|is not set up|bound already|attached already|not attached/,
+    "state",
+    "the calls before it: strace -f -e ioctl, or uvfio run --trace",
+    "keep the order: group, container, IOMMU, device, mappings; iommufd: bind, attach",
+  ),
   // the host
   row(
     /overlaps the reserved range|overlaps \{reserved\}|overlaps \{range\}|iova .* overlaps the reserved/,
@@ -131,12 +138,6 @@ const ROWS: readonly AdviceRow[] = [
     "state",
     "fuser -v /dev/vfio/N /dev/vfio/devices/*",
     "end the other user; a device is reached through its group or its own node, not both",
-  ),
-  row(
-    /has no IOMMU yet|no group: VFIO_GROUP_SET_CONTAINER|comes? first|come first|not bound to an iommufd yet|has its IOMMU .* already|in a container already|is in no container|is not set up|bound already|attached already|not attached/,
-    "state",
-    "the calls before it: strace -f -e ioctl, or uvfio run --trace",
-    "keep the order: group, container, IOMMU, device, mappings; iommufd: bind, attach",
   ),
   row(/address space stands for/, "state", "an iommufd is in the place of the container", "add a group first"),
   row(

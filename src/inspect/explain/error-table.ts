@@ -46,3 +46,37 @@ function parse(text: string): KnownError[] {
     ];
   });
 }
+
+/** What placeholders of reasons stand for, where the name in the sources is not what people call it. */
+const NAMES: Readonly<Record<string, string>> = {
+  describeHere: "a mapping",
+  describeHolder: "who",
+  run: "the range",
+  runText: "range",
+  groupLabel: "device",
+  label: "the device or group",
+  target: "the device",
+  area: "a mapping",
+  text: "it",
+  which: "mapping",
+  what: "it",
+  pageBytes: "page",
+  pageText: "page",
+  pageSizeText: "page",
+  KNOWN_FLAGS: "known flags",
+  functionName: "device",
+  cutText: "it would cut a mapping",
+};
+
+/** A reason with placeholders that people can read: {runText} is {range}. */
+export function readable(reason: string): string {
+  return reason.replace(/\{([^{}]+)\}/g, (_, name: string) => {
+    const plain =
+      NAMES[name] ??
+      name
+        .replace(/([a-z])([A-Z])/g, "$1 $2")
+        .replaceAll("_", " ")
+        .toLowerCase();
+    return `{${plain}}`;
+  });
+}

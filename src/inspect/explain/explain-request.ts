@@ -5,7 +5,7 @@ import { ERRNO, type ErrnoName } from "../../uapi/errno.ts";
 import { type Advice, adviceOn, type ReasonAbout } from "./advice.ts";
 import { CALLS } from "./calls.ts";
 import { errnoOf } from "./errno-words.ts";
-import { KNOWN_ERRORS, type KnownError } from "./error-table.ts";
+import { KNOWN_ERRORS, type KnownError, readable } from "./error-table.ts";
 import { isMadeUp } from "./findings.ts";
 import { devicesOf, hostFacts } from "./host-view.ts";
 import { ExplainInputError } from "./input-error.ts";
@@ -34,6 +34,8 @@ export interface RequestExplanation {
   readonly host: readonly string[];
 }
 
+/** From what most programs use to what few do. */
+const RARE = ["iommufd compat", "no-IOMMU", "type1 nesting", "spapr"];
 const ORDER: readonly ReasonAbout[] = ["host", "state", "arguments"];
 /** Longer words are nobody's. */
 const WORD_MAX = 60;
@@ -52,7 +54,7 @@ export function requestExplanation(
   const names = requestsNamed(request);
   if (names.length === 0) throw new ExplainInputError(unknownRequest(request));
   const code = errno === undefined ? undefined : knownErrno(errno);
-  const rows = KNOWN_ERRORS.filter((row) => names.includes(row.request) && !isMadeUp(row));
+  const rows = KNOWN_ERRORS.filter((row) => names.includes(row.request) && !isMadeUp(row) && isOf(row, host));
   const wanted = rows.filter((row) => code === undefined || row.errno === code);
   if (wanted.length === 0) throw new ExplainInputError(neverFails(names, code, rows));
   const groups = new Map<string, KnownError[]>();
@@ -65,8 +67,13 @@ export function requestExplanation(
 
 function explained(rows: readonly KnownError[], host: HostDescription | undefined): RequestExplanation {
   const { request, proposal, errno } = rows[0]!;
-  const reasons = rows.map(({ reason, on, recorded }) => ({ reason, on, recorded, ...adviceOn(reason, errno) }));
-  reasons.sort((a, b) => ORDER.indexOf(a.about) - ORDER.indexOf(b.about));
+  const reasons = rows.map(({ reason, on, recorded }) => ({
+    reason: readable(reason),
+    on,
+    recorded,
+    ...adviceOn(reason, errno),
+  }));
+  reasons.sort((a, b) => ORDER.indexOf(a.about) - ORDER.indexOf(b.about) || rarity(a.on) - rarity(b.on));
   const call = Object.entries(CALLS).find(([, row]) => row.request === request)?.[0] as CallName | undefined;
   return {
     request,
@@ -76,6 +83,24 @@ function explained(rows: readonly KnownError[], host: HostDescription | undefine
     reasons,
     host: host && call !== undefined ? hostFacts(host, call, devicesOf(host, { captured: {} })) : [],
   };
+}
+
+/** What few programs meet comes last. */
+function rarity(on: readonly string[]): number {
+  return Math.min(...on.map((place) => RARE.findIndex((rare) => place.includes(rare)) + 1));
+}
+
+/** Whether a host of this kind can give the reason at all. */
+function isOf({ on }: KnownError, host: HostDescription | undefined): boolean {
+  if (host === undefined) return true;
+  const { vfioContainer, api, iommufd } = host;
+  return on.some((place) => {
+    if (place === "type1") return vfioContainer === "type1";
+    if (place === "type1 nesting") return api !== "mainline";
+    if (place === "spapr") return vfioContainer === "spapr";
+    if (place === "iommufd compat") return vfioContainer === "iommufd" || iommufd;
+    return true;
+  });
 }
 
 function unknownRequest(text: string): string {

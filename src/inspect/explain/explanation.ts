@@ -1,5 +1,6 @@
 import type { FoundDevice } from "../../machine/find-device.ts";
 import { adviceOn } from "./advice.ts";
+import { readable } from "./error-table.ts";
 import {
   type Finding,
   type FindingCollector,
@@ -75,7 +76,8 @@ function explanation(finding: Finding, all: readonly Finding[], host: HostOracle
   const judged = judgedCauses(finding, all);
   const view = host && finding.kind === "failure" ? hostSays(finding, host) : undefined;
   const told = view === undefined ? judged.map((cause) => toldCause(cause, tell)) : withHost(judged, view, tell);
-  const causes = told.length > 0 ? told : fromTable(request, finding);
+  // where the host has ruled out all that was written down, the table would only say it again
+  const causes = told.length > 0 || judged.length > 0 ? told : fromTable(request, finding);
   const isSure = causes.some(({ sureness }) => sureness === "certain");
   return {
     finding,
@@ -123,7 +125,7 @@ function fromTable(request: string | undefined, { facts }: Finding): ToldCause[]
   const rows = tableCauses(request, facts.errno).map(({ reason, errno }) => ({ reason, ...adviceOn(reason, errno) }));
   const order = ["host", "state", "arguments"];
   rows.sort((a, b) => order.indexOf(a.about) - order.indexOf(b.about));
-  return rows.map(({ reason, tell, cure }) => ({ sureness: "likely", cause: reason, cure, tell }));
+  return rows.map(({ reason, tell, cure }) => ({ sureness: "likely", cause: readable(reason), cure, tell }));
 }
 
 interface HostSaying {
@@ -163,7 +165,7 @@ function hostSays(finding: Finding, host: HostOracle): HostSaying | undefined {
   if (took > 0)
     lines.push(
       needsRange
-        ? `${name} takes ${took === asked && asked > 1 ? "all these ranges" : rangesText(finding, took, asked)}: what was in the way is not an address`
+        ? `${name} takes ${took === asked && asked > 1 ? "all these ranges" : rangesText(finding, took, asked)}: if it is the host of this log, no address was in the way`
         : `on ${name}, as it was captured, this succeeds: something was otherwise then`,
     );
   lines.push(...factLines(host, call, devices));

@@ -102,6 +102,7 @@ export class FindingCollector {
       (each) =>
         each.call === call &&
         each.facts.errno === facts.errno &&
+        (each.facts.group === facts.group || each.facts.group === undefined || facts.group === undefined) &&
         (each.facts.bdf === facts.bdf || each.facts.bdf === undefined || facts.bdf === undefined),
     );
   }

@@ -20,12 +20,15 @@ export interface LineMatch {
  * one expression.
  */
 const MAY_BE_KNOWN =
-  /vfio|iommu|dmar|amd-vi|smmu|memlock|locked memory|\bDMA\b|EAL|PCI|\bIRQ\b|\birq \d|0000:|vgpu|ioctl\(|rom|sync|hotplug|write error|assign|iova/i;
+  /vfio|iommu|dmar|amd-vi|smmu|memlock|locked memory|\bDMA\b|EAL|PCI|\bIRQ\b|\birq \d|0000:|vgpu|ioctl\(|rom|sync|hotplug|write error|assign|iova|monitor|mediated|mem_register|cdev|BAR\b|zapping/i;
 
 /** Words that make a line worth a remark although nobody knows it. */
 const IS_ABOUT = /\bvfio|vfio\b|\biommu|\bDMAR\b|AMD-Vi|\bsmmu|hostdev/i;
 const SOUNDS_BAD =
   /\b(?:fail(?:ed|ure|s)?|error|err|cannot|can't|couldn't|could not|unable|invalid|denied|refus\w*|reject\w*|timed? ?out|timeout|fault|bad|bug|not (?:supported|found|permitted|allowed|enough|available)|unsupported|violation|abort\w*|exceed\w*|stuck|broken|warn(?:ing)?)\b/i;
+
+/** Rules that know a line by the request that it names. */
+const NAMES_REQUEST: ReadonlySet<string> = new Set(["request", "request-number"]);
 
 /** What a line says; undefined when no rule knows it. */
 export function matchLine(line: string): LineMatch | undefined {
@@ -52,8 +55,9 @@ function matched(rule: OwnedRule, groups: Record<string, string | undefined>, li
     if (value !== undefined && captured[fact] === undefined) captured[fact] = value;
   }
   const errno = rule.errno ?? (captured.errno === undefined ? undefined : errnoOf(captured.errno));
-  const named = rule.id.startsWith("request") ? requestOf(captured) : undefined;
-  if (rule.id.startsWith("request")) {
+  const isByName = NAMES_REQUEST.has(rule.id);
+  const named = isByName ? requestOf(captured) : undefined;
+  if (isByName) {
     // a name alone, with no errno behind it, is no failure
     if (named === undefined || errno === undefined) return undefined;
     captured.request = named;
@@ -94,7 +98,7 @@ function factsOf(
 /** The device that a line names somewhere else than where its rule looks, if it names one only. */
 function deviceIn(line: string): { readonly bdf: string } | undefined {
   const named = new Set(
-    [...line.matchAll(/(?<![\w:])(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?![\w:])/gi)].map(([text]) =>
+    [...line.matchAll(/(?<![\w:])(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?!\w|:[0-9a-f])/gi)].map(([text]) =>
       fullAddress(text.toLowerCase()),
     ),
   );

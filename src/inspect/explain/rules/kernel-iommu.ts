@@ -215,7 +215,7 @@ export const KERNEL_IOMMU: RuleSet = {
     {
       id: "no-dmar",
       pattern:
-        /DMAR: No DMAR devices found|No ACPI DMAR table found|DMAR: (?:Parse DMAR table failure|.*No DRHD structure found)|IOMMU (?:not present|not detected)|AMD-Vi: .*(?:IVRS table error|IOMMU not currently supported when SME is active)/i,
+        /DMAR: No DMAR devices found|No ACPI DMAR table found|DMAR: (?:Parse DMAR table failure|.*No DRHD structure found)|AMD-Vi: .*(?:IVRS table error|IOMMU not currently supported when SME is active)/i,
       says: "the kernel finds no IOMMU that it can use",
       certain: true,
       causes: [

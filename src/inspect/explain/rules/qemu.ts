@@ -538,12 +538,6 @@ export const QEMU: RuleSet = {
       ],
     },
     {
-      id: "qemu-user-warning",
-      pattern: /x-no-mmap|warning: vfio .*: (?:Could not|could not) /i,
-      kind: "harmless",
-      says: "a warning of QEMU that does not keep the guest from running",
-    },
-    {
       id: "qemu-nvme-map",
       pattern: re(`qemu_vfio_dma_map\\(\\S+, (?<bytes>\\d+)\\) failed: ?${ERR}`),
       says: "QEMU's own NVMe driver did not map memory",

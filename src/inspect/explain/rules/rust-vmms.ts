@@ -13,6 +13,12 @@ export const RUST_VMMS: RuleSet = {
   program: "a VMM in Rust (cloud-hypervisor, crosvm, rust-vmm)",
   rules: [
     {
+      id: "rust-ioas-map",
+      pattern: re(`(?:failed to map an IOVA range to the IOAS|IommufdIoasMap|iommufd IOAS DMA map failed)${ERR}`, ""),
+      says: "iommufd did not map memory of the guest",
+      call: "ioas-map",
+    },
+    {
       id: "rust-map",
       pattern: re(
         `(?:IommuDmaMap|IommuDmaMap\\(|failed to add guest memory map into iommu table|VfioDmaMap|Failed to DMA map)${ERR}`,
@@ -20,12 +26,6 @@ export const RUST_VMMS: RuleSet = {
       ),
       says: "memory of the guest was not mapped for the device",
       call: "map",
-    },
-    {
-      id: "rust-ioas-map",
-      pattern: re(`(?:failed to map an IOVA range to the IOAS|IommufdIoasMap|iommufd IOAS DMA map failed)${ERR}`, ""),
-      says: "iommufd did not map memory of the guest",
-      call: "ioas-map",
     },
     {
       id: "rust-unmap",
@@ -79,10 +79,16 @@ export const RUST_VMMS: RuleSet = {
     {
       id: "not-viable-rust",
       ask: "set-container",
-      pattern: /\bGroupViable\b|(?:vfio )?group is (?:not viable|inviable)/,
+      pattern: /\bGroupViable\b|(?<!VFIO )group is (?:not viable|inviable)/,
       says: "the group cannot be given to a guest as it is",
       certain: true,
       causes: [NOT_VIABLE_CAUSE],
+    },
+    {
+      id: "rust-set-iommu",
+      pattern: re(`(?:ContainerSetIOMMU|failed to set container's IOMMU driver type as \\S+)${ERR}`, ""),
+      says: "the container did not get its IOMMU",
+      call: "set-iommu",
     },
     {
       id: "rust-set-container",
@@ -102,12 +108,6 @@ export const RUST_VMMS: RuleSet = {
         },
       ],
       capture: "strace -f -e trace=openat,ioctl: the errno, which this message leaves out",
-    },
-    {
-      id: "rust-set-iommu",
-      pattern: re(`(?:ContainerSetIOMMU|failed to set container's IOMMU driver type as \\S+)${ERR}`, ""),
-      says: "the container did not get its IOMMU",
-      call: "set-iommu",
     },
     {
       id: "rust-type1v2",
