@@ -37,6 +37,9 @@ export interface Explanation {
   readonly request?: string;
 }
 
+/** Groups of a host that are asked about one line. */
+const GROUPS_MAX = 16;
+
 /** All that a log says. */
 export interface LogExplanation {
   readonly explained: readonly Explanation[];
@@ -56,7 +59,8 @@ export function explainFindings(
   host: HostOracle | undefined,
 ): LogExplanation {
   const all = collector.findings;
-  const explain = (finding: Finding) => explanation(finding, all, host);
+  const named = new Set(all.flatMap(({ facts, kind }) => (kind === "failure" && facts.bdf ? [facts.bdf] : [])));
+  const explain = (finding: Finding) => explanation(finding, all, named, host);
   const failures = all.filter(({ kind }) => kind === "failure");
   // what only follows from something else counts where that is not in the log
   const first = failures.length > 0 ? failures : all.filter(({ kind }) => kind === "consequence");
@@ -69,12 +73,18 @@ export function explainFindings(
   };
 }
 
-function explanation(finding: Finding, all: readonly Finding[], host: HostOracle | undefined): Explanation {
+/** @param named devices that failures of the log name */
+function explanation(
+  finding: Finding,
+  all: readonly Finding[],
+  named: ReadonlySet<string>,
+  host: HostOracle | undefined,
+): Explanation {
   const { rule, facts } = finding;
   const tell = filler(finding);
   const request = requestOf(finding);
   const judged = judgedCauses(finding, all);
-  const view = host && finding.kind === "failure" ? hostSays(finding, host) : undefined;
+  const view = host && finding.kind === "failure" ? hostSays(finding, named, host) : undefined;
   const told = view === undefined ? judged.map((cause) => toldCause(cause, tell)) : withHost(judged, view, tell);
   // where the host has ruled out all that was written down, the table would only say it again
   const causes = told.length > 0 || judged.length > 0 ? told : fromTable(request, finding);
@@ -136,49 +146,64 @@ interface HostSaying {
   readonly takes: boolean;
 }
 
-function hostSays(finding: Finding, host: HostOracle): HostSaying | undefined {
+function hostSays(finding: Finding, named: ReadonlySet<string>, host: HostOracle): HostSaying | undefined {
   const call = finding.rule.ask ?? finding.call;
   if (call === undefined) return undefined;
   const { name } = host.description;
-  const devices = devicesOf(host.description, finding.facts);
+  const devices = devicesOf(host.description, finding.facts, named);
   if (devices.length === 0) {
     const which = finding.facts.bdf ?? "a device that VFIO has";
     return { lines: [`${name} has not ${which}: is it the host of this log?`], certain: [], takes: false };
   }
-  const ranges: readonly (NamedRange | undefined)[] = finding.ranges.length > 0 ? finding.ranges : [undefined];
   const needsRange = call === "map" || call === "ioas-map";
-  const lines: string[] = [];
-  const certain: { reason: string; errno: string; of: string }[] = [];
-  let took = 0;
-  let asked = 0;
-  for (const range of ranges) {
-    if (needsRange && range === undefined) continue;
-    const answer = host.ask(call, devices, range);
-    if (answer === undefined) continue;
-    asked++;
-    if (isSame(answer, finding, call)) {
-      const { reason, errno } = answer as Extract<HostAnswer, { kind: "fails" }>;
-      if (!certain.some((each) => each.reason === reason)) certain.push({ reason, errno, of: name });
-    } else if (answer.kind === "succeeds") took++;
-    else lines.push(`${name}, asked in the model, fails otherwise: ${answer.at} = ${answer.errno}: ${answer.reason}`);
-  }
-  if (took > 0)
-    lines.push(
-      needsRange
-        ? `${name} takes ${took === asked && asked > 1 ? "all these ranges" : rangesText(finding, took, asked)}: if it is the host of this log, no address was in the way`
-        : `on ${name}, as it was captured, this succeeds: something was otherwise then`,
-    );
-  lines.push(...factLines(host, call, devices));
-  return { lines, certain, takes: took > 0 && took === asked };
+  const ranges: readonly (NamedRange | undefined)[] = needsRange ? finding.ranges : [undefined];
+  const answers = groupsOf(devices).flatMap((group) => ranges.map((range) => host.ask(call, group, range)));
+  // a mapping was refused to a device that has come so far: groups that do not are not meant
+  const asked = answers.filter((answer) => answer !== undefined && (!needsRange || isAboutMapping(answer)));
+  const failing = asked.filter((answer) => isSame(answer, finding, call));
+  // what only some of the devices or ranges meet is no certain cause of a line that names none of them
+  const isCertain = failing.length > 0 && (failing.length === asked.length || namesDevice(finding, named));
+  const reasons = [...new Map(failing.map((answer) => [answer.reason, answer])).values()];
+  const took = asked.filter(({ kind }) => kind === "succeeds").length;
+  const others = new Set(
+    asked.flatMap((answer) =>
+      answer.kind === "fails" && !(isCertain && failing.includes(answer))
+        ? [`${name}, asked in the model, fails: ${answer.at} = ${answer.errno}: ${answer.reason}`]
+        : [],
+    ),
+  );
+  const lines = [...others, ...(took > 0 ? [tookText(name, took, asked.length, needsRange)] : [])];
+  return {
+    lines: [...lines, ...factLines(host, call, devices)],
+    certain: isCertain ? reasons.map(({ reason, errno }) => ({ reason, errno, of: name })) : [],
+    takes: took > 0 && took === asked.length,
+  };
 }
 
-function rangesText({ ranges }: Finding, took: number, asked: number): string {
-  if (asked > 1) return `${took} of ${asked} ranges`;
-  const [range] = ranges;
-  return `the range at 0x${range!.iova.toString(16)}`;
+function tookText(name: string, took: number, asked: number, needsRange: boolean): string {
+  const part = took === asked ? "" : ` in ${took} of ${asked} cases (ranges, groups)`;
+  return needsRange
+    ? `${name} takes the mapping${part}: if it is the host of this log, no address was in the way`
+    : `on ${name}, as it was captured, this succeeds${part}: something was otherwise then`;
 }
 
-function isSame(answer: HostAnswer, { facts, rule }: Finding, call: CallName): boolean {
+/** Each group by itself: which of them a line is about that names no device, nobody knows. */
+function groupsOf(devices: readonly FoundDevice[]): readonly (readonly FoundDevice[])[] {
+  const ids = [...new Set(devices.map(({ group }) => group.id))];
+  return ids.slice(0, GROUPS_MAX).map((id) => devices.filter(({ group }) => group.id === id));
+}
+
+function namesDevice({ facts }: Finding, named: ReadonlySet<string>): boolean {
+  return facts.bdf !== undefined || facts.group !== undefined || named.size === 1;
+}
+
+function isAboutMapping(answer: HostAnswer): boolean {
+  return answer.kind === "succeeds" || answer.at === "VFIO_IOMMU_MAP_DMA";
+}
+
+type Failing = Extract<HostAnswer, { kind: "fails" }>;
+
+function isSame(answer: HostAnswer, { facts, rule }: Finding, call: CallName): answer is Failing {
   if (answer.kind !== "fails") return false;
   // a rule that names a state and no errno: the host is in it, or it is not
   return facts.errno === undefined || answer.errno === facts.errno || (rule.ask === call && rule.errno === undefined);
@@ -195,6 +220,10 @@ function withHost(judged: readonly JudgedCause[], view: HostSaying, fill: (text:
   });
   const rest = judged.filter((cause) => !(view.takes && cause.byHost)).map((cause) => toldCause(cause, fill));
   if (certain.length === 0) return rest;
+  // the same in the host's terms: its reason, and the cure that the line's rule has
+  const [only] = rest;
+  if (certain.length === 1 && rest.length === 1 && only!.sureness === "certain" && only!.evidence === undefined)
+    return [{ ...only!, cause: certain[0]!.cause, evidence: certain[0]!.evidence! }];
   // what the line itself says stays, and what the host says comes first
   return [...certain, ...rest.filter(({ sureness }) => sureness === "certain")];
 }

@@ -20,14 +20,21 @@ export interface HostOracle {
 }
 
 /**
- * The host's devices that a line is about: the one that it names, those of the group that it names, else all that VFIO
- * has. Empty where the line names one that the host has not.
+ * The host's devices that a line is about: the one that it names, those of the group that it names, those that other
+ * lines name, else all that VFIO has. Empty where the line names one that the host has not.
+ * @param named PCI addresses that other lines of the log name
  */
-export function devicesOf(host: HostDescription, { bdf, group }: LineFacts): readonly FoundDevice[] {
+export function devicesOf(
+  host: HostDescription,
+  { bdf, group }: LineFacts,
+  named: ReadonlySet<string> = new Set(),
+): readonly FoundDevice[] {
   const all = allDevices(host);
   if (bdf !== undefined) return all.filter(({ device }) => deviceName(device) === bdf);
-  const members = group === undefined ? [] : all.filter((found) => found.group.id === group);
-  return members.length > 0 ? members : all.filter(({ device }) => hasVfioDriver(device));
+  const members = all.filter((found) => found.group.id === group);
+  if (members.length > 0) return members;
+  const others = all.filter(({ device }) => named.has(deviceName(device)));
+  return others.length > 0 ? others : all.filter(({ device }) => hasVfioDriver(device));
 }
 
 /** What a host has that a call depends on, a line each. */

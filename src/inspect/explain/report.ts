@@ -1,3 +1,4 @@
+import { hex } from "../../kernel/errors.ts";
 import { printable } from "../../kernel/printable.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { ExplainedReason, RequestExplanation } from "./explain-request.ts";
@@ -49,7 +50,7 @@ function* explanationLines({ finding, says, causes, host, capture, request }: Ex
     for (const [index, cause] of likely.entries()) yield* likelyLines(index + 1, cause);
   }
   if (causes.length === 0)
-    yield `  ${style.likely("unknown")}: nothing is written down for ${facts.errno ?? "it"}${request === undefined ? "" : ` of ${request}`}`;
+    yield `  ${style.likely("unknown")}: no ${host.length > 0 ? "other " : ""}cause is written down${facts.errno === undefined ? "" : ` for ${facts.errno}`}`;
   for (const fact of host) yield `  host: ${fact}`;
   if (capture !== undefined) yield `  to be sure, look at: ${capture}`;
   if (certain.length === 0 && request !== undefined && facts.errno !== undefined)
@@ -67,16 +68,13 @@ function* likelyLines(number: number, { cause, cure, tell }: ToldCause) {
   yield `       cure: ${cure}`;
 }
 
-function timesText({ count, lines, ranges }: Explanation["finding"]): string {
-  const others = lines.slice(1, 6);
-  const more = lines.length > 6 || count > lines.length ? ", ..." : "";
-  const times =
-    count > 1 ? `${count} times${others.length > 0 ? `, also in line ${others.join(", ")}${more}` : ""}` : "";
-  const which =
-    ranges.length > 1
-      ? `ranges ${ranges.map(({ iova, size }) => `0x${iova.toString(16)}${size === undefined ? "" : ` + 0x${size.toString(16)}`}`).join(", ")}`
-      : "";
-  const both = [times, which].filter((text) => text !== "");
+function timesText({ line, count, lines, ranges }: Explanation["finding"]): string {
+  const others = lines.filter((number) => number !== line.number).slice(0, 5);
+  const more = count > others.length + 1 ? ", ..." : "";
+  const times = count > 1 ? `also in line ${others.join(", ")}${more}` : "";
+  const shownRanges = ranges.map(({ iova, size }) => `${hex(iova)}${size === undefined ? "" : ` + ${hex(size)}`}`);
+  const which = ranges.length > 1 ? `ranges ${shownRanges.join(", ")}` : "";
+  const both = [others.length > 0 ? times : "", which].filter((text) => text !== "");
   return both.length === 0 ? "" : ` (${both.join("; ")})`;
 }
 
@@ -147,8 +145,8 @@ export function logJson({ explained, remarks, unknown, lines, dropped }: LogExpl
     ...(finding.facts.group !== undefined && { group: finding.facts.group }),
     ...(finding.ranges.length > 0 && {
       ranges: finding.ranges.map(({ iova, size }) => ({
-        iova: `0x${iova.toString(16)}`,
-        ...(size !== undefined && { size: `0x${size.toString(16)}` }),
+        iova: hex(iova),
+        ...(size !== undefined && { size: hex(size) }),
       })),
     }),
     causes,
