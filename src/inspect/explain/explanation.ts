@@ -159,7 +159,7 @@ function hostSays(finding: Finding, named: ReadonlySet<string>, host: HostOracle
   const ranges: readonly (NamedRange | undefined)[] = needsRange ? finding.ranges : [undefined];
   const answers = groupsOf(devices).flatMap((group) => ranges.map((range) => host.ask(call, group, range)));
   // a mapping was refused to a device that has come so far: groups that do not are not meant
-  const asked = answers.filter((answer) => answer !== undefined && (!needsRange || isAboutMapping(answer)));
+  const asked = answers.flatMap((answer) => (answer && (!needsRange || isAboutMapping(answer)) ? [answer] : []));
   const failing = asked.filter((answer) => isSame(answer, finding, call));
   // what only some of the devices or ranges meet is no certain cause of a line that names none of them
   const isCertain = failing.length > 0 && (failing.length === asked.length || namesDevice(finding, named));
