@@ -134,7 +134,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     )
     .option("--vmm-version <X.Y>", "version of QEMU's machine type (default: the newest rules)")
     .option("--ranges <file>", "the layout instead: a range a line, or what QEMU prints for info mtree -f; - is stdin")
-    .option("--device <device...>", "devices that the guest gets (default: all that are bound to vfio-pci)")
+    .option("--device <device...>", "devices that the guest gets, by address or ids (default: all bound to vfio-pci)")
     .option("--cpu-vendor <name>", "of the guest's CPU, amd or intel (default: as the host's IOMMU)")
     .option("--phys-bits <n>", "address bits of the guest's CPU (default: as many as it takes)")
     .option("--firmware <name>", "who places BARs: seabios, ovmf, or direct for none (default: each is looked at)")
@@ -227,9 +227,11 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .description("describe this machine as a host file, which -m of the other commands takes")
     .option("-o, --output <file>", "write there (default: -, which is stdout)")
     .option("--root <dir>", "read DIR/sys, DIR/proc and DIR/dev of another tree (default: /)")
+    .option("--from <path>", "a copy of another host's files: a folder with its sys and proc, or a tar archive of it")
     .option("--name <name>", "the host's name in the file (default: captured)")
     .option("--config-space", "also the devices' config space, where it can be read as a whole (root)")
     .option("--json", "as JSON, which is a host file too")
+    .option("--format <name>", "yaml, json, dra (a Kubernetes ResourceSlice) or nfd (node-feature-discovery's labels)")
     .addHelpText("before", `${CAPTURE_EXAMPLES}\n`)
     .action((options: CaptureOptions) =>
       finish(import("./capture-command.ts").then((module) => module.captureCommand(options))),
@@ -374,13 +376,15 @@ const FIT_EXAMPLES = `Examples:
   uvfio fit -m amd --memory 1010G                     today's QEMU moves this guest above 1 TiB, clear of HyperTransport
   uvfio fit -m amd --memory 1011G --vmm pc-q35-7.0    QEMU 7.0 did not: it does not fit, and why
   uvfio fit -m amd --max --vmm pc-q35-7.0             the largest guest that does
-  uvfio fit -m intel -m amd --memory 64G              both hosts
+  uvfio fit -m intel -m amd --memory 64G              both hosts, as a table
+  uvfio fit -m 'hosts/*.yaml' --memory 1.5T --device 10de:2331 --json    many, a line of JSON each
   uvfio fit -m host.yaml --memory 1T --device 0000:01:00.0 --viommu --memlock 2T
   uvfio fit -m amd --ranges layout.txt                ranges a VMM of your own uses`;
 
 const CAPTURE_EXAMPLES = `Examples:
   uvfio capture -o host.yaml && uvfio fit -m host.yaml --memory 1T
-  sudo uvfio capture > host.yaml                      root can read the ACPI tables as well`;
+  sudo uvfio capture > host.yaml                      root can read the ACPI tables as well
+  uvfio capture --from rack7.tgz --name rack7 -o hosts/rack7.yaml`;
 
 /**
  * @param host what is taken without -m
@@ -391,7 +395,13 @@ function withHost(command: Command, host = DEFAULT_HOST, kernel?: string): Comma
 }
 
 function withHosts(command: Command): Command {
-  return withRelease(command.option("-m, --machine <host>", `${hostHelp(DEFAULT_HOST)}; may be repeated`, collect));
+  return withRelease(
+    command.option(
+      "-m, --machine <host>",
+      `${hostHelp(DEFAULT_HOST)}; a folder or a quoted pattern of host files; may be repeated`,
+      collect,
+    ),
+  );
 }
 
 function hostHelp(host: string): string {
