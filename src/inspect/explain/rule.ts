@@ -53,8 +53,8 @@ export interface Cause {
 }
 
 /**
- * failure: something did not work; consequence: it says no more than that something else failed; harmless: it reads like
- * a failure and is none.
+ * failure: something did not work; consequence: it says no more than that something else failed; harmless: it reads
+ * like a failure and is none.
  */
 export type LineKind = "failure" | "consequence" | "harmless";
 

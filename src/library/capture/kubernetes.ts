@@ -1,7 +1,7 @@
 import { isBridge } from "../../devices/description.ts";
 import { kindOf } from "../../iommu/kinds.ts";
 import { hasVfioDriver } from "../../machine/device-nodes.ts";
-import { allDevices, deviceName } from "../../machine/find-device.ts";
+import { allDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { idsOf } from "../fit/fit-host.ts";
 
@@ -14,8 +14,8 @@ const BITS = (last: bigint) => last.toString(2).length;
 type Attribute = { readonly string: string } | { readonly int: number } | { readonly bool: boolean };
 
 /**
- * The devices that VFIO has, as ResourceSlices of Kubernetes' dynamic resource allocation (resource.k8s.io/v1): one JSON
- * document each. Attributes are names of the driver's, without a domain.
+ * The devices that VFIO has, as ResourceSlices of Kubernetes' dynamic resource allocation (resource.k8s.io/v1): one
+ * JSON document each. Attributes are names of the driver's, without a domain.
  */
 export function resourceSlices(host: HostDescription): readonly object[] {
   const pool = label(host.name);

@@ -47,8 +47,8 @@ export interface GuestOptions {
   /** Version of QEMU's machine type; the newest rules when left out. */
   readonly vmmVersion?: string;
   /**
-   * PCI addresses or UUIDs of the devices that it gets, or ids (8086:10fb) for the first such device; all that are bound
-   * to vfio-pci when left out.
+   * PCI addresses or UUIDs of the devices that it gets, or ids (8086:10fb) for the first such device; all that are
+   * bound to vfio-pci when left out.
    */
   readonly devices?: readonly string[];
   /** Of its CPU, amd or intel; as the host's IOMMU when left out. */

@@ -7,7 +7,7 @@ const MSI = { start: 0xfee00000n, last: 0xfeefffffn };
 const HYPER_TRANSPORT = { start: 0xfd00000000n, last: 0xffffffffffn };
 /** 39 address bits: what the IOMMUs of Intel's client processors translate, and QEMU's own by default. */
 const BITS_39 = 1n << 39n;
-/** From here on the guest's BARs are likelier than its memory: no firmware places them below, few guests are as large. */
+/** From here on the guest's BARs are likelier than its memory: few guests are as large. */
 const FAR = 1n << 42n;
 
 function overlaps({ iova, size }: LineFacts, { start, last }: { readonly start: bigint; readonly last: bigint }) {

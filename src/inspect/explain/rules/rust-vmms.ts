@@ -2,7 +2,7 @@ import { NOT_VIABLE_CAUSE } from "../causes/attach.ts";
 import type { RuleSet } from "../rule.ts";
 import { re } from "./pattern.ts";
 
-/** An errno as Rust prints it: "Permission denied (os error 13)", Os { code: 13, ...}, Error(17), (Invalid argument)... */
+/** An errno as Rust prints it: "Permission denied (os error 13)", Os { code: 13, ...}, Error(17). */
 const ERR = "(?:[^\\n]{0,80}?(?:os error |code: |Error\\()(?<errno>\\d+)|[: (]+(?<errno>[A-Z][a-z][\\w/ ]{4,50}))";
 
 /**
