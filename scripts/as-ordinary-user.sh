@@ -8,12 +8,13 @@ user=${UVFIO_TEST_USER:-65534}
 if [ "$(id -u)" -ne 0 ]; then exec npx vitest run "$@"; fi
 
 # not below a home directory, which others may not enter
-copy=$(mktemp -d /tmp/uvfio-ordinary-XXXXXX)
-trap 'rm -rf "$copy"' EXIT
+base=$(mktemp -d /tmp/uvfio-ordinary-XXXXXX)
+trap 'rm -rf "$base"' EXIT
+copy=$base/uvfio
+mkdir "$copy" "$base/tmp"
 tar --exclude=./node_modules --exclude=./dist --exclude=./.git -cf - . | tar -C "$copy" -xf -
 cp -r node_modules "$copy/node_modules"
-mkdir "$copy/tmp"
-chown -R "$user:$user" "$copy"
+chown -R "$user:$user" "$base"
 cd "$copy"
 # root's PATH may have folders that the user cannot look into, which is another answer to a program that is not there
 path="$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -21,4 +22,4 @@ path="$(dirname "$(command -v node)"):/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sb
 raise=(prlimit --memlock=unlimited:unlimited)
 "${raise[@]}" true 2>/dev/null || raise=()
 "${raise[@]}" setpriv --reuid "$user" --regid "$user" --clear-groups \
-  env PATH="$path" HOME="$copy/tmp" TMPDIR="$copy/tmp" npx vitest run "$@"
+  env PATH="$path" HOME="$base/tmp" TMPDIR="$base/tmp" npx vitest run "$@"

@@ -59,12 +59,14 @@ static void info(void)
 
 static void other_ioctl(void) { ioctl(null, 0x1234, 0); }
 static void read_file(void) { char c; CHECK(read(zero, &c, 1) == 1); }
+static void read_at(void) { char word[8]; CHECK(pread(zero, word, sizeof word, 0) == sizeof word); }
+static void seek(void) { CHECK(lseek(zero, 0, SEEK_SET) == 0); }
 static void parent(void) { syscall(SYS_getppid); }
 static void open_file(void) { int fd = open("/dev/null", O_RDONLY); CHECK(fd >= 0); close(fd); }
 
 static const struct { const char *name; void (*make)(void); unsigned warm_up; } calls[] = {
 	{ "version", version, WARM_UP }, { "info", info, WARM_UP }, { "map-unmap", map_unmap, WARM_UP }, { "map", map_next, 0 },
-	{ "ioctl", other_ioctl, WARM_UP }, { "read", read_file, WARM_UP }, { "getppid", parent, WARM_UP }, { "open", open_file, WARM_UP },
+	{ "ioctl", other_ioctl, WARM_UP }, { "read", read_file, WARM_UP }, { "getppid", parent, WARM_UP }, { "pread", read_at, WARM_UP }, { "lseek", seek, WARM_UP }, { "open", open_file, WARM_UP },
 };
 
 int main(int argc, char **argv)

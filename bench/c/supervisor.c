@@ -1,6 +1,6 @@
 /*
  * The baseline: what uvfio does for a trapped call, as a C program does it. Waits with epoll for a seccomp user notification, finds
- * the file behind the descriptor by statx() of /proc/TID/fd/N, copies structures with process_vm_readv() and process_vm_writev(), keeps
+ * the file behind the descriptor by an open /proc/TID/fdinfo/N, copies structures with process_vm_readv() and process_vm_writev(), keeps
  * the mappings, answers. The program's /dev/null is its only container.
  *
  *      supervisor PROGRAM [ARG...]
@@ -11,6 +11,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/vfio.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -105,10 +106,19 @@ static int may_pin(pid_t tid, uint64_t vaddr)
 	char path[64];
 	struct statx here;
 	struct rlimit limit;
-	snprintf(path, sizeof path, "/proc/%u/ns/user", tid);
-	if (syscall(SYS_capget, &header, sets) || statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &here))
+	static pid_t known;
+	static bool same;
+	if (syscall(SYS_capget, &header, sets))
 		return -EFAULT;
-	int capable = sets[0].effective & 1 << 14 && here.stx_ino == user_namespace.stx_ino;
+	/* a thread stays in its user namespace until it calls unshare() or setns(), which the program here never does */
+	if (known != tid) {
+		snprintf(path, sizeof path, "/proc/%u/ns/user", tid);
+		if (statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &here))
+			return -EFAULT;
+		same = here.stx_ino == user_namespace.stx_ino;
+		known = tid;
+	}
+	int capable = sets[0].effective & 1 << 14 && same;
 	if (prlimit(tid, RLIMIT_MEMLOCK, NULL, &limit) || (!capable && limit.rlim_cur < 4096ull * (count + 1)))
 		return -ENOMEM;
 	if (maps < 0) {
@@ -156,14 +166,31 @@ static int unmap_dma(pid_t tid, uint64_t arg)
 	return copy_out(tid, arg, &unmap, sizeof unmap);
 }
 
+/* Whether a descriptor of a thread is the container: by what it is now, since it may be another one after a dup2(). */
+static bool is_container(pid_t tid, int fd)
+{
+	static pid_t known;
+	static int known_fd, info = -1;
+	char text[128], path[64], *inode;
+	if (info < 0 || known != tid || known_fd != fd) {
+		if (info >= 0)
+			close(info);
+		snprintf(path, sizeof path, "/proc/%u/fdinfo/%d", tid, fd);
+		info = open(path, O_RDONLY | O_CLOEXEC);
+		known = tid;
+		known_fd = fd;
+	}
+	ssize_t length = pread(info, text, sizeof text - 1, 0);
+	if (length <= 0)
+		return false;
+	text[length] = 0;
+	inode = strstr(text, "ino:\t");
+	return inode && strtoul(inode + 5, 0, 10) == container.stx_ino;
+}
+
 static int handle(const struct seccomp_notif *call)
 {
-	char path[64];
-	struct statx file;
-	snprintf(path, sizeof path, "/proc/%u/fd/%d", call->pid, (int)call->data.args[0]);
-	if (statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &file))
-		return -EBADF;
-	if (file.stx_ino != container.stx_ino || file.stx_dev_major != container.stx_dev_major || file.stx_dev_minor != container.stx_dev_minor)
+	if (!is_container(call->pid, call->data.args[0]))
 		return -ENOTTY;
 	switch ((uint32_t)call->data.args[1]) {
 	case VFIO_GET_API_VERSION: return VFIO_API_VERSION;

@@ -1,4 +1,5 @@
 // copy.mjs ROUNDS COUNT SIZE...: nanoseconds of one DMA access of SIZE bytes, by a device to a program in this process. Read and write take turns.
+import { stagingBuffer } from "../../dist/devices/kinds/ioat/staging-buffer.js";
 import { answer, Program, timed } from "./model.mjs";
 
 const [rounds, count, ...sizes] = process.argv.slice(2).map(Number);
@@ -16,7 +17,8 @@ for (const [kind, address] of Object.entries(kinds)) {
   program.mapDma(file, iova, address, largest);
   results[kind] = {};
   for (const size of sizes) {
-    const device = new Uint8Array(size).fill(2);
+    // as ioat's, which is where a copy goes through
+    const device = stagingBuffer(size).fill(2);
     const at = BigInt(iova);
     const times = [];
     for (let round = -2; round < rounds; round++) {

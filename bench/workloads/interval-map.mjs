@@ -9,7 +9,7 @@ const ROUNDS = { quick: 10, long: 30 };
 const SIZES = { quick: [1000, 100_000, 1_000_000], long: [1000, 100_000, 1_000_000, 10_000_000] };
 /** How often each operation is done in a round. */
 const COUNTS = { find: 100_000, overlap: 50_000, pair: 50_000, mixed: 25_000 };
-/** GTree is slow to fill, and no target holds it against us: it takes part in one round, at sizes up to this one. */
+/** GTree is slow to fill, and no target holds it against us: it takes part at sizes up to this one. */
 const GTREE_LARGEST = 1_000_000;
 const TARGET_BYTES = 64;
 const MILLION = 1_000_000;
@@ -51,8 +51,6 @@ async function measureSize(programs, size, order) {
     await askAll(asked, `build ${size} ${order}`, times.build, size);
     for (let round = 0; round < (programs.long ? ROUNDS.long : ROUNDS.quick); round++) {
       for (const [name, count] of Object.entries(COUNTS)) await askAll(asked, `${name} ${count}`, times[name], count);
-      asked.gtree?.end();
-      asked.gtree = undefined;
     }
     times.bytes = (await asked.ours.ask("memory"))[0] / size;
     await askAll(asked, "clear", times.clear, size);

@@ -28,8 +28,8 @@ export const workloads = [
     "version",
     "VFIO_GET_API_VERSION",
     "the least that a trapped call can be: a notification, the file behind the descriptor, an answer",
-    `Four system calls serve it in C: epoll_wait, NOTIF_RECV, statx, NOTIF_SEND. uvfio makes a fifth, a read of its inotify descriptor, so
-that a close before the call has had its effect. Each call out of JavaScript costs about the time of the cheapest system call on top.`,
+    `Four system calls serve it on both sides: epoll_wait, NOTIF_RECV, a read of an open /proc/TID/fdinfo/N, NOTIF_SEND. A filter knows a file
+only by its number, so that has to be asked each time. Each call out of JavaScript costs about the time of the cheapest system call on top.`,
   ),
   trapped(
     "info",
@@ -42,6 +42,6 @@ that a close before the call has had its effect. Each call out of JavaScript cos
     "VFIO_IOMMU_MAP_DMA and UNMAP_DMA of 4 KiB",
     "one mapping made and taken away again: two calls",
     `MAP_DMA asks more than its arguments: the caller's capabilities and the user namespace they count in, its RLIMIT_MEMLOCK, the mapping of
-its memory. Both sides find that out with the same four system calls (capget, statx, prlimit64, PROCMAP_QUERY).`,
+its memory. Both sides find that out with the same three system calls (capget, prlimit64, PROCMAP_QUERY), and remember the user namespace.`,
   ),
 ];

@@ -7,6 +7,7 @@ import type { Doorbells } from "./doorbells/doorbells.ts";
 import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import type { Installs, PendingInstall } from "./installs.ts";
+import type { KeptInfos } from "./kept-infos.ts";
 import type { Listener } from "./listener.ts";
 import type { LongCalls } from "./long-calls.ts";
 import type { NodeFiles } from "./node-files.ts";
@@ -40,6 +41,7 @@ export interface Machinery {
   readonly processes: ProcessTable;
   readonly task: ProcessTask;
   readonly files: InjectedFiles;
+  readonly infos: KeptInfos;
   readonly doorbells: Doorbells;
   readonly nodes: NodeFiles;
   readonly resolver: PathResolver;
@@ -122,8 +124,16 @@ export class CallContext {
    * @returns undefined for files that are not ours, and for descriptors that are not for using (O_PATH)
    */
   file(fd: number): InjectedFile | undefined {
+    const { files, infos, nodes, task } = this.on;
+    const info = infos.find(task.tid, fd);
+    const same = info && files.findMounted(info.inode, info.mountId);
+    if (same && !same.isOpenedAgain) {
+      this.fd = fd;
+      if (info.isPathOnly) return undefined;
+      this.description = same.description;
+      return same;
+    }
     if (!this.stat(fd)) return undefined;
-    const { files, nodes, task } = this.on;
     const node = nodes.findLastStat();
     const known = node === undefined ? files.findLastStat() : undefined;
     if (node === undefined && known === undefined) return undefined;
@@ -131,6 +141,7 @@ export class CallContext {
     const isOurs = known !== undefined && (!known.isOpenedAgain || isMarked(task.process.pidfd, fd));
     if (files.arePathsOpen && isPathOnly(task.tid, fd)) return undefined;
     const file = isOurs ? known : swapIn(this, origin, fd);
+    if (isOurs) infos.note(task.tid, task.process.pid, fd);
     this.description = file?.description;
     return file;
   }

@@ -10,31 +10,33 @@ const DATA = process.arch === "x64" ? 4 : 8;
 
 /** Waits for several descriptors to become readable. */
 export class Epoll {
-  readonly #fd = syscall(HOST_CALLS.epoll_create1, O_CLOEXEC);
+  /** Readable when one of them is: it may be one of another's. */
+  readonly fd = syscall(HOST_CALLS.epoll_create1, O_CLOEXEC);
   readonly #events = new Arena(MAX_EVENTS * EVENT_SIZE);
   /** struct epoll_event of its own: the other ones may be waited for. */
   readonly #change = new Arena(16);
   /** struct timespec. */
   readonly #timeout = new Arena(16);
 
-  add(fd: number): void {
-    this.#change.setU32(0, EPOLLIN);
+  /** @param events what is waited for beside EPOLLERR and EPOLLHUP */
+  add(fd: number, events = EPOLLIN): void {
+    this.#change.setU32(0, events);
     this.#change.setU64(DATA, fd);
-    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_ADD, fd, this.#change.address);
+    syscall(HOST_CALLS.epoll_ctl, this.fd, EPOLL_CTL_ADD, fd, this.#change.address);
   }
 
   remove(fd: number): void {
-    syscall(HOST_CALLS.epoll_ctl, this.#fd, EPOLL_CTL_DEL, fd, this.#change.address);
+    syscall(HOST_CALLS.epoll_ctl, this.fd, EPOLL_CTL_DEL, fd, this.#change.address);
   }
 
   /** @param timeout microseconds; -1 waits for ever. Returns how many are ready; less than 1 when none is. */
   wait(timeout: number): number {
-    return syscall(HOST_CALLS.epoll_pwait2, this.#fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
+    return syscall(HOST_CALLS.epoll_pwait2, this.fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
   }
 
   /** Waits aside, while this thread's event loop goes on. */
   waitAside(timeout: number): Promise<number> {
-    return syscallAside(HOST_CALLS.epoll_pwait2, this.#fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
+    return syscallAside(HOST_CALLS.epoll_pwait2, this.fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
   }
 
   /** Address of a timeout, 0 for none. */
@@ -61,6 +63,6 @@ export class Epoll {
   }
 
   close(): void {
-    close(this.#fd);
+    close(this.fd);
   }
 }

@@ -1,6 +1,6 @@
 import { Arena } from "../native/arena.ts";
 import type { CallLimit } from "./call-limit.ts";
-import type { Epoll } from "./epoll.ts";
+import { Epoll } from "./epoll.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall, syscall3 } from "./libc.ts";
 import { POLLOUT, RWF_NOWAIT } from "./linux.ts";
@@ -27,19 +27,20 @@ function isWritable(fd: number): boolean {
 /** Eventfds of programs whose being written to means something to the model (the kernel's virqfds). */
 export class EventWatches {
   readonly #handlers = new Map<number, () => void>();
-  readonly #epoll: Epoll;
+  readonly #epoll = new Epoll();
   readonly #limit: CallLimit;
   /** The process ids of the programs that are served. */
   readonly programs: () => Iterable<number>;
 
-  /**
-   * @param epoll where the server waits
-   * @param limit ends a write that waits
-   */
-  constructor(epoll: Epoll, limit: CallLimit, programs: () => Iterable<number>) {
+  /** @param limit ends a write that waits */
+  constructor(limit: CallLimit, programs: () => Iterable<number>) {
     this.#limit = limit;
-    this.#epoll = epoll;
     this.programs = programs;
+  }
+
+  /** Readable when one was written to. */
+  get event(): number {
+    return this.#epoll.fd;
   }
 
   /** Calls `handler` when the eventfd `fd` of ours is written to, and now if it was before. */
@@ -58,7 +59,21 @@ export class EventWatches {
    * called.
    */
   check(): void {
-    if (this.#handlers.size > 0) for (const [fd, handler] of this.#handlers) this.#check(fd, handler);
+    // One question for all of them. Each has its turn once: a handler may raise what it hears itself.
+    for (let left = this.#handlers.size; left > 0; ) {
+      const count = this.#epoll.wait(0);
+      if (count < 1) break;
+      left -= count;
+      const written = Array.from({ length: count }, (_, index) => this.#epoll.descriptor(index));
+      for (const fd of written) {
+        const handler = this.#handlers.get(fd);
+        if (handler) this.#check(fd, handler);
+      }
+    }
+  }
+
+  close(): void {
+    this.#epoll.close();
   }
 
   /**

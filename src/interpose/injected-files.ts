@@ -59,6 +59,7 @@ export class InjectedFiles {
   // All memfds live on one internal mount; other filesystems may use the same inode numbers.
   #deviceMajor = -1;
   #deviceMinor = -1;
+  #mountId = -1;
 
   /**
    * @param onRelease the last descriptor and the last mapping of a file are gone
@@ -69,6 +70,11 @@ export class InjectedFiles {
     this.#pids = pids;
     this.#streams = new StreamFiles(onRelease);
     this.inotify = syscall(HOST_CALLS.inotify_init1, O_CLOEXEC | O_NONBLOCK);
+  }
+
+  /** Readable when a stream was closed by its last reader. */
+  get streamEvent(): number {
+    return this.#streams.event;
   }
 
   get size(): number {
@@ -121,6 +127,11 @@ export class InjectedFiles {
       : this.#streams.find(inode, deviceMajor, deviceMinor);
   }
 
+  /** The file with that inode on that mount, which is none of a stream. */
+  findMounted(inode: number, mountId: number): InjectedFile | undefined {
+    return mountId === this.#mountId ? this.#byInode.get(inode) : undefined;
+  }
+
   /** The file that the last statx() saw. */
   findLastStat(): InjectedFile | undefined {
     return this.size === 0 ? undefined : this.find(lastStat.inode, lastStat.deviceMajor, lastStat.deviceMinor);
@@ -166,6 +177,7 @@ export class InjectedFiles {
       syscall(HOST_CALLS.fchown, memory, origin.uid, origin.gid);
     this.#deviceMajor = lastStat.deviceMajor;
     this.#deviceMinor = lastStat.deviceMinor;
+    this.#mountId = lastStat.mountId;
     const { creator } = this;
     const { inode } = lastStat;
     const made = { inode, watch, memory, mode: flags & O_ACCMODE, creator };
@@ -233,6 +245,7 @@ export class InjectedFiles {
 
   close(): void {
     close(this.inotify);
+    this.#streams.close();
   }
 
   /**

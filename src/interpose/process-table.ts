@@ -25,6 +25,13 @@ export class Process {
   }
 }
 
+/** Who wants to know which processes there are. */
+interface ProcessHearer {
+  /** One is new: its pidfd is to be watched. */
+  come(process: Process): void;
+  gone(process: Process): void;
+}
+
 /** Threads beside the leader that are remembered; then all of them are looked up again. */
 const MAX_THREADS = 4096;
 /** Processes that executed a program lately and made no call on a file of ours. */
@@ -37,12 +44,11 @@ export class ProcessTable {
   /** Threads whose execve() was let through, by processes that are not known. */
   readonly #early = new Map<number, Set<number>>();
   readonly #tools: MemoryTools;
-  readonly #onNew: (process: Process) => void;
+  readonly #hears: ProcessHearer;
 
-  /** @param onNew hears of each new process, to watch its pidfd */
-  constructor(tools: MemoryTools, onNew: (process: Process) => void) {
+  constructor(tools: MemoryTools, hears: ProcessHearer) {
     this.#tools = tools;
-    this.#onNew = onNew;
+    this.#hears = hears;
   }
 
   /** Processes that are not known to be gone. */
@@ -143,6 +149,7 @@ export class ProcessTable {
       for (const [tid, owner] of this.#threads) if (owner === process) this.#threads.delete(tid);
       process.memory?.retire();
       close(process.pidfd);
+      this.#hears.gone(process);
       return;
     }
   }
@@ -165,7 +172,7 @@ export class ProcessTable {
     for (const tid of this.#early.get(pid) ?? []) process.executing.add(tid);
     this.#early.delete(pid);
     this.#processes.set(pid, process);
-    this.#onNew(process);
+    this.#hears.come(process);
     return process;
   }
 }

@@ -11,6 +11,7 @@ import type { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { Installs } from "./installs.ts";
+import type { KeptInfos } from "./kept-infos.ts";
 import { close } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
@@ -61,6 +62,7 @@ export interface ProgramOptions {
 /** What all programs of a server have in common. */
 export interface SharedParts {
   readonly files: InjectedFiles;
+  readonly infos: KeptInfos;
   readonly limit: CallLimit;
   readonly jobs: AsideJobs;
   readonly watches: EventWatches;
@@ -100,7 +102,7 @@ export class ServedProgram {
 
   constructor(options: ProgramOptions, nodes: readonly DeviceNode[], shared: SharedParts) {
     const { launcher, kernel, userNamespace, observer, fuse, sharedFuse } = options;
-    const { files, limit, jobs, watches, doorbells } = shared;
+    const { files, infos, limit, jobs, watches, doorbells } = shared;
     this.#shared = shared;
     this.observer = observer;
     this.kernel = kernel;
@@ -119,7 +121,7 @@ export class ServedProgram {
       files.find(inode, major, minor) !== undefined;
     this.processes = new ProcessTable(
       { caller, looks, isDeviceMemory, sharing: (place) => this.processes.sharing(place) },
-      ({ pidfd }) => shared.watchProcess(pidfd),
+      { come: ({ pidfd }) => shared.watchProcess(pidfd), gone: ({ pid }) => infos.gone(pid) },
     );
     const credentials = new Credentials(userNamespace, launcher, options.starter);
     this.#nodes = nodeFiles(this.#root, nodes, options, credentials);
@@ -132,6 +134,7 @@ export class ServedProgram {
       processes: this.processes,
       task: new ProcessTask(this.processes, credentials, programFiles, caller),
       files,
+      infos,
       doorbells,
       nodes: this.#nodes,
       resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes }),

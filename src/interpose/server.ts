@@ -11,6 +11,7 @@ import { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFiles } from "./injected-files.ts";
+import { KeptInfos } from "./kept-infos.ts";
 import { close, syscall } from "./libc.ts";
 import { EPOLLHUP, EPOLLIN, O_CLOEXEC, O_NONBLOCK, PR_SET_TIMERSLACK } from "./linux.ts";
 import { MappingWatch } from "./mapping-watch.ts";
@@ -50,6 +51,7 @@ export class Server {
   /** Devices go on with something. */
   readonly #resumed = syscall(HOST_CALLS.eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
   readonly #files: InjectedFiles;
+  readonly #infos = new KeptInfos();
   readonly #watches: EventWatches;
   readonly #mappings: MappingWatch;
   readonly #doorbells: Doorbells;
@@ -80,7 +82,7 @@ export class Server {
       },
       () => this.#pids(),
     );
-    this.#watches = new EventWatches(this.#epoll, this.#limit, () => this.#pids());
+    this.#watches = new EventWatches(this.#limit, () => this.#pids());
     this.#mappings = new MappingWatch(this.#files);
     const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
     this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
@@ -109,9 +111,11 @@ export class Server {
       run: (milliseconds: number) => this.#resumeCalls(milliseconds),
     };
     this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
-    for (const fd of [this.#files.inotify, this.#stop, this.#resumed, this.#jobs.event]) this.#epoll.add(fd);
+    const own = [this.#stop, this.#resumed, this.#jobs.event];
+    for (const fd of [...own, this.#files.inotify, this.#files.streamEvent, this.#watches.event]) this.#epoll.add(fd);
     this.#shared = {
       files: this.#files,
+      infos: this.#infos,
       limit: this.#limit,
       jobs: this.#jobs,
       watches: this.#watches,
@@ -266,8 +270,8 @@ export class Server {
       else if (fd === this.#doorbells.fd) rung = true;
       else if (fd === this.#jobs.event) taken = true;
       else if (this.#fuses.has(fd)) asked.push(fd);
-      else if (fd === this.#files.inotify) closed = true;
-      else others.push(fd);
+      else if (fd === this.#files.inotify || fd === this.#files.streamEvent) closed = true;
+      else if (fd !== this.#watches.event) others.push(fd);
     }
     for (const fd of others) this.#hear(fd);
     if (rung) this.#doorbells.hear();
@@ -334,7 +338,9 @@ export class Server {
 
   /** Says so, once, when we had no descriptor for a program. */
   #tellShortage({ observer }: ServedProgram): void {
-    if (!takeShortage() || this.#toldShortage) return;
+    if (!takeShortage()) return;
+    this.#infos.clear();
+    if (this.#toldShortage) return;
     this.#toldShortage = true;
     observer?.broken?.(
       `${shortageText()}: programs get ENFILE where it needs one for them, until some are closed`,
@@ -391,7 +397,9 @@ export class Server {
     for (const { fuse } of this.#fuses.values()) fuse.close();
     this.#files.releaseAll();
     for (const program of this.#programs.values()) program.close();
+    this.#infos.clear();
     this.#files.close();
+    this.#watches.close();
     this.#epoll.close();
     dropSpares();
     close(this.#stop);

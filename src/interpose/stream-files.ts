@@ -1,18 +1,17 @@
 import type { FileDescription, Readiness } from "../kernel/file-description.ts";
 import { Arena } from "../native/arena.ts";
 import { briefly, closeBrief, noteShortage } from "./descriptor-shortage.ts";
+import { Epoll } from "./epoll.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { InjectedFile } from "./injected-file.ts";
 import { close, syscall, syscall3 } from "./libc.ts";
-import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLERR } from "./linux.ts";
+import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_NONBLOCK, O_RDONLY } from "./linux.ts";
 import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
 
-// struct pollfd {s32 fd, s16 events, s16 revents} @0; struct timespec of 0 @16; int fds[2] @32; a byte @40
-const POLL = 0;
-const TIMEOUT = 16;
-const PIPE = 32;
-const BYTE = 40;
-const arena = new Arena(48);
+// int fds[2] @0; a byte @8
+const PIPE = 0;
+const BYTE = 8;
+const arena = new Arena(16);
 
 interface Stream {
   readonly file: InjectedFile;
@@ -29,6 +28,9 @@ interface Stream {
  */
 export class StreamFiles {
   readonly #byInode = new Map<number, Stream>();
+  readonly #byMemory = new Map<number, Stream>();
+  /** Tells of those that have lost their last reader: one question, however many there are. */
+  readonly #closings = new Epoll();
   readonly #onRelease: (description: FileDescription) => void;
   // All pipes live on one internal mount.
   #deviceMajor = -1;
@@ -40,6 +42,11 @@ export class StreamFiles {
 
   get size(): number {
     return this.#byInode.size;
+  }
+
+  /** Readable when there is something to release. */
+  get event(): number {
+    return this.#closings.fd;
   }
 
   find(inode: number, deviceMajor: number, deviceMinor: number): InjectedFile | undefined {
@@ -75,6 +82,8 @@ export class StreamFiles {
     );
     const stream: Stream = { file, readiness, isFilled: false, stop: readiness.watch(() => show(stream)) };
     this.#byInode.set(inode, stream);
+    this.#byMemory.set(memory, stream);
+    this.#closings.add(memory, 0);
     show(stream);
     return { file, fd };
   }
@@ -85,20 +94,33 @@ export class StreamFiles {
     if (stream?.file !== file) return false;
     stream.stop();
     this.#byInode.delete(file.inode);
+    this.#byMemory.delete(file.memory);
+    this.#closings.remove(file.memory);
     close(file.memory);
     return true;
   }
 
-  /** Releases those that no program has any more. */
+  /** Releases those that no program has any more: nobody could read what is written into their pipes. */
   drain(): void {
     if (this.#byInode.size === 0) return;
-    const closed = [...this.#byInode.values()].filter(({ file }) => isClosed(file));
-    for (const { file } of closed) this.#release(file);
+    for (let isMore = true; isMore; ) {
+      const count = this.#closings.wait(0);
+      isMore = this.#closings.isFull(count);
+      const closed = Array.from({ length: Math.max(count, 0) }, (_, index) => this.#closings.descriptor(index));
+      for (const memory of closed) {
+        const stream = this.#byMemory.get(memory);
+        if (stream) this.#release(stream.file);
+      }
+    }
   }
 
   /** Releases everything, whoever holds it still. */
   releaseAll(): void {
     for (const { file } of [...this.#byInode.values()]) this.#release(file);
+  }
+
+  close(): void {
+    this.#closings.close();
   }
 
   #release(file: InjectedFile): void {
@@ -120,12 +142,4 @@ function show(stream: Stream): void {
   const reading = briefly(() => openPath(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   syscall3(HOST_CALLS.read, reading, arena.address + BYTE, 1);
   closeBrief(reading);
-}
-
-/** Nobody could read what is written into the pipe. */
-function isClosed({ memory }: InjectedFile): boolean {
-  arena.setU32(POLL, memory);
-  arena.setU32(POLL + 4, 0);
-  const count = syscall(HOST_CALLS.ppoll, arena.address + POLL, 1, arena.address + TIMEOUT, 0, 0);
-  return count === 1 && arena.u32(POLL + 4) >>> 16 === POLLERR;
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { mountsOfRuns } from "../mounts.ts";
 import { compile, finished, hasCompiler, ROOT, scratchFolder, UVFIO, uvfio } from "./uvfio.ts";
 
 const scratch = scratchFolder();
@@ -97,8 +98,7 @@ describe("uvfio run", () => {
     mkdirSync(temporary);
     // what others mount and write meanwhile is not looked at
     const state = () =>
-      finished("sh", ["-c", `grep -E ' /(dev|sys)|uvfio' /proc/self/mounts; ls ${temporary}; ls /dev/vfio 2>&1`])
-        .stdout;
+      [...mountsOfRuns(scratch.path), finished("sh", ["-c", `ls ${temporary}; ls /dev/vfio 2>&1`]).stdout].join("\n");
     const before = state();
     // uvfio's own command line has the words too
     const mark = `left-by-${process.pid}`;

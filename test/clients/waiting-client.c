@@ -195,9 +195,13 @@ static void killed(int kept)
 	char byte, control[CMSG_SPACE(sizeof(int))];
 	struct iovec part = {&byte, 1};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	int status;
+	close(pair[1]);
 	if (kept)
 		recvmsg(pair[0], &message, 0);
-	read(pair[0], &byte, 1);
+	/* it has ended by itself: there is no userfaultfd for it here */
+	if (read(pair[0], &byte, 1) != 1 && waitpid(child, &status, 0) == child)
+		exit(WEXITSTATUS(status));
 	kill(child, SIGKILL);
 	waitpid(child, 0, 0);
 	printf("the child is gone; others are served=%d\n", ask(VERSION, 0) == 0);

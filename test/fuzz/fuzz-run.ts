@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { finished, ROOT, UVFIO } from "../cli/uvfio.ts";
+import { mountsOfRuns } from "../mounts.ts";
 
 /** The figures of test/clients/fuzz/main.c. */
 export interface Figures {
@@ -64,7 +65,7 @@ const SILENCE_MS = 90_000;
 export async function fuzz(folder: string, binary: string, options: string[], args: string[]): Promise<FuzzRun> {
   const temporary = join(folder, "tmp");
   mkdirSync(temporary, { recursive: true });
-  const mounts = readFileSync("/proc/self/mounts", "utf8");
+  const mounts = mountsOfRuns(folder).join();
   const command = [UVFIO, "run", "-q", ...options, "--", binary, ...args];
   const child = spawn(process.execPath, command, { env: { ...process.env, TMPDIR: temporary } });
   let said = "";
@@ -125,7 +126,7 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
   for (const timer of timers) clearInterval(timer);
   if (!figures) throw new Error(`the fuzzer did not come to its end (status ${status}): ${said}${stuck}`);
   const leftBehind = [...readdirSync(temporary), ...processesOf(binary)];
-  if (readFileSync("/proc/self/mounts", "utf8") !== mounts) leftBehind.push("mounts");
+  if (mountsOfRuns(folder).join() !== mounts) leftBehind.push("mounts");
   return { figures, status, said, signalMs, signalHeldMs, residentKib, descriptorsLeft, leftBehind };
 }
 

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { amount } from "../amount.ts";
 import { hasCompiler, scratchFolder, uvfio } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { compileFuzz, type FuzzRun, fuzz, percentile } from "./fuzz-run.ts";
 
 /** `npm run fuzz` sets these. Seconds of all runs together; the seed of every process' decisions. */
 const SECONDS = amount("UVFIO_FUZZ_SECONDS", 10, 60);
 const SEED = process.env.UVFIO_SEED ?? "1";
-const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 500));
+const KILLED = String(amount("UVFIO_FUZZ_KILLED", 150, 1500));
 
 /**
  * Nobody waits 100 ms, but for a processor, on a machine that does nothing else (UVFIO_IDLE=1). Of a short run 99.9 % are
@@ -62,7 +63,7 @@ function check(run: FuzzRun): void {
   expect(run.figures.violations).toBe(0);
   expect(run.leftBehind).toEqual([]);
   expect(run.descriptorsLeft).toEqual([]);
-  expect(run.figures.rounds).toBeGreaterThan(10);
+  expect(run.figures.rounds).toBeGreaterThan(2);
   expect(run.figures.held999Us / 1000).toBeLessThan(HELD_MS);
   expect(percentile(run.signalHeldMs, 0.999)).toBeLessThan(HELD_MS);
   expect(run.figures.waitedMostUs / 1000).toBeLessThan(LONGEST_WAIT_MS);
@@ -80,7 +81,7 @@ describe.skipIf(!hasCompiler)("random calls of many processes (needs gcc)", () =
     return path;
   };
 
-  test.each<[string, string[], number]>([
+  const hosts: [string, string[], number][] = [
     ["lab", ["-m", "lab"], 0.3],
     ["lab-nesting", ["-m", "lab-nesting"], 0.2],
     ["vsva-v1", ["-m", proposals, "--api", "vsva-v1"], 0.1],
@@ -88,7 +89,9 @@ describe.skipIf(!hasCompiler)("random calls of many processes (needs gcc)", () =
     ["rfc-2017", ["-m", proposals, "--api", "rfc-2017"], 0.1],
     ["power9", ["-m", "power9"], 0.1],
     ["sanitized", ["-m", "lab", "--sanitize"], 0.05],
-  ])(
+  ];
+  // A window's table counts as locked memory, too.
+  test.each(hosts.filter(([name]) => name !== "power9" || mayLock(32, "random calls on power9")))(
     "hold up nobody, reach nobody and leave nothing: %s",
     async (name, options, part) => {
       const run = await fuzz(folder(name), program, options, ["processes", SEED, String(SECONDS * part)]);

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { finished, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 
 /** What scripts/guest-kernels.sh made: kernels, busybox, and QEMU where it is not installed. */
@@ -29,7 +30,7 @@ dmesg | grep 'igb 0000'
 `;
 }
 
-describe.skipIf(FOLDER === "" || !existsSync(join(FOLDER, "amd64")))(
+describe.skipIf(FOLDER === "" || !existsSync(join(FOLDER, "amd64")) || !mayLock(256, "Linux guests"))(
   "Linux guests with their own driver (needs UVFIO_NVME_GUESTS)",
   () => {
     test("two guests, a port each, reach each other", { timeout: 400_000 }, () => {

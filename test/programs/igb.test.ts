@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 
 const TESTPMD = "/usr/bin/dpdk-testpmd";
 const LIBRARIES = "/usr/lib/x86_64-linux-gnu";
@@ -102,54 +103,59 @@ async function linkUp(testpmd: Conversation): Promise<void> {
   throw new Error("the link does not come up");
 }
 
-describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER))("DPDK's igb driver (needs Debian's dpdk)", () => {
-  test("two ports that are wired to each other: what one sends the other receives", { timeout: 180_000 }, async () => {
-    const libraries = [DRIVER, join(LIBRARIES, "librte_mempool_ring.so.23")].flatMap((file) => ["-d", file]);
-    const eal = ["--no-huge", "-m", "128", "--iova-mode=va", "-l", "0,1", "--no-shconf", ...libraries];
-    const ports = PORTS.flatMap((port) => ["-a", port]);
-    const testpmd = new Conversation(process.execPath, [
-      ...[
-        UVFIO,
-        "run",
-        "-m",
-        HOST,
-        "--",
-        "stdbuf",
-        "-oL",
-        TESTPMD,
-        ...eal,
-        ...ports,
-        "--",
-        "-i",
-        "--total-num-mbufs=4096",
-        "--rxq=2",
-        "--txq=2",
-      ],
-    ]);
-    try {
-      const began = await testpmd.until(/testpmd> /);
-      expect(began.match(/Probe PCI driver: net_e1000_igb/g)).toHaveLength(2);
-      await linkUp(testpmd);
-      // some hundred packets each way, and then nobody sends
-      testpmd.say("set fwd rxonly");
-      testpmd.say("start tx_first 5");
-      await new Promise((resolve) => setTimeout(resolve, 5000));
-      testpmd.say("stop");
-      const [first, second] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
-      expect(first!.sent).toBe(2 * 5 * 32);
-      expect(second).toEqual({ received: first!.sent, sent: first!.received });
-      // what comes in at one port goes out at the other, round and round; and in the end all of it is somewhere
-      testpmd.say("set fwd io");
-      testpmd.say("start tx_first");
-      await new Promise((resolve) => setTimeout(resolve, 3000));
-      testpmd.say("set fwd rxonly");
-      testpmd.say("stop");
-      const [left, right] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
-      expect(left!.received + right!.received).toBeGreaterThan(128);
-      testpmd.say("quit");
-      expect(await testpmd.end()).toBe(0);
-    } finally {
-      testpmd.kill();
-    }
-  });
-});
+describe.skipIf(!existsSync(TESTPMD) || !existsSync(DRIVER) || !mayLock(128, "DPDK's igb driver"))(
+  "DPDK's igb driver (needs Debian's dpdk)",
+  () => {
+    test("two ports that are wired to each other: what one sends the other receives", {
+      timeout: 180_000,
+    }, async () => {
+      const libraries = [DRIVER, join(LIBRARIES, "librte_mempool_ring.so.23")].flatMap((file) => ["-d", file]);
+      const eal = ["--no-huge", "-m", "128", "--iova-mode=va", "-l", "0,1", "--no-shconf", ...libraries];
+      const ports = PORTS.flatMap((port) => ["-a", port]);
+      const testpmd = new Conversation(process.execPath, [
+        ...[
+          UVFIO,
+          "run",
+          "-m",
+          HOST,
+          "--",
+          "stdbuf",
+          "-oL",
+          TESTPMD,
+          ...eal,
+          ...ports,
+          "--",
+          "-i",
+          "--total-num-mbufs=4096",
+          "--rxq=2",
+          "--txq=2",
+        ],
+      ]);
+      try {
+        const began = await testpmd.until(/testpmd> /);
+        expect(began.match(/Probe PCI driver: net_e1000_igb/g)).toHaveLength(2);
+        await linkUp(testpmd);
+        // some hundred packets each way, and then nobody sends
+        testpmd.say("set fwd rxonly");
+        testpmd.say("start tx_first 5");
+        await new Promise((resolve) => setTimeout(resolve, 5000));
+        testpmd.say("stop");
+        const [first, second] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
+        expect(first!.sent).toBe(2 * 5 * 32);
+        expect(second).toEqual({ received: first!.sent, sent: first!.received });
+        // what comes in at one port goes out at the other, round and round; and in the end all of it is somewhere
+        testpmd.say("set fwd io");
+        testpmd.say("start tx_first");
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+        testpmd.say("set fwd rxonly");
+        testpmd.say("stop");
+        const [left, right] = flows(await testpmd.until(/Accumulated[\s\S]*Done\./));
+        expect(left!.received + right!.received).toBeGreaterThan(128);
+        testpmd.say("quit");
+        expect(await testpmd.end()).toBe(0);
+      } finally {
+        testpmd.kill();
+      }
+    });
+  },
+);

@@ -5,6 +5,7 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 
 /** A folder that scripts/debian-package.sh unpacked QEMU 10 into, and what scripts/guest-kernels.sh made. */
@@ -214,7 +215,7 @@ function closed(child: ChildProcess): Promise<void> {
   });
 }
 
-const isReady = NEWER !== "" && existsSync(FILES);
+const isReady = NEWER !== "" && existsSync(FILES) && mayLock(256, "a guest that moves");
 
 describe.skipIf(!isReady)(
   "a guest moves from one QEMU 10 to another (needs UVFIO_NEWER_QEMU, UVFIO_NVME_GUESTS)",

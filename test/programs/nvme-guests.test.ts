@@ -2,6 +2,7 @@ import { existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { finished, ROOT, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 import { OFFSET, PATTERN, WRITES_AND_READS_BACK } from "./nvme-script.ts";
 
@@ -63,47 +64,50 @@ const GUESTS: Readonly<Record<string, Guest>> = {
   },
 };
 
-describe.skipIf(FOLDER === "")("Linux guests with their own driver (needs UVFIO_NVME_GUESTS)", () => {
-  test.each(Object.entries(GUESTS))(
-    "%s finds the disk, and what it wrote is in the image",
-    { timeout: 300_000 },
-    (arch, guest) => {
-      const files = join(FOLDER, arch);
-      if (!existsSync(files)) return;
-      const image = join(scratch.path, `${arch}.raw`);
-      writeFileSync(image, "");
-      truncateSync(image, 2 ** 26);
-      // the ready-made host with an image in the place of its disk
-      const yaml = uvfio("hosts", guest.host, "--yaml").stdout;
-      const host = join(scratch.path, `${arch}.yaml`);
-      const at = yaml.indexOf("model: nvme");
-      writeFileSync(
-        host,
-        yaml.slice(0, at) + yaml.slice(at).replace(/^( +)(options:\n)/m, `$1$2$1  image: ${arch}.raw\n`),
-      );
-      const { kernel, initrd } = guestImage(files, ["nvme-auth", "nvme-core", "nvme"], SCRIPT, scratch.path);
-      const own = join(FOLDER, "qemu/usr");
-      const installed = existsSync(join(own, "bin", guest.emulator));
-      const run = finished(
-        process.execPath,
-        [
-          ...[UVFIO, "run", "-m", host, "--", installed ? join(own, "bin", guest.emulator) : guest.emulator],
-          ...(installed ? ["-L", join(own, "share/qemu"), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios"] : []),
-          ...["-accel", "tcg", "-m", "1024", "-net", "none", "-no-reboot", "-display", "none", "-monitor", "none"],
-          ...[...guest.machine, "-kernel", kernel, "-initrd", initrd, "-append", `console=${guest.console} quiet`],
-        ],
-        { cwd: ROOT, timeout: 280_000 },
-      );
-      const output = run.stdout.replaceAll("\r", "");
-      expect(output, run.stderr).toMatch(/^disk 131072 uvfio/m);
-      expect(output).toMatch(/^same$/m);
-      expect(output).toMatch(/nvme nvme0: \d+\/\d+\/\d+ default\/read\/poll queues/);
-      expect(run.stderr).not.toMatch(/DMA (read|write) .* faults/);
-      expect(
-        readFileSync(image)
-          .subarray(OFFSET, OFFSET + PATTERN.length)
-          .equals(PATTERN),
-      ).toBe(true);
-    },
-  );
-});
+describe.skipIf(FOLDER === "" || !mayLock(512, "Linux guests"))(
+  "Linux guests with their own driver (needs UVFIO_NVME_GUESTS)",
+  () => {
+    test.each(Object.entries(GUESTS))(
+      "%s finds the disk, and what it wrote is in the image",
+      { timeout: 300_000 },
+      (arch, guest) => {
+        const files = join(FOLDER, arch);
+        if (!existsSync(files)) return;
+        const image = join(scratch.path, `${arch}.raw`);
+        writeFileSync(image, "");
+        truncateSync(image, 2 ** 26);
+        // the ready-made host with an image in the place of its disk
+        const yaml = uvfio("hosts", guest.host, "--yaml").stdout;
+        const host = join(scratch.path, `${arch}.yaml`);
+        const at = yaml.indexOf("model: nvme");
+        writeFileSync(
+          host,
+          yaml.slice(0, at) + yaml.slice(at).replace(/^( +)(options:\n)/m, `$1$2$1  image: ${arch}.raw\n`),
+        );
+        const { kernel, initrd } = guestImage(files, ["nvme-auth", "nvme-core", "nvme"], SCRIPT, scratch.path);
+        const own = join(FOLDER, "qemu/usr");
+        const installed = existsSync(join(own, "bin", guest.emulator));
+        const run = finished(
+          process.execPath,
+          [
+            ...[UVFIO, "run", "-m", host, "--", installed ? join(own, "bin", guest.emulator) : guest.emulator],
+            ...(installed ? ["-L", join(own, "share/qemu"), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios"] : []),
+            ...["-accel", "tcg", "-m", "1024", "-net", "none", "-no-reboot", "-display", "none", "-monitor", "none"],
+            ...[...guest.machine, "-kernel", kernel, "-initrd", initrd, "-append", `console=${guest.console} quiet`],
+          ],
+          { cwd: ROOT, timeout: 280_000 },
+        );
+        const output = run.stdout.replaceAll("\r", "");
+        expect(output, run.stderr).toMatch(/^disk 131072 uvfio/m);
+        expect(output).toMatch(/^same$/m);
+        expect(output).toMatch(/nvme nvme0: \d+\/\d+\/\d+ default\/read\/poll queues/);
+        expect(run.stderr).not.toMatch(/DMA (read|write) .* faults/);
+        expect(
+          readFileSync(image)
+            .subarray(OFFSET, OFFSET + PATTERN.length)
+            .equals(PATTERN),
+        ).toBe(true);
+      },
+    );
+  },
+);

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { finished, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
 import { hasWatchpoints } from "./watchpoints.ts";
 
@@ -53,28 +54,31 @@ function boot(device: string, iommu: string, modules: readonly string[], script:
 const isExact = hasWatchpoints(scratch.path);
 if (!isExact) console.log("the guest that uses Intel's DMA engine: skipped, no debug register stops a program here");
 
-describe.skipIf(FOLDER === "")("QEMU 11 with a virtual IOMMU (needs UVFIO_NESTING_GUEST)", () => {
-  test.skipIf(!isExact)(
-    "a Linux guest's own page tables translate for Intel's DMA engine",
-    { timeout: 120_000 },
-    () => {
-      const { guest, hwpts, attaches } = boot("0000:03:00.0", "", ["dca", "ioatdma"], SCRIPT);
-      expect(guest).toMatch(/channels: dma0chan0/);
-      expect(guest).toMatch(/interrupts: \d+: [1-9]\d* /);
-      expect(guest).not.toMatch(/[Ss]elf-test/);
-      const parent = /NEST_PARENT.*out_hwpt_id=(\d+)\}\) = 0/.exec(hwpts)?.[1];
-      const nested = /pt_id=(\d+).*data_type=VTD_S1.*out_hwpt_id=(\d+)\}\) = 0/.exec(hwpts);
-      expect(nested?.[1]).toBe(parent);
-      expect(hwpts).toMatch(new RegExp(`HWPT_INVALIDATE, \\{size=32, hwpt_id=${nested?.[2]}, .*\\) = 0`));
-      expect(attaches).toMatch(new RegExp(`pt_id=${nested?.[2]}[,}].*= 0`));
-    },
-  );
+describe.skipIf(FOLDER === "" || !mayLock(256, "QEMU 11 with a virtual IOMMU"))(
+  "QEMU 11 with a virtual IOMMU (needs UVFIO_NESTING_GUEST)",
+  () => {
+    test.skipIf(!isExact)(
+      "a Linux guest's own page tables translate for Intel's DMA engine",
+      { timeout: 120_000 },
+      () => {
+        const { guest, hwpts, attaches } = boot("0000:03:00.0", "", ["dca", "ioatdma"], SCRIPT);
+        expect(guest).toMatch(/channels: dma0chan0/);
+        expect(guest).toMatch(/interrupts: \d+: [1-9]\d* /);
+        expect(guest).not.toMatch(/[Ss]elf-test/);
+        const parent = /NEST_PARENT.*out_hwpt_id=(\d+)\}\) = 0/.exec(hwpts)?.[1];
+        const nested = /pt_id=(\d+).*data_type=VTD_S1.*out_hwpt_id=(\d+)\}\) = 0/.exec(hwpts);
+        expect(nested?.[1]).toBe(parent);
+        expect(hwpts).toMatch(new RegExp(`HWPT_INVALIDATE, \\{size=32, hwpt_id=${nested?.[2]}, .*\\) = 0`));
+        expect(attaches).toMatch(new RegExp(`pt_id=${nested?.[2]}[,}].*= 0`));
+      },
+    );
 
-  test("a device with PASIDs gets page tables for them", { timeout: 120_000 }, () => {
-    const svm = ",device-iotlb=on,svm=on,pasid-bits=20";
-    const { guest, hwpts } = boot("0000:01:00.0", svm, [], "dmesg | grep -c 'iommu group'; echo done");
-    expect(guest).not.toMatch(/DMAR:.*fault/i);
-    expect(hwpts).toMatch(/flags=NEST_PARENT\|DIRTY_TRACKING\|PASID, .*\) = 0/);
-    expect(hwpts).toMatch(/flags=PASID, .*data_type=VTD_S1, .*\) = 0/);
-  });
-});
+    test("a device with PASIDs gets page tables for them", { timeout: 120_000 }, () => {
+      const svm = ",device-iotlb=on,svm=on,pasid-bits=20";
+      const { guest, hwpts } = boot("0000:01:00.0", svm, [], "dmesg | grep -c 'iommu group'; echo done");
+      expect(guest).not.toMatch(/DMAR:.*fault/i);
+      expect(hwpts).toMatch(/flags=NEST_PARENT\|DIRTY_TRACKING\|PASID, .*\) = 0/);
+      expect(hwpts).toMatch(/flags=PASID, .*data_type=VTD_S1, .*\) = 0/);
+    });
+  },
+);

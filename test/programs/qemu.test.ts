@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { UVFIO } from "../cli/uvfio.ts";
+import { mayLock } from "../locked-memory.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
 /** A folder that scripts/debian-package.sh unpacked QEMU 10 into, with the libraries that it needs. */
@@ -51,7 +52,9 @@ function arePlaced(output: string): boolean {
   return devices.length > 0 && devices.every((device) => /BAR0: .* at 0xf[0-9a-f]{7} /.test(device));
 }
 
-describe.skipIf(!existsSync(QEMU))("QEMU (needs Debian's qemu-system-x86)", () => {
+const mayLockGuest = mayLock(64, "QEMU");
+
+describe.skipIf(!existsSync(QEMU) || !mayLockGuest)("QEMU (needs Debian's qemu-system-x86)", () => {
   test("realizes edu and ioat, its firmware places their BARs, and memory is mapped", async () => {
     const output = await qemu(
       "tcg",
@@ -87,7 +90,7 @@ describe.skipIf(!existsSync(QEMU))("QEMU (needs Debian's qemu-system-x86)", () =
   });
 });
 
-describe.skipIf(NEWER === "")("QEMU 10 (needs UVFIO_NEWER_QEMU, see .ci/run)", () => {
+describe.skipIf(NEWER === "" || !mayLockGuest)("QEMU 10 (needs UVFIO_NEWER_QEMU, see .ci/run)", () => {
   const libraries = `${NEWER}/usr/lib/x86_64-linux-gnu`;
   const data = ["-L", `${NEWER}/usr/share/qemu`, "-L", `${NEWER}/usr/share/seabios`];
   const program = [

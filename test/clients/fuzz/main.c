@@ -84,12 +84,19 @@ static void share_out(void)
 
 static pid_t leader;
 
-static pid_t start_worker(uint64_t seed, int which)
+/* A child in the group that is killed at the end. Both sides put it there: a child that has not run yet would be left out, and make calls for ever. */
+static pid_t fork_member(void)
 {
 	pid_t made = fork();
+	setpgid(made, leader);
+	return made;
+}
+
+static pid_t start_worker(uint64_t seed, int which)
+{
+	pid_t made = fork_member();
 	if (made)
 		return made;
-	setpgid(0, leader);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close_what_is_ours();
 	become_user(which % users);
@@ -100,10 +107,9 @@ static pid_t start_worker(uint64_t seed, int which)
 /* Opens, makes some calls, and is in the middle of them when it is killed. */
 static pid_t start_client(uint64_t seed, int which)
 {
-	pid_t made = fork();
+	pid_t made = fork_member();
 	if (made)
 		return made;
-	setpgid(0, leader);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close_what_is_ours();
 	become_user(which % users);

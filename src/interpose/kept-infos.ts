@@ -1,0 +1,122 @@
+import { Arena } from "../native/arena.ts";
+import { HOST_CALLS } from "./host-calls.ts";
+import { close, syscall } from "./libc.ts";
+import { AT_FDCWD, O_CLOEXEC, O_PATH, RLIMIT_NOFILE } from "./linux.ts";
+import { openPath } from "./path-stat.ts";
+
+/** Descriptors that are kept, where this process may have many; a small part of them where it may not. */
+const MOST = 64;
+const PART = 1 / 16;
+/** Pairs of a thread and a descriptor that were seen once. */
+const MAX_SEEN = 256;
+/** Above what a descriptor's number is (fs.nr_open at most). */
+const DESCRIPTORS = 2 ** 31;
+/** Bytes that the first four lines have, with the longest numbers. */
+const LENGTH = 128;
+/** struct rlimit64 @0; the text */
+const TEXT = 16;
+const arena = new Arena(TEXT + LENGTH);
+const ZERO = 0x30;
+const COLON = 0x3a;
+
+interface Kept {
+  /** Our descriptor of /proc/TID/fdinfo/N. */
+  readonly fd: number;
+  readonly pid: number;
+}
+
+/** What the kernel tells of an open file: what it is, and how it was opened. */
+export interface FileInfo {
+  inode: number;
+  /** Of the mount that it was opened through: of all memfds one. */
+  mountId: number;
+  /** Opened with O_PATH: not for using. */
+  isPathOnly: boolean;
+}
+
+/**
+ * Open /proc/TID/fdinfo/N of the descriptors that threads use again and again. Reading one costs half of a stat of
+ * /proc/TID/fd/N, because no path is walked. It names the thread itself, not its number: when the thread has ended it
+ * cannot be read, whoever has the number since (fs/proc/fd.c:seq_show). What it tells is of the descriptor as it is
+ * now.
+ */
+export class KeptInfos {
+  readonly #kept = new Map<number, Kept>();
+  readonly #seen = new Set<number>();
+  readonly #most: number;
+  readonly #info: FileInfo = { inode: 0, mountId: 0, isPathOnly: false };
+
+  constructor() {
+    const known = syscall(HOST_CALLS.prlimit64, 0, RLIMIT_NOFILE, 0, arena.address) === 0;
+    this.#most = known ? Math.min(MOST, Math.trunc(arena.u64(0) * PART)) : 0;
+  }
+
+  /** What a descriptor of a thread is; undefined when that is not kept. Valid until the next call. */
+  find(tid: number, fd: number): FileInfo | undefined {
+    const key = tid * DESCRIPTORS + fd;
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return undefined;
+    const length = syscall(HOST_CALLS.pread64, kept.fd, arena.address + TEXT, LENGTH, 0);
+    if (length > 0 && this.#read(TEXT + length)) return this.#info;
+    this.#forget(key, kept);
+    return undefined;
+  }
+
+  /** A descriptor of a thread is one of our files: when it is so the second time, it will be asked for again. */
+  note(tid: number, pid: number, fd: number): void {
+    const key = tid * DESCRIPTORS + fd;
+    if (!this.#seen.delete(key)) {
+      if (this.#seen.size >= MAX_SEEN) this.#seen.clear();
+      this.#seen.add(key);
+      return;
+    }
+    if (this.#most === 0 || this.#kept.has(key)) return;
+    if (this.#kept.size >= this.#most)
+      for (const [oldest, kept] of this.#kept) {
+        this.#forget(oldest, kept);
+        break;
+      }
+    const info = openPath(AT_FDCWD, `/proc/${tid}/fdinfo/${fd}`, O_CLOEXEC);
+    // it is only quicker
+    if (info >= 0) this.#kept.set(key, { fd: info, pid });
+  }
+
+  /** A process is gone. */
+  gone(pid: number): void {
+    for (const [key, kept] of this.#kept) if (kept.pid === pid) this.#forget(key, kept);
+  }
+
+  /** Lets go of all, as when there are no descriptors left. */
+  clear(): void {
+    for (const [key, kept] of this.#kept) this.#forget(key, kept);
+    this.#seen.clear();
+  }
+
+  #forget(key: number, { fd }: Kept): void {
+    this.#kept.delete(key);
+    close(fd);
+  }
+
+  /**
+   * Reads "pos:", "flags:" (octal), "mnt_id:" and "ino:" (since Linux 5.14), of which each is a line. False when the
+   * last is not there.
+   */
+  #read(end: number): boolean {
+    const { bytes } = arena;
+    const info = this.#info;
+    let at = TEXT;
+    for (let line = 0; line < 4; line++) {
+      while (at < end && bytes[at] !== COLON) at++;
+      // a tab follows
+      at += 2;
+      let value = 0;
+      const base = line === 1 ? 8 : 10;
+      for (; at < end && bytes[at]! >= ZERO; at++) value = value * base + bytes[at]! - ZERO;
+      if (at >= end) return false;
+      if (line === 1) info.isPathOnly = (value & O_PATH) !== 0;
+      else if (line === 2) info.mountId = value;
+      else if (line === 3) info.inode = value;
+    }
+    return true;
+  }
+}
