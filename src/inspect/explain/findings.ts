@@ -160,7 +160,8 @@ export function judgedCauses(finding: Finding, all: readonly Finding[]): readonl
   return certain.length > 0 ? certain : judged.sort((a, b) => rank(finding, a) - rank(finding, b));
 }
 
-function rank(finding: Finding, cause: Cause): number {
+function rank(finding: Finding, cause: JudgedCause): number {
+  if (cause.evidence !== undefined) return -1;
   return finding.ranges.some((range) => verdictOn(finding, cause, range) === "first") ? 0 : 1;
 }
 
@@ -180,7 +181,12 @@ function judge(finding: Finding, cause: Cause, all: readonly Finding[], ofLine: 
       cause.saidBy?.some((id) => other.rule.id === id || other.rule.id.startsWith(`${id}-`)) &&
       isSameDevice(finding, other),
   );
-  if (witness) return { ...cause, sureness: "certain", evidence: `line ${witness.line.number} says so` };
+  if (witness) {
+    // of which device the line speaks that names none, the witness cannot know
+    const isSure = witness.facts.bdf === undefined || witness.facts.bdf === finding.facts.bdf;
+    const evidence = `line ${witness.line.number} ${isSure ? "says so" : "points to it"}`;
+    return { ...cause, sureness: isSure ? "certain" : "likely", evidence };
+  }
   const isCertain = finding.ranges.length > 0 && everyRange(finding, cause, "certain");
   return { ...cause, sureness: isCertain ? "certain" : "likely" };
 }

@@ -20,7 +20,7 @@ export interface LineMatch {
  * one expression.
  */
 const MAY_BE_KNOWN =
-  /vfio|iommu|dmar|amd-vi|smmu|memlock|locked memory|\bDMA\b|EAL|PCI|\bIRQ\b|\birq \d|0000:|vgpu|ioctl\(|rom|sync|hotplug|write error|assign|iova|monitor|mediated|mem_register|cdev|BAR\b|zapping/i;
+  /vfio|iommu|dmar|amd-vi|smmu|memlock|locked memory|\bDMA\b|EAL|PCI|\bIRQ\b|\birq \d|0000:|vgpu|ioctl\(|rom|sync|hotplug|write error|assign|iova|monitor|mediated|mem_register|cdev|BAR\b|zapping|start failed/i;
 
 /** Words that make a line worth a remark although nobody knows it. */
 const IS_ABOUT = /\bvfio|vfio\b|\biommu|\bDMAR\b|AMD-Vi|\bsmmu|hostdev/i;

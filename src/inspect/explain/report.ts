@@ -62,8 +62,8 @@ function* certainLines({ cause, cure, evidence }: ToldCause, style: ExplainStyle
   yield `  cure: ${cure}`;
 }
 
-function* likelyLines(number: number, { cause, cure, tell }: ToldCause) {
-  yield `    ${number}. ${cause}`;
+function* likelyLines(number: number, { cause, cure, tell, evidence }: ToldCause) {
+  yield `    ${number}. ${cause}${evidence === undefined ? "" : ` (${evidence})`}`;
   if (tell !== undefined) yield `       to tell: ${tell}`;
   yield `       cure: ${cure}`;
 }

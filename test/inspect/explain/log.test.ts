@@ -79,6 +79,17 @@ describe("a log", () => {
     expect(sure(log)[0]).toEqual([]);
   });
 
+  test("is not certain of a device that only the other line names", () => {
+    const log = explain(`
+      kvm: vfio: Unable to power on device, stuck in D3
+      vfio-pci 0000:02:00.0: Unable to change power state from D3cold to D0, device inaccessible`);
+    expect(log.explained[0]!.causes).toMatchObject([{ sureness: "likely", evidence: "line 2 points to it" }]);
+    const claimed = explain(`
+      vfio_region_write(0000:05:00.0:region0+0x120, 0x0,4) failed: Device or resource busy
+      vfio-pci 0000:05:00.0: BAR 0: can't reserve [mem 0xd0000000-0xdfffffff 64bit pref]`);
+    expect(claimed.explained[0]!.causes).toMatchObject([{ sureness: "certain", evidence: "line 2 says so" }]);
+  });
+
   test("tells what only follows apart, and as much as there is when that is all", () => {
     const log = explain(`${HIGH_BAR}\nqemu: hardware error: vfio: DMA mapping failed, unable to continue`);
     expect(log.explained).toHaveLength(1);

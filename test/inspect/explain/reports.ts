@@ -942,6 +942,31 @@ export const REPORTED: readonly ReportedLine[] = [
   { rule: "acs", line: "pcieport 0000:00:1c.0: ACS violation", source: "form" },
   // what starts VMMs
   {
+    rule: "module-missing",
+    line: "modprobe: module vfio_pci not found in modules.dep",
+    source: "https://github.com/lg/hiveos-docker/issues/2",
+  },
+  {
+    rule: "module-builtin",
+    line: "modprobe: FATAL: Module vfio_pci is builtin.",
+    source: "https://github.com/vivekmiyani/OSX_GVT-D/issues/7",
+  },
+  {
+    rule: "pve-exit",
+    line: "TASK ERROR: start failed: command '/usr/bin/kvm -id 100 -name vwin'",
+    source: "https://github.com/cosminmocan/vfio-single-amdgpu-passthrough/issues/3",
+  },
+  {
+    rule: "qemu-no-bus",
+    line: "qemu-system-x86_64: -device vfio-pci,host=0000:00:14.3,multifunction=on: No 'PCI' bus found for device 'vfio-pci'",
+    source: "https://github.com/microvm-nix/microvm.nix/pull/90",
+  },
+  {
+    rule: "iommu-info",
+    line: "[ 0.505730] pci 0000:00:02.0: DMAR: Skip IOMMU disabling for graphics",
+    source: "https://github.com/foxlet/macOS-Simple-KVM/issues/497",
+  },
+  {
     rule: "pve-reset-write",
     line: "error writing '1' to '/sys/bus/pci/devices/0000:01:00.0/reset': Inappropriate ioctl for device",
     source: "form",

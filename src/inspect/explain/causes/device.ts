@@ -6,6 +6,7 @@ export const BAR_CLAIMED: Cause = {
     "somebody else on the host has reserved memory inside of the BAR: for a GPU that the machine booted with, the firmware's frame buffer (efifb, vesafb, simpledrm; BOOTFB in /proc/iomem)",
   cure: "keep the host off it: boot with another GPU as the first one; initcall_blacklist=sysfb_init (kernels where sysfb is built in); video=efifb:off (before 5.15); or unbind the frame buffer before the guest starts: echo efi-framebuffer.0 > /sys/bus/platform/drivers/efi-framebuffer/unbind",
   tell: "grep -A3 BDF /proc/iomem: a name that is neither the device nor vfio",
+  saidBy: ["bar-cannot-reserve"],
 };
 
 export const SET_IRQS: Readonly<Record<string, readonly Cause[]>> = {

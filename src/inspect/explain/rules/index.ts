@@ -27,8 +27,8 @@ export interface OwnedRule extends LogRule {
 const ORDER = ["harmless", "failure", "consequence"];
 
 /**
- * All rules, in the order in which a line is tried: what is harmless is named exactly, and a failure says more than what
- * follows from one.
+ * All rules, in the order in which a line is tried: what is harmless is named exactly, and a failure says more than
+ * what follows from one.
  */
 export const RULES: readonly OwnedRule[] = RULE_SETS.flatMap(({ program, rules }) =>
   rules.map((rule) => ({ ...rule, program })),

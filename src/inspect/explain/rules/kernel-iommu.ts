@@ -159,7 +159,6 @@ export const KERNEL_IOMMU: RuleSet = {
           cause:
             "a device with its own cache of translations (ATS) hung or lost its power: GPUs of AMD after a failed reset are the usual ones",
           cure: "boot the host from power off; vendor-reset; pci=noats as a test",
-          saidBy: ["power-state", "not-ready"],
         },
       ],
     },
@@ -184,7 +183,6 @@ export const KERNEL_IOMMU: RuleSet = {
         {
           cause: "a device with its own cache of translations (ATS) does not answer: it hung, or its link is gone",
           cure: "boot from power off; pci=noats as a test",
-          saidBy: ["power-state", "not-ready"],
         },
       ],
     },
@@ -349,7 +347,7 @@ export const KERNEL_IOMMU: RuleSet = {
     {
       id: "iommu-info",
       pattern:
-        /(?:Adding (?:device \S+ )?to (?:iommu )?group|iommu: Default domain type|DMA domain TLB invalidation policy|DMAR: (?:Host address width|DRHD base|RMRR base|ATSR|RHSA|SATC|No (?:ATSR|RMRR|SATC) found|dmar\d|IOMMU enabled|Intel\(R\) Virtualization|\S+: Using Queued)|DMAR-IR: (?:Enabled IRQ|IOAPIC|HPET|Queued)|AMD-Vi: (?:Interrupt remapping enabled|Extended features|Found IOMMU|Virtual APIC|X2APIC|Using|IOMMU performance)|IOMMU performance counters|Removing from iommu group|ACPI: (?:DMAR|IVRS) 0x)/i,
+        /(?:Adding (?:device \S+ )?to (?:iommu )?group|iommu: Default domain type|DMA domain TLB invalidation policy|DMAR: (?:Skip IOMMU disabling|Host address width|DRHD base|RMRR base|ATSR|RHSA|SATC|No (?:ATSR|RMRR|SATC) found|dmar\d|IOMMU enabled|Intel\(R\) Virtualization|\S+: Using Queued)|DMAR-IR: (?:Enabled IRQ|IOAPIC|HPET|Queued)|AMD-Vi: (?:Interrupt remapping enabled|Extended features|Found IOMMU|Virtual APIC|X2APIC|Using|IOMMU performance)|IOMMU performance counters|Removing from iommu group|ACPI: (?:DMAR|IVRS) 0x)/i,
       kind: "harmless",
       says: "what the kernel says of its IOMMU at boot",
     },

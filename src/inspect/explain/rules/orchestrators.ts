@@ -83,6 +83,30 @@ export const ORCHESTRATORS: RuleSet = {
       says: "a line of KVM that has nothing to do with VFIO's failures",
     },
     {
+      id: "module-missing",
+      pattern: /(?:modprobe|insmod)[^\n]{0,60}\b(?<module>vfio[\w-]*)[^\n]{0,40}(?:not found|No such file)/i,
+      says: "the module {module} cannot be loaded",
+      causes: [
+        {
+          cause:
+            "it is built into the kernel, where nothing need be loaded; or the modules of the running kernel are not there (a container, or an update without a boot)",
+          cure: "ls /sys/module/vfio_pci: when it is there, go on; else install the modules of the running kernel (uname -r), or load them on the host and not in the container",
+        },
+      ],
+    },
+    {
+      id: "module-builtin",
+      pattern: /modprobe: FATAL: Module vfio\w* is builtin/i,
+      kind: "harmless",
+      says: "VFIO is built into the kernel: nothing need be loaded",
+    },
+    {
+      id: "pve-exit",
+      pattern: /TASK ERROR: start failed\b|start failed: QEMU exited with code/i,
+      kind: "consequence",
+      says: "Proxmox could not start the guest; what QEMU said stands before it",
+    },
+    {
       id: "vgpu",
       pattern:
         /nvidia-vgpu-mgr\S*: (?:error|notice): vmiop_log: (?<what>.*(?:error|failed|Failed|mismatch).*)|\[nvidia-vgpu-vfio\] (?<what2>.*(?:error|failed|Failed).*)/i,

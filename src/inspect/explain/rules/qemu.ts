@@ -557,6 +557,18 @@ export const QEMU: RuleSet = {
       ],
     },
     {
+      id: "qemu-no-bus",
+      pattern: /No '?PCI'? bus found for device '?vfio-pci/i,
+      says: "the guest's machine has no PCI bus for the device",
+      certain: true,
+      causes: [
+        {
+          cause: "the machine type (microvm, or one without PCI) or the bus that was named does not have it",
+          cure: "a machine with PCI (q35, virt), microvm with pcie=on, or the right bus=",
+        },
+      ],
+    },
+    {
       id: "qemu-hw-error",
       pattern:
         /hardware error: vfio: (?:DMA mapping|Memory registering) failed, unable to continue|vfio: DMA mapping failed, unable to continue/i,
