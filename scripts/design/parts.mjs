@@ -39,7 +39,7 @@ export const PARTS = [
   {
     name: "devices",
     holds:
-      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`), what network devices are wired to (`wire/`)",
+      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`), what network devices are wired to (`wire/`), what Intel's gigabit network cards have in common (`gigabit/`)",
     imports: ["uapi", "kernel", "iommu", "native", "vfio-user"],
   },
   {
@@ -82,12 +82,13 @@ export const PARTS = [
   },
   {
     name: "inspect",
-    holds: "replay of recorded calls, traces, fault injection, the sanitizer, whether a guest fits",
+    holds:
+      "replay of recorded calls, traces, fault injection, the sanitizer, whether a guest fits; what failures and logs mean (`explain/`)",
     imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "vfio", "iommufd", "host"],
   },
   {
     name: "library",
-    holds: "what the command does, as functions: run, fit, capture, trace",
+    holds: "what the command does, as functions: run, fit, capture, trace, explain",
     imports: [
       ...["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "device-server"],
       ...["interpose", "client", "inspect"],

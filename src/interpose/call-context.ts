@@ -33,7 +33,10 @@ export interface HeldCall {
   /** What it has learnt about its caller so far. */
   readonly taken: Taken;
   readonly install: PendingInstall | undefined;
-  readonly fields: Pick<CallContext, "call" | "abi" | "fd" | "description" | "request" | "argument">;
+  readonly fields: Pick<
+    CallContext,
+    "call" | "abi" | "fd" | "description" | "request" | "argument" | "offset" | "length"
+  >;
 }
 
 export interface Machinery {
@@ -92,11 +95,11 @@ export class CallContext {
     return Object.assign(new CallContext(this.on), this);
   }
 
-  /** Puts an ioctl in hand aside. */
+  /** Puts the call in hand aside: an ioctl, a read or a write. */
   hold(): HeldCall {
-    const { call, abi, fd, description, request, argument } = this;
+    const { call, abi, fd, description, request, argument, offset, length } = this;
     const { listener, looks, installs } = this.on;
-    const fields = { call, abi, fd, description, request, argument };
+    const fields = { call, abi, fd, description, request, argument, offset, length };
     return { notification: listener.copy(), taken: looks.taken, install: installs.take(), fields };
   }
 

@@ -19,6 +19,8 @@ interface RegisterBlock {
   readonly first: number;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** For a second look, in the same layout. */
+  readonly again: Uint8Array;
   /** What the mapping showed when it was last looked at, in the layout of `bytes`. */
   readonly shown: DataView;
   readonly shownBytes: Buffer;
@@ -102,10 +104,12 @@ export class SharedRegions implements ShownMemory {
     }
     if (!config.memoryEnabled) return false;
     let written = target.model.advance?.() ?? false;
-    for (const { region, registers, place, first, bytes, view, shown, shownBytes } of this.#blocks) {
+    for (const block of this.#blocks) {
+      const { region, registers, place, first, bytes, view, shown, shownBytes } = block;
       this.#memory.read(place, bytes);
       // most looks find nothing new
       if (rung === undefined && shownBytes.equals(bytes)) continue;
+      this.#lookAgain(block);
       for (const { offset, width, doorbell } of registers) {
         const at = offset - first;
         if (!bytesEqual(view, shown, at, width)) {
@@ -125,6 +129,23 @@ export class SharedRegions implements ShownMemory {
     }
     if (written) this.show();
     return written;
+  }
+
+  /**
+   * A program may write a register that a look has passed already, and then one that it has not come to. What was
+   * written before that is there when one looks once more.
+   */
+  #lookAgain({ registers, place, first, bytes, view, shown, again }: RegisterBlock): void {
+    const isNew = (look: DataView, { offset, width }: MappedRegister) =>
+      !bytesEqual(look, shown, offset - first, width);
+    const last = registers.findLastIndex((register) => isNew(view, register));
+    if (last <= 0) return;
+    this.#memory.read(place, again);
+    const look = new DataView(again.buffer);
+    for (const register of registers.slice(0, last)) {
+      const at = register.offset - first;
+      if (isNew(look, register) && !isNew(view, register)) bytes.set(again.subarray(at, at + register.width), at);
+    }
   }
 
   /**
@@ -194,7 +215,8 @@ function registerBlock(region: number, registers: readonly MappedRegister[]): Re
   const end = Math.max(...registers.map(({ offset, width }) => offset + width));
   const bytes = new Uint8Array(end - first);
   const view = new DataView(bytes.buffer);
+  const again = new Uint8Array(end - first);
   const shown = new DataView(new ArrayBuffer(end - first));
   const shownBytes = Buffer.from(shown.buffer);
-  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, shown, shownBytes }];
+  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, again, shown, shownBytes }];
 }
