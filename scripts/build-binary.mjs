@@ -57,6 +57,7 @@ async function build() {
   };
   const { files, build } = await joinModules(entries, true);
   const assets = { "koffi.node": native };
+  for (const name of readdirSync(join(dist, "view"))) assets[`view-${name}`] = join(dist, "view", name);
   for (const [file, text] of files) assets[file] = write(file, text);
   const main = write("start.js", await joinStart("binary.mjs", { BUILD: build, VERSION: version }));
 

@@ -7,7 +7,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const SOURCES = ["src", "scripts/joined", "scripts/start", "scripts/join-modules.mjs"];
+const SOURCES = [
+  "src",
+  "view",
+  "scripts/joined",
+  "scripts/start",
+  "scripts/join-modules.mjs",
+  "scripts/build-view.mjs",
+];
 const SETTINGS = ["package.json", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
 const stamp = join(root, "dist/.built-from");
 const WAIT_MS = 200;
@@ -24,7 +31,11 @@ function build() {
   rmSync(stamp, { force: true });
   // what went wrong has been said by them
   const isDone = (...args) => spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" }).status === 0;
-  if (isDone("node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json") && isDone("scripts/join-modules.mjs"))
+  if (
+    isDone("node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json") &&
+    isDone("scripts/build-view.mjs") &&
+    isDone("scripts/join-modules.mjs")
+  )
     writeFileSync(stamp, digest);
   else process.exitCode = 1;
 }

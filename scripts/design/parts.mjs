@@ -83,14 +83,14 @@ export const PARTS = [
   {
     name: "inspect",
     holds:
-      "replay of recorded calls, traces, fault injection, the sanitizer, whether a guest fits; what failures and logs mean (`explain/`)",
+      "replay of recorded calls, traces, fault injection, the sanitizer, whether a guest fits; what failures and logs mean (`explain/`); what happens on a host as events, and address spaces as text and SVG (`picture/`)",
     imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "vfio", "iommufd", "host"],
   },
   {
     name: "library",
-    holds: "what the command does, as functions: run, fit, capture, trace, explain",
+    holds: "what the command does, as functions: run, fit, capture, trace, explain; what pages are told (`view/`)",
     imports: [
-      ...["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "device-server"],
+      ...["uapi", "address", "kernel", "iommu", "native", "devices", "machine", "host", "device-server"],
       ...["interpose", "client", "inspect"],
     ],
   },

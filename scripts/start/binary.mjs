@@ -10,7 +10,8 @@ const PART = "--uvfio-part=";
 
 saidPlainly(() => {
   const koffi = loadCarried(new Uint8Array(getRawAsset("koffi.node")));
-  globalThis[Symbol.for("uvfio.carried")] = { koffi, version: VERSION };
+  const page = (name) => Buffer.from(getRawAsset(`view-${name}`)).toString("utf8");
+  globalThis[Symbol.for("uvfio.carried")] = { koffi, version: VERSION, page };
 
   let entry = "./main.js";
   if (process.argv[2]?.startsWith(PART)) entry = `./${process.argv.splice(2, 1)[0].slice(PART.length)}.js`;

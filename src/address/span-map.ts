@@ -27,6 +27,12 @@ export class SpanMap<S extends Span> implements Iterable<S> {
     for (const chunk of this.#chunks) yield* chunk;
   }
 
+  /** What chunks of spans cover, from their first byte to their last: an outline of many. */
+  *outline(): Generator<Span> {
+    for (const chunk of this.#chunks)
+      if (chunk.length > 0) yield { start: chunk[0]!.start, last: chunk[chunk.length - 1]!.last };
+  }
+
   /** The spans that end at or above `address`, in order. Nothing may be added or taken out meanwhile. */
   *since(address: bigint): Generator<S> {
     let index = this.#chunkOf(address);

@@ -42,7 +42,7 @@ export async function faultEach(
   const seconds = timeout(options.faultTimeout);
   const runs: FaultRun[] = [];
   const progress = new Progress(undefined, "fault");
-  const listener = spokenRun({ ...options, quiet: true });
+  const listener = spokenRun({ quiet: true, json: options.json ? (line) => complainRaw(`${line}\n`) : undefined });
   for (let fault = 1; fault <= RUNS_MAX; fault++) {
     const counters = noCounts();
     const spec = `${name}#${fault}=${errno}`;

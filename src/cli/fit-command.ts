@@ -1,12 +1,14 @@
 import { printable } from "../kernel/printable.ts";
 import type { FitAnswer } from "../library/fit/answer.ts";
 import { answerFit, type GuestOptions } from "../library/fit/answer-fit.ts";
+import { fitSvgMap, fitTextMap } from "../library/fit/fit-map.ts";
 import { type FleetRow, judgeFleet } from "../library/fit/fleet.ts";
 import { expandHosts, namesMany } from "../library/fit/host-files.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { hasColours } from "./colours.ts";
-import { EXIT_USAGE } from "./errors.ts";
+import { EXIT_USAGE, UsageError } from "./errors.ts";
 import { complain, printLine } from "./output.ts";
+import { writeWhole } from "./write-whole.ts";
 
 /** As the command line has them: all of them text. */
 export interface FitOptions extends HostOverrides, Omit<GuestOptions, "devices"> {
@@ -15,6 +17,8 @@ export interface FitOptions extends HostOverrides, Omit<GuestOptions, "devices">
   readonly device?: readonly string[];
   readonly explain?: boolean;
   readonly json?: boolean;
+  readonly map?: boolean;
+  readonly svg?: string;
 }
 
 /**
@@ -22,13 +26,17 @@ export interface FitOptions extends HostOverrides, Omit<GuestOptions, "devices">
  * 1 when it does not, 2 when a host cannot be read.
  */
 export async function fitCommand(options: FitOptions): Promise<number> {
-  const { machine = [], kernel, api, device, explain = false, json = false, ...rest } = options;
+  const { machine = [], kernel, api, device, explain = false, json = false, map = false, svg, ...rest } = options;
   const guest = { ...rest, ...(device && { devices: device }) };
   const overrides = { kernel, api };
-  if (machine.length > 1 || machine.some(namesMany))
+  if (machine.length > 1 || machine.some(namesMany)) {
+    if (map || svg !== undefined) throw new UsageError(`${map ? "--map" : "--svg"} draws one host: give one -m`);
     return fleet(judgeFleet(guest, expandHosts(machine), overrides), json);
+  }
   const answer = answerFit(guest, await loadHost(machine[0], overrides));
   printAnswer(answer, explain, json);
+  if (map && !json) for (const line of ["", ...fitTextMap([answer])]) printLine(line);
+  if (svg !== undefined) writeWhole(svg, "--svg", fitSvgMap([answer]));
   return answer.result.fits ? 0 : 1;
 }
 

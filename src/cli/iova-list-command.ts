@@ -3,9 +3,21 @@ import type { IommuInfo } from "../client/iommu-info.ts";
 import { iovaList } from "../client/iova-list.ts";
 import { ModelTransport } from "../client/model-transport.ts";
 import { Host } from "../host/host.ts";
+import type { MapPiece, MapRow } from "../inspect/picture/address-map.ts";
+import { spacePieces } from "../inspect/picture/space-pieces.ts";
+import { svgMap } from "../inspect/picture/svg-map.ts";
+import { textMap } from "../inspect/picture/text-map.ts";
 import { deviceName, findDevice } from "../machine/find-device.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { complain, printLine } from "./output.ts";
+import { writeWhole } from "./write-whole.ts";
+
+/** What is wanted of the listing. */
+export interface IovaListOptions {
+  readonly json?: boolean;
+  readonly map?: boolean;
+  readonly svg?: string;
+}
 
 /**
  * `uvfio iova-list`: the listing of the vfio-type1-iova-list test, or its facts as JSON, against the model in this
@@ -13,7 +25,13 @@ import { complain, printLine } from "./output.ts";
  */
 export async function iovaListCommand(
   devices: readonly string[],
-  { machine, json = false, ...overrides }: HostOverrides & { readonly machine?: string; readonly json?: boolean },
+  {
+    machine,
+    json = false,
+    map = false,
+    svg,
+    ...overrides
+  }: HostOverrides & IovaListOptions & { readonly machine?: string },
 ): Promise<number> {
   const description = await loadHost(machine, overrides);
   const names = devices.map((device) => deviceName(findDevice(description, device).device));
@@ -22,10 +40,24 @@ export async function iovaListCommand(
     const transport = new ModelTransport(host);
     if (json) printLine(JSON.stringify(facts(transport, names), null, 2));
     else iovaList(transport, names, (line) => printLine(line));
+    if (!map && svg === undefined) return 0;
+    const row = spaceRow(host, transport, names);
+    if (map && !json) for (const line of ["", ...textMap([row])]) printLine(line);
+    if (svg !== undefined) writeWhole(svg, "--svg", svgMap([row], `What can be mapped: ${row.title}, ${row.note}`));
     return 0;
   } finally {
     host.close();
   }
+}
+
+/** The address space of a container with all of the devices. */
+function spaceRow(host: Host, transport: ModelTransport, devices: readonly string[]): MapRow {
+  let pieces: readonly MapPiece[] = [];
+  addDevices(transport, devices, () => {
+    const [space] = host.spaces();
+    if (space) pieces = spacePieces(space.view);
+  });
+  return { title: `host ${host.description.name}`, note: devices.join(", "), pieces };
 }
 
 /**

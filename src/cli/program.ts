@@ -9,6 +9,7 @@ import type { DeviceServerCommandOptions } from "./device-server-command.ts";
 import type { ExplainCommandOptions } from "./explain-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
+import type { IovaListOptions } from "./iova-list-command.ts";
 import type { OciProfileOptions } from "./oci-profile-command.ts";
 import { complain, complainRaw, print } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
@@ -16,6 +17,7 @@ import type { SelftestsOptions } from "./selftests-command.ts";
 import type { ServeOptions } from "./serve-command.ts";
 import type { StopOptions } from "./stop-command.ts";
 import type { TraceOptions } from "./trace-command.ts";
+import type { ViewOptions } from "./view-command.ts";
 
 /** Options that choose the host; every command that has a host takes them. */
 interface HostOptions {
@@ -52,7 +54,12 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .passThroughOptions()
     .option("--on <socket>", "on the host that uvfio serve keeps there, instead of one of its own")
     .option("-q, --quiet", "say nothing of failed calls")
-    .option("--json", "failed calls and messages as lines of JSON on stderr")
+    .option("--json", "failed calls and messages as lines of JSON on stderr; --json=FILE writes them there")
+    .addOption(new Option("--json-file <file>").hideHelp())
+    .option("--json-fd <n>", "the same to this open descriptor, which the program does not get")
+    .option("--strace", "print each call as it is made, decoded, with the reason when it fails")
+    .option("-t, --timestamps", "with --strace: when each was over")
+    .option("-o, --output <file>", "with --strace: print there (default: stderr)")
     .option("--trace <file>", "record every call there, for uvfio trace and uvfio replay; - is stdout")
     .option("--fault <spec>", "have calls or DMA fail, e.g. VFIO_IOMMU_MAP_DMA#3=ENOMEM; may be repeated", collect)
     .option("--fault-each <request>", "run again and again, failing the 1st, 2nd, 3rd... such call, and report")
@@ -60,6 +67,8 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--stat-nodes", "nodes in /dev show VFIO's numbers to stat too, for who copies them; each stat is slower")
     .option("--sanitize", "report misuse of DMA mappings; with --sanitize=error it makes the exit status 1")
     .addOption(new Option("--sanitize-error").hideHelp())
+    .option("--view", "show the host as it lives on a page of this machine; --view=PORT says where")
+    .addOption(new Option("--view-port <port>").hideHelp())
     .addHelpText("after", RUN_HELP)
     .action((name: string, rest: string[], options: RunOptions) =>
       finish(import("./run-command.ts").then((module) => module.runCommand([name, ...rest], options))),
@@ -115,11 +124,13 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .description("add devices to one container one by one and print the valid IOVA ranges after each")
     .argument("<device...>", "PCI address, UUID of a mediated device, or its path in /sys")
     .option("--json", "page sizes, ranges and available mappings as JSON")
+    .option("--map", "draw the address space after the last device, in 80 columns")
+    .option("--svg <file>", "draw it there; - is stdout")
     .addHelpText(
       "after",
       "\nExample:\n  uvfio iova-list --kernel 5.4 c08db5ed-05d3-4b39-b150-438a18bc698f 0000:00:1b.0",
     )
-    .action((devices: string[], options: HostOptions & { json?: boolean }) =>
+    .action((devices: string[], options: HostOptions & IovaListOptions) =>
       finish(import("./iova-list-command.ts").then((module) => module.iovaListCommand(devices, options))),
     );
 
@@ -143,6 +154,8 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--chunk <size>", "largest piece that one mapping covers (default: a whole range)")
     .option("--memlock <size>", "RLIMIT_MEMLOCK of the VMM (default: not checked)")
     .option("--explain", "also the sources of the layout's rules")
+    .option("--map", "also draw the address space, in 80 columns")
+    .option("--svg <file>", "draw it there; - is stdout")
     .option("--json", "the answer as JSON")
     .addHelpText("before", `${FIT_EXAMPLES}\n`)
     .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
@@ -180,8 +193,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
       finish(import("./device-server-command.ts").then((module) => module.deviceServerCommand(device, options))),
     );
 
-  program
-    .command("trace")
+  withHost(program.command("trace"), "the one that the trace was made on; with --perfetto", "the trace's")
     .description("print a trace that uvfio run --trace made, or a recording, the way strace does")
     .argument("<file>", "the trace (JSON lines); - is stdin")
     .option("--fd <fd>", "only calls on this descriptor, by number or name (container1); may be repeated", collect)
@@ -194,9 +206,20 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--memory", "also what the trace says of memory, for the sake of a replay")
     .option("--summary", "a table instead: calls, errors and time by request")
     .option("--json", "lines of JSON, or the table as JSON")
+    .option("--perfetto <file>", "write all of it for ui.perfetto.dev and chrome://tracing, with DMA and interrupts")
     .addHelpText("after", TRACE_HELP)
     .action((file: string, options: TraceOptions) =>
       finish(import("./trace-command.ts").then((module) => module.traceCommand(file, options))),
+    );
+
+  withHost(program.command("view"), "the host that the trace was made on", "the trace's")
+    .description("show a trace, or a host that uvfio serve keeps, as a page on this machine, until Ctrl-C")
+    .argument("[trace]", "a trace that uvfio run --trace made, or a recording; - is stdin")
+    .option("--on <socket>", "the host that uvfio serve keeps there, as it lives")
+    .option("--port <port>", "of 127.0.0.1 (default: any that is free)")
+    .addHelpText("after", VIEW_HELP)
+    .action((file: string | undefined, options: ViewOptions) =>
+      finish(import("./view-command.ts").then((module) => module.viewCommand(file, options))),
     );
 
   program
@@ -275,15 +298,22 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
   return status;
 }
 
+const SPELT_OUT = [
+  /^--(?:(sanitize)=(error)$|(view|json)=(.*)$)/s,
+  (_: string, sanitize?: string, error?: string, name?: string, value?: string) =>
+    sanitize === undefined ? `--${name}-${name === "view" ? "port" : "file"}=${value}` : `--${sanitize}-${error}`,
+] as const;
+
 /**
- * An option whose value is optional would take the program's name for it: --sanitize=error is an option of its own
- * inside. An errno may have its sign: `uvfio explain MAP_DMA -22` has no option -2.
+ * An option whose value is optional would take the program's name for it: --sanitize=error, --view=PORT and
+ * --json=FILE are options of their own inside. An errno may have its sign: `uvfio explain MAP_DMA -22` has no option
+ * -2.
  */
 function spellOut(args: readonly string[]): string[] {
   const end = args.indexOf("--");
   const isOurs = (at: number) => args[0] === "run" && (end < 0 || at < end);
   if (args[0] === "explain") return args.map((arg) => (/^-\d{1,4}$/.test(arg) ? arg.slice(1) : arg));
-  return args.map((arg, at) => (isOurs(at) && arg === "--sanitize=error" ? "--sanitize-error" : arg));
+  return args.map((arg, at) => (isOurs(at) ? arg.replace(...SPELT_OUT) : arg));
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
@@ -322,12 +352,14 @@ Pages by task: docs/index.md in the package.`;
 const RUN_HELP = `
 Reasons for failed calls go to stderr. Examples:
   uvfio run -m amd -- ./my-vfio-program 0000:01:00.0
+  uvfio run --strace -t -o calls.txt -- ./my-vfio-program
   uvfio run --trace t.jsonl -- ./my-vfio-program && uvfio trace --failed t.jsonl
   uvfio run --fault VFIO_IOMMU_MAP_DMA#3=ENOMEM -- ./my-vfio-program        the third one fails
   uvfio run --fault 'VFIO_IOMMU_MAP_DMA#10%:42@0x1000+1048576=ENOMEM' -- ... a tenth of them there, by seed 42
   uvfio run --fault dma:0000:00:1b.0=fault -- ./my-vfio-program             no DMA of the device arrives
   uvfio run --fault-each VFIO_IOMMU_MAP_DMA=ENOMEM -- ./my-vfio-program
-  uvfio run --sanitize=error -- ./my-vfio-program`;
+  uvfio run --sanitize=error -- ./my-vfio-program
+  uvfio run --view -- ./my-vfio-program                                     a page shows it, and why calls fail`;
 
 const SERVE_HELP = `
 Examples:
@@ -358,7 +390,14 @@ Examples:
   uvfio trace --failed t.jsonl
   uvfio trace --request MAP_DMA --fd 3 t.jsonl
   uvfio trace --summary t.jsonl
+  uvfio trace --perfetto t.json t.jsonl                 open t.json in ui.perfetto.dev
 Exit status 2 when the file is no trace or its end is missing.`;
+
+const VIEW_HELP = `
+Examples:
+  uvfio run --trace t.jsonl -- ./my-vfio-program; uvfio view t.jsonl
+  uvfio serve -m lab --socket /tmp/lab.sock & uvfio view --on /tmp/lab.sock
+  uvfio run --view -- ./my-vfio-program                 the same while a program runs`;
 
 const SELFTESTS_HELP = `
 VFIO's run on the host lab, iommufd's (of Linux 7.2 and newer) on the host mock. gcc, make, uuid-dev and libcap-dev are

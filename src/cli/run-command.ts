@@ -2,13 +2,19 @@ import { inheritedDescriptors, type TimeLimit } from "../interpose/index.ts";
 import { serve } from "../library/run/serve.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
 import { bytesOfText } from "../uapi/byte-text.ts";
-import { type HostOrder, spokenRun } from "./run-host.ts";
+import type { HostOrder } from "./run-host.ts";
+import { messagesOf } from "./run-messages.ts";
 
 export interface RunOptions extends HostOverrides {
   readonly machine?: string;
   readonly on?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
+  readonly jsonFile?: string;
+  readonly jsonFd?: string;
+  readonly strace?: boolean;
+  readonly timestamps?: boolean;
+  readonly output?: string;
   readonly trace?: string;
   readonly fault?: readonly string[];
   readonly faultEach?: string;
@@ -16,6 +22,8 @@ export interface RunOptions extends HostOverrides {
   readonly statNodes?: boolean;
   readonly sanitize?: boolean;
   readonly sanitizeError?: boolean;
+  readonly view?: boolean;
+  readonly viewPort?: string;
 }
 
 // Before anything of ours is opened: what is open now is the program's.
@@ -40,14 +48,15 @@ export async function runCommand(argv: readonly string[], options: RunOptions): 
     return runOnCommand(options.on, { argv, descriptors: descriptors() }, options);
   }
   const { machine, ...rest } = options;
+  const messages = messagesOf(options);
   const description = await loadHost(machine, rest);
-  const order: HostOrder = { description, listener: spokenRun(options), inspection: undefined };
+  const order: HostOrder = { description, listener: messages.listener, inspection: undefined };
   const start = ({ description, listener, inspection }: HostOrder, limit?: TimeLimit) =>
     serve(
       description,
       {
         argv: argv.map(bytesOfText),
-        descriptors: descriptors(),
+        descriptors: messages.without(descriptors()),
         trapPathStat: options.statNodes ?? false,
         ...(limit && { limit }),
       },
@@ -61,9 +70,19 @@ export async function runCommand(argv: readonly string[], options: RunOptions): 
     faultEach === undefined &&
     !sanitize &&
     !sanitizeError &&
+    !options.view &&
+    !messages.isJson &&
+    !options.strace &&
+    !options.timestamps &&
+    options.output === undefined &&
+    options.viewPort === undefined &&
     options.faultTimeout === undefined
   )
     return start(order);
   const { runInspected } = await import("./run-inspection.ts");
-  return runInspected(argv, options, order, start);
+  try {
+    return await runInspected(argv, options, order, start);
+  } finally {
+    messages.close();
+  }
 }

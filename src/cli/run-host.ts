@@ -36,18 +36,34 @@ function coloured(line: string): string {
 /**
  * Says on stderr what happens in a run.
  * @param quiet nothing of failed calls
- * @param json failed calls as lines of JSON
+ * @param json takes all as lines of JSON
+ * @param failures say failed calls
  */
-export function spokenRun({ quiet = false, json = false }: { quiet?: boolean; json?: boolean }): RunListener {
+export function spokenRun({
+  quiet = false,
+  json,
+  failures = !quiet,
+}: {
+  readonly quiet?: boolean;
+  readonly json?: ((line: string) => void) | undefined;
+  readonly failures?: boolean;
+}): RunListener {
   // straight to the descriptor: the program waits while a line is written
-  const report = new FailureReport(json ? (line) => complainRaw(`${line}\n`) : runLine(), json);
+  const report = new FailureReport(json ?? runLine(), json !== undefined);
   const said = (line: string) => {
     report.flush();
-    if (json) complainRaw(`${JSON.stringify({ message: line })}\n`);
+    if (json) json(JSON.stringify({ message: line }));
     else complain(line);
   };
   return {
-    ...(!quiet && { failed: (failure: CallFailure) => report.failed(failure), noticed: said }),
+    ...(failures && { failed: (failure: CallFailure) => report.failed(failure) }),
+    ...(!quiet && { noticed: said }),
+    ...(json && {
+      record: (record: object) => {
+        report.flush();
+        json(JSON.stringify(record));
+      },
+    }),
     said,
     ended: () => report.flush(),
   };

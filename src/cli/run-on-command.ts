@@ -4,7 +4,8 @@ import { bytesOfText } from "../uapi/byte-text.ts";
 import { UsageError } from "./errors.ts";
 import { openOutput } from "./output.ts";
 import type { RunOptions } from "./run-command.ts";
-import { spokenRun } from "./run-host.ts";
+import { messagesOf } from "./run-messages.ts";
+import { straceOf } from "./strace.ts";
 import { TraceFile } from "./trace-file.ts";
 
 /** What the host of `uvfio serve` was started with, and what a run on it cannot have. */
@@ -27,18 +28,31 @@ export async function runOnCommand(
       );
   if (options.faultEach !== undefined || options.faultTimeout !== undefined)
     throw new UsageError("--fault-each and --on: each run needs a host as it booted; leave out --on");
-  const listener = spokenRun(options);
+  if (options.view || options.viewPort !== undefined)
+    throw new UsageError(`--view and --on: uvfio view --on ${socket} shows that host; leave out --view`);
+  const messages = messagesOf(options);
+  const { listener } = messages;
   const file = options.trace === undefined ? undefined : openOutput(options.trace, "--trace");
   const trace = file && new TraceFile(file, (line) => listener.said(line));
+  const strace = straceOf(options);
   const counters = noCounts();
   const sanitize = options.sanitize === true || options.sanitizeError === true;
   try {
     const status = await runOn(
       socket,
-      { argv: argv.map(bytesOfText), descriptors, trapPathStat: options.statNodes ?? false },
+      {
+        argv: argv.map(bytesOfText),
+        descriptors: messages.without(descriptors),
+        trapPathStat: options.statNodes ?? false,
+      },
       listener,
       {
-        ...(trace && { trace: (operation) => trace.write(operation) }),
+        ...((trace || strace) && {
+          trace: (operation) => {
+            trace?.write(operation);
+            strace?.write(operation);
+          },
+        }),
         faults: options.fault ?? [],
         sanitize,
         counters,
@@ -48,5 +62,7 @@ export async function runOnCommand(
   } finally {
     trace?.end();
     file?.close();
+    strace?.close();
+    messages.close();
   }
 }

@@ -95,6 +95,11 @@ export class HostDevices {
     return this.#groups.get(id);
   }
 
+  /** All that VFIO has. */
+  groups(): Iterable<VfioGroup> {
+    return this.#groups.values();
+  }
+
   /** The IOMMU group of a device by its name (BDF or UUID). */
   groupOf(device: string): number | undefined {
     return this.#descriptions.get(device)?.group;

@@ -29,6 +29,7 @@ import type { ModelContext } from "../vfio/model-context.ts";
 import type { ModelWatch } from "../vfio/model-watch.ts";
 import { PciDevices } from "../vfio/pci/pci-devices.ts";
 import { Requesters } from "../vfio/requesters.ts";
+import type { LiveSpace } from "../vfio/space-view.ts";
 import { discovered } from "./discovered.ts";
 import type { DriverBinding } from "./driver-binding.ts";
 import { HostDevices } from "./host-devices.ts";
@@ -87,6 +88,9 @@ export class Host implements HostKernel {
   readonly #iommus: NestingIommus;
   readonly #pasids = new PasidPool();
 
+  /** Who hears of requests before they are made. */
+  declare before?: NonNullable<HostKernel["before"]>;
+
   /** Its functions that are in zPCI's error state. */
   readonly errors: FunctionErrors;
 
@@ -131,7 +135,11 @@ export class Host implements HostKernel {
       iommus: this.#iommus,
       pasids: this.#pasids,
       requesters,
-      vfio: { group: (id) => this.#devices.group(id), deviceAt: (index) => this.#devices.deviceAt(index) },
+      vfio: {
+        groups: () => this.#devices.groups(),
+        group: (id) => this.#devices.group(id),
+        deviceAt: (index) => this.#devices.deviceAt(index),
+      },
     });
     this.#devices = new HostDevices(description, {
       context,
@@ -240,6 +248,19 @@ export class Host implements HostKernel {
     const index = this.#devices.state.indexes.get(device);
     const path = `/dev/vfio/devices/vfio${index}`;
     return index !== undefined && this.deviceNodes().some((node) => node.path === path) ? path : undefined;
+  }
+
+  /** The I/O address spaces that programs have now, for who looks on. */
+  spaces(): LiveSpace[] {
+    return this.#parts.flatMap((part) => part.spaces?.() ?? []);
+  }
+
+  /** Who has the group of a device, in words; undefined while nobody has, or where VFIO has no such group. */
+  userOf(device: string): string | undefined {
+    const group = this.#devices.group(this.groupOf(device) ?? -1);
+    if (!group || group.use.by === "nobody") return undefined;
+    if (group.use.by !== "nodes") return group.describeHolder();
+    return group.inIommufd(device)?.iommufd.label;
   }
 
   /** A PCI device for who serves it to others than programs of this host. Undefined when no VFIO driver has it. */

@@ -36,7 +36,7 @@ export interface IommuGroup {
 }
 
 /** "0000:00:1b.0 (group 12)" */
-export function groupLabel(group: IommuGroup): string {
+export function groupLabel(group: Pick<IommuGroup, "id" | "deviceNames">): string {
   const names = group.deviceNames.join(", ");
   return names === "" ? `group ${group.id}` : `${names} (group ${group.id})`;
 }

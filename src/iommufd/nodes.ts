@@ -6,12 +6,14 @@ import { FaultPoints, faultPoint } from "../kernel/fault-points.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { CAP_DAC_OVERRIDE, type Task } from "../kernel/task.ts";
 import type { HostGround, HostPart } from "../vfio/host-part.ts";
+import type { LiveSpace } from "../vfio/space-view.ts";
 import { CdevFile } from "./cdev-file.ts";
 import { IommufdContext } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
 import type { IommufdModule } from "./module.ts";
 import { PasidHardware } from "./nesting/pasid-hardware.ts";
 import { SelftestGround } from "./selftest/ground.ts";
+import { iommufdSpaces } from "./space-view.ts";
 
 const IOMMU_NODE = "/dev/iommu";
 const CONTAINER_NODE = "/dev/vfio/vfio";
@@ -69,6 +71,10 @@ export class IommufdNodes implements HostPart {
     if (path === IOMMU_NODE || (path === CONTAINER_NODE && this.#isContainer)) return true;
     const match = DEVICE_NODE.exec(path);
     return match !== null && this.#ground.vfio.deviceAt(Number(match[1])) !== undefined;
+  }
+
+  spaces(): LiveSpace[] {
+    return [...this.#module.contexts].flatMap((context) => iommufdSpaces(context));
   }
 
   /** The order in which a thread has its calls fail. */

@@ -5,6 +5,8 @@ export interface Carried {
   readonly koffi: Koffi;
   /** uvfio's own. */
   readonly version: string;
+  /** A file of the page of `--view` by its name. */
+  page(name: string): string;
 }
 
 /** scripts/start/binary.mjs sets it before anything of ours is loaded; undefined in an installed package. */

@@ -4,6 +4,7 @@ import type { DeviceDma, DmaTarget } from "../iommu/dma-target.ts";
 import type { Task } from "../kernel/task.ts";
 import type { Word } from "../kernel/word.ts";
 import type { RequestDialect } from "../uapi/requests/dialect.ts";
+import type { BackendSpace } from "./space-view.ts";
 
 /** The driver of a mediated device, which holds pages of mappings. */
 export interface DmaUnmapListener {
@@ -57,6 +58,8 @@ export interface IommuBackend {
   reach(group: DmaGroup, device: string): DeviceDma | undefined;
   /** Undefined where mediated devices cannot be used. */
   readonly mediated: MediatedAccess | undefined;
+  /** Its address space, for who looks on. Undefined without an IOMMU. */
+  readonly space: BackendSpace | undefined;
   /** The container lets go: everything mapped is unmapped. */
   release(): void;
 }

@@ -20,6 +20,8 @@ export class Container extends FileDescription {
   readonly #drivers: readonly IommuDriver[];
   /** As the groups know it that it owns. */
   readonly #owner: DmaOwner;
+  /** Who opened it. */
+  readonly opener: Pick<Task, "name" | "pid">;
   /** Newest first, as the kernel lists and attaches them. */
   readonly #groups: DmaGroup[] = [];
   #backend: IommuBackend | undefined;
@@ -28,6 +30,7 @@ export class Container extends FileDescription {
 
   constructor(context: ModelContext, drivers: readonly IommuDriver[], { name, pid }: Pick<Task, "name" | "pid">) {
     super();
+    this.opener = { name, pid };
     this.#context = context;
     this.#drivers = drivers;
     this.#owner = { label: `the container of process ${name}, pid ${pid}` };

@@ -4,6 +4,7 @@ import { CAP_DAC_OVERRIDE, CAP_SYS_RAWIO, type Task } from "../kernel/task.ts";
 import type { VfioGroup } from "./group.ts";
 import { GroupFile } from "./group-file.ts";
 import type { HostGround, HostPart } from "./host-part.ts";
+import type { LiveSpace, SpaceListener } from "./space-view.ts";
 
 const PATH = /^\/dev\/vfio\/(noiommu-)?(\d+)$/;
 
@@ -37,6 +38,28 @@ export class GroupNodes implements HostPart {
 
   hasNode(path: string): boolean {
     return this.#groupAt(path) !== undefined;
+  }
+
+  /** Those of containers, which their groups lead to. */
+  spaces(): LiveSpace[] {
+    const containers = [...this.#ground.vfio.groups()].flatMap(({ container }) => container ?? []);
+    return [...new Set(containers)].flatMap((container) => {
+      const { backend, opener, groups } = container;
+      if (!backend?.space || backend.name === "noiommu") return [];
+      const { valid, taken } = backend.space;
+      const view = {
+        kind: backend.name,
+        label: container.label,
+        owner: `process ${opener.name}, pid ${opener.pid}`,
+        valid,
+        taken,
+        devices: groups.flatMap(({ iommuGroup }) => iommuGroup.deviceNames),
+        from: (address: bigint, most: number) => backend.space!.from(address, most),
+        watch: (listener: SpaceListener) => backend.space!.watch(listener),
+        isMeant: (file: FileDescription) => file === container,
+      };
+      return [{ of: container, view }];
+    });
   }
 
   #groupAt(path: string): VfioGroup | undefined {

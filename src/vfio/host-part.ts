@@ -8,6 +8,7 @@ import type { VfioDevice } from "./device.ts";
 import type { VfioGroup } from "./group.ts";
 import type { ModelContext } from "./model-context.ts";
 import type { Requesters } from "./requesters.ts";
+import type { LiveSpace } from "./space-view.ts";
 
 /**
  * A part of a booted host: what answers on some of its nodes. Parts are listed in host/parts.ts and know nothing of
@@ -18,6 +19,8 @@ export interface HostPart {
   open(task: Task, path: string): FileDescription | undefined;
   /** Whether a node is its own, and is there now. */
   hasNode(path: string): boolean;
+  /** The I/O address spaces that programs have by it now, for who looks on. */
+  spaces?(): LiveSpace[];
   /** As that of HostKernel. */
   procFile?(task: Task, thread: number, name: string): FileDescription | undefined;
 }
@@ -37,6 +40,8 @@ export interface HostGround {
 
 /** What VFIO drivers have now. */
 export interface VfioDevices {
+  /** All groups that a VFIO driver has a device of. */
+  groups(): Iterable<VfioGroup>;
   /** A group by its number; undefined when no device of it has a VFIO driver. */
   group(id: number): VfioGroup | undefined;
   /** A device by N in /dev/vfio/devices/vfioN; undefined when no VFIO driver has it. */

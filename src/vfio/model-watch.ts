@@ -14,6 +14,8 @@ export interface ModelWatch {
    * region.
    */
   registerWritten?(device: string, region: number, offset: number, width: number, value: bigint): void;
+  /** A device raises an interrupt of the program that has it: "INTx", "MSI 0", "MSI-X 3". */
+  interrupt?(device: string, what: string): void;
   /** Devices went on with long jobs between calls: so many pieces of work, in the turns that they take. */
   worked?(pieces: number): void;
 }

@@ -34,6 +34,7 @@ export class NoIommuDriver implements IommuDriver {
       release: () => {},
       reach: () => undefined,
       mediated: undefined,
+      space: undefined,
       checkExtension: (extension) => this.checkExtension(extension),
       ioctl: (_task, request, arg) => {
         if (request === VFIO_CHECK_EXTENSION) return this.checkExtension(arg);

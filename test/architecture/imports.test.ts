@@ -24,7 +24,14 @@ const TYPE_CIRCLES: readonly { readonly files: readonly string[]; readonly why: 
     why: "an open /dev/iommu makes its objects, and they speak through it",
   },
   {
-    files: ["cli/fault-each.ts", "cli/run-command.ts", "cli/run-inspection.ts", "cli/run-on-command.ts"],
+    files: [
+      "cli/fault-each.ts",
+      "cli/run-command.ts",
+      "cli/run-inspection.ts",
+      "cli/run-messages.ts",
+      "cli/run-on-command.ts",
+      "cli/strace.ts",
+    ],
     why: "they share the options of `uvfio run`",
   },
 ];

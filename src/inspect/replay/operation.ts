@@ -49,6 +49,8 @@ const COMMON = {
   errno: optional(errno),
   reason: optional(text),
   us: optional(count),
+  /** When it was over: microseconds since the trace began. */
+  at: optional(count),
   /** Which of the recorded processes made it, from 1; the first when left out. */
   process: optional(upTo(PROCESSES_MAX)),
   pid: optional(count),

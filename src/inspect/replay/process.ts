@@ -1,4 +1,5 @@
 import type { Host } from "../../host/host.ts";
+import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Answer, Handlers } from "./answer.ts";
 import { fileOperations } from "./file-operations.ts";
 import { ioctlOperations } from "./ioctl-operations.ts";
@@ -6,7 +7,7 @@ import { MappingOperations } from "./mapping-operations.ts";
 import { memoryOperations } from "./memory-operations.ts";
 import type { Operation } from "./operation.ts";
 import { processOperations } from "./process-operations.ts";
-import { ReplayedProgram } from "./program.ts";
+import { type ProgramIdentity, ReplayedProgram } from "./program.ts";
 
 const nothing = (): undefined => undefined;
 /** What a recording says of its machine and of itself. */
@@ -24,9 +25,9 @@ export class ReplayProcess {
   readonly #program: ReplayedProgram;
   readonly #handlers: Handlers;
 
-  /** @param littleEndian how the recorded program's processor stores numbers */
-  constructor(host: Host, littleEndian: boolean) {
-    const program = new ReplayedProgram(host, littleEndian);
+  /** See ReplayedProgram. */
+  constructor(host: Host, littleEndian: boolean, identity?: ProgramIdentity) {
+    const program = new ReplayedProgram(host, littleEndian, identity);
     this.#program = program;
     this.#handlers = {
       ...fileOperations(program),
@@ -45,6 +46,11 @@ export class ReplayProcess {
     const handler = this.#handlers[operation.op] as (operation: Operation) => Answer | undefined;
     const answer = handler(operation);
     return answer && { ...answer, vmlck_kB: this.#program.kilobytes(this.#program.memory.lockedPages) };
+  }
+
+  /** The file that an operation is made on, where the process that makes it has it open. */
+  file(operation: Operation): FileDescription | undefined {
+    return "fd" in operation && typeof operation.fd === "string" ? this.#program.find(operation.fd) : undefined;
   }
 
   /** The program ends: all descriptors are closed. */

@@ -43,6 +43,14 @@ const SCRATCH_ADDRESS = 0x7000_0000_0000;
 /** Bytes of each of the two parts of the scratch memory: the largest page of any host. */
 export const SCRATCH_SIZE = 65536;
 
+/** What a recorded program was, as far as it is known. */
+export interface ProgramIdentity {
+  /** Its short name. */
+  readonly name?: string;
+  /** Its processes by their numbers in the recording, from 1. */
+  readonly pids?: ReadonlyMap<number, number>;
+}
+
 /** The program of a recording: its processes, and what it has by name. */
 export class ReplayedProgram {
   readonly host: Host;
@@ -58,18 +66,27 @@ export class ReplayedProgram {
   /** The files behind named descriptors, for processes that got them without a call. */
   readonly #files = new Map<string, FileDescription>();
 
-  /** @param littleEndian how the recorded program's processor stores numbers */
-  constructor(host: Host, littleEndian: boolean) {
+  readonly #identity: ProgramIdentity;
+
+  /**
+   * @param littleEndian how the recorded program's processor stores numbers
+   * @param identity what it was, for messages
+   */
+  constructor(host: Host, littleEndian: boolean, identity: ProgramIdentity = {}) {
     this.host = host;
     this.littleEndian = littleEndian;
-    this.#current = this.#begin();
+    this.#identity = identity;
+    this.#current = this.#begin(1);
     this.#processes.set(1, this.#current);
   }
 
   /** Descriptors 0, 1 and 2 were there in the recorded program, and two for what it wrote down. They are not VFIO's. */
-  #begin(): Process {
+  #begin(number: number): Process {
+    const { name = "replay", pids } = this.#identity;
+    const pid = pids?.get(number);
     const task = new ModelTask({
-      name: "replay",
+      name,
+      ...(pid !== undefined && { pid }),
       pageSize: this.host.description.pageSize,
       littleEndian: this.littleEndian,
     });
@@ -97,7 +114,7 @@ export class ReplayedProgram {
     if (this.#parents.length > 0) return;
     let process = this.#processes.get(number);
     if (!process) {
-      process = this.#begin();
+      process = this.#begin(number);
       this.#processes.set(number, process);
     }
     this.#current = process;
@@ -179,6 +196,11 @@ export class ReplayedProgram {
   file(o: { readonly fd: string | -1 }): FileDescription {
     const fd = this.fd(o.fd);
     return this.task.files.get(fd) ?? fail("EBADF", `file descriptor ${fd} is not open`);
+  }
+
+  /** The file behind a named descriptor; undefined when no process has it. */
+  find(name: string): FileDescription | undefined {
+    return this.#files.get(name);
   }
 
   nameBuffer(name: string, buffer: Buffer): void {

@@ -2,12 +2,15 @@ import { DEVICE_KINDS } from "../../devices/kinds.ts";
 import { Host } from "../../host/host.ts";
 import { isLittleEndian } from "../../kernel/arch.ts";
 import { KernelError } from "../../kernel/errors.ts";
+import type { FileDescription } from "../../kernel/file-description.ts";
 import type { DeviceDescription, HostDescription } from "../../machine/host-description.ts";
+import type { ModelWatch } from "../../vfio/model-watch.ts";
 import type { Answer } from "./answer.ts";
 import { type Difference, difference } from "./compare.ts";
 import { KnownDifferences } from "./known-differences.ts";
 import type { Operation } from "./operation.ts";
 import { ReplayProcess } from "./process.ts";
+import type { ProgramIdentity } from "./program.ts";
 import { RecordingError } from "./recording-error.ts";
 import { shown } from "./shown.ts";
 
@@ -18,6 +21,19 @@ export interface DifferentCall extends Difference {
   readonly operation: Operation;
   /** The model's reason for its errno, where it gave one. */
   readonly reason?: string;
+}
+
+/** Who looks on while a recording is repeated. */
+export interface ReplayLooker {
+  /** What messages are to call the program. */
+  readonly identity?: ProgramIdentity;
+  readonly model?: ModelWatch;
+  booted?(host: Host): void;
+  /** @param file that the operation is made on, where the program has it open */
+  before?(operation: Operation, file: FileDescription | undefined): void;
+  /** Also of operations that are not made, since they only inform, or were ordered to fail. */
+  after?(operation: Operation): void;
+  noticed?(line: string): void;
 }
 
 export interface ReplayResult {
@@ -33,6 +49,7 @@ export interface ReplayResult {
 /**
  * Makes recorded calls against a freshly booted host and compares every answer.
  * @param path of the recording, for messages
+ * @param looker who looks on
  * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never
  * begun
  */
@@ -40,24 +57,32 @@ export function replay(
   description: HostDescription,
   operations: readonly Operation[],
   path = "the recording",
+  looker: ReplayLooker = {},
 ): ReplayResult {
   const warnings: string[] = [];
   const host = new Host(withoutFiles(description), {
-    onWarning: (message) => warnings.push(message),
+    onWarning: (message) => {
+      warnings.push(message);
+      looker.noticed?.(message);
+    },
+    ...(looker.model && { watch: looker.model }),
     // time goes by where the recorded program waited
     now: () => 0,
   });
   // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows
   // when
   host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
+  looker.booted?.(host);
   const littleEndian = isRecordedLittleEndian(description, operations);
-  const process = new ReplayProcess(host, littleEndian);
+  const process = new ReplayProcess(host, littleEndian, looker.identity);
   const knownDifferences = new KnownDifferences(description, littleEndian);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();
   let calls = 0;
   for (const [index, operation] of operations.entries()) {
+    looker.before?.(operation, process.file(operation));
     const answer = answerOf(process, operation, `${path}:${index + 1}`);
+    looker.after?.(operation);
     if (!answer) continue;
     calls++;
     const found = difference(operation, answer);

@@ -1,7 +1,7 @@
 import { counted } from "../../kernel/counted.ts";
 
 /** What the sanitizer finds. */
-type FindingKind =
+export type FindingKind =
   | "memory unmapped while mapped for DMA"
   | "DMA after unmap"
   | "DMA to an IOVA never mapped"
@@ -10,10 +10,13 @@ type FindingKind =
   | "unmap that took nothing"
   | "device reset or closed while DMA may be running";
 
+/** Hears a finding: as a line, and in its parts. */
+export type TellFinding = (line: string, finding: { readonly kind: FindingKind; readonly text: string }) => void;
+
 /** Says each finding once, and counts them. */
 export class Findings {
   readonly #say: ((line: string) => void) | undefined;
-  readonly #tell: ((line: string) => void) | undefined;
+  readonly #tell: TellFinding | undefined;
   readonly #found = new Map<FindingKind, number>();
   readonly #said = new Set<string>();
 
@@ -21,7 +24,7 @@ export class Findings {
    * @param say hears all
    * @param tell hears each finding, instead of `say`
    */
-  constructor(say: ((line: string) => void) | undefined, tell = say) {
+  constructor(say: ((line: string) => void) | undefined, tell: TellFinding | undefined = say) {
     this.#say = say;
     this.#tell = tell;
   }
@@ -35,7 +38,7 @@ export class Findings {
     if (this.#said.has(line)) return;
     this.#said.add(line);
     this.#found.set(kind, (this.#found.get(kind) ?? 0) + 1);
-    this.#tell?.(line);
+    this.#tell?.(line, { kind, text });
   }
 
   /** How it went, when the program is over. */

@@ -11,7 +11,7 @@ import {
 } from "../../uapi/vfio-type1.ts";
 import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
 import { detail, type Fields, type IoctlCall, readFields } from "./call-text.ts";
-import { Findings } from "./findings.ts";
+import { Findings, type TellFinding } from "./findings.ts";
 import { HeldMemory } from "./held-memory.ts";
 import { type CallText, IovaSpace, type Mapping, rangeText } from "./mappings.ts";
 
@@ -53,7 +53,7 @@ export class Sanitizer implements Watcher {
   readonly #outer: InHand[] = [];
 
   /** See Findings. */
-  constructor(say: ((line: string) => void) | undefined, tell = say) {
+  constructor(say: ((line: string) => void) | undefined, tell: TellFinding | undefined = say) {
     this.#isHeard = say !== undefined;
     this.#found = new Findings(say, tell);
   }

@@ -26,6 +26,7 @@ export class Composer {
   readonly #names: RecordingNames;
   readonly #spaces: ReplayedSpaces;
   readonly #registers: MappedRegisters;
+  readonly #began = performance.now();
 
   /**
    * @param pageSize of the host
@@ -56,6 +57,7 @@ export class Composer {
       ...(injected && { injected }),
       ...(error instanceof PutOffError && { put_off: true }),
       us: Math.round(result.microseconds),
+      at: Math.round((performance.now() - this.#began) * 1000),
       ...(task && { pid: task.pid, tid: task.tid, ...this.#spaces.of(task.memory).of }),
     };
     switch (call.op) {

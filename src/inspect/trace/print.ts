@@ -70,7 +70,7 @@ export function callName(operation: Operation): string {
  * The row of a recorded request: of the dialect that it was made in; by its name alone in recordings that do not say
  * which.
  */
-function rowOf({ req, dialect }: OperationOf<"ioctl">): RequestRow | undefined {
+export function rowOf({ req, dialect }: OperationOf<"ioctl">): RequestRow | undefined {
   if (req === undefined) return undefined;
   const known = dialect === undefined ? undefined : dialectNamed(dialect);
   return known ? known.rows.find(({ name }) => name === req) : requestNamed(req);
@@ -104,6 +104,21 @@ export class TracePrinter {
     const who = this.#threads && operation.tid !== undefined ? this.#style.dim(`[${operation.tid}] `) : "";
     const lines = `${who}${this.#text(operation)}`.split("\n");
     return lines.map((line) => (line.length > LINE_MAX ? this.#style.dim(cut(line, LINE_MAX)) : line)).join("\n");
+  }
+
+  /**
+   * What a call was made on and with, for who sets that out in another way. To be called for all operations in order,
+   * instead of line().
+   */
+  parts(recorded: Operation): { readonly on: string; readonly text: string } {
+    const operation = printableOperation(recorded);
+    this.#learn(operation);
+    const on = "fd" in operation && operation.op !== "open" ? this.#fd(operation.fd as string | -1) : "";
+    if (operation.op === "open") return { on, text: operation.path };
+    if (operation.op === "ioctl") return { on, text: this.#argument(operation).replace(/^, /, "") };
+    if (operation.op === "close") return { on, text: "" };
+    const text = this.#text(operation).split("\n", 1)[0]!;
+    return { on, text: text.replace(/^\w+\((.*)\) = .*$/, "$1") };
   }
 
   #learn(operation: Operation): void {

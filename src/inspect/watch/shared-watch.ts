@@ -26,6 +26,10 @@ export class SharedWatch implements ModelWatch {
     for (const watch of this.#watches) watch.registerWritten?.(...write);
   };
 
+  readonly interrupt: NonNullable<ModelWatch["interrupt"]> = (...raised) => {
+    for (const watch of this.#watches) watch.interrupt?.(...raised);
+  };
+
   readonly worked: NonNullable<ModelWatch["worked"]> = (pieces) => {
     for (const watch of this.#watches) watch.worked?.(pieces);
   };

@@ -70,7 +70,7 @@ export interface Watcher {
 }
 
 /** One ModelWatch for several; undefined when nobody watches. */
-export function joinModelWatches(watchers: readonly Watcher[]): ModelWatch | undefined {
+export function joinModelWatches(watchers: readonly Pick<Watcher, "model">[]): ModelWatch | undefined {
   const watches = watchers.flatMap(({ model }) => (model ? [model] : []));
   if (watches.length <= 1) return watches[0];
   return {
@@ -86,6 +86,9 @@ export function joinModelWatches(watchers: readonly Watcher[]): ModelWatch | und
     },
     registerWritten: (...write) => {
       for (const watch of watches) watch.registerWritten?.(...write);
+    },
+    interrupt: (...raised) => {
+      for (const watch of watches) watch.interrupt?.(...raised);
     },
     worked: (pieces) => {
       for (const watch of watches) watch.worked?.(pieces);

@@ -56,6 +56,11 @@ export class Connection {
     this.#events = events;
   }
 
+  /** Bytes that have not gone yet. */
+  get backlog(): number {
+    return this.#backlogLength;
+  }
+
   get isClosed(): boolean {
     return this.#isClosed;
   }

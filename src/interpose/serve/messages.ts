@@ -26,7 +26,7 @@ export const REQUEST_MAX = 0x10_0000;
 export interface Request {
   /** PROTOCOL of the client. */
   readonly uvfio: number;
-  readonly do: "run" | "stop" | "control";
+  readonly do: "run" | "stop" | "control" | "view";
   /** run: every call is to be told. */
   readonly trace?: boolean;
   /** run: what `--fault` says. */
@@ -86,6 +86,8 @@ export interface FromServer {
   readonly counters?: unknown;
   /** The last task of the program is gone. */
   readonly ended?: boolean;
+  /** view: what happens on the host, for a picture; a batch, as long as the client stays. */
+  readonly view?: readonly unknown[];
   /** What was asked is done; lines for the person who asked. */
   readonly done?: readonly string[];
 }

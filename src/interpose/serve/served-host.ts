@@ -44,8 +44,21 @@ export interface ServedHostOptions {
   joinContainer(id: string): Served;
   /** Does what somebody asked for; returns lines for them. Throws an Error whose message is why not. */
   control(words: readonly string[]): readonly string[];
+  /**
+   * Somebody looks on from now on.
+   * @param client takes batches for a picture
+   * @returns ends it
+   */
+  look(client: LookingClient): () => void;
   /** What a person should know. A line. */
   said(line: string): void;
+}
+
+/** Who looks on through the socket. */
+export interface LookingClient {
+  send(messages: readonly unknown[]): void;
+  /** Bytes that have not gone yet. */
+  readonly backlog: number;
 }
 
 interface Client {
@@ -53,6 +66,8 @@ interface Client {
   run?: RunClient;
   /** It waits for what it has asked for. */
   isAsking?: boolean;
+  /** It looks on: ends that. */
+  leave?: () => void;
 }
 
 /** A host that several programs and containers are on. */
@@ -168,6 +183,7 @@ export class ServedHost {
         server.unwatch(fd);
         this.#clients.delete(client);
         client.run?.closed();
+        client.leave?.();
       },
     });
     const client: Client = { connection };
@@ -217,8 +233,18 @@ export class ServedHost {
     if (!this.#isTrusted(connection.peer.uid))
       throw new ClientError(`user ${connection.peer.uid} may not: only root and user ${process.geteuid!()} may`);
     client.isAsking = true;
-    if (request.do === "control") this.#control(connection, request.words);
+    if (request.do === "view") client.leave ??= this.#look(connection);
+    else if (request.do === "control") this.#control(connection, request.words);
     else this.#stopFor(connection);
+  }
+
+  #look(connection: Connection): () => void {
+    return this.#options.look({
+      send: (view) => connection.send({ view }),
+      get backlog() {
+        return connection.backlog;
+      },
+    });
   }
 
   /** A command that has to wait for a program is made again when something was closed. */
@@ -307,6 +333,7 @@ function parseRequest(text: string): Request {
     throw new ClientError("that is no message of uvfio's");
   if (request.uvfio !== PROTOCOL)
     throw new ClientError(`uvfio serve is of another version (it speaks ${PROTOCOL}, not ${request.uvfio})`);
-  if (!["run", "stop", "control"].includes(request.do)) throw new ClientError("what it asks for is not known here");
+  if (!["run", "stop", "control", "view"].includes(request.do))
+    throw new ClientError("what it asks for is not known here");
   return request;
 }

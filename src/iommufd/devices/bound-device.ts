@@ -144,6 +144,11 @@ export class BoundDevice extends IommufdObject implements Binding, AttachedDevic
     this.group.unclaim(this.#context);
   }
 
+  /** The address space that its requests without a PASID reach. */
+  get space(): object | undefined {
+    return this.attachmentOf(NO_PASID)?.pageTable.paging.ioas;
+  }
+
   /** What it is attached to with a PASID, or without (NO_PASID). */
   attachmentOf(pasid: number): Attachment | undefined {
     return this.#groupAttachment.attachmentOf(pasid);

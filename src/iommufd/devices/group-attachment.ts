@@ -172,7 +172,7 @@ function reserveFor(device: AttachedDevice, { table }: PagingTable["ioas"]): voi
   try {
     for (const { start, last, type } of iommuGroup.reservedRegions.filter(binds)) {
       const label = `the reserved range ${hexRange(start, last)} (${type}) of ${groupLabel(iommuGroup)}`;
-      table.reserve({ start, last, owner: device, label });
+      table.reserve({ start, last, owner: device, label, what: type, of: groupLabel(iommuGroup) });
     }
   } catch (error) {
     table.unreserve(device);

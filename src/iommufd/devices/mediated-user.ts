@@ -12,14 +12,14 @@ import type { Binding } from "./binding.ts";
 /** A mediated device whose driver uses mappings itself (struct iommufd_access, vfio_iommufd_emulated_bind). */
 export class MediatedUser extends IommufdObject implements Binding, MediatedAccess {
   readonly #context: IommufdContext;
-  readonly #name: string;
+  readonly name: string;
   readonly #listeners = new Set<DmaUnmapListener>();
   #attached: { readonly ioas: Ioas; readonly access: TableAccess } | undefined;
 
   constructor(context: IommufdContext, name: string) {
     super();
     this.#context = context;
-    this.#name = name;
+    this.name = name;
     context.objects.add(this);
     context.get();
     this.users++;
@@ -35,7 +35,12 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
   }
 
   get label(): string {
-    return `mediated device ${this.#name}`;
+    return `mediated device ${this.name}`;
+  }
+
+  /** The address space that its driver uses. */
+  get space(): object | undefined {
+    return this.#attached?.ioas;
   }
 
   /**
@@ -86,7 +91,7 @@ export class MediatedUser extends IommufdObject implements Binding, MediatedAcce
     count: number,
     write: boolean,
   ): readonly PinnedPage[] {
-    if (this.#listeners.size === 0) fail("EINVAL", `the driver of ${this.#name} would not hear of mappings that go`);
+    if (this.#listeners.size === 0) fail("EINVAL", `the driver of ${this.name} would not hear of mappings that go`);
     return this.#access.pin(caller, iova, count, write);
   }
 

@@ -4,6 +4,7 @@ import { SpanMap } from "../../address/span-map.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import { faultPoint } from "../../kernel/fault-points.ts";
+import type { SpaceListener, SpaceMapping } from "../../vfio/space-view.ts";
 import type { Area } from "./area.ts";
 
 /** IOVAs that an attached device or page table takes away (struct iopt_reserved). */
@@ -12,6 +13,9 @@ export interface Reserved extends IovaRange {
   readonly owner: object;
   /** For messages: "the reserved range 0xfee00000-0xfeefffff (msi) of 0000:00:04.0 (group 2)". */
   readonly label: string;
+  /** The same in two parts, for who looks on: "msi", and whose it is. */
+  readonly what: string;
+  readonly of: string;
 }
 
 /** A page table that follows the mappings (struct iommu_domain). */
@@ -39,6 +43,8 @@ export class IoPageTable {
   allowed = RangeTable.EMPTY;
   readonly reserved: Reserved[] = [];
   readonly domains: Domain[] = [];
+  /** Who looks on. */
+  readonly lookers = new Set<SpaceListener>();
   /** What addresses and lengths must be a multiple of: 1 until something is attached. */
   alignment = 1n;
   largePagesDisabled = false;
@@ -53,6 +59,7 @@ export class IoPageTable {
   add(area: Area): void {
     area.pages.get();
     this.areas.add(area);
+    if (this.lookers.size > 0) for (const looker of this.lookers) looker.mapped(mappingOf(area));
   }
 
   /**
@@ -67,6 +74,7 @@ export class IoPageTable {
     }
     area.unfill();
     this.areas.delete(area);
+    for (const looker of this.lookers) looker.unmapped(area);
     for (const domain of this.domains) domain.unmapped(area.start, area.last);
     area.pages.put();
   }
@@ -171,6 +179,7 @@ export class IoPageTable {
       area.pages.put();
     }
     this.areas.clear();
+    for (const looker of this.lookers) looker.unmapped(ALL_ADDRESSES);
   }
 
   /** EADDRINUSE for mappings of part pages (io_pagetable.c:iopt_add_access). */
@@ -208,10 +217,15 @@ export class IoPageTable {
   #reserveOutside(domain: Domain): void {
     const { apertureStart, apertureLast, label } = domain.unit;
     const owner = domain;
-    const outside = `what lies outside the aperture ${hexRange(apertureStart, apertureLast)} of ${label}`;
-    if (apertureStart !== 0n) this.reserve({ start: 0n, last: apertureStart - 1n, owner, label: outside });
+    const outside = {
+      owner,
+      label: `what lies outside the aperture ${hexRange(apertureStart, apertureLast)} of ${label}`,
+      what: "outside the aperture",
+      of: label,
+    };
+    if (apertureStart !== 0n) this.reserve({ start: 0n, last: apertureStart - 1n, ...outside });
     if (apertureLast !== ALL_ADDRESSES.last) {
-      this.reserve({ start: apertureLast + 1n, last: ALL_ADDRESSES.last, owner, label: outside });
+      this.reserve({ start: apertureLast + 1n, last: ALL_ADDRESSES.last, ...outside });
     }
   }
 
@@ -248,4 +262,9 @@ export function refuseArea(area: Area, { unit, isParent }: Domain): void {
   }
   if (area.readable || area.writeable || unit.mapsNoAccess) return;
   fail("EINVAL", `${area.label} is for neither reading nor writing, which ${unit.label} cannot express`);
+}
+
+/** A mapping, for who looks on. */
+export function mappingOf({ start, last, readable, writeable }: Area): SpaceMapping {
+  return { start, last, read: readable, write: writeable };
 }

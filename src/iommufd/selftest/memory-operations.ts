@@ -26,7 +26,7 @@ export function addReserved(context: IommufdContext, _ground: SelftestGround, co
   const last = start + length - 1n;
   if (last >= END) fail("EOVERFLOW", `start ${hex(start)} plus length ${hex(length)} runs past 2^64`);
   const label = "a range that a test has reserved";
-  findIoas(context, id).table.reserve({ start, last, owner: {}, label });
+  findIoas(context, id).table.reserve({ start, last, owner: {}, label, what: "reserved", of: "a test" });
   return 0;
 }
 

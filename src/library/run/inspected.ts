@@ -4,12 +4,20 @@ import { FaultInjector } from "../../inspect/fault/injector.ts";
 import { Sanitizer } from "../../inspect/sanitize/sanitizer.ts";
 import { Recorder } from "../../inspect/trace/recorder.ts";
 import { watchKernel } from "../../inspect/watch/watch-kernel.ts";
-import { joinModelWatches } from "../../inspect/watch/watcher.ts";
+import { joinModelWatches, type Watcher } from "../../inspect/watch/watcher.ts";
 import type { Observer, Served } from "../../interpose/index.ts";
 import type { HostKernel } from "../../kernel/host-kernel.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import { errnoName } from "../../uapi/errno.ts";
-import type { Inspection } from "./inspection.ts";
+import type { FaultedDma, Inspection } from "./inspection.ts";
+
+function faultWatch(faulted: (fault: FaultedDma) => void): NonNullable<Watcher["model"]> {
+  return {
+    dmaDone: (device, write, iova, length, fault) => {
+      if (fault) faulted({ device, write, iova, length, at: fault.iova, reason: fault.reason });
+    },
+  };
+}
 
 /** Boots the host that is looked at, or gives a view of one that runs. */
 export type Boot = (options: HostOptions) => HostKernel;
@@ -20,7 +28,7 @@ export type Boot = (options: HostOptions) => HostKernel;
  */
 export function inspectedHost(
   description: HostDescription,
-  { trace, faults, sanitize, counters, found, each = false }: Inspection,
+  { trace, faults, sanitize, counters, found, faulted, looker, each = false }: Inspection,
   { say, warn }: { readonly say: (line: string) => void; readonly warn: (line: string) => void },
   observer: Observer,
   ended: () => void,
@@ -38,20 +46,27 @@ export function inspectedHost(
   const watchers = [recorder, injector, sanitizer].filter(
     (watcher): watcher is NonNullable<typeof watcher> => watcher !== undefined,
   );
-  const watch = joinModelWatches(watchers);
+  const others = [...(looker ? [looker] : []), ...(faulted ? [{ model: faultWatch(faulted) }] : [])];
+  const watch = joinModelWatches([...watchers, ...others]);
   const kernel = boot({
     ...(watch && { watch }),
     onWarning: (message) => {
       warn(message);
       recorder?.note(message);
+      looker?.note(message);
     },
   });
   watchKernel(kernel, watchers, say);
+  if (looker && kernel instanceof Host) {
+    kernel.before = looker.before;
+    looker.begin(kernel);
+  }
   return {
     kernel,
     observer: {
       ...observer,
       finished: (call) => {
+        looker?.finished(call);
         recorder?.addDescriptor(call.fd);
         const { path, error, kind, pid, tid, result } = call;
         // permissions of a node, and that there is none, are the transport's to say: the model has not heard of it
@@ -64,11 +79,13 @@ export function inspectedHost(
         ) {
           recorder.refusedOpen(path, errnoName(-result), error.reason, { pid, tid });
         }
+        recorder?.flush();
       },
     },
     ended: () => {
       sanitizer?.end();
       recorder?.end();
+      looker?.ended();
       sink?.end();
       for (const [index, { spec, matched, injected }] of injector?.faults.entries() ?? []) {
         if (each && index === faults.length - 1) counters.eachInjected = injected;

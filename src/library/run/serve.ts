@@ -15,6 +15,8 @@ export interface RunListener {
   noticed?(line: string): void;
   /** What has to be said in any case: something is wrong with uvfio itself, or with what was asked. A line. */
   said(line: string): void;
+  /** Something that has parts, as JSON has it. Left out: lines are enough. */
+  record?(record: object): void;
   /** The last process is gone. */
   ended?(): void;
 }

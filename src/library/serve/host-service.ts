@@ -9,6 +9,7 @@ import { inspectedHost } from "../run/inspected.ts";
 import { type Inspection, noCounts } from "../run/inspection.ts";
 import { type CdiSpec, cdiSpec } from "./cdi.ts";
 import { ServiceControl } from "./service-control.ts";
+import { ServiceLooks } from "./service-looks.ts";
 
 /** How a host is served. */
 export interface ServiceOptions {
@@ -40,6 +41,7 @@ export class HostService {
   readonly #hearers = new Map<HostKernel, (line: string) => void>();
   readonly #warned = new Set<string>();
   readonly #controls: ServiceControl;
+  readonly #looks: ServiceLooks;
   #preparation: NodeJS.Timeout | undefined;
 
   /**
@@ -55,6 +57,7 @@ export class HostService {
       onWarning: (line) => this.#warn(line),
     });
     this.#controls = new ServiceControl(this.host, this.#watch, options.said);
+    this.#looks = new ServiceLooks(this.host, this.#watch, options.socket);
     const observer: Observer = { noticed: options.said, broken: options.said };
     const { name, kernel } = description;
     this.#served = new ServedHost({
@@ -66,6 +69,7 @@ export class HostService {
       join: (request, send) => this.#join(request, send),
       joinContainer: (id) => this.#joinContainer(id),
       control: (words) => this.#control(words),
+      look: (client) => this.#looks.join(client),
       said: options.said,
     });
   }
@@ -114,6 +118,8 @@ export class HostService {
 
   /** What devices do outside of a call concerns nobody in particular. */
   #warn(line: string): void {
+    // not yet while the host boots
+    this.#looks?.note(line);
     const kernel = this.#served?.server.inHand?.kernel;
     const hearer = kernel && this.#hearers.get(kernel);
     if (hearer) {
@@ -189,11 +195,12 @@ export class HostService {
   /** Who is on the host from now on: warnings in its calls go to it. */
   #guest(served: Served, warn: (line: string) => void): Served {
     this.#hearers.set(served.kernel, warn);
+    const { observer } = served;
     const ended = () => {
       this.#hearers.delete(served.kernel);
       served.ended?.();
     };
-    return { ...served, ended };
+    return { ...served, ...(observer && { observer: this.#looks.with(observer) }), ended };
   }
 
   #control(words: readonly string[]): readonly string[] {
@@ -213,7 +220,10 @@ export class HostService {
       deviceNodes: () => host.deviceNodes(),
       open: (task, path, flags) => host.open(task, path, flags),
       whyMissing: (path) => host.whyMissing(path),
-      before: (...call) => this.#controls.before(...call),
+      before: (...call) => {
+        this.#looks.before(...call);
+        this.#controls.before(...call);
+      },
       plainRequest: (request) => host.plainRequest(request),
     };
   }

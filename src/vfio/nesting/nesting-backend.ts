@@ -40,6 +40,10 @@ export class NestingBackend implements MappingBackend {
       iommu.proposedCapabilities = [(_iommu, littleEndian) => this.#capability(littleEndian)];
   }
 
+  get space() {
+    return this.#inner.space;
+  }
+
   attach(task: Task, group: DmaGroup): void {
     if (this.#isNesting) this.#refuse(group);
     // first, because it can be undone without a trace: type1 marks pages dirty when a group leaves

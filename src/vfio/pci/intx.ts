@@ -2,6 +2,7 @@ import type { PciFunction } from "../../devices/pci/function.ts";
 import { PCI_COMMAND_INTX_DISABLE } from "../../devices/pci/registers.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
+import type { ModelWatch } from "../model-watch.ts";
 
 /**
  * INTx of an open device (vfio_pci_intrs.c). The line is level-triggered: each interrupt masks it, and it fires once
@@ -11,6 +12,7 @@ import type { EventSignal } from "../../kernel/file-description.ts";
 export class Intx {
   readonly #target: PciFunction;
   readonly #requestLine: () => () => void;
+  readonly #raised: ModelWatch["interrupt"];
   #freeLine: (() => void) | undefined;
   #active = false;
   #trigger: EventSignal | undefined;
@@ -20,8 +22,12 @@ export class Intx {
   /** The user has disabled INTx in the command register. */
   #userDisabled = false;
 
-  /** @param requestLine registers its handler, and returns what takes that back; throws when it cannot be */
-  constructor(target: PciFunction, requestLine: () => () => void) {
+  /**
+   * @param requestLine registers its handler, and returns what takes that back; throws when it cannot be
+   * @param raised hears of each interrupt
+   */
+  constructor(target: PciFunction, requestLine: () => () => void, raised?: ModelWatch["interrupt"]) {
+    this.#raised = raised;
     this.#target = target;
     this.#requestLine = requestLine;
   }
@@ -69,7 +75,9 @@ export class Intx {
 
   /** Raises the user's event, also for a loopback test (vfio_send_intx_eventfd). */
   signal(): void {
-    if (this.#active && !this.#userDisabled) this.#trigger?.signal();
+    if (!this.#active || this.#userDisabled || !this.#trigger) return;
+    this.#raised?.(this.#target.name, "INTx");
+    this.#trigger.signal();
   }
 
   mask(): void {

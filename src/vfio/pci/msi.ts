@@ -2,6 +2,7 @@ import type { PciFunction } from "../../devices/pci/function.ts";
 import * as pci from "../../devices/pci/registers.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
+import type { ModelWatch } from "../model-watch.ts";
 
 export type MessageKind = "MSI" | "MSI-X";
 
@@ -14,13 +15,16 @@ export class MessageInterrupts {
   /** Whether MSI-X vectors can be added while it is on (pci_msix_can_alloc_dyn). */
   readonly dynamic: boolean;
   readonly #triggers = new Map<number, EventSignal>();
+  readonly #raised: ModelWatch["interrupt"];
   #kind: MessageKind | undefined;
   /** Vectors that the kernel has an interrupt for: 0 up to this. */
   #allocated = 0;
   #queueMax = 0;
 
-  constructor(target: PciFunction, dynamic: boolean) {
+  /** @param raised hears of each interrupt */
+  constructor(target: PciFunction, dynamic: boolean, raised?: ModelWatch["interrupt"]) {
     this.#target = target;
+    this.#raised = raised;
     this.dynamic = dynamic;
   }
 
@@ -85,7 +89,10 @@ export class MessageInterrupts {
   }
 
   onMessage(vector: number): void {
-    this.#triggers.get(vector)?.signal();
+    const trigger = this.#triggers.get(vector);
+    if (!trigger) return;
+    this.#raised?.(this.#target.name, `${this.#kind} ${vector}`);
+    trigger.signal();
   }
 
   #setEnabled(kind: MessageKind, on: boolean): void {

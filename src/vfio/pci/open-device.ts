@@ -77,11 +77,12 @@ export class OpenDevice {
     if (this.resetWorks) target.reset();
     this.#saved = target.config.bytes.slice();
     target.setCommand(pci.PCI_COMMAND_INTX_DISABLE, false);
-    this.intx = new Intx(target, () => context.lines.request(target));
+    const raised = context.watch?.interrupt && ((...what: [string, string]) => context.watch?.interrupt?.(...what));
+    this.intx = new Intx(target, () => context.lines.request(target), raised);
     if (server === "vfio-pci" && hasVga(target.description, context)) this.vga = new VgaRegion();
     // arm64's interrupt controller has a fixed number of vectors (recorded on smmuv3; irq-gic-v3-its)
     const dynamicMsix = context.release.has("dynamicMsix") && context.arch === "x86_64";
-    this.messages = new MessageInterrupts(target, dynamicMsix);
+    this.messages = new MessageInterrupts(target, dynamicMsix, raised);
     this.config = this.#makeConfig();
     const { model, description } = target;
     const isMigratable = server === "vfio-pci" && description.migration !== false && isSavable(model);

@@ -23,6 +23,7 @@ import { getInfo } from "./get-info.ts";
 import { mapDma } from "./map-dma.ts";
 import { registerMemory } from "./register-memory.ts";
 import { tceRemove } from "./remove-window.ts";
+import { TceSpace } from "./space.ts";
 import { TceContainer } from "./tce-container.ts";
 import { unmapDma } from "./unmap-dma.ts";
 import { unregisterMemory } from "./unregister-memory.ts";
@@ -90,6 +91,7 @@ export class SpaprBackend implements IommuBackend {
   readonly name = "spapr";
   readonly dialect = SPAPR_DIALECT;
   readonly dma: DmaTarget;
+  readonly space: TceSpace;
   readonly #container: TceContainer;
   readonly #driver: Pick<IommuDriver, "checkExtension">;
   readonly #endpointOf: (group: DmaGroup) => TceEndpoint | undefined;
@@ -103,6 +105,7 @@ export class SpaprBackend implements IommuBackend {
     this.#driver = driver;
     this.#endpointOf = endpointOf;
     this.dma = new TceDma(container);
+    this.space = new TceSpace(container);
   }
 
   /** Its container takes none. */

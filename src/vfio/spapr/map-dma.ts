@@ -8,6 +8,7 @@ import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VfioIommuType1DmaMap }
 import { UserStruct } from "../user-struct.ts";
 import { mapPastEnd, misalignedIova } from "./defects.ts";
 import { USER_PAGES } from "./memory-region.ts";
+import { entryOf } from "./space.ts";
 import { isMultiple } from "./tce-alignment.ts";
 import type { TceContainer } from "./tce-container.ts";
 import { buildDefaultWindow } from "./windows.ts";
@@ -57,7 +58,10 @@ export function mapDma(container: TceContainer, task: Task, arg: Word): number {
   const done = container.v2
     ? putRegistered(container, window, first, vaddrPage, room, permission)
     : putPinned(container, window, first, vaddrPage, room, permission);
-  if (done === count) return 0;
+  if (done === count) {
+    if (pages > 0) for (const looker of container.lookers) looker.mapped(entryOf(iovaPage, pages, permission));
+    return 0;
+  }
   container.clear(window, first, first + done);
   if (done === room) failPastEnd(container, window);
   refusePage(container, window, vaddrPage + done * window.span);

@@ -1,3 +1,4 @@
+import { pageRunBytes } from "../../address/pages.ts";
 import type { DmaGroup } from "../../iommu/dma-group.ts";
 import type { TceEndpoint } from "../../iommu/tce/endpoint.ts";
 import type { TceWindow } from "../../iommu/tce/tce-window.ts";
@@ -5,6 +6,7 @@ import type { AddressSpace } from "../../kernel/address-space.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { ModelContext } from "../model-context.ts";
+import type { SpaceListener } from "../space-view.ts";
 import type { MemoryRegion } from "./memory-region.ts";
 import { type ProcessRegions, regionsOf } from "./process-regions.ts";
 
@@ -31,6 +33,8 @@ export class TceContainer {
   readonly groups: AttachedEndpoint[] = [];
   /** What this container registered. */
   readonly registered = new Set<MemoryRegion>();
+  /** Who looks on. */
+  readonly lookers = new Set<SpaceListener>();
   #owner: AddressSpace | undefined;
   #regions: ProcessRegions | undefined;
 
@@ -89,7 +93,11 @@ export class TceContainer {
   }
 
   /** Empties the entries [from, end) of a window and lets go of the memory behind them (tce_iommu_clear). */
-  clear({ table }: TceWindow, from: number, end: number): void {
+  clear({ table, startPage, span }: TceWindow, from: number, end: number): void {
+    if (this.lookers.size > 0 && end > from) {
+      const range = pageRunBytes(startPage + from * span, (Math.min(end, table.entries) - from) * span);
+      for (const looker of this.lookers) looker.unmapped(range);
+    }
     for (let at = from; ; at = table.position) {
       const count = table.takeRun(at, end);
       if (count === 0) return;

@@ -31,6 +31,7 @@ import { getInfo } from "./get-info.ts";
 import { Type1Iommu } from "./iommu.ts";
 import { mapDma } from "./map-dma.ts";
 import { accessMemory, pinPages, unpinPages } from "./pin-pages.ts";
+import { Type1Space } from "./space.ts";
 import { unmapDma } from "./unmap-dma.ts";
 
 /** The kernel module vfio_iommu_type1. */
@@ -86,9 +87,11 @@ class Type1Backend implements MappingBackend {
 
   readonly mediated: MediatedAccess;
   readonly dma: DmaTarget;
+  readonly space: Type1Space;
 
   constructor(iommu: Type1Iommu) {
     this.#iommu = iommu;
+    this.space = new Type1Space(iommu);
     this.mediated = mediatedAccess(iommu);
     this.dma = new Type1Dma(iommu);
   }

@@ -1,5 +1,5 @@
 import { IntervalMap } from "../../address/interval-map.ts";
-import { PAGE_SIZE } from "../../address/pages.ts";
+import { LAST_PAGE, PAGE_SIZE } from "../../address/pages.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import type { Task } from "../../kernel/task.ts";
 import type { DirtyBitmap } from "./dirty-bitmap.ts";
@@ -33,6 +33,13 @@ const INITIAL = 64;
 /** At most so many hints are kept: 4 MiB of them. */
 const MOST_HINTS = 1 << 20;
 
+/** Hears which pages come and go. */
+export interface MappingTableListener {
+  /** @param flags a set of MAP_* */
+  added(iovaPage: number, pages: number, flags: number): void;
+  removed(iovaPage: number, pages: number): void;
+}
+
 /**
  * All mappings of a container (struct vfio_dma), in typed arrays: the interval map finds a slot by IOVA page, the slot
  * has the rest. What few mappings have lies in sparse tables beside them.
@@ -58,6 +65,8 @@ export class MappingTable {
   readonly memlock: number[] = [];
   readonly dirty = new Map<number, DirtyBitmap>();
   readonly external = new Map<number, ExternalPins>();
+  /** Who looks on. It must leave the cursor where it is. */
+  listener: MappingTableListener | undefined;
   #free = new Uint32Array(INITIAL);
   #freeCount = 0;
   #used = 0;
@@ -73,6 +82,7 @@ export class MappingTable {
     this.#words[slot * WORDS + PIN] = 0;
     this.#words[slot * WORDS + STATE] = (this.#spaceIndex(space) << SPACE_SHIFT) | flags;
     this.byIova.insert(iovaPage, pages, slot);
+    if (this.listener !== undefined) this.listener.added(iovaPage, pages, flags);
     return slot;
   }
 
@@ -103,6 +113,7 @@ export class MappingTable {
   /** Forgets the mapping at the cursor; the cursor is then on the next one, false when that was the last. */
   removeHere(): boolean {
     const slot = this.byIova.value;
+    if (this.listener !== undefined) this.listener.removed(this.byIova.start, this.byIova.pages);
     this.#words[slot * WORDS + STATE] = 0;
     if (this.dirty.size > 0) this.dirty.delete(slot);
     if (this.external.size > 0) this.external.delete(slot);
@@ -114,6 +125,7 @@ export class MappingTable {
 
   /** Forgets all mappings. */
   clear(): void {
+    if (this.listener !== undefined) this.listener.removed(0, LAST_PAGE + 1);
     this.byIova.clear();
     this.dirty.clear();
     this.external.clear();
