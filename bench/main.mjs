@@ -10,6 +10,7 @@ import { workloads as manyMappings } from "./workloads/many-mappings.mjs";
 import { workloads as mapMany } from "./workloads/map-many.mjs";
 import { workloads as mapUnmap } from "./workloads/map-unmap.mjs";
 import { workloads as named } from "./workloads/named.mjs";
+import { workloads as network } from "./workloads/network.mjs";
 import { workloads as nvme } from "./workloads/nvme.mjs";
 import { workloads as replay } from "./workloads/replay.mjs";
 import { workloads as spapr } from "./workloads/spapr.mjs";
@@ -26,6 +27,7 @@ const all = [
   ...translation,
   ...dmaCopy,
   ...nvme,
+  ...network,
   ...vfioUser,
   ...dirtyBitmap,
   ...invalidation,

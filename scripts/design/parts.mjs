@@ -39,7 +39,7 @@ export const PARTS = [
   {
     name: "devices",
     holds:
-      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`), what network devices are wired to (`wire/`)",
+      "kinds of devices under `kinds/` and `mediated/`, listed in `kinds.ts`; PCI functions (`pci/`); what a kind is made of (`kit.ts`, public as `uvfio/device`); disks of devices (`disk/`), what network devices are wired to (`wire/`), what Intel's gigabit network cards have in common (`gigabit/`)",
     imports: ["uapi", "kernel", "iommu", "native", "vfio-user"],
   },
   {

@@ -57,6 +57,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--fault <spec>", "have calls or DMA fail, e.g. VFIO_IOMMU_MAP_DMA#3=ENOMEM; may be repeated", collect)
     .option("--fault-each <request>", "run again and again, failing the 1st, 2nd, 3rd... such call, and report")
     .option("--fault-timeout <seconds>", "with --fault-each: end a run that takes longer; 0 for never (default: 60)")
+    .option("--stat-nodes", "nodes in /dev show VFIO's numbers to stat too, for who copies them; each stat is slower")
     .option("--sanitize", "report misuse of DMA mappings; with --sanitize=error it makes the exit status 1")
     .addOption(new Option("--sanitize-error").hideHelp())
     .addHelpText("after", RUN_HELP)

@@ -1,7 +1,7 @@
 import { contained } from "./contained-model.ts";
 import { kindOfFile } from "./file-kinds.ts";
 import type { DeviceKind, KnownDevice, MediatedKind, NewDeviceKind, PciDeviceKind } from "./kind.ts";
-import { e1000e } from "./kinds/e1000e.ts";
+import { e1000e } from "./kinds/e1000e/kind.ts";
 import { edu } from "./kinds/edu/kind.ts";
 import { generic } from "./kinds/generic.ts";
 import { igb } from "./kinds/igb/kind.ts";

@@ -38,6 +38,16 @@ const VERSION = 1;
 /** Reads of one register, one after the other, after which it is said that its value stays. */
 const SPINNING = 1_000_000;
 
+/** A register, or a part of it, that an access reaches. */
+interface Reached<State, Values extends DeviceOptions> {
+  readonly register: Register<State, Values>;
+  /** Bytes of the register before that part. */
+  readonly skipped: number;
+  /** Where that part is in the access, and how many bytes it has. */
+  readonly at: number;
+  readonly bytes: number;
+}
+
 /** A device that was defined by its registers (define-device.ts). */
 export class RegisterDevice<State, Values extends DeviceOptions> implements DeviceModel, DefinedDevice<State, Values> {
   readonly options: Values;
@@ -97,11 +107,12 @@ export class RegisterDevice<State, Values extends DeviceOptions> implements Devi
   read(region: number, offset: number, width: AccessWidth): bigint {
     const memory = this.#memoryAt(region, offset, width);
     if (memory) return memory.bytes.read(offset - memory.at, width);
-    const register = this.#at(region, offset, width, "read");
-    if (!register) return 0n;
-    const value = register.read ? BigInt(register.read(this)) : register.value;
-    this.#watchSpin(`${region}:${offset}`, register.name, value);
-    return BigInt.asUintN(8 * width, BigInt.asUintN(8 * register.bytes, value));
+    return this.#at(region, offset, width, "read").reduce((all, { register, skipped, at, bytes }) => {
+      const value = register.read ? BigInt(register.read(this)) : register.value;
+      this.#watchSpin(`${region}:${offset}`, register.name, value);
+      const own = BigInt.asUintN(8 * register.bytes, value) >> BigInt(8 * skipped);
+      return all | (BigInt.asUintN(8 * bytes, own) << BigInt(8 * at));
+    }, 0n);
   }
 
   write(region: number, offset: number, width: AccessWidth, value: bigint): void {
@@ -110,12 +121,14 @@ export class RegisterDevice<State, Values extends DeviceOptions> implements Devi
       memory.bytes.write(offset - memory.at, width, value);
       return;
     }
-    const register = this.#at(region, offset, width, "wrote");
-    if (!register) return;
-    this.#spin = undefined;
-    const writable = BigInt.asUintN(8 * register.bytes, BigInt(register.writable ?? -1));
-    register.value = (register.value & ~writable) | (value & writable);
-    register.write?.(this, value);
+    for (const { register, skipped, at, bytes } of this.#at(region, offset, width, "wrote")) {
+      this.#spin = undefined;
+      const written = BigInt.asUintN(8 * bytes, value >> BigInt(8 * at)) << BigInt(8 * skipped);
+      const reached = BigInt.asUintN(8 * bytes, -1n) << BigInt(8 * skipped);
+      const writable = BigInt.asUintN(8 * register.bytes, BigInt(register.writable ?? -1)) & reached;
+      register.value = (register.value & ~writable) | (written & writable);
+      register.write?.(this, written);
+    }
   }
 
   #memoryAt(region: number, offset: number, length: number): OwnMemory | undefined {
@@ -124,14 +137,20 @@ export class RegisterDevice<State, Values extends DeviceOptions> implements Devi
     );
   }
 
-  /** The register that an access is to; a narrower one that begins where it begins reaches its low bytes. */
-  #at(region: number, offset: number, width: AccessWidth, did: string): Register<State, Values> | undefined {
+  /** What an access reaches: a register, a part of one, or several. */
+  #at(region: number, offset: number, width: AccessWidth, did: string): readonly Reached<State, Values>[] {
     const register = this.#byPlace.get(`${region}:${offset}`);
-    if (register && width <= register.bytes) return register;
-    this.report(
-      `the program ${did} ${width} bytes at 0x${offset.toString(16)} of BAR ${region}, where the model has no such register`,
-    );
-    return undefined;
+    if (register?.bytes === width) return [{ register, skipped: 0, at: 0, bytes: width }];
+    const reached = [...this.#byName.values()].flatMap((each): Reached<State, Values>[] => {
+      const [from, to] = [Math.max(offset, each.at), Math.min(offset + width, each.at + each.bytes)];
+      if (each.region !== region || from >= to) return [];
+      return [{ register: each, skipped: from - each.at, at: from - offset, bytes: to - from }];
+    });
+    if (reached.length === 0)
+      this.report(
+        `the program ${did} ${width} bytes at 0x${offset.toString(16)} of BAR ${region}, where the model has no such register`,
+      );
+    return reached;
   }
 
   #watchSpin(place: string, name: string, value: bigint): void {

@@ -54,7 +54,7 @@ async function describe(source: HostSource, options: LoadOptions): Promise<HostD
 }
 
 /** A model that a host file names by the path of its module, as it is written there. */
-const MODULE = /\bmodel:\s*["']?((?:\.{0,2}\/)[^\s"',{}]+\.[cm]?[jt]s)["']?/g;
+const MODULE = /\bmodel["']?\s*:\s*["']?((?:\.{0,2}\/)[^\s"',{}]+\.[cm]?[jt]s)["']?/g;
 
 /** The kinds of devices that are modules of somebody's, by the names that the file gives them. */
 async function loadModels(path: string, file: string, text: string): Promise<ReadonlyMap<string, NewDeviceKind>> {

@@ -20,6 +20,43 @@ describe("a device that is defined", () => {
     expect(bench.reports).toEqual([expect.stringMatching(/0x900 of BAR 0, where the model has no such register/)]);
   });
 
+  test("takes narrower and wider accesses: parts of a register, and several", () => {
+    const written: [string, bigint][] = [];
+    const hear = (name: string) => (_: unknown, value: bigint) => void written.push([name, value]);
+    const bench = testBench(
+      defineDevice({
+        id: "1234:0001",
+        bars: {
+          0: {
+            size: 4096,
+            registers: {
+              A: { at: 0, reset: 0x4433_2211, write: hear("A") },
+              B: { at: 4, reset: 0x8877_6655, writable: 0xffff, write: hear("B") },
+              C: { at: 8, width: 2, reset: 0xbbaa },
+            },
+          },
+        },
+      }),
+    );
+    expect([bench.read(0, 1, 2), bench.read(0, 0, 8), bench.read(0, 6, 4)]).toEqual([
+      0x3322n,
+      0x8877_6655_4433_2211n,
+      0xbbaa_8877n,
+    ]);
+    bench.write(0, 2, 0xee, 1);
+    expect(bench.read(0, 0)).toBe(0x44ee_2211n);
+    bench.write(0, 0, 0x2222_2222_1111_1111n, 8);
+    expect([bench.read(0, 0), bench.read(0, 4)]).toEqual([0x1111_1111n, 0x8877_2222n]);
+    expect(written).toEqual([
+      ["A", 0xee_0000n],
+      ["A", 0x1111_1111n],
+      ["B", 0x2222_2222n],
+    ]);
+    expect(bench.reports).toEqual([]);
+    bench.read(0, 10, 2);
+    expect(bench.reports).toHaveLength(1);
+  });
+
   test("puts MSI-X into a BAR of its own, the last that is free, or where it is told", () => {
     const bars = (kind: ReturnType<typeof defineDevice>) => kind.devices[0]!.bars;
     const plain = defineDevice({ id: "1234:0001", msix: 300, bars: { 5: { size: 64 } } });

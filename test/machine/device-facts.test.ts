@@ -30,7 +30,7 @@ const capabilityIds = (config: Uint8Array) => {
 };
 
 /** Of those that a kind knows; others are taken for newer ones. */
-const SPEEDS: Readonly<Record<string, string>> = { "8086:10c9": "2.5" };
+const SPEEDS: Readonly<Record<string, string>> = { "8086:10c9": "2.5", "8086:10d3": "2.5" };
 
 describe("PCI Express", () => {
   test.each([

@@ -155,9 +155,9 @@ describe("an error names file, line and field", () => {
     ],
     [
       "id: 8086:10d3",
-      "id: 8086:10d3\n        options: { size: 1 }",
-      15,
-      "groups[0].devices[0].options.size: the model e1000e has no options",
+      "id: 8086:10d3\n        model: ioat\n        options: { size: 1 }",
+      16,
+      "groups[0].devices[0].options.size: the model ioat has no options",
     ],
     [
       "id: 8086:10d3",

@@ -1,15 +1,13 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from "node:fs";
-import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { scratchFolder, UVFIO } from "../cli/uvfio.ts";
+import { scratchFolder } from "../cli/uvfio.ts";
 import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
+import { NEWER, TwoQemus } from "./two-qemus.ts";
 
-/** A folder that scripts/debian-package.sh unpacked QEMU 10 into, and what scripts/guest-kernels.sh made. */
-const NEWER = process.env.UVFIO_NEWER_QEMU ?? "";
+/** What scripts/guest-kernels.sh made. */
 const GUESTS = process.env.UVFIO_NVME_GUESTS ?? "";
 const FILES = join(GUESTS, "amd64");
 
@@ -64,155 +62,19 @@ echo "sum $(md5sum < /dev/nvme0n1)"
 dmesg | grep -i "nvme nvme0\\|i/o error"
 `;
 
-/** A QEMU's monitor for programs (QMP). */
-class Monitor {
-  readonly #socket: Socket;
-  #text = "";
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on("error", () => {});
-    socket.on("data", (chunk) => {
-      this.#text += chunk.toString();
-    });
-  }
-
-  static async open(path: string): Promise<Monitor> {
-    for (let tries = 0; ; tries++) {
-      try {
-        const socket = connect(path);
-        await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
-        const monitor = new Monitor(socket);
-        await monitor.command("qmp_capabilities");
-        return monitor;
-      } catch (error) {
-        if (tries === 100) throw error;
-        await sleep(300);
-      }
-    }
-  }
-
-  async command(execute: string, args: Readonly<Record<string, unknown>> = {}): Promise<Record<string, unknown>> {
-    this.#text = "";
-    this.#socket.write(`${JSON.stringify({ execute, arguments: args })}\n`);
-    for (let tries = 0; tries < 600; tries++) {
-      for (const line of this.#text.split("\n").slice(0, -1)) {
-        const answer = JSON.parse(line) as { return?: Record<string, unknown>; error?: unknown };
-        if (answer.error) throw new Error(JSON.stringify(answer.error));
-        if (answer.return) return answer.return;
-      }
-      await sleep(50);
-    }
-    throw new Error(`no answer to ${execute}`);
-  }
+/** @param disk options of the disk on both sides */
+function groups(bus: number, disk: string): readonly string[] {
+  return [
+    `  - { id: ${2 * bus}, devices: [{ bdf: "0000:0${bus}:00.0", id: "1b36:0010", model: nvme, options: ${disk} }] }`,
+    `  - { id: ${2 * bus + 1}, devices: [{ bdf: "0000:0${bus}:01.0", id: "1234:11e8" }] }`,
+  ];
 }
 
-const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-interface Ends {
-  /** One `uvfio run` for each, or one for both. */
-  readonly runs: 1 | 2;
-  /** Options of the disk on both sides. */
-  readonly disk: string;
-}
-
-/** Two QEMUs, the second of which waits for the guest of the first; what they write, and how to talk to them. */
-class TwoQemus {
-  readonly monitors: Monitor[] = [];
-  readonly #folder: string;
-  readonly #children: ChildProcess[] = [];
-  errors = "";
-
-  constructor(folder: string, { runs, disk }: Ends, image: { readonly kernel: string; readonly initrd: string }) {
-    this.#folder = folder;
-    const host = (count: number) =>
-      ["name: two", "iommu: { model: intel-vtd, address_bits: 39 }", "groups:"]
-        .concat(
-          Array.from({ length: count }, (_, i) => i + 1).flatMap((n) => [
-            `  - { id: ${2 * n}, devices: [{ bdf: "0000:0${n}:00.0", id: "1b36:0010", model: nvme, options: ${disk} }] }`,
-            `  - { id: ${2 * n + 1}, devices: [{ bdf: "0000:0${n}:01.0", id: "1234:11e8" }] }`,
-          ]),
-        )
-        .join("\n");
-    const qemu = (side: "a" | "b", bus: number) => {
-      const libraries = `${NEWER}/usr/lib/x86_64-linux-gnu`;
-      return [
-        ...["env", `QEMU_MODULE_DIR=${libraries}/qemu`, `${libraries}/ld-linux-x86-64.so.2`],
-        ...["--library-path", libraries, `${NEWER}/usr/bin/qemu-system-x86_64`],
-        ...["-L", `${NEWER}/usr/share/qemu`, "-L", `${NEWER}/usr/share/seabios`, "-L", "/usr/share/seabios"],
-        ...["-M", "q35", "-accel", "tcg", "-m", "512", "-nodefaults", "-display", "none", "-no-reboot"],
-        ...["-kernel", image.kernel, "-initrd", image.initrd],
-        ...["-append", `"console=ttyS0 quiet panic=-1 memmap=1M\\$0x${PAGE.toString(16)}"`],
-        ...["-serial", `file:${side}.log`, "-qmp", `unix:${side}.sock,server=on,wait=off`],
-        ...["-device", `vfio-pci,host=0000:0${bus}:00.0,id=disk`, "-device", `vfio-pci,host=0000:0${bus}:01.0,id=edu`],
-        ...(side === "b" ? ["-incoming", "unix:migration.sock"] : []),
-      ].join(" ");
-    };
-    writeFileSync(join(folder, "one.yaml"), host(1));
-    writeFileSync(join(folder, "two.yaml"), host(2));
-    if (runs === 2) {
-      this.#run("one.yaml", qemu("a", 1));
-      this.#run("one.yaml", qemu("b", 1));
-    } else {
-      this.#run("two.yaml", `${qemu("a", 1)} & ${qemu("b", 2)} & wait`);
-    }
-  }
-
-  #run(host: string, script: string): void {
-    const args = [UVFIO, "run", "-m", host, "--", "/bin/sh", "-c", script];
-    const child = spawn(process.execPath, args, { cwd: this.#folder });
-    const hear = (chunk: Buffer) => {
-      this.errors += chunk.toString();
-    };
-    child.stdout.on("data", hear);
-    child.stderr.on("data", hear);
-    this.#children.push(child);
-  }
-
-  async connect(): Promise<void> {
-    for (const side of ["a", "b"]) this.monitors.push(await Monitor.open(join(this.#folder, `${side}.sock`)));
-  }
-
-  /** What the guest has written on one side. */
-  log(side: "a" | "b"): string {
-    const file = join(this.#folder, `${side}.log`);
-    return existsSync(file) ? readFileSync(file, "latin1").replaceAll("\r", "") : "";
-  }
-
-  async until(side: "a" | "b", wanted: RegExp, seconds: number): Promise<void> {
-    for (let tries = 0; tries < 4 * seconds; tries++) {
-      if (wanted.test(this.log(side))) return;
-      if (this.#children.some(({ exitCode }) => exitCode !== null && exitCode !== 0)) break;
-      await sleep(250);
-    }
-    throw new Error(`no ${wanted} in ${side}.log:\n${this.log(side)}\n${this.errors}`);
-  }
-
-  /** @returns how it ended */
-  async migrate(seconds: number): Promise<Record<string, unknown>> {
-    await this.monitors[0]!.command("migrate", { uri: "unix:migration.sock" });
-    for (let tries = 0; tries < 2 * seconds; tries++) {
-      const info = await this.monitors[0]!.command("query-migrate");
-      if (["completed", "failed", "cancelled"].includes(String(info.status))) return info;
-      await sleep(500);
-    }
-    throw new Error(`the migration does not end: ${this.errors}`);
-  }
-
-  async end(): Promise<void> {
-    for (const monitor of this.monitors) await monitor.command("quit").catch(() => {});
-    await Promise.all(this.#children.map((child) => (child.exitCode === null ? closed(child) : undefined)));
-  }
-}
-
-function closed(child: ChildProcess): Promise<void> {
-  const killer = setTimeout(() => child.kill("SIGKILL"), 20_000);
-  return new Promise((resolve) => {
-    child.once("close", () => {
-      clearTimeout(killer);
-      resolve();
-    });
-  });
+function devices(bus: number): readonly string[] {
+  return [
+    ...["-m", "512", "-append", `"console=ttyS0 quiet panic=-1 memmap=1M\\$0x${PAGE.toString(16)}"`],
+    ...["-device", `vfio-pci,host=0000:0${bus}:00.0,id=disk`, "-device", `vfio-pci,host=0000:0${bus}:01.0,id=edu`],
+  ];
 }
 
 const isReady = NEWER !== "" && existsSync(FILES) && mayLock(256, "a guest that moves");
@@ -220,18 +82,19 @@ const isReady = NEWER !== "" && existsSync(FILES) && mayLock(256, "a guest that 
 describe.skipIf(!isReady)(
   "a guest moves from one QEMU 10 to another (needs UVFIO_NEWER_QEMU, UVFIO_NVME_GUESTS)",
   () => {
-    test.each<[string, Ends]>([
+    test.each<[string, { readonly runs: 1 | 2; readonly disk: string }]>([
       [
         "within one uvfio run, its disk an image that both have",
         { runs: 1, disk: "{ image: disk.raw, shared: true }" },
       ],
       ["from one uvfio run to another, its disk in memory", { runs: 2, disk: "{ size: 64M }" }],
-    ])("%s, while it uses the disk and edu", { timeout: 400_000 }, async (_, ends) => {
+    ])("%s, while it uses the disk and edu", { timeout: 400_000 }, async (_, { runs, disk: options }) => {
       const folder = scratchFolder();
       const disk = join(folder.path, "disk.raw");
       writeFileSync(disk, "");
       truncateSync(disk, DISK);
       const image = guestImage(FILES, ["nvme-auth", "nvme-core", "nvme"], SCRIPT, folder.path);
+      const ends = { runs, groups: (bus: number) => groups(bus, options), devices };
       const qemus = new TwoQemus(folder.path, ends, image);
       try {
         await qemus.connect();
@@ -245,7 +108,7 @@ describe.skipIf(!isReady)(
         const rounds = [...before, ...(qemus.log("b").match(/^round \d+ disk .*$/gm) ?? [])];
         expect(rounds.filter((line) => !/disk same edu same$/.test(line))).toEqual([]);
         expect(qemus.errors).not.toMatch(/faults|internal error/);
-        if (ends.runs === 1) {
+        if (runs === 1) {
           const stop = openSync(disk, "r+");
           writeSync(stop, "stop", STOP);
           await qemus.until("b", /^sum [0-9a-f]{32}/m, 120);

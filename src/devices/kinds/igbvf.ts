@@ -1,7 +1,8 @@
+import { ERRORS, MSIX_SIZE, msixOf } from "../gigabit/config-space.ts";
+import { MSIX_BAR, REGISTER_BAR } from "../gigabit/port.ts";
 import type { PciDeviceKind } from "../kind.ts";
 import { placedAt } from "../pci/capability-kit.ts";
-import { ALTERNATIVE_ROUTING, ERRORS, EXPRESS, MSIX_SIZE, msixOf } from "./igb/config-space.ts";
-import { MSIX_BAR, REGISTER_BAR } from "./igb/igb-device.ts";
+import { ALTERNATIVE_ROUTING, EXPRESS } from "./igb/config-space.ts";
 import { VF_VECTORS } from "./igb/registers.ts";
 import { IgbVirtualFunction } from "./igb/virtual-function.ts";
 

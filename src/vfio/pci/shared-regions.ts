@@ -2,6 +2,7 @@ import type { MappedRegister, RegionMemory } from "../../devices/device-model.ts
 import { getValue, setValue } from "../../devices/register-value.ts";
 import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
+import { AllOnes } from "./all-ones.ts";
 import type { OpenDevice, ShownMemory } from "./open-device.ts";
 import { isMappable, regionOffset } from "./region.ts";
 
@@ -18,6 +19,8 @@ interface RegisterBlock {
   readonly first: number;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** For a second look, in the same layout. */
+  readonly again: Uint8Array;
   /** What the mapping showed when it was last looked at, in the layout of `bytes`. */
   readonly shown: DataView;
   readonly shownBytes: Buffer;
@@ -36,6 +39,7 @@ export class SharedRegions implements ShownMemory {
   readonly #blocks: readonly RegisterBlock[];
   /** Doorbells whose writing was found out before it was told: that is no second one. */
   readonly #early = new Set<number>();
+  readonly #ones: AllOnes;
 
   constructor(device: OpenDevice, memory: SharedMemory) {
     this.#device = device;
@@ -44,6 +48,10 @@ export class SharedRegions implements ShownMemory {
     const all = Array.from({ length: VFIO_PCI_ROM_REGION_INDEX }, (_, index) => index);
     this.#regions = all.filter((index) => isMappable(target, index, context));
     this.#blocks = this.#regions.flatMap((region) => registerBlock(region, target.model.registers(region)));
+    this.#ones = new AllOnes(device, memory, this.#regions, () => {
+      for (const { shownBytes } of this.#blocks) shownBytes.fill(0);
+      this.show();
+    });
     for (const region of this.#regions) {
       for (const { offset, bytes } of target.model.memory(region)?.pages() ?? [])
         memory.write(regionOffset(region) + offset, bytes);
@@ -90,12 +98,18 @@ export class SharedRegions implements ShownMemory {
    */
   poll(rung?: number): boolean {
     const { target, config, context } = this.#device;
+    if (this.#ones.isThere) {
+      this.#loseWrites();
+      return false;
+    }
     if (!config.memoryEnabled) return false;
     let written = target.model.advance?.() ?? false;
-    for (const { region, registers, place, first, bytes, view, shown, shownBytes } of this.#blocks) {
+    for (const block of this.#blocks) {
+      const { region, registers, place, first, bytes, view, shown, shownBytes } = block;
       this.#memory.read(place, bytes);
       // most looks find nothing new
       if (rung === undefined && shownBytes.equals(bytes)) continue;
+      this.#lookAgain(block);
       for (const { offset, width, doorbell } of registers) {
         const at = offset - first;
         if (!bytesEqual(view, shown, at, width)) {
@@ -118,11 +132,30 @@ export class SharedRegions implements ShownMemory {
   }
 
   /**
+   * A program may write a register that a look has passed already, and then one that it has not come to. What was
+   * written before that is there when one looks once more.
+   */
+  #lookAgain({ registers, place, first, bytes, view, shown, again }: RegisterBlock): void {
+    const isNew = (look: DataView, { offset, width }: MappedRegister) =>
+      !bytesEqual(look, shown, offset - first, width);
+    const last = registers.findLastIndex((register) => isNew(view, register));
+    if (last <= 0) return;
+    this.#memory.read(place, again);
+    const look = new DataView(again.buffer);
+    for (const register of registers.slice(0, last)) {
+      const at = register.offset - first;
+      if (isNew(look, register) && !isNew(view, register)) bytes.set(again.subarray(at, at + register.width), at);
+    }
+  }
+
+  /**
    * Shows what the registers read as now. Only what changes is written: the program may be writing others just then.
    */
   show(): void {
     const { target } = this.#device;
     const { model } = target;
+    this.#ones.set(target.isCutOff);
+    if (this.#ones.isThere) return;
     for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
       for (let i = registers.length - 1; i >= 0; i--) {
         const { offset, width } = registers[i]!;
@@ -137,8 +170,24 @@ export class SharedRegions implements ShownMemory {
     }
   }
 
-  /** A mapped region that is plain memory. */
+  /** The memory is not used any more. */
+  end(): void {
+    this.#device.target.clock.stop(this.#ones);
+  }
+
+  /** Nobody hears what is written to registers, and they go on reading as all ones. */
+  #loseWrites(): void {
+    if (!this.#device.target.isCutOff) return;
+    for (const { place, bytes } of this.#blocks) {
+      this.#memory.read(place, bytes);
+      if (bytes.every((byte) => byte === 0xff)) continue;
+      this.#memory.write(place, bytes.fill(0xff));
+    }
+  }
+
+  /** A mapped region that is plain memory, while its device is there. */
   #memoryOf(region: number): RegionMemory | undefined {
+    if (this.#ones.isThere) return undefined;
     return this.#regions.includes(region) ? this.#device.target.model.memory(region) : undefined;
   }
 }
@@ -166,7 +215,8 @@ function registerBlock(region: number, registers: readonly MappedRegister[]): Re
   const end = Math.max(...registers.map(({ offset, width }) => offset + width));
   const bytes = new Uint8Array(end - first);
   const view = new DataView(bytes.buffer);
+  const again = new Uint8Array(end - first);
   const shown = new DataView(new ArrayBuffer(end - first));
   const shownBytes = Buffer.from(shown.buffer);
-  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, shown, shownBytes }];
+  return [{ region, registers, place: regionOffset(region) + first, first, bytes, view, again, shown, shownBytes }];
 }

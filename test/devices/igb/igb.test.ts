@@ -153,7 +153,7 @@ describe("wires", () => {
 
   test("one line for a link to what is no port, and for a file that is no capture", () => {
     expect(() => connectAll({ a: makePort(new TestBus(), { link: "0000:09:00.0" }) })).toThrow(
-      "0000:09:00.0 is no port of this host's (model igb)",
+      "0000:09:00.0 is no port of this host's (model igb or e1000e)",
     );
     const file = join(scratch, "text");
     writeFileSync(file, "this is a text that is long enough");
@@ -189,6 +189,27 @@ describe("what is done to packets", () => {
     expect(Buffer.concat([first.frame.subarray(54), last.frame.subarray(54)])).toEqual(
       packet({ payload: 1900 }).subarray(54),
     );
+  });
+
+  test("a packet is cut whose length nobody has filled in, as Linux gives it", () => {
+    const driver = looped();
+    const long = packet({ payload: 1900 });
+    long.writeUInt16BE(0, 16);
+    driver.context({ mss: 1000 });
+    driver.send(long, { command: TSE });
+    const [first, last] = [driver.take()!, driver.take()!];
+    expect([first.frame.readUInt16BE(16), last.frame.readUInt16BE(16)]).toEqual([1040, 940]);
+    expect([first.status >>> 29, last.status >>> 29]).toEqual([0, 0]);
+  });
+
+  test("descriptors are read ahead, but not over what a program does", () => {
+    const driver = looped();
+    driver.send(packet());
+    expect(driver.take()?.frame).toEqual(packet());
+    // the next receive descriptor has another buffer now, and the tail says nothing new
+    driver.bus.memory.writeBigUInt64LE(0x30_0000n, 0x2000 + 16);
+    driver.send(packet({ payload: 40 }));
+    expect(driver.bus.memory.subarray(0x30_0000, 0x30_0000 + 94)).toEqual(packet({ payload: 40 }));
   });
 
   test("a tag is put in and taken out", () => {
@@ -376,6 +397,15 @@ describe("virtual functions", () => {
       virtual.write(0, offset!, 4, BigInt(value!));
     expect(own.memory.readUInt32LE(0x400c) & 1).toBe(1);
     expect(driver.take()?.frame).toEqual(frame);
+  });
+
+  test("mapped registers are looked at in an order: causes are cleared before they are let through, tails come last", () => {
+    const { driver } = withFunction();
+    const offsets = driver.device.registers(0).map(({ offset }) => offset);
+    const place = (offset: number) => offsets.indexOf(offset);
+    const places = [reg.EICR, reg.EIMS, reg.EIMC, 0x2800, 0x2818, 0x3818].map(place);
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(new Set(offsets).size).toBe(offsets.length);
   });
 
   test("its reset stops its queues, and the physical function is told", () => {

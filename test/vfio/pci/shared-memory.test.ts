@@ -1,13 +1,25 @@
 import { describe, expect, test } from "vitest";
+import { Host } from "../../../src/host/host.ts";
 import type { SharedMemory } from "../../../src/kernel/file-description.ts";
-import { DeviceProgram, REGION } from "./device-program.ts";
+import type { HostDescription } from "../../../src/machine/host-description.ts";
+import { readBundle } from "../../recordings/bundle.ts";
+import { DEVICES, DeviceProgram, intelHost, REGION } from "./device-program.ts";
 
 /** Memory as a transport shares it, sparse. */
 class FakeMemory implements SharedMemory {
   readonly bytes = new Map<number, number>();
+  /** What the program does while its memory is read, once a read has come to a byte. */
+  meanwhile: { readonly at: number; readonly action: () => void } | undefined;
 
   read(offset: number, into: Uint8Array): void {
-    for (let i = 0; i < into.length; i++) into[i] = this.bytes.get(offset + i) ?? 0;
+    for (let i = 0; i < into.length; i++) {
+      if (this.meanwhile?.at === offset + i) {
+        const { action } = this.meanwhile;
+        this.meanwhile = undefined;
+        action();
+      }
+      into[i] = this.bytes.get(offset + i) ?? 0;
+    }
   }
 
   write(offset: number, from: Uint8Array): void {
@@ -25,8 +37,20 @@ class FakeMemory implements SharedMemory {
   }
 }
 
-function attached(which: "edu" | "nic") {
-  const program = new DeviceProgram(which);
+/** The machine with a network card that is plain memory. */
+function plainHost(): Host {
+  const { host } = readBundle("intel39");
+  const groups = host.groups.map(({ devices, ...group }) => ({
+    ...group,
+    devices: devices.map((device) =>
+      "bdf" in device && device.bdf === DEVICES.nic.name ? { ...device, model: "generic", options: {} } : device,
+    ),
+  }));
+  return new Host({ ...host, groups } as HostDescription);
+}
+
+function attached(which: "edu" | "nic", host = intelHost()) {
+  const program = new DeviceProgram(which, host);
   const memory = new FakeMemory();
   program.setConfig(4, 2, 6);
   program.file.attachMemory(memory);
@@ -61,9 +85,31 @@ describe("regions in memory that a transport shares with the program", () => {
     expect(program.peek(buffer + 0x800, 4)).toEqual(Uint8Array.of(1, 2, 3, 4));
   });
 
+  test("what was written before the command is there with it, also when a look had passed it already", () => {
+    const { program, memory } = attached("edu");
+    const buffer = program.memory(4096);
+    program.poke(buffer, Uint8Array.of(1, 2, 3, 4));
+    program.map(program.containerFd, 0x1000n, buffer, 4096n);
+    memory.meanwhile = {
+      at: 0x98,
+      action: () => {
+        memory.set(0x80, 0x00, 0x10);
+        memory.set(0x88, 0, 0, 4);
+        memory.set(0x90, 4);
+        memory.set(0x98, 1);
+      },
+    };
+    program.file.pollMemory();
+    program.file.pollMemory();
+    memory.set(0x80, 0, 0, 4);
+    memory.set(0x88, 0x00, 0x18, 0);
+    memory.set(0x98, 3);
+    program.file.pollMemory();
+    expect(program.peek(buffer + 0x800, 4)).toEqual(Uint8Array.of(1, 2, 3, 4));
+  });
+
   test("plain memory is the same on both sides", () => {
-    const { program, memory } = attached("nic");
-    expect(memory.u32(0)).toBe(0x0014_0241);
+    const { program, memory } = attached("nic", plainHost());
     program.pwrite(0x100, Uint8Array.of(9, 8, 7));
     expect(memory.bytes.get(0x101)).toBe(8);
     memory.set(REGION + 0x20, 5, 6);

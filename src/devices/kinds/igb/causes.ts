@@ -1,5 +1,5 @@
 import type { DeviceTime } from "../../device-clock.ts";
-import type { RegisterFile } from "./register-file.ts";
+import type { RegisterFile } from "../../gigabit/register-file.ts";
 import * as reg from "./registers.ts";
 
 /** Where interrupts go. */

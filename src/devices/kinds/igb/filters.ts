@@ -1,8 +1,9 @@
-import { ETHERNET_HEADER, FCS, isBroadcast, isMulticast, type Parsed, word } from "./frame.ts";
-import type { RegisterFile } from "./register-file.ts";
+import { AddressFilter } from "../../gigabit/address-filter.ts";
+import { ETHERNET_HEADER, FCS, isBroadcast, isMulticast, type Parsed, word } from "../../gigabit/frame.ts";
+import type { RegisterFile } from "../../gigabit/register-file.ts";
+import { type Hashed, hashed, NOT_HASHED } from "../../gigabit/rss.ts";
+import type { Statistics } from "../../gigabit/statistics.ts";
 import * as reg from "./registers.ts";
-import { type Hashed, hashed, isEnabled, NOT_HASHED } from "./rss.ts";
-import type { Statistics } from "./statistics.ts";
 
 /** Where a received frame goes. */
 export interface Assigned {
@@ -18,20 +19,25 @@ export interface Assigned {
 
 const MTU = 1500;
 const VLAN_TAG = 4;
-/** Which bits of an address are looked up in MTA, by RCTL.MO (8.9.1). */
-const HASH_SHIFTS = [4, 3, 2, 0];
 const ADDRESSES = 16;
 const ADDRESSES_2 = 8;
+/** The queue in an entry of the redirection table. */
+const QUEUE = 0xf;
 const NOBODY: Assigned = { queues: 0, hashed: undefined, etherTypeFilter: undefined, leaves: true };
 
 /** What a port receives, and in which queues (82576 datasheet, 7.1.1 and 7.10.3). */
 export class Filters {
   readonly #file: RegisterFile;
   readonly #statistics: Statistics;
+  readonly #addresses: AddressFilter;
 
   constructor(file: RegisterFile, statistics: Statistics) {
     this.#file = file;
     this.#statistics = statistics;
+    this.#addresses = new AddressFilter(file, [
+      [reg.RA, ADDRESSES],
+      [reg.RA2, ADDRESSES_2],
+    ]);
   }
 
   /** @param isLocal a pool of this port sent it, and it may be for another one */
@@ -41,12 +47,12 @@ export class Filters {
     const isLong = file.has(reg.RCTL, reg.RCTL_LPE);
     if (!file.has(reg.RCTL, reg.RCTL_SBP) && isOversized(frame, tags, isLong, file.get(reg.RLPML))) return NOBODY;
     const vlan = tags === 0 ? undefined : word(frame, ETHERNET_HEADER + VLAN_TAG * (tags - 1)) & 0xfff;
-    if (vlan !== undefined && !this.#passesVlan(vlan)) return NOBODY;
+    if (vlan !== undefined && !this.#addresses.passesVlan(vlan)) return NOBODY;
     const etherTypeFilter = this.#etherTypeFilter(word(frame, ETHERNET_HEADER - 2));
     if (!file.has(reg.MRQC, reg.MRQC_VMDQ)) {
-      if (!this.#passesAddress(frame)) return NOBODY;
+      if (!this.#addresses.passesAddress(frame)) return NOBODY;
       const hash = this.#hash(frame, parsed);
-      return { queues: 1 << (hash?.queue ?? 0), hashed: hash, etherTypeFilter, leaves: true };
+      return { queues: 1 << ((hash?.entry ?? 0) & QUEUE), hashed: hash, etherTypeFilter, leaves: true };
     }
     return { ...this.#assignPools(frame, parsed, { isLocal, tags, vlan }), etherTypeFilter };
   }
@@ -61,11 +67,6 @@ export class Filters {
     return outer === types >>> 16 && inner === (types & 0xffff) ? 2 : 0;
   }
 
-  #passesVlan(vlan: number): boolean {
-    if (!this.#file.has(reg.RCTL, reg.RCTL_VFE)) return true;
-    return this.#file.has(reg.VFTA + 4 * (vlan >>> 5), 1 << (vlan & 0x1f));
-  }
-
   #etherTypeFilter(type: number): number | undefined {
     for (let filter = 0; filter < 8; filter++) {
       const value = this.#file.get(reg.ETQF + 4 * filter);
@@ -74,41 +75,12 @@ export class Filters {
     return undefined;
   }
 
-  #passesAddress(frame: Uint8Array): boolean {
-    const file = this.#file;
-    const accepts = isBroadcast(frame) ? reg.RCTL_BAM : isMulticast(frame) ? reg.RCTL_MPE : reg.RCTL_UPE;
-    if (file.has(reg.RCTL, accepts)) return true;
-    for (const _ of this.#matching(frame)) return true;
-    return this.#isHashed(frame, reg.MTA);
-  }
-
-  /** The high halves of the receive addresses that are the frame's. */
-  *#matching(frame: Uint8Array): Generator<number> {
-    const low = (frame[0]! | (frame[1]! << 8) | (frame[2]! << 16) | (frame[3]! << 24)) >>> 0;
-    const high = frame[4]! | (frame[5]! << 8);
-    for (const [first, count] of [
-      [reg.RA, ADDRESSES],
-      [reg.RA2, ADDRESSES_2],
-    ] as const)
-      for (let i = 0; i < count; i++) {
-        const value = this.#file.get(first + 8 * i + 4);
-        const isMatch = value & reg.RAH_AV && (value & 0xffff) === high && this.#file.get(first + 8 * i) === low;
-        if (isMatch) yield value;
-      }
-  }
-
-  #isHashed(frame: Uint8Array, table: number): boolean {
-    const shift = HASH_SHIFTS[(this.#file.get(reg.RCTL) >>> reg.RCTL_MO_SHIFT) & 3]!;
-    const bit = (((frame[5]! << 8) | frame[4]!) >>> shift) & 0xfff;
-    return this.#file.has(table + 4 * (bit >>> 5), 1 << (bit & 0x1f));
-  }
-
+  /** Where MRQC asks for hashing, and RXCSUM lets a descriptor have the hash. */
   #hash(frame: Uint8Array, parsed: Parsed): Hashed | undefined {
     const file = this.#file;
     const mrqc = file.get(reg.MRQC);
-    if (!isEnabled(mrqc, file.get(reg.RXCSUM))) return undefined;
-    const [key, table] = [file.bytes(reg.RSSRK, 40), file.bytes(reg.RETA, 128)];
-    return hashed(frame, parsed, { mrqc, rfctl: file.get(reg.RFCTL), key, table });
+    if ((mrqc & reg.MRQC_MODE) !== reg.MRQC_RSS || !file.has(reg.RXCSUM, reg.RXCSUM_PCSD)) return undefined;
+    return hashed(frame, parsed, file, mrqc);
   }
 
   #assignPools(
@@ -132,7 +104,7 @@ export class Filters {
     if (pools === 0) return { queues: 0, hashed: undefined, leaves };
     const hash = isLocal ? undefined : this.#hash(frame, parsed);
     // queue n + 8 is the pool's second one
-    const second = (hash ?? NOT_HASHED).queue & 1 ? pools & this.#poolsWith((value) => value & reg.VMOLR_RSSE) : 0;
+    const second = (hash ?? NOT_HASHED).entry & 1 ? pools & this.#poolsWith((value) => value & reg.VMOLR_RSSE) : 0;
     return { queues: (pools & ~second) | (second << reg.POOLS), hashed: hash, leaves };
   }
 
@@ -140,9 +112,9 @@ export class Filters {
   #poolsOfAddress(frame: Uint8Array, isLocal: boolean): [pools: number, leaves: boolean] {
     if (isBroadcast(frame)) return [this.#poolsWith((value) => value & reg.VMOLR_BAM), true];
     let pools = 0;
-    for (const high of this.#matching(frame)) pools |= (high >>> reg.RAH_POOL_SHIFT) & 0xff;
+    for (const high of this.#addresses.matching(frame)) pools |= (high >>> reg.RAH_POOL_SHIFT) & 0xff;
     if (pools !== 0) return [pools, !(isLocal && !isMulticast(frame))];
-    if (this.#isHashed(frame, isMulticast(frame) ? reg.MTA : reg.UTA))
+    if (this.#addresses.isHashed(frame, isMulticast(frame) ? reg.MTA : reg.UTA))
       pools = this.#poolsWith((value) => value & reg.VMOLR_ROMPE);
     return [pools, true];
   }

@@ -1,35 +1,21 @@
-import type { DeviceBus } from "../../device-model.ts";
-import type { PciDeviceKind, PciInstance, QemuDevice } from "../../kind.ts";
-import { type DeviceOptions, filePath, flag, lineOfText, OptionError, type OptionProblem } from "../../options.ts";
+import { ERRORS, MSIX_SIZE, msixOf } from "../../gigabit/config-space.ts";
+import { FLASH_BAR, IO_BAR, MSIX_BAR, REGISTER_BAR } from "../../gigabit/port.ts";
+import {
+  checkOptions,
+  NO_FILES,
+  PORT_OPTIONS,
+  type PortOptions,
+  portFacts,
+  recordedOptions,
+} from "../../gigabit/port-options.ts";
+import type { PciDeviceKind } from "../../kind.ts";
 import { msi, placedAt, powerManagement } from "../../pci/capability-kit.ts";
-import { datagramWire, LONGEST_PATH } from "../../wire/datagram-socket.ts";
-import { WireError } from "../../wire/descriptor-wire.ts";
-import { CaptureError, CaptureFile, readCapture } from "../../wire/pcap.ts";
-import { LONGEST_NAME, tapWire } from "../../wire/tap.ts";
-import { allOf, type Port, type Wire } from "../../wire/wire.ts";
-import { ERRORS, EXPRESS, MSIX_SIZE, msixOf } from "./config-space.ts";
-import { FLASH_BAR, IgbDevice, IO_BAR, MSIX_BAR, REGISTER_BAR } from "./igb-device.ts";
+import { EXPRESS } from "./config-space.ts";
+import { IgbDevice } from "./igb-device.ts";
 import { PF_VECTORS, REGISTERS_SIZE } from "./registers.ts";
 
-const ADDRESS = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
-/** What Linux takes for an interface. */
-const NAME = /^[^\s/:]+$/;
-const BDF = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
-
-interface IgbOptions extends DeviceOptions {
-  readonly mac: string | undefined;
-  readonly link: string | undefined;
-  readonly hub: string | undefined;
-  readonly loopback: boolean;
-  readonly pcap: string | undefined;
-  readonly receive: string | undefined;
-  readonly socket: string | undefined;
-  readonly peer: string | undefined;
-  readonly tap: string | undefined;
-}
-
 /** A port of an Intel 82576, as QEMU's igb has it. */
-export const igb: PciDeviceKind<IgbOptions> = {
+export const igb: PciDeviceKind<PortOptions> = {
   bus: "pci",
   model: "igb",
   title: "a port of an Intel 82576",
@@ -50,20 +36,7 @@ export const igb: PciDeviceKind<IgbOptions> = {
   ],
   mmap: true,
   translates: false,
-  options: {
-    mac: lineOfText({ meaning: "Its address; one that follows from its place when left out.", default: undefined }),
-    link: lineOfText({ meaning: "The port that it is wired to: another igb of the host.", default: undefined }),
-    hub: lineOfText({ meaning: "Ports that say the same word are on one network.", default: undefined }),
-    loopback: flag({ meaning: "Whether it is wired to itself.", default: false }),
-    socket: filePath({
-      meaning: "A UNIX datagram socket that it listens on, one frame a datagram.",
-      default: undefined,
-    }),
-    peer: filePath({ meaning: "The socket that it sends to, with `socket`.", default: undefined }),
-    tap: lineOfText({ meaning: "A tap interface of this machine.", default: undefined }),
-    pcap: filePath({ meaning: "A capture file of what it sends, beside its wire.", default: undefined }),
-    receive: filePath({ meaning: "A capture file of what it receives once it can.", default: undefined }),
-  },
+  options: PORT_OPTIONS,
   checkOptions,
   recordedOptions,
   withoutFiles: (options) => ({ ...options, ...NO_FILES }),
@@ -77,83 +50,5 @@ export const igb: PciDeviceKind<IgbOptions> = {
     ],
     extended: [ERRORS],
   }),
-  create,
+  create: (bus, instance) => new IgbDevice(bus, portFacts(bus, instance)),
 };
-
-/** Has transports look at devices again. */
-const NOTHING = { step: () => undefined };
-
-const NO_FILES = { socket: undefined, peer: undefined, tap: undefined, pcap: undefined, receive: undefined };
-
-function checkOptions(options: IgbOptions): readonly OptionProblem[] {
-  const { mac, link, loopback, socket, peer, tap, hub } = options;
-  if (mac !== undefined && !isUnicast(mac))
-    return [{ option: "mac", message: `not the address of a port, like 02:00:00:00:00:01: "${mac}"` }];
-  if (link !== undefined && !BDF.test(link))
-    return [{ option: "link", message: `not a PCI address, like 0000:07:00.1: "${link}"` }];
-  if ((socket === undefined) !== (peer === undefined)) {
-    const option = socket === undefined ? "peer" : "socket";
-    return [{ option, message: "a wire of sockets has two ends: give socket and peer" }];
-  }
-  for (const option of ["socket", "peer"] as const)
-    if (Buffer.byteLength(options[option] ?? "") > LONGEST_PATH)
-      return [{ option, message: `has more than ${LONGEST_PATH} bytes, which no UNIX socket's path has` }];
-  if (tap !== undefined && (!NAME.test(tap) || tap.length > LONGEST_NAME))
-    return [{ option: "tap", message: `not the name of an interface (1 to ${LONGEST_NAME} characters): "${tap}"` }];
-  const wires = Object.entries({ link, hub, loopback: loopback || undefined, socket, tap });
-  const [first, second] = wires.flatMap(([option, value]) => (value === undefined ? [] : option));
-  return second === undefined ? [] : [{ option: second, message: `not with ${first}: a port has one wire` }];
-}
-
-function isUnicast(mac: string): boolean {
-  return ADDRESS.test(mac) && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0;
-}
-
-/** QEMU's -netdev hubport: ports of one hub are on one network. */
-function recordedOptions({ properties, netdev }: QemuDevice): Readonly<Record<string, unknown>> {
-  const backend = netdev(properties.get("netdev") ?? "");
-  return { mac: properties.get("mac"), hub: backend?.get("hubid") };
-}
-
-function create(bus: DeviceBus, { name, options }: PciInstance<IgbOptions>): IgbDevice {
-  const { mac, link, hub, receive } = options;
-  return new IgbDevice(bus, {
-    mac: addressOf(mac ?? addressFrom(name)),
-    link,
-    hub,
-    wire: (port) => allOf(wiresOf(bus, port, options)),
-    received: receive === undefined ? [] : attempt("receive", () => readCapture(receive), `${receive}: `),
-  });
-}
-
-function wiresOf(bus: DeviceBus, port: Port, { loopback, socket, peer, tap, pcap }: IgbOptions): readonly Wire[] {
-  const resumed = () => bus.clock.resume(NOTHING);
-  const wires: Wire[] = [];
-  if (loopback) wires.push({ send: (frame) => port.deliver(frame) });
-  if (socket !== undefined) wires.push(attempt("socket", () => datagramWire(port, socket, peer!, resumed)));
-  if (tap !== undefined) wires.push(attempt("tap", () => tapWire(port, tap, resumed)));
-  if (pcap !== undefined) wires.push(attempt("pcap", () => new CaptureFile(pcap, Date.now), `${pcap}: `));
-  return wires;
-}
-
-/** What cannot be had of this machine is a problem of the option that wants it. */
-function attempt<T>(option: string, action: () => T, place = ""): T {
-  try {
-    return action();
-  } catch (error) {
-    if (!(error instanceof CaptureError || error instanceof WireError)) throw error;
-    throw new OptionError(option, `${place}${error.message}`, { cause: error });
-  }
-}
-
-/** A locally administered address that no other port of the host has. */
-function addressFrom(name: string): string {
-  const [segment = "0", bus = "0", rest = "0"] = name.split(":");
-  const [slot = "0", fn = "0"] = rest.split(".");
-  const numbers = [segment, bus, slot, fn].map((text) => Number.parseInt(text, 16) || 0);
-  return `02:${[numbers[0]! >> 8, ...numbers].map((value) => (value & 0xff).toString(16).padStart(2, "0")).join(":")}`;
-}
-
-function addressOf(mac: string): Uint8Array {
-  return Uint8Array.from(mac.split(":"), (digits) => Number.parseInt(digits, 16));
-}

@@ -1,5 +1,5 @@
+import type { RegisterFile } from "../../gigabit/register-file.ts";
 import type { Causes } from "./causes.ts";
-import type { RegisterFile } from "./register-file.ts";
 import * as reg from "./registers.ts";
 
 /** Bits of P2VMAILBOX and V2PMAILBOX (82576 datasheet, 8.14.3 and 8.26.14). */

@@ -1,8 +1,10 @@
+import { ControlRegisters } from "../../gigabit/control-registers.ts";
+import { PacketClock } from "../../gigabit/packet-clock.ts";
+import type { Phy } from "../../gigabit/phy.ts";
+import type { PortRegisters } from "../../gigabit/port.ts";
+import type { RegisterFile } from "../../gigabit/register-file.ts";
 import type { Causes } from "./causes.ts";
 import type { Mailboxes } from "./mailbox.ts";
-import type { Phy } from "./phy.ts";
-import type { RegisterFile } from "./register-file.ts";
-import { clearedByRead, isReadable, writeMask } from "./register-map.ts";
 import * as reg from "./registers.ts";
 
 /** What a register has the device do. */
@@ -29,36 +31,38 @@ interface Parts {
   readonly outputs: RegisterEffects;
 }
 
-/** The clock of packets counts by TIMINCA: so much for so many periods of 16 ns (82576 datasheet, 8.16.2). */
-const INCREMENT = 0xff_ffff;
-const PERIOD_SHIFT = 24;
-const PERIOD_NS = 16;
-const PENDING_VECTORS = reg.PF_VECTORS;
-
 /** Reads and writes of registers, each by its own rule. Offsets are the registers' own, without aliases. */
-export class RegisterAccess {
+export class RegisterAccess implements PortRegisters {
   readonly #parts: Parts;
   readonly #file: RegisterFile;
+  readonly #control: ControlRegisters;
+  readonly #clock: PacketClock;
   /** Registers that keep their value over a reset, and were written since the device is there. */
   readonly #written = new Set<number>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#file = parts.file;
+    this.#clock = new PacketClock(parts.file, parts.now);
+    const { file, phy, eeprom, causes, outputs } = parts;
+    const effects = {
+      reset: () => outputs.reset(),
+      receive: () => outputs.receive(),
+      accessDone: () => causes.raise(reg.ICR_MDAC),
+      dropPending: (vector: number) => outputs.dropPending(vector),
+    };
+    this.#control = new ControlRegisters({ file, phy, eeprom, vectors: reg.PF_VECTORS, effects });
   }
 
   read(offset: number): number {
     const { causes, mailboxes } = this.#parts;
     if (offset === reg.ICR) return causes.readIcr();
-    if (offset === reg.SYSTIML) this.#latch(reg.SYSTIML);
+    if (offset === reg.SYSTIML) this.#clock.latch(reg.SYSTIML);
     const vf = mailboxOf(offset, reg.V2PMAILBOX);
     if (vf !== undefined) return mailboxes.readVirtual(vf);
     const value = this.peek(offset);
-    if (offset === reg.SWSM) this.#file.setBits(reg.SWSM, reg.SWSM_SMBI);
     if (offset === reg.TXSTMPH) this.#file.clearBits(reg.TSYNCTXCTL, reg.TSYNCTXCTL_VALID);
-    const cleared = clearedByRead(offset);
-    if (cleared > 0) this.#file.set(offset, 0);
-    if (cleared > 1) this.#file.set(offset - 4, 0);
+    this.#control.afterRead(offset);
     return value;
   }
 
@@ -68,7 +72,7 @@ export class RegisterAccess {
     if (offset === reg.IMC) return this.#file.get(reg.IMS);
     const vector = (offset - reg.EITR) / 4;
     if (vector >= 0 && vector < reg.VECTORS) return this.#parts.causes.readEitr(vector);
-    return isReadable(offset) ? this.#file.get(offset) : 0;
+    return this.#file.map.isReadable(offset) ? this.#file.get(offset) : 0;
   }
 
   write(offset: number, value: number): void {
@@ -79,7 +83,7 @@ export class RegisterAccess {
   }
 
   #writePlain(offset: number, value: number): void {
-    const mask = writeMask(offset);
+    const mask = this.#file.map.writeMask(offset);
     if (mask === 0) return;
     this.#file.set(offset, value & mask);
     if (offset === reg.RXPBS || offset === reg.TXPBS) this.#written.add(offset);
@@ -94,43 +98,13 @@ export class RegisterAccess {
 
   /** @returns whether it is one of those with a rule of their own */
   #writeSpecial(offset: number, value: number): boolean {
-    const { causes, mailboxes, phy, outputs } = this.#parts;
+    const { mailboxes } = this.#parts;
     const file = this.#file;
+    if (this.#control.write(offset, value)) {
+      if (offset === reg.CTRL_EXT && value & reg.CTRL_EXT_PFRSTD) mailboxes.resetDone();
+      return true;
+    }
     switch (offset) {
-      case reg.CTRL:
-      case reg.CTRL_DUP:
-        this.#control(value);
-        return true;
-      case reg.STATUS:
-        if (!(value & reg.STATUS_PHYRA)) file.clearBits(reg.STATUS, reg.STATUS_PHYRA);
-        return true;
-      case reg.EECD:
-        file.set(offset, (file.get(offset) & reg.EECD_READ_ONLY) | (value & ~reg.EECD_READ_ONLY));
-        return true;
-      case reg.EERD:
-        file.set(offset, this.#word(value));
-        return true;
-      case reg.CTRL_EXT:
-        file.set(offset, value & ~reg.CTRL_EXT_SELF_CLEARING);
-        if (value & reg.CTRL_EXT_PFRSTD) mailboxes.resetDone();
-        return true;
-      case reg.MDIC:
-        file.set(offset, phy.command(value, file.get(offset)));
-        if (value & (1 << 29)) causes.raise(reg.ICR_MDAC);
-        return true;
-      case reg.RCTL:
-        file.set(offset, value);
-        outputs.receive();
-        return true;
-      case reg.GCR:
-        file.set(offset, (file.get(offset) & reg.GCR_READ_ONLY) | (value & ~reg.GCR_READ_ONLY));
-        return true;
-      case reg.SWSM:
-        file.set(offset, value);
-        return true;
-      case reg.PBACLR:
-        this.#clearPending(value);
-        return true;
       case reg.MBVFICR:
       case reg.VFLRE:
         file.clearBits(offset, value);
@@ -192,36 +166,10 @@ export class RegisterAccess {
     return physical !== undefined || virtual !== undefined;
   }
 
-  #control(value: number): void {
-    this.#file.set(reg.CTRL, value & ~(reg.CTRL_RST | reg.CTRL_PHY_RST));
-    if (value & reg.CTRL_RST) this.#parts.outputs.reset();
-    if (value & reg.CTRL_PHY_RST) this.#file.setBits(reg.STATUS, reg.STATUS_PHYRA);
-  }
-
-  #word(value: number): number {
-    const address = (value >>> 2) & 0x3fff;
-    const { eeprom } = this.#parts;
-    if (!(value & reg.EERD_START) || address >= eeprom.length) return address << 2;
-    return (eeprom[address]! << 16) | (address << 2) | reg.EERD_DONE;
-  }
-
   #status(): number {
-    const file = this.#file;
-    const control = file.get(reg.CTRL);
+    const { status } = this.#control;
     const { functions } = this.#parts.outputs;
-    let status = file.get(reg.STATUS);
-    if (!(control & reg.CTRL_FORCE_DUPLEX) || control & reg.CTRL_FD) status |= reg.STATUS_FD;
-    const isForced = control & reg.CTRL_FORCE_SPEED || file.has(reg.CTRL_EXT, reg.CTRL_EXT_SPEED_BYPASS);
-    const speed = (control & reg.CTRL_SPEED) >>> 8;
-    status |= isForced && speed < 2 ? speed << 6 : reg.STATUS_SPEED_1000;
-    if (functions > 0) status |= (functions << reg.STATUS_NUM_VFS_SHIFT) | reg.STATUS_IOV_MODE;
-    return control & reg.CTRL_GIO_MASTER_DISABLE ? status : status | reg.STATUS_GIO_MASTER;
-  }
-
-  #clearPending(value: number): void {
-    this.#file.set(reg.PBACLR, value & ((1 << PENDING_VECTORS) - 1));
-    for (let vector = 0; vector < PENDING_VECTORS; vector++)
-      if (value & (1 << vector)) this.#parts.outputs.dropPending(vector);
+    return functions > 0 ? status | (functions << reg.STATUS_NUM_VFS_SHIFT) | reg.STATUS_IOV_MODE : status;
   }
 
   /** What a virtual function wrote, or the physical one in its place. */
@@ -280,16 +228,7 @@ export class RegisterAccess {
     const file = this.#file;
     if (!file.has(reg.TSYNCTXCTL, reg.TSYNCTXCTL_ENABLED) || file.has(reg.TSYNCTXCTL, reg.TSYNCTXCTL_VALID)) return;
     file.setBits(reg.TSYNCTXCTL, reg.TSYNCTXCTL_VALID);
-    this.#latch(reg.TXSTMPL);
-  }
-
-  #latch(low: number): void {
-    const increments = this.#file.get(reg.TIMINCA);
-    const period = Math.max(increments >>> PERIOD_SHIFT, 1) * PERIOD_NS;
-    const nanoseconds = BigInt(Math.round(this.#parts.now() * 1e6));
-    const time = (nanoseconds * BigInt(increments & INCREMENT)) / BigInt(period);
-    this.#file.set(low, Number(BigInt.asUintN(32, time)));
-    this.#file.set(low + 4, Number(BigInt.asUintN(32, time >> 32n)));
+    this.#clock.latch(reg.TXSTMPL);
   }
 
   /** Takes over what an earlier program left in a register that no reset clears. */

@@ -1,3 +1,4 @@
+import { RegisterMap, type Run } from "../../gigabit/register-map.ts";
 import * as reg from "./registers.ts";
 
 /**
@@ -5,14 +6,7 @@ import * as reg from "./registers.ts";
  * is in igb-device.ts. As QEMU's model has them (recorded: igb_reg_*), which leaves out parts of the datasheet's.
  */
 
-/** From where on, how many of 32 bits. */
-type Run = readonly [offset: number, count?: number];
-
-const COUNT = reg.REGISTERS_SIZE / 4;
-const READS = 1;
-const CLEARS = 2;
-/** The high half of a counter of 64 bits: a read clears both. */
-const CLEARS_BOTH = 4;
+const one = (offset: number): Run => [offset];
 
 /** Plain registers: what was written is read. */
 const PLAIN: readonly Run[] = [
@@ -89,89 +83,55 @@ const RING_MASKS = new Map([
   [reg.TAIL, 0xffff],
 ]);
 
-const access = new Uint8Array(COUNT);
-const masks = new Uint32Array(COUNT);
-const initial = new Uint32Array(COUNT);
+/** Registers of the 82576. */
+export const MAP = new RegisterMap(reg.REGISTERS_SIZE, {
+  plain: PLAIN,
+  masked: MASKED,
+  readOnly: READ_ONLY,
+  clearedByRead: CLEARED_BY_READ,
+  clearedWithLowHalf: CLEARED_WITH_LOW_HALF,
+});
 
-for (const [offset, count = 1] of PLAIN) define(offset, count, READS, 0xffff_ffff);
-for (const [offset, count = 1, mask] of MASKED) define(offset, count, READS, mask);
-for (const [offset, count = 1] of READ_ONLY) define(offset, count, READS, 0);
-for (const [offset, count = 1] of CLEARED_BY_READ) define(offset, count, READS | CLEARS, 0);
-for (const [offset, count = 1] of CLEARED_WITH_LOW_HALF) define(offset, count, READS | CLEARS_BOTH, 0);
 for (let queue = 0; queue < reg.QUEUES; queue++) {
   for (const first of [reg.RX_QUEUES, reg.TX_QUEUES])
-    for (const at of RING) define(first + queue * reg.QUEUE_STRIDE + at, 1, READS, RING_MASKS.get(at) ?? 0xffff_ffff);
+    for (const at of RING) MAP.add(first + queue * reg.QUEUE_STRIDE + at, RING_MASKS.get(at) ?? 0xffff_ffff);
   const [rx, tx] = [reg.RX_QUEUES + queue * reg.QUEUE_STRIDE, reg.TX_QUEUES + queue * reg.QUEUE_STRIDE];
-  define(rx + reg.SRRCTL, 1, READS, 0xffff_ffff);
-  define(rx + reg.RQDPC, 1, READS | CLEARS, queue === 0 ? 0xffff_ffff : 0);
-  for (const at of [reg.TXCTL, reg.WBAL, reg.WBAH]) define(tx + at, 1, READS, 0xffff_ffff);
+  MAP.add(rx + reg.SRRCTL, 0xffff_ffff);
+  MAP.addCleared(rx + reg.RQDPC, queue === 0 ? 0xffff_ffff : 0);
+  for (const at of [reg.TXCTL, reg.WBAL, reg.WBAH]) MAP.add(tx + at, 0xffff_ffff);
   // TXCTL: relaxed ordering; RXDCTL: a write-back threshold of one
-  preset(tx + reg.TXCTL, 0x2a00);
-  preset(rx + reg.DCTL, 1 << 16);
+  MAP.preset(tx + reg.TXCTL, 0x2a00);
+  MAP.preset(rx + reg.DCTL, 1 << 16);
 }
 for (let pool = 0; pool < reg.POOLS; pool++) {
-  for (const at of PVT_READ) define(reg.PVT + pool * reg.PVT_STRIDE + at, 1, READS, 0);
-  define(reg.PVT + pool * reg.PVT_STRIDE + reg.PVTEICR, 1, READS | CLEARS, 0);
-  preset(reg.VMOLR + 4 * pool, 0x8000_2600);
+  for (const at of PVT_READ) MAP.add(reg.PVT + pool * reg.PVT_STRIDE + at, 0);
+  MAP.addCleared(reg.PVT + pool * reg.PVT_STRIDE + reg.PVTEICR);
+  MAP.preset(reg.VMOLR + 4 * pool, 0x8000_2600);
 }
 // written only
-for (let index = 0; index < 128; index++) masks[reg.UTA / 4 + index] = 0xffff_ffff;
+for (let index = 0; index < 128; index++) MAP.addWrittenOnly(reg.UTA + 4 * index);
 
-preset(reg.RX_QUEUES + reg.DCTL, reg.DCTL_ENABLE | (1 << 16));
-preset(reg.TX_QUEUES + reg.DCTL, reg.DCTL_ENABLE);
-preset(reg.CTRL, 0x0010_0209);
-preset(reg.STATUS, 0x8000_0400);
-preset(reg.EECD, 0x1110);
-preset(reg.VET, 0x8100_8100);
-preset(reg.TCTL, 0xa404_00f8);
-preset(reg.TCTL_EXT, 0x0001_0840);
-preset(reg.TIPG, 0x0060_1008);
-preset(reg.MBVFIMR, 0xff);
-preset(reg.VFRE, 0xff);
-preset(reg.VFTE, 0xff);
-preset(reg.LEDCTL, 0x0706_8302);
-preset(reg.EEMNGCTL, 0x8000_0000);
-preset(reg.RXPBS, 0x40);
-preset(reg.TXPBS, 0x28);
-preset(reg.DTXCTL, 0x44);
-preset(reg.RXCSUM, reg.RXCSUM_IPOFLD | reg.RXCSUM_TUOFLD);
-preset(reg.RLPML, 0x2600);
-preset(reg.RPLOLR, 0x8000_0000);
-preset(reg.GCR, 0x0685_0200);
-
-function one(offset: number): Run {
-  return [offset, 1];
-}
-
-function define(offset: number, count: number, flags: number, mask: number): void {
-  access.fill(flags, offset / 4, offset / 4 + count);
-  masks.fill(mask, offset / 4, offset / 4 + count);
-}
-
-function preset(offset: number, value: number): void {
-  initial[offset / 4] = value;
-}
-
-/** What all registers are after a reset. */
-export function resetValues(): Uint32Array {
-  return initial.slice();
-}
-
-export function isReadable(offset: number): boolean {
-  return access[offset >>> 2] !== 0;
-}
-
-/** Of how many registers up to this one a read makes zeros: 2 for a counter of 64 bits, read in its high half. */
-export function clearedByRead(offset: number): 0 | 1 | 2 {
-  const flags = access[offset >>> 2]!;
-  if (flags & CLEARS_BOTH) return 2;
-  return flags & CLEARS ? 1 : 0;
-}
-
-/** The bits that a plain write changes; a register that they are none of is read-only, or not there. */
-export function writeMask(offset: number): number {
-  return masks[offset >>> 2]!;
-}
+MAP.preset(reg.RX_QUEUES + reg.DCTL, reg.DCTL_ENABLE | (1 << 16));
+MAP.preset(reg.TX_QUEUES + reg.DCTL, reg.DCTL_ENABLE);
+MAP.preset(reg.CTRL, 0x0010_0209);
+MAP.preset(reg.STATUS, 0x8000_0400);
+MAP.preset(reg.EECD, 0x1110);
+MAP.preset(reg.VET, 0x8100_8100);
+MAP.preset(reg.TCTL, 0xa404_00f8);
+MAP.preset(reg.TCTL_EXT, 0x0001_0840);
+MAP.preset(reg.TIPG, 0x0060_1008);
+MAP.preset(reg.MBVFIMR, 0xff);
+MAP.preset(reg.VFRE, 0xff);
+MAP.preset(reg.VFTE, 0xff);
+MAP.preset(reg.LEDCTL, 0x0706_8302);
+MAP.preset(reg.EEMNGCTL, 0x8000_0000);
+MAP.preset(reg.RXPBS, 0x40);
+MAP.preset(reg.TXPBS, 0x28);
+MAP.preset(reg.DTXCTL, 0x44);
+MAP.preset(reg.RXCSUM, reg.RXCSUM_IPOFLD | reg.RXCSUM_TUOFLD);
+MAP.preset(reg.RLPML, 0x2600);
+MAP.preset(reg.RPLOLR, 0x8000_0000);
+MAP.preset(reg.GCR, 0x0685_0200);
 
 /** Registers at addresses of older controllers (8.2.3): first and last one, and where they are now. */
 const ALIASES: readonly (readonly [first: number, last: number, to: number])[] = [
@@ -187,25 +147,14 @@ const ALIASES: readonly (readonly [first: number, last: number, to: number])[] =
 export const OLD_RX = 0x2800;
 export const OLD_TX = 0x3800;
 export const OLD_STRIDE = 0x100;
-export const OLD_RINGS = 4;
+const OLD_RINGS = 4;
 
-const places = Uint32Array.from({ length: COUNT }, (_, index) => placeOf(4 * index));
-
-/** The offset of the register that answers there. */
-export function canonical(offset: number): number {
-  return places[(offset & (reg.REGISTERS_SIZE - 1)) >>> 2]!;
-}
-
-function placeOf(aligned: number): number {
-  if (aligned < 0x800 || aligned >= 0x8000)
-    for (const [first, last, to] of ALIASES) if (aligned >= first && aligned <= last) return aligned - first + to;
-  return oldRing(aligned, OLD_RX, reg.RX_QUEUES) ?? oldRing(aligned, OLD_TX, reg.TX_QUEUES) ?? aligned;
-}
-
-function oldRing(offset: number, from: number, to: number): number | undefined {
-  const within = offset - from;
-  if (within < 0 || within >= OLD_RINGS * OLD_STRIDE) return undefined;
-  const at = within % OLD_STRIDE;
-  if (at >= reg.QUEUE_STRIDE) return undefined;
-  return to + Math.floor(within / OLD_STRIDE) * reg.QUEUE_STRIDE + at;
-}
+for (const [first, last, to] of ALIASES) MAP.alias(first, last, to);
+for (let ring = 0; ring < OLD_RINGS; ring++)
+  for (const [from, to] of [
+    [OLD_RX, reg.RX_QUEUES],
+    [OLD_TX, reg.TX_QUEUES],
+  ] as const) {
+    const first = from + ring * OLD_STRIDE;
+    MAP.alias(first, first + reg.QUEUE_STRIDE - 4, to + ring * reg.QUEUE_STRIDE);
+  }

@@ -1,27 +1,11 @@
 /**
- * Registers of the 82576 by offset in BAR 0 (Intel 82576EB Gigabit Ethernet Controller Datasheet, 8.2; the names are
- * the datasheet's). `_A` ones of it, older addresses of the same registers, are in register-map.ts.
+ * What the 82576 has beside the registers of its family, by offset in BAR 0 (Intel 82576EB Gigabit Ethernet Controller
+ * Datasheet, 8.2; the names are the datasheet's). `_A` ones of it, older addresses of the same registers, are in
+ * register-map.ts.
  */
-export const CTRL = 0x0000;
-export const CTRL_DUP = 0x0004;
-export const STATUS = 0x0008;
-export const EECD = 0x0010;
-export const EERD = 0x0014;
-export const CTRL_EXT = 0x0018;
-export const MDIC = 0x0020;
-export const FCAH = 0x002c;
-export const FCT = 0x0030;
-export const VET = 0x0038;
-export const ICR = 0x00c0;
-export const ICS = 0x00c8;
-export const IMS = 0x00d0;
-export const IMC = 0x00d8;
-export const IAM = 0x00e0;
-export const RCTL = 0x0100;
-export const FCTTV = 0x0170;
-export const TCTL = 0x0400;
+export * from "../../gigabit/registers.ts";
+
 export const TCTL_EXT = 0x0404;
-export const TIPG = 0x0410;
 export const VMBMEM = 0x0800;
 export const P2VMAILBOX = 0x0c00;
 export const V2PMAILBOX = 0x0c40;
@@ -30,8 +14,6 @@ export const MBVFIMR = 0x0c84;
 export const VFLRE = 0x0c88;
 export const VFRE = 0x0c8c;
 export const VFTE = 0x0c90;
-export const LEDCTL = 0x0e00;
-export const EEMNGCTL = 0x1010;
 export const FRTIMER = 0x1048;
 export const GPIE = 0x1514;
 export const EICS = 0x1520;
@@ -43,59 +25,28 @@ export const EICR = 0x1580;
 export const EITR = 0x1680;
 export const IVAR = 0x1700;
 export const IVAR_MISC = 0x1740;
-export const FCRTL = 0x2160;
-export const FCRTH = 0x2168;
 export const RXPBS = 0x2404;
-export const FCRTV = 0x2460;
 export const TXPBS = 0x3404;
 export const DTXSWC = 0x3500;
 export const WVBR = 0x3554;
 export const DTXCTL = 0x3590;
 export const VMVIR = 0x3700;
-export const MPC = 0x4010;
-export const ROC = 0x40ac;
-export const IAC = 0x4100;
-export const RXCSUM = 0x5000;
 export const RLPML = 0x5004;
-export const RFCTL = 0x5008;
-export const MTA = 0x5200;
-export const RA = 0x5400;
 export const RA2 = 0x54e0;
-export const VFTA = 0x5600;
-export const MRQC = 0x5818;
 export const VT_CTL = 0x581c;
 export const VMOLR = 0x5ad0;
 export const RPLOLR = 0x5af0;
-export const GCR = 0x5b00;
-export const SWSM = 0x5b50;
-export const PBACLR = 0x5b68;
-export const RETA = 0x5c00;
-export const RSSRK = 0x5c80;
 export const ETQF = 0x5cb0;
 export const VLVF = 0x5d00;
 export const UTA = 0xa000;
-export const SYSTIML = 0xb600;
-export const SYSTIMH = 0xb604;
-export const TIMINCA = 0xb608;
-export const TXSTMPL = 0xb618;
-export const TXSTMPH = 0xb61c;
-export const TSYNCTXCTL = 0xb614;
 export const VTIVAR = 0x1_1700;
 export const VTIVAR_MISC = 0x1_1720;
-export const REGISTERS_SIZE = 0x2_0000;
 
 /** The rings: sixteen of each kind, 64 bytes of registers each (8.10, 8.12). */
 export const QUEUES = 16;
 export const QUEUE_STRIDE = 0x40;
 export const RX_QUEUES = 0xc000;
 export const TX_QUEUES = 0xe000;
-/** Within a ring's registers, of both kinds. */
-export const BAL = 0x00;
-export const BAH = 0x04;
-export const LEN = 0x08;
-export const HEAD = 0x10;
-export const TAIL = 0x18;
-export const DCTL = 0x28;
 /** Of receive rings. */
 export const SRRCTL = 0x0c;
 export const RQDPC = 0x30;
@@ -131,61 +82,16 @@ export const VECTORS = 25;
 export const PF_VECTORS = 10;
 export const VF_VECTORS = 3;
 
-export const CTRL_FD = 1 << 0;
-export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
-export const CTRL_SPEED = 3 << 8;
-export const CTRL_FORCE_SPEED = 1 << 11;
-export const CTRL_FORCE_DUPLEX = 1 << 12;
-export const CTRL_RST = 1 << 26;
-export const CTRL_FLOW = 3 << 27;
-export const CTRL_VME = 1 << 30;
-export const CTRL_PHY_RST = 1 << 31;
-
-export const STATUS_FD = 1 << 0;
-export const STATUS_LU = 1 << 1;
-export const STATUS_SPEED_1000 = 1 << 7;
-export const STATUS_PHYRA = 1 << 10;
 export const STATUS_NUM_VFS_SHIFT = 14;
 export const STATUS_IOV_MODE = 1 << 18;
-export const STATUS_GIO_MASTER = 1 << 19;
-
-/** EECD: what software cannot change: PRESENT, AUTO_RD, the size. */
-export const EECD_READ_ONLY = 0x7b00;
-export const EERD_START = 1 << 0;
-export const EERD_DONE = 1 << 1;
 
 export const CTRL_EXT_PFRSTD = 1 << 14;
-export const CTRL_EXT_SPEED_BYPASS = 1 << 15;
 export const CTRL_EXT_EXTENDED_VLAN = 1 << 26;
-/** Auto-speed detection and the EEPROM's reset are over at once. */
-export const CTRL_EXT_SELF_CLEARING = 0x3000;
-
-export const RCTL_EN = 1 << 1;
-export const RCTL_SBP = 1 << 2;
-export const RCTL_UPE = 1 << 3;
-export const RCTL_MPE = 1 << 4;
-export const RCTL_LPE = 1 << 5;
-export const RCTL_LOOPBACK = 3 << 6;
-export const RCTL_LOOPBACK_MAC = 1 << 6;
-export const RCTL_MO_SHIFT = 12;
-export const RCTL_BAM = 1 << 15;
-export const RCTL_VFE = 1 << 18;
-export const RCTL_SECRC = 1 << 26;
-
-export const TCTL_EN = 1 << 1;
 
 /** RXDCTL and TXDCTL. */
 export const DCTL_ENABLE = 1 << 25;
 export const SRRCTL_BSIZEPKT = 0x7f;
 
-export const RXCSUM_IPOFLD = 1 << 8;
-export const RXCSUM_TUOFLD = 1 << 9;
-export const RXCSUM_PCSD = 1 << 13;
-
-export const RFCTL_IPV6_EX_DIS = 1 << 16;
-export const RFCTL_IPV6_XSUM_DIS = 1 << 11;
-
-export const RAH_AV = 1 << 31;
 export const RAH_POOL_SHIFT = 18;
 
 export const MRQC_VMDQ = 1 << 0;
@@ -219,15 +125,9 @@ export const VLVF_POOLS_SHIFT = 12;
 export const GPIE_NSICR = 1 << 0;
 export const GPIE_MSIX = 1 << 4;
 
-export const ICR_TXDW = 1 << 0;
-export const ICR_LSC = 1 << 2;
-export const ICR_RXDMT0 = 1 << 4;
-export const ICR_RXO = 1 << 6;
 export const ICR_RXDW = 1 << 7;
 export const ICR_VMMB = 1 << 8;
-export const ICR_MDAC = 1 << 9;
 export const ICR_DRSTA = 1 << 30;
-export const ICR_ASSERTED = 1 << 31;
 export const IMS_WRITABLE = 0x77d4_fbfd;
 /** EICR outside MSI-X mode: some cause of ICR. */
 export const EICR_OTHER = 1 << 31;
@@ -236,6 +136,3 @@ export const IVAR_VALID = 0x80;
 
 export const TSYNCTXCTL_VALID = 1 << 0;
 export const TSYNCTXCTL_ENABLED = 1 << 4;
-
-export const SWSM_SMBI = 1 << 0;
-export const GCR_READ_ONLY = 0x0680_0000;

@@ -1,7 +1,9 @@
+import type { SavedPort } from "../../gigabit/port.ts";
+import { bytesOf, SavedWords } from "../../gigabit/saved-words.ts";
 import { type SavedState, SavedStateError } from "../../saved-state.ts";
 import type { Causes } from "./causes.ts";
 import { QUEUES, REGISTERS_SIZE, VECTORS } from "./registers.ts";
-import { noTransmission, type TransmitQueue, type TransmitState } from "./transmit.ts";
+import type { IgbTransmitQueue, TransmitState } from "./transmit.ts";
 
 const VERSION = 1;
 const PHY = 32;
@@ -10,19 +12,15 @@ interface Parts {
   readonly values: Uint32Array;
   readonly phy: Uint16Array;
   readonly causes: Causes;
-  readonly queues: readonly TransmitQueue[];
+  readonly queues: readonly IgbTransmitQueue[];
   readonly ioAddress: number;
   readonly negotiates: boolean;
 }
 
 /** What is read back. */
-export interface ReadIgb {
-  readonly values: Uint32Array;
-  readonly phy: Uint32Array;
+export interface ReadIgb extends SavedPort {
   readonly throttles: Uint32Array;
   readonly timing: readonly [quiet: number, postponed: number];
-  readonly ioAddress: number;
-  readonly negotiates: boolean;
   readonly transmissions: readonly TransmitState[];
 }
 
@@ -58,35 +56,23 @@ export function saveIgb({ values, phy, causes, queues, ioAddress, negotiates }: 
 export function readIgb({ version, bytes }: SavedState): ReadIgb {
   if (version !== VERSION)
     throw new SavedStateError(`igb: version ${version} of the state is unknown (known: ${VERSION})`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  const take = (count: number) => {
-    if (at + 4 * count > bytes.length) throw new SavedStateError(`igb: the state ends at byte ${bytes.length}`);
-    const words = Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + 4 * i, true));
-    at += 4 * count;
-    return words;
-  };
-  const head = take(HEAD);
+  const saved = new SavedWords(bytes, "igb");
+  const head = saved.take(HEAD);
   const registers = REGISTERS_SIZE / 4;
   const rest = head.subarray(registers + PHY + VECTORS);
   const transmissions = Array.from({ length: QUEUES }, (): TransmitState => {
-    const [vlan0, mss0, vlan1, mss1, begun, command, options, isLost, count] = take(QUEUE);
-    const end = at + count!;
-    if (end > bytes.length) throw new SavedStateError(`igb: the state ends at byte ${bytes.length}`);
-    const state: TransmitState = {
-      ...noTransmission(),
+    const [vlan0, mss0, vlan1, mss1, begun, command, options, isLost, count] = saved.take(QUEUE);
+    return {
       contexts: [
         { vlanMacipLens: vlan0!, mssL4Len: mss0! },
         { vlanMacipLens: vlan1!, mssL4Len: mss1! },
       ],
       first: begun ? { command: command!, options: options! } : undefined,
-      bytes: bytes.slice(at, end),
+      bytes: saved.takeBytes(count!),
       isLost: isLost !== 0,
     };
-    at = end;
-    return state;
   });
-  if (at !== bytes.length) throw new SavedStateError(`igb: ${bytes.length - at} bytes are left over of the state`);
+  saved.end();
   return {
     values: head.subarray(0, registers),
     phy: head.subarray(registers, registers + PHY),
@@ -96,11 +82,4 @@ export function readIgb({ version, bytes }: SavedState): ReadIgb {
     negotiates: rest[3] !== 0,
     transmissions,
   };
-}
-
-function bytesOf(words: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(4 * words.length);
-  const view = new DataView(bytes.buffer);
-  for (const [i, word] of words.entries()) view.setUint32(4 * i, word, true);
-  return bytes;
 }

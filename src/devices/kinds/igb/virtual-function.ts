@@ -1,5 +1,6 @@
 import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, OtherFunctions } from "../../device-model.ts";
-import { IgbDevice, REGISTER_BAR } from "./igb-device.ts";
+import { REGISTER_BAR } from "../../gigabit/port.ts";
+import { IgbDevice } from "./igb-device.ts";
 import { physicalOffset } from "./virtual-registers.ts";
 
 const ALIGNED = ~3;

@@ -1,5 +1,14 @@
-import type { DeviceJob, DeviceTime } from "../../device-clock.ts";
-import type { Receiver } from "./receive.ts";
+import type { DeviceJob, DeviceTime } from "../device-clock.ts";
+
+/** The receiving side of a controller. */
+export interface FrameReceiver {
+  readonly hasLink: boolean;
+  /** Whether anything is received at all. */
+  readonly isOn: boolean;
+  /** Whether there is a descriptor for a frame. */
+  readonly hasRoom: boolean;
+  receive(frame: Uint8Array): void;
+}
 
 /** What waits for descriptors: frames, and their bytes. A wire that brings more loses it. */
 const MOST_FRAMES = 10_000;
@@ -11,7 +20,7 @@ const MOST_BYTES = 4 << 20;
  */
 export class IncomingFrames implements DeviceJob {
   readonly #clock: DeviceTime;
-  readonly #receiver: Receiver;
+  readonly #receiver: FrameReceiver;
   readonly #missed: () => void;
   #waiting: Uint8Array[] = [];
   #next = 0;
@@ -20,7 +29,7 @@ export class IncomingFrames implements DeviceJob {
   isHeld = false;
 
   /** @param missed hears of each frame that is lost because too many wait */
-  constructor(clock: DeviceTime, receiver: Receiver, missed: () => void) {
+  constructor(clock: DeviceTime, receiver: FrameReceiver, missed: () => void) {
     this.#clock = clock;
     this.#receiver = receiver;
     this.#missed = missed;

@@ -1,15 +1,7 @@
 import { finished, partialSum } from "./checksum.ts";
 import * as frames from "./frame.ts";
 
-/** What the controller does to a frame before it sends it (82576 datasheet, 7.2.4 and 7.2.5). */
-
-/** A transmit context: what context descriptors say (7.2.2.2). */
-export interface Context {
-  readonly vlanMacipLens: number;
-  readonly mssL4Len: number;
-}
-
-export const NO_CONTEXT: Context = { vlanMacipLens: 0, mssL4Len: 0 };
+/** What the controllers do to a frame before they send it (82574 datasheet, 7.2; 82576 datasheet, 7.2.4 and 7.2.5). */
 
 const MAC_ADDRESSES = 12;
 const VLAN_TAG = 4;
@@ -18,14 +10,6 @@ const TCP_CWR = 0x80;
 const TCP_FLAGS = 13;
 const UDP_LENGTH = 4;
 const UDP_HEADER = 8;
-
-export function maximumSegment({ mssL4Len }: Context): number {
-  return mssL4Len >>> 16;
-}
-
-export function vlanOf({ vlanMacipLens }: Context): number {
-  return vlanMacipLens >>> 16;
-}
 
 /** The frame with a tag behind its addresses. */
 export function withTag(frame: Uint8Array, type: number, tag: number): Uint8Array {
@@ -44,10 +28,10 @@ export function fillChecksums(frame: Uint8Array, { network, transport }: { netwo
   if (network && parsed.version === 4) frames.fillIpv4Checksum(frame, parsed);
 }
 
-/** The checksum of a legacy descriptor: the sum from `start` to the end, at `at`. */
-export function fillLegacyChecksum(frame: Uint8Array, start: number, at: number): void {
-  if (start >= frame.length || at + 2 > frame.length) return;
-  frames.setWord(frame, at, finished(partialSum(frame, start, frame.length)));
+/** A checksum of what lies somewhere: the sum from `start` to `end`, at `at`. */
+export function fillSum(frame: Uint8Array, start: number, at: number, end = frame.length): void {
+  if (start >= end || end > frame.length || at + 2 > frame.length) return;
+  frames.setWord(frame, at, finished(partialSum(frame, start, end)));
 }
 
 /**
@@ -56,7 +40,7 @@ export function fillLegacyChecksum(frame: Uint8Array, start: number, at: number)
  * @param size bytes of payload in a segment
  */
 export function* segments(frame: Uint8Array, size: number): Generator<Uint8Array> {
-  const parsed = { ...frames.parse(frame), end: frame.length };
+  const parsed = frames.parse(frame, true);
   const { protocol, transport } = parsed;
   const isTcp = protocol === frames.TCP;
   if (size === 0 || (!isTcp && protocol !== frames.UDP)) {

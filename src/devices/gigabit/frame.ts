@@ -1,6 +1,6 @@
 import { crc32c, finished, partialSum } from "./checksum.ts";
 
-/** Ethernet frames as the controller's parser sees them (82576 datasheet, 7.1.5): what they carry and where. */
+/** Ethernet frames as the controllers' parsers see them (82576 datasheet, 7.1.5): what they carry and where. */
 
 export const ETHERNET_HEADER = 14;
 /** The shortest frame without its checksum, and the checksum. */
@@ -59,31 +59,34 @@ export function setWord(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 1] = value;
 }
 
-export function parse(frame: Uint8Array): Parsed {
+/** @param toEnd the IP packet goes to the end of the frame, whatever it says: one that is about to be cut */
+export function parse(frame: Uint8Array, toEnd = false): Parsed {
   let at = ETHERNET_HEADER;
   let type = word(frame, at - 2);
   for (let tags = 0; tags < 2 && VLAN_TYPES.has(type) && frame.length >= at + 4; tags++) {
     type = word(frame, at + 2);
     at += 4;
   }
-  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, at);
-  return type === ETHERTYPE_IPV6 ? parseIpv6(frame, at) : NOTHING;
+  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, at, toEnd);
+  return type === ETHERTYPE_IPV6 ? parseIpv6(frame, at, toEnd) : NOTHING;
 }
 
-function parseIpv4(frame: Uint8Array, network: number): Parsed {
+function parseIpv4(frame: Uint8Array, network: number, toEnd: boolean): Parsed {
   if (frame.length < network + IPV4_HEADER || frame[network]! >>> 4 !== 4) return NOTHING;
   const header = (frame[network]! & 0xf) * 4;
   if (header < IPV4_HEADER || frame.length < network + header) return NOTHING;
-  const end = Math.min(frame.length, network + Math.max(word(frame, network + 2), header));
+  const declared = network + Math.max(word(frame, network + 2), header);
+  const end = toEnd ? frame.length : Math.min(frame.length, declared);
   const isFragment = (word(frame, network + 6) & 0x3fff) !== 0;
   const transport = network + header;
   const protocol = isFragment ? 0 : transportOf(frame[network + 9]!, end - transport);
   return { version: 4, network, protocol, transport, end, isFragment, hasExtensions: false };
 }
 
-function parseIpv6(frame: Uint8Array, network: number): Parsed {
+function parseIpv6(frame: Uint8Array, network: number, toEnd: boolean): Parsed {
   if (frame.length < network + IPV6_HEADER || frame[network]! >>> 4 !== 6) return NOTHING;
-  const end = Math.min(frame.length, network + IPV6_HEADER + word(frame, network + 4));
+  const declared = network + IPV6_HEADER + word(frame, network + 4);
+  const end = toEnd ? frame.length : Math.min(frame.length, declared);
   let next = frame[network + 6]!;
   let transport = network + IPV6_HEADER;
   let hasExtensions = false;
@@ -114,11 +117,17 @@ export function fillIpv4Checksum(frame: Uint8Array, { network, transport }: Pars
   setWord(frame, network + 10, finished(partialSum(frame, network, transport)));
 }
 
+/** Where the transport's checksum is, from the start of the frame; undefined for what has none. */
+export function checksumAt({ protocol, transport }: Parsed): number | undefined {
+  const place = TRANSPORTS.get(protocol);
+  return place && transport + place.checksum;
+}
+
 /** Puts the transport's checksum into a packet. Not for what is neither TCP, UDP nor SCTP. */
 export function fillTransportChecksum(frame: Uint8Array, parsed: Parsed): void {
   const { protocol, transport, end } = parsed;
-  const at = transport + (TRANSPORTS.get(protocol)?.checksum ?? 0);
-  if (at === transport) return;
+  const at = checksumAt(parsed);
+  if (at === undefined) return;
   if (protocol === SCTP) {
     new DataView(frame.buffer, frame.byteOffset).setUint32(at, crc32c(frame, transport, end, at), true);
     return;

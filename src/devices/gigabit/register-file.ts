@@ -1,9 +1,19 @@
-import { resetValues } from "./register-map.ts";
-import { EITR, REGISTERS_SIZE, RXPBS, TXPBS, VECTORS } from "./registers.ts";
+import type { RegisterMap } from "./register-map.ts";
 
 /** What the registers hold, by offset. */
 export class RegisterFile {
-  readonly values = resetValues();
+  readonly map: RegisterMap;
+  readonly values: Uint32Array;
+  readonly #kept: readonly number[];
+  /** Changes with each write of a program's: what was read of its memory before may be another thing now. */
+  turn = 0;
+
+  /** @param kept registers that stay when software resets the controller (CTRL.RST) */
+  constructor(map: RegisterMap, kept: readonly number[] = []) {
+    this.map = map;
+    this.values = map.resetValues();
+    this.#kept = kept;
+  }
 
   get(offset: number): number {
     return this.values[offset >>> 2]!;
@@ -30,12 +40,10 @@ export class RegisterFile {
     return new Uint8Array(this.values.buffer, offset, length);
   }
 
-  /** Everything as after power-on. @param bySoftware CTRL.RST: buffer sizes and throttling stay (8.2.1) */
+  /** Everything as after power-on. @param bySoftware CTRL.RST: some stay */
   reset(bySoftware: boolean): void {
-    const { values } = this;
-    const kept = [RXPBS, TXPBS, ...Array.from({ length: VECTORS }, (_, vector) => EITR + 4 * vector)];
-    const before = kept.map((offset) => this.get(offset));
-    values.set(resetValues().subarray(0, REGISTERS_SIZE / 4));
-    if (bySoftware) for (const [i, offset] of kept.entries()) this.set(offset, before[i]!);
+    const before = this.#kept.map((offset) => this.get(offset));
+    this.values.set(this.map.resetValues());
+    if (bySoftware) for (const [i, offset] of this.#kept.entries()) this.set(offset, before[i]!);
   }
 }

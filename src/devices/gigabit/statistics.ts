@@ -2,7 +2,7 @@ import { FCS, isBroadcast, isMulticast } from "./frame.ts";
 import type { RegisterFile } from "./register-file.ts";
 import * as reg from "./registers.ts";
 
-/** Counters (82576 datasheet, 8.18). They stop at their largest value. */
+/** Counters (82574 datasheet, 10.2.7; 82576 datasheet, 8.18). They stop at their largest value. */
 const PRC64 = 0x405c;
 const GPRC = 0x4074;
 const BPRC = 0x4078;
@@ -31,8 +31,8 @@ export class Statistics {
     this.#file = file;
   }
 
-  /** A frame was sent. @param pool whose queue it was, where pools are on */
-  sent(frame: Uint8Array, length: number, pool: number | undefined): void {
+  /** A frame was sent. @param length without its checksum */
+  sent(frame: Uint8Array, length: number): void {
     const size = length + FCS;
     this.#countSize(PTC64, size);
     this.#increment(TPT);
@@ -41,9 +41,6 @@ export class Statistics {
     else if (isMulticast(frame)) this.#increment(MPTC);
     this.#increment(GPTC);
     this.#add(GOTCL, size);
-    if (pool === undefined) return;
-    this.#addTo(pool, reg.PVFGOTC, size);
-    this.#addTo(pool, reg.PVFGPTC, 1);
   }
 
   segmented(): void {
@@ -51,19 +48,14 @@ export class Statistics {
   }
 
   /** A frame is in memory. @param length without its checksum; @param total with it, where that is there too */
-  received(frame: Uint8Array, length: number, total: number, pool: number | undefined): void {
+  received(frame: Uint8Array, length: number, total: number): void {
     this.#countSize(PRC64, total);
     this.#increment(TPR);
     this.#increment(GPRC);
     this.#add(TORL, length + FCS);
     this.#add(GORCL, length + FCS);
-    const isGroup = isMulticast(frame);
     if (isBroadcast(frame)) this.#increment(BPRC);
-    else if (isGroup) this.#increment(MPRC);
-    if (pool === undefined) return;
-    this.#addTo(pool, reg.PVFGORC, length + FCS);
-    this.#addTo(pool, reg.PVFGPRC, 1);
-    if (isGroup && !isBroadcast(frame)) this.#addTo(pool, reg.PVFMPRC, 1);
+    else if (isMulticast(frame)) this.#increment(MPRC);
   }
 
   undersized(): void {
@@ -97,11 +89,5 @@ export class Statistics {
     const sum = this.#file.get(offset) + count;
     this.#file.set(offset, sum);
     if (sum > FULL) this.#file.set(offset + 4, this.#file.get(offset + 4) + 1);
-  }
-
-  /** Those of virtual functions go round. */
-  #addTo(pool: number, register: number, count: number): void {
-    const offset = reg.PVT + pool * reg.PVT_STRIDE + register;
-    this.#file.set(offset, this.#file.get(offset) + count);
   }
 }
