@@ -8,8 +8,11 @@ export type ReasonAbout = "host" | "state" | "arguments";
 
 /** How to tell a reason of the table of errors from others, and what to do about it. */
 export interface Advice {
+  /** What it is about. */
   readonly about: ReasonAbout;
+  /** How to see that it is this one. */
   readonly tell: string;
+  /** What to do about it. */
   readonly cure: string;
 }
 

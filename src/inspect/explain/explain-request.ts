@@ -14,6 +14,7 @@ import type { CallName } from "./rule.ts";
 
 /** A reason of the table of errors, with how to tell it from the others. */
 export interface ExplainedReason extends Advice {
+  /** Why, with {names} where values stand. */
   readonly reason: string;
   /** What the request was made on. */
   readonly on: readonly string[];
@@ -23,10 +24,13 @@ export interface ExplainedReason extends Advice {
 
 /** Why a request fails with an errno. */
 export interface RequestExplanation {
+  /** As its header calls it; "open", "mmap" and the like for other calls. */
   readonly request: string;
   /** The proposal that has the request. */
   readonly proposal?: string;
+  /** "EINVAL". */
   readonly errno: ErrnoName;
+  /** Its number, positive. */
   readonly number: number;
   /** The host's and its settings' first, then who has what, then arguments. */
   readonly reasons: readonly ExplainedReason[];

@@ -16,9 +16,13 @@ import type { CallName } from "./rule.ts";
 
 /** A cause as it is told: its placeholders are filled in. */
 export interface ToldCause {
+  /** Whether the log, or the host, leaves no other. */
   readonly sureness: "certain" | "likely";
+  /** What is so on the host. */
   readonly cause: string;
+  /** What to do about it. */
   readonly cure: string;
+  /** How to see that it is this one. */
   readonly tell?: string;
   /** What makes it certain, when not the line itself. */
   readonly evidence?: string;
@@ -26,8 +30,11 @@ export interface ToldCause {
 
 /** A line of the log, and what it means. */
 export interface Explanation {
+  /** The line, the rule that knows it, what it tells, and the other lines that say the same. */
   readonly finding: Finding;
+  /** What it says, in other words. */
   readonly says: string;
+  /** Why it may be there, the surest first. */
   readonly causes: readonly ToldCause[];
   /** What the captured host says to it, a line each. */
   readonly host: readonly string[];
@@ -42,9 +49,11 @@ const GROUPS_MAX = 16;
 
 /** All that a log says. */
 export interface LogExplanation {
+  /** Failures. */
   readonly explained: readonly Explanation[];
   /** Lines that follow from others, and lines that sound worse than they are. */
   readonly remarks: readonly Explanation[];
+  /** Lines about VFIO or the IOMMU that no rule knows, and that do not sound well. */
   readonly unknown: readonly UnknownLine[];
   /** Lines of the log. */
   readonly lines: number;

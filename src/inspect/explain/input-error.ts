@@ -1,5 +1,6 @@
 /** What was asked about is not there. The message is one line and says what would be. */
 export class ExplainInputError extends Error {
+  /** For whoever finds that there is no such request or errno. */
   constructor(message: string) {
     super(message);
     this.name = "ExplainInputError";

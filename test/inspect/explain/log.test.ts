@@ -147,6 +147,24 @@ describe("with a captured host", () => {
     ]);
   });
 
+  test("groups that no guest could have are not meant by a mapping that was refused", () => {
+    const other = {
+      id: 16,
+      devices: [{ bdf: "0000:04:00.0", id: "8086:10fb", driver: "vfio-pci" }],
+      reserved_regions: [{ start: 0x7f000000, end: 0x7fffffff, type: "direct" as const }],
+    };
+    const [group] = desk.groups;
+    const both = defineHost({
+      name: "desk",
+      kernel: "6.8",
+      iommu: { model: "intel-vtd", address_bits: 39 },
+      groups: [{ id: group!.id, devices: [{ bdf: "0000:01:00.0", id: "10de:2206", driver: "vfio-pci" }] }, other],
+    });
+    const causes = sure(explain(HIGH_BAR, both))[0]!.join();
+    expect(causes).toMatch(/^iova 0x380010000000-0x380011ffffff lies outside/);
+    expect(causes).not.toContain("firmware needs");
+  });
+
   test("the interrupt window and HyperTransport's range are named", async () => {
     const amd = await loadHost("amd");
     const map = (iova: string) => `vfio_dma_map(0x55, ${iova}, 0x40000000, 0x77) = -22 (Invalid argument)`;
