@@ -100,7 +100,8 @@ export class SharedRegions implements ShownMemory {
       // most looks find nothing new
       if (rung === undefined && shownBytes.equals(bytes)) continue;
       this.#lookAgain(block);
-      for (const { offset, width, doorbell } of registers) {
+      let showsOld = false;
+      for (const { offset, width, doorbell, begins } of registers) {
         const at = offset - first;
         if (!bytesEqual(view, shown, at, width)) {
           // a read of many bytes may have met the program in the middle of its write; one of a register does not
@@ -111,6 +112,8 @@ export class SharedRegions implements ShownMemory {
         const value = getValue(view, at, width);
         if (doorbell && !isRung && rung !== regionOffset(region) + offset)
           this.#early.add(regionOffset(region) + offset);
+        if (begins && showsOld) this.show();
+        showsOld = !begins;
         setValue(shown, at, width, value);
         context.watch?.registerWritten?.(target.name, region, offset, width, value);
         target.writeRegion(region, offset, width, value);
