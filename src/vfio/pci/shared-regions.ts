@@ -50,7 +50,7 @@ export class SharedRegions implements ShownMemory {
       for (const { offset, bytes } of target.model.memory(region)?.pages() ?? [])
         memory.write(regionOffset(region) + offset, bytes);
     }
-    this.show();
+    this.show(true);
   }
 
   /** The registers that the model calls doorbells, as offsets into the file. */
@@ -142,18 +142,26 @@ export class SharedRegions implements ShownMemory {
   }
 
   /**
-   * Shows what the registers read as now. Only what changes is written: the program may be writing others just then.
+   * Shows what the registers read as now. Only what changes is written: the program may be writing others just then. One
+   * that it has written since the last look is left as it is, for the next one.
+   * @param isFirst nobody has mapped them yet
    */
-  show(): void {
+  show(isFirst = false): void {
     const { target } = this.#device;
     const { model } = target;
-    for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
+    for (const { region, registers, place, first, bytes, view, again, shown } of this.#blocks) {
+      let look: DataView | undefined;
       for (let i = registers.length - 1; i >= 0; i--) {
         const { offset, width } = registers[i]!;
         const at = offset - first;
         if (width === 4 && model.showsWord?.(region, offset) === shown.getUint32(at, true)) continue;
         const value = model.shows?.(region, offset, width) ?? target.readRegion(region, offset, width);
         if (value === getValue(shown, at, width)) continue;
+        if (!look) {
+          this.#memory.read(place, again);
+          look = new DataView(again.buffer);
+        }
+        if (!isFirst && !bytesEqual(look, shown, at, width)) continue;
         setValue(view, at, width, value);
         setValue(shown, at, width, value);
         this.#memory.write(place + at, bytes.subarray(at, at + width));

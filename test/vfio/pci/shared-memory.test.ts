@@ -131,6 +131,26 @@ describe("regions in memory that a transport shares with the program", () => {
     expect(memory.writes.indexOf(IMS)).toBeLessThan(memory.writes.indexOf(TDH));
   });
 
+  test("what the program writes while registers are being shown is not written over", () => {
+    const { program, memory } = attached("nic");
+    const [IMS, IMC, CTRL] = [0xd0, 0xd8, 0];
+    memory.set(IMS, 4);
+    program.file.pollMemory();
+    memory.set(IMC, 4);
+    // a look, a second one, and then the one before the registers are shown
+    let looks = 0;
+    const write = () => {
+      looks++;
+      if (looks === 3) memory.set(IMS, 6);
+      else memory.meanwhile = { at: CTRL, action: write };
+    };
+    memory.meanwhile = { at: CTRL, action: write };
+    program.file.pollMemory();
+    memory.meanwhile = undefined;
+    program.file.pollMemory();
+    expect([looks, memory.u32(IMS)]).toEqual([3, 6]);
+  });
+
   test("plain memory is the same on both sides", () => {
     const { program, memory } = attached("nic", plainHost());
     program.pwrite(0x100, Uint8Array.of(9, 8, 7));
