@@ -142,8 +142,8 @@ export class SharedRegions implements ShownMemory {
   }
 
   /**
-   * Shows what the registers read as now. Only what changes is written: the program may be writing others just then. One
-   * that it has written since the last look is left as it is, for the next one.
+   * Shows what the registers read as now. Only what changes is written: the program may be writing others just then.
+   * One that it has written since the last look is left as it is, for the next one.
    * @param isFirst nobody has mapped them yet
    */
   show(isFirst = false): void {
