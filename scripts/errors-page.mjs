@@ -1,6 +1,7 @@
-// npm run docs:errors: writes docs/errors.md, all requests with the errnos and reasons that they can fail with. Replays the packed
-// recordings, runs the model's tests, and reads the sources for what neither provokes.
-// node scripts/errors-page.mjs [--dist FOLDER] [--out FILE] [--no-tests]; a FOLDER elsewhere needs a link to node_modules in it.
+// npm run docs:errors: writes docs/errors.md, all requests with the errnos and reasons that they can fail with, and the same for `uvfio explain`
+// (src/inspect/explain/known-errors.ts). Replays the packed recordings, runs the model's tests, and reads the sources for what neither provokes.
+// node scripts/errors-page.mjs [--dist FOLDER] [--out FILE] [--no-tests]; a FOLDER elsewhere needs a link to node_modules in it. With --out, or
+// --table-only, which takes the page as it is, nothing else is written.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
@@ -8,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { brotliDecompressSync } from "node:zlib";
 import { startVitest } from "vitest/node";
-import { errorsPage, observe, staticTexts, tableKeys, watchedClasses } from "./errors/index.mjs";
+import { errorsPage, observe, staticTexts, tableKeys, tableModule, watchedClasses } from "./errors/index.mjs";
 
 /** Tests that call the model in process. */
 const TESTS = ["test/vfio/", "test/iommufd/", "test/devices/", "test/iommu/"];
@@ -17,16 +18,24 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const { values: options } = parseArgs({
   options: {
     dist: { type: "string", default: join(root, "dist") },
-    out: { type: "string", default: join(root, "docs/errors.md") },
+    out: { type: "string" },
     "no-tests": { type: "boolean", default: false },
+    "table-only": { type: "boolean", default: false },
   },
 });
+const TABLE = join(root, "src/inspect/explain/known-errors.ts");
+const out = options.out ?? join(root, "docs/errors.md");
 
+if (options["table-only"]) {
+  writeFileSync(TABLE, tableModule(readFileSync(out, "utf8")));
+  process.exit();
+}
 const seen = [...(await fromRecordings()), ...(options["no-tests"] ? [] : await fromTests())];
 const page = errorsPage(seen, staticTexts(join(root, "src")));
-writeFileSync(options.out, page);
+writeFileSync(out, page);
+if (options.out === undefined) writeFileSync(TABLE, tableModule(page));
 console.log(
-  `${relative(process.cwd(), options.out)}: ${tableKeys(page).size} errnos of requests, ${page.split("\n").length} lines`,
+  `${relative(process.cwd(), out)}: ${tableKeys(page).size} errnos of requests, ${page.split("\n").length} lines`,
 );
 
 async function fromRecordings() {

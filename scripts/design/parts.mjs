@@ -82,12 +82,13 @@ export const PARTS = [
   },
   {
     name: "inspect",
-    holds: "replay of recorded calls, traces, fault injection, the sanitizer, whether a guest fits",
+    holds:
+      "replay of recorded calls, traces, fault injection, the sanitizer, whether a guest fits; what failures and logs mean (`explain/`)",
     imports: ["uapi", "address", "kernel", "iommu", "devices", "machine", "vfio", "iommufd", "host"],
   },
   {
     name: "library",
-    holds: "what the command does, as functions: run, fit, capture, trace",
+    holds: "what the command does, as functions: run, fit, capture, trace, explain",
     imports: [
       ...["uapi", "address", "kernel", "iommu", "devices", "machine", "host", "device-server"],
       ...["interpose", "client", "inspect"],

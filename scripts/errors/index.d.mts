@@ -27,3 +27,4 @@ export function errorsPage(
 export function escaped(text: string): string;
 export function key(error: Omit<SeenError, "reason">): string;
 export function tableKeys(page: string): Set<string>;
+export function tableModule(page: string): string;

@@ -14,6 +14,7 @@ const EXPECTED = new Set([
   "SystemCallError",
   "UsageError",
   "FitInputError",
+  "ExplainInputError",
   "FaultSpecError",
   "CaptureError",
   "SelftestsError",

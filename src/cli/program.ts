@@ -6,6 +6,7 @@ import type { CaptureOptions } from "./capture-command.ts";
 import type { CdiOptions } from "./cdi-command.ts";
 import type { CtlOptions } from "./ctl-command.ts";
 import type { DeviceServerCommandOptions } from "./device-server-command.ts";
+import type { ExplainCommandOptions } from "./explain-command.ts";
 import type { FitOptions } from "./fit-command.ts";
 import type { HostsOptions } from "./hosts-command.ts";
 import type { OciProfileOptions } from "./oci-profile-command.ts";
@@ -56,6 +57,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--fault <spec>", "have calls or DMA fail, e.g. VFIO_IOMMU_MAP_DMA#3=ENOMEM; may be repeated", collect)
     .option("--fault-each <request>", "run again and again, failing the 1st, 2nd, 3rd... such call, and report")
     .option("--fault-timeout <seconds>", "with --fault-each: end a run that takes longer; 0 for never (default: 60)")
+    .option("--stat-nodes", "nodes in /dev show VFIO's numbers to stat too, for who copies them; each stat is slower")
     .option("--sanitize", "report misuse of DMA mappings; with --sanitize=error it makes the exit status 1")
     .addOption(new Option("--sanitize-error").hideHelp())
     .addHelpText("after", RUN_HELP)
@@ -133,7 +135,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     )
     .option("--vmm-version <X.Y>", "version of QEMU's machine type (default: the newest rules)")
     .option("--ranges <file>", "the layout instead: a range a line, or what QEMU prints for info mtree -f; - is stdin")
-    .option("--device <device...>", "devices that the guest gets (default: all that are bound to vfio-pci)")
+    .option("--device <device...>", "devices that the guest gets, by address or ids (default: all bound to vfio-pci)")
     .option("--cpu-vendor <name>", "of the guest's CPU, amd or intel (default: as the host's IOMMU)")
     .option("--phys-bits <n>", "address bits of the guest's CPU (default: as many as it takes)")
     .option("--firmware <name>", "who places BARs: seabios, ovmf, or direct for none (default: each is looked at)")
@@ -144,6 +146,17 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--json", "the answer as JSON")
     .addHelpText("before", `${FIT_EXAMPLES}\n`)
     .action((options: FitOptions) => finish(import("./fit-command.ts").then((module) => module.fitCommand(options))));
+
+  withRelease(program.command("explain"))
+    .description("say why a request fails with an errno, or what a log (QEMU, libvirt, DPDK, dmesg, ...) says of VFIO")
+    .argument("<what>", "a request (VFIO_IOMMU_MAP_DMA, MAP_DMA, 0x3b71) or a log; - is stdin")
+    .argument("[errno]", "of a request: EINVAL, 22 or -22 (default: all that it can fail with)")
+    .option("-m, --machine <host>", "in this host's terms: a ready-made host or a captured one (default: any host's)")
+    .option("--json", "the explanation as JSON")
+    .addHelpText("after", EXPLAIN_HELP)
+    .action((what: string, errno: string | undefined, options: ExplainCommandOptions) =>
+      finish(import("./explain-command.ts").then((module) => module.explainCommand(what, errno, options))),
+    );
 
   withHost(program.command("replay"), "the host that the trace or recording was made on")
     .description("repeat recorded calls against the model and compare every answer")
@@ -215,9 +228,11 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .description("describe this machine as a host file, which -m of the other commands takes")
     .option("-o, --output <file>", "write there (default: -, which is stdout)")
     .option("--root <dir>", "read DIR/sys, DIR/proc and DIR/dev of another tree (default: /)")
+    .option("--from <path>", "a copy of another host's files: a folder with its sys and proc, or a tar archive of it")
     .option("--name <name>", "the host's name in the file (default: captured)")
     .option("--config-space", "also the devices' config space, where it can be read as a whole (root)")
     .option("--json", "as JSON, which is a host file too")
+    .option("--format <name>", "yaml, json, dra (a Kubernetes ResourceSlice) or nfd (node-feature-discovery's labels)")
     .addHelpText("before", `${CAPTURE_EXAMPLES}\n`)
     .action((options: CaptureOptions) =>
       finish(import("./capture-command.ts").then((module) => module.captureCommand(options))),
@@ -262,11 +277,12 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
 
 /**
  * An option whose value is optional would take the program's name for it: --sanitize=error is an option of its own
- * inside.
+ * inside. An errno may have its sign: `uvfio explain MAP_DMA -22` has no option -2.
  */
 function spellOut(args: readonly string[]): string[] {
   const end = args.indexOf("--");
   const isOurs = (at: number) => args[0] === "run" && (end < 0 || at < end);
+  if (args[0] === "explain") return args.map((arg) => (/^-\d{1,4}$/.test(arg) ? arg.slice(1) : arg));
   return args.map((arg, at) => (isOurs(at) && arg === "--sanitize=error" ? "--sanitize-error" : arg));
 }
 
@@ -299,6 +315,7 @@ Examples:
   uvfio run -m amd -- ./my-vfio-program 0000:01:00.0   on an AMD host
   uvfio hosts lab                                      a host whose devices work, and their addresses
   uvfio fit -m amd --memory 1011G                      does a guest fit this host?
+  uvfio explain qemu.log                               what a log says of VFIO, and what to do
   uvfio run --help                                     all that run can do, with examples
 Pages by task: docs/index.md in the package.`;
 
@@ -348,17 +365,27 @@ VFIO's run on the host lab, iommufd's (of Linux 7.2 and newer) on the host mock.
 needed. Example:
   apt-get install linux-source && tar -xf /usr/src/linux-source-*.tar.xz && uvfio selftests linux-source-*`;
 
+const EXPLAIN_HELP = `
+Examples:
+  uvfio explain VFIO_IOMMU_MAP_DMA EINVAL             every cause, how to tell them apart, the cure
+  uvfio explain map_dma -22 -m host.yaml              beside the ranges and limits of a captured host
+  uvfio explain /var/log/libvirt/qemu/guest.log       what the log says of VFIO
+  dmesg | uvfio explain - -m host.yaml                the kernel's, in the host's terms
+Exit status 0 when something was explained, 1 when no line is known.`;
+
 const FIT_EXAMPLES = `Examples:
   uvfio fit -m amd --memory 1010G                     today's QEMU moves this guest above 1 TiB, clear of HyperTransport
   uvfio fit -m amd --memory 1011G --vmm pc-q35-7.0    QEMU 7.0 did not: it does not fit, and why
   uvfio fit -m amd --max --vmm pc-q35-7.0             the largest guest that does
-  uvfio fit -m intel -m amd --memory 64G              both hosts
+  uvfio fit -m intel -m amd --memory 64G              both hosts, as a table
+  uvfio fit -m 'hosts/*.yaml' --memory 1.5T --device 10de:2331 --json    many, a line of JSON each
   uvfio fit -m host.yaml --memory 1T --device 0000:01:00.0 --viommu --memlock 2T
   uvfio fit -m amd --ranges layout.txt                ranges a VMM of your own uses`;
 
 const CAPTURE_EXAMPLES = `Examples:
   uvfio capture -o host.yaml && uvfio fit -m host.yaml --memory 1T
-  sudo uvfio capture > host.yaml                      root can read the ACPI tables as well`;
+  sudo uvfio capture > host.yaml                      root can read the ACPI tables as well
+  uvfio capture --from rack7.tgz --name rack7 -o hosts/rack7.yaml`;
 
 /**
  * @param host what is taken without -m
@@ -369,7 +396,13 @@ function withHost(command: Command, host = DEFAULT_HOST, kernel?: string): Comma
 }
 
 function withHosts(command: Command): Command {
-  return withRelease(command.option("-m, --machine <host>", `${hostHelp(DEFAULT_HOST)}; may be repeated`, collect));
+  return withRelease(
+    command.option(
+      "-m, --machine <host>",
+      `${hostHelp(DEFAULT_HOST)}; a folder or a quoted pattern of host files; may be repeated`,
+      collect,
+    ),
+  );
 }
 
 function hostHelp(host: string): string {

@@ -13,6 +13,7 @@ export interface RunOptions extends HostOverrides {
   readonly fault?: readonly string[];
   readonly faultEach?: string;
   readonly faultTimeout?: string;
+  readonly statNodes?: boolean;
   readonly sanitize?: boolean;
   readonly sanitizeError?: boolean;
 }
@@ -44,7 +45,12 @@ export async function runCommand(argv: readonly string[], options: RunOptions): 
   const start = ({ description, listener, inspection }: HostOrder, limit?: TimeLimit) =>
     serve(
       description,
-      { argv: argv.map(bytesOfText), descriptors: descriptors(), ...(limit && { limit }) },
+      {
+        argv: argv.map(bytesOfText),
+        descriptors: descriptors(),
+        trapPathStat: options.statNodes ?? false,
+        ...(limit && { limit }),
+      },
       listener,
       inspection,
     );

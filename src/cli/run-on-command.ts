@@ -33,12 +33,17 @@ export async function runOnCommand(
   const counters = noCounts();
   const sanitize = options.sanitize === true || options.sanitizeError === true;
   try {
-    const status = await runOn(socket, { argv: argv.map(bytesOfText), descriptors }, listener, {
-      ...(trace && { trace: (operation) => trace.write(operation) }),
-      faults: options.fault ?? [],
-      sanitize,
-      counters,
-    });
+    const status = await runOn(
+      socket,
+      { argv: argv.map(bytesOfText), descriptors, trapPathStat: options.statNodes ?? false },
+      listener,
+      {
+        ...(trace && { trace: (operation) => trace.write(operation) }),
+        faults: options.fault ?? [],
+        sanitize,
+        counters,
+      },
+    );
     return options.sanitizeError && counters.findings > 0 ? 1 : status;
   } finally {
     trace?.end();

@@ -3,11 +3,19 @@ import type { PciFunction } from "../devices/pci/function.ts";
 import { ROM_BAR } from "../devices/pci/registers.ts";
 import type { LentDevice } from "../host/host.ts";
 import type { DmaOwner } from "../iommu/requester.ts";
+import { KernelError } from "../kernel/errors.ts";
 import type { FileDescription, SharedMemory } from "../kernel/file-description.ts";
 import type { Release } from "../kernel/releases.ts";
+import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_MIGRATION,
+  VFIO_DEVICE_FEATURE_PROBE,
+  VfioDeviceFeature,
+} from "../uapi/vfio-feature.ts";
+import { DEFAULT_TRANSFER } from "../vfio-user/layouts.ts";
 import { newMemory, readAt, writeAt } from "../vfio-user/sockets.ts";
 import { type ByMessage, ClientMemory } from "./client-memory.ts";
-import { ClientEvent, ClientTask } from "./client-task.ts";
+import { ClientEvent, ClientTask, PLACE } from "./client-task.ts";
 import { RegionFiles } from "./region-files.ts";
 
 const PAGE = 4096;
@@ -18,6 +26,8 @@ export class ClientDevice {
   readonly files = new RegionFiles();
   readonly memory: ClientMemory;
   readonly file: FileDescription;
+  /** Bytes of data that the client takes in one message. */
+  maxTransfer = DEFAULT_TRANSFER;
   readonly #lent: LentDevice;
   readonly #owner: DmaOwner = { label: "the vfio-user client" };
   readonly #regions: ReadonlySet<number>;
@@ -63,6 +73,16 @@ export class ClientDevice {
     for (const file of files) file.release();
   }
 
+  /** Whether its state can be taken out. */
+  get canMigrate(): boolean {
+    const { size } = VfioDeviceFeature;
+    this.task.memory.bytes = VfioDeviceFeature.encode({
+      argsz: size,
+      flags: VFIO_DEVICE_FEATURE_MIGRATION | VFIO_DEVICE_FEATURE_PROBE,
+    });
+    return answers(() => this.file.ioctl(this.task, VFIO_DEVICE_FEATURE, PLACE));
+  }
+
   /** What the device saves, or resumes from. */
   get saved(): FileDescription | undefined {
     return this.#transfer;
@@ -93,6 +113,17 @@ export class ClientDevice {
       write: (offset, from) => void writeAt(fd, from, offset),
     };
     this.file.attachMemory(memory);
+  }
+}
+
+/** Whether a request is known. */
+function answers(request: () => void): boolean {
+  try {
+    request();
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError) return false;
+    throw error;
   }
 }
 

@@ -204,9 +204,10 @@ function whole(moved: number, count: number, offset: bigint): void {
   if (moved !== count) fail("EINVAL", `${count} bytes at ${hex(offset)} run past the region`);
 }
 
-function readRegion({ file, task }: ClientDevice, message: Message): Answer {
+function readRegion({ file, task, maxTransfer }: ClientDevice, message: Message): Answer {
   needBody(message, layout.RegionAccessBody.size);
   const { offset, region, count } = layout.RegionAccessBody.decode(message.body);
+  if (count > maxTransfer) fail("EINVAL", `the client takes at most ${maxTransfer} bytes of data, not ${count}`);
   const place = placeOf(region, offset, count);
   const bytes = new Uint8Array(count);
   task.memory.bytes = bytes;

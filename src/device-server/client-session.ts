@@ -18,6 +18,7 @@ const OURS: Abilities = {
   maxTransfer: DEFAULT_TRANSFER,
   maxDmaMaps: MOST_REGIONS,
   writeMultiple: true,
+  migration: false,
 };
 
 /** Who hears what becomes of a client's requests. */
@@ -113,7 +114,8 @@ export class ClientSession {
       throw error;
     }
     this.#device = this.#open();
-    this.#connection.reply(message, [encodeVersion(OURS)]);
+    this.#device.maxTransfer = this.#abilities.maxTransfer;
+    this.#connection.reply(message, [encodeVersion({ ...OURS, migration: this.#device.canMigrate })]);
   }
 
   #answer(device: ClientDevice, message: Message): void {

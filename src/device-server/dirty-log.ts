@@ -12,9 +12,15 @@ export class DirtyLog {
     return this.#shift !== undefined;
   }
 
-  /** @param pageSize bytes, a power of two; EINVAL for others, EBUSY while it is on */
+  /**
+   * Once more with the same page size changes nothing, as in libvfio-user.
+   * @param pageSize bytes, a power of two; EINVAL for others, and for another one while it is on
+   */
   start(pageSize: bigint): void {
-    if (this.#shift !== undefined) fail("EBUSY", "DMA logging is on already");
+    if (this.#shift !== undefined) {
+      if (pageSize === 1n << this.#shift) return;
+      fail("EINVAL", `DMA logging is on already, by pages of ${1n << this.#shift} bytes`);
+    }
     if (pageSize < 4096n || (pageSize & (pageSize - 1n)) !== 0n)
       fail("EINVAL", `${pageSize} is no page size of 4096 or more`);
     this.#shift = BigInt(pageSize.toString(2).length - 1);

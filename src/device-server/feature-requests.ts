@@ -13,17 +13,19 @@ import {
   VfioDeviceFeature,
 } from "../uapi/vfio-feature.ts";
 import { VfioDeviceFeatureMigState } from "../uapi/vfio-migration.ts";
-import { DEFAULT_TRANSFER, MigrationDataBody } from "../vfio-user/layouts.ts";
+import {
+  DEFAULT_TRANSFER,
+  LoggedRangeBody,
+  LoggingReportBody,
+  LoggingStartBody,
+  MigrationDataBody,
+} from "../vfio-user/layouts.ts";
 import type { Message } from "../vfio-user/message.ts";
 import { type Answer, needBody } from "./answer.ts";
 import type { ClientDevice } from "./client-device.ts";
 import { PLACE } from "./client-task.ts";
 
 const HEAD = VfioDeviceFeature.size;
-/** In the answer to REPORT a bitmap stands behind iova, length and page size; START has its ranges in itself. */
-const REPORT = 24;
-const START = 16;
-const RANGE = 16;
 
 /** Which of GET and SET a feature of DMA logging has: here the server logs, and not the device. */
 const LOGGING: ReadonlyMap<number, number> = new Map([
@@ -79,32 +81,35 @@ function logging({ memory }: ClientDevice, message: Message, request: LoggingReq
   if (operations !== operation) fail("EINVAL", "START and STOP of DMA logging are set, REPORT is got");
   switch (feature) {
     case VFIO_DEVICE_FEATURE_DMA_LOGGING_START: {
-      const view = needBody(message, HEAD + START);
-      if (message.body.length < HEAD + START + RANGE * view.u32(HEAD + 8))
+      needBody(message, HEAD + LoggingStartBody.size);
+      const { page_size, num_ranges } = LoggingStartBody.decode(message.body.subarray(HEAD));
+      if (message.body.length < HEAD + LoggingStartBody.size + LoggedRangeBody.size * num_ranges)
         fail("EINVAL", `START of DMA logging has ${message.body.length} bytes, too few for its ranges`);
       // what else is written is in no report that a client asks for
-      memory.log.start(view.u64(HEAD));
+      memory.log.start(page_size);
       return echo;
     }
     case VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP:
       memory.log.stop();
       return echo;
     default: {
-      const view = needBody(message, HEAD + REPORT);
-      const bitmap = memory.log.report(view.u64(HEAD), view.u64(HEAD + 8), view.u64(HEAD + 16));
-      const whole = HEAD + REPORT + bitmap.length;
+      const before = HEAD + LoggingReportBody.size;
+      needBody(message, before);
+      const { iova, length, page_size } = LoggingReportBody.decode(message.body.subarray(HEAD));
+      const bitmap = memory.log.report(iova, length, page_size);
+      const whole = before + bitmap.length;
       if (argsz < whole) fail("EINVAL", `argsz ${argsz} has no room for a report of ${whole} bytes`);
       const head = VfioDeviceFeature.encode({ argsz: whole, flags });
-      return { parts: [head, message.body.subarray(HEAD, HEAD + REPORT), bitmap] };
+      return { parts: [head, message.body.subarray(HEAD, before), bitmap] };
     }
   }
 }
 
 /** MIG_DATA_READ: the next bytes of what the device saves. */
-export function readMigrationData({ saved, task }: ClientDevice, message: Message): Answer {
+export function readMigrationData({ saved, task, maxTransfer }: ClientDevice, message: Message): Answer {
   needBody(message, MigrationDataBody.size);
   const { size } = MigrationDataBody.decode(message.body);
-  if (size > DEFAULT_TRANSFER) fail("EINVAL", `an answer has at most ${DEFAULT_TRANSFER} bytes of data, not ${size}`);
+  if (size > maxTransfer) fail("EINVAL", `the client takes at most ${maxTransfer} bytes of data, not ${size}`);
   const bytes = new Uint8Array(size);
   task.memory.bytes = bytes;
   const file = saved ?? fail("EINVAL", "the device is saving nothing");

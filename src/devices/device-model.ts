@@ -32,6 +32,14 @@ export interface RegionPart {
   readonly bytes: Uint8Array;
 }
 
+/** A part of a region that programs may map. */
+export interface MappableArea {
+  /** Where it begins, bytes into the region. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
 /** A region that is plain memory: what was written can be read back. Many bytes go at once. */
 export interface RegionMemory {
   /** Fills `into` from there. */
@@ -52,6 +60,26 @@ export interface WaitingAccess {
   /** After "waiting": the page is there now, so that the access can be made again; or it will not be. */
   answered(granted: boolean): void;
 }
+
+/**
+ * What a device in another process writes to memory that is shared with it: it does not ask for these accesses, so that
+ * it has to note them itself.
+ */
+export interface OwnWrites {
+  /**
+   * Notes them from now on.
+   * @param pageSize bytes, a power of two
+   * @param written hears of ranges that were, in bytes, until stop()
+   */
+  start(ranges: readonly { readonly start: bigint; readonly last: bigint }[], pageSize: bigint, written: Written): void;
+  /** Tells what was written in a range since it was asked last; both ends included. */
+  collect(start: bigint, last: bigint): void;
+  /** Nobody hears of them any more. */
+  stop(): void;
+}
+
+/** A range of memory was written. Bytes. */
+export type Written = (iova: bigint, length: number) => void;
 
 /** What a model can do to the world around it. */
 export interface DeviceBus {
@@ -124,6 +152,12 @@ export interface DeviceModel {
   /** An aligned write of the low `width` bytes of a value. Never throws: what is not there takes it and forgets. */
   write(region: number, offset: number, width: AccessWidth, value: bigint): void;
   /**
+   * Of a model whose registers are in another process: asks for an access, in steps of at most a millisecond. The same
+   * access is made right after the last, and then has its outcome. Without it the access waits for that.
+   * @param value what is written; undefined for a read
+   */
+  prepare?(region: number, offset: number, width: AccessWidth, value: bigint | undefined): Generator<void, void>;
+  /**
    * Whether anything answers at a place; everywhere when left out. On s390 a load from where nothing does fails, and
    * gives all ones.
    */
@@ -143,6 +177,8 @@ export interface DeviceModel {
   readConfig?(offset: number, width: 1 | 2 | 4): number | undefined;
   /** A part of config space was written. @param value what is there now */
   configWritten?(offset: number, width: 1 | 2 | 4, value: number): void;
+  /** Of a device that writes to memory without asking. */
+  readonly ownWrites?: OwnWrites | undefined;
   /** The host is needed no more: what the model has outside of this process ends. */
   close?(): void;
   /** Function-level reset: registers are as after power-on. */
@@ -166,6 +202,8 @@ export interface DeviceModel {
   registers(region: number): readonly MappedRegister[];
   /** Whether a region may be mapped where its device's may; all may when left out. */
   isMappable?(region: number): boolean;
+  /** Of a region that may be mapped in parts only: which, in whole pages. All of it when left out or undefined. */
+  mappableAreas?(region: number): readonly MappableArea[] | undefined;
   /**
    * What a mapping shows of a register where that is not what a read gives: a register that programs only write, at a
    * time when writing the value that it has already means something, shows another one.

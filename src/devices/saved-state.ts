@@ -48,6 +48,15 @@ export interface SavableModel extends DeviceModel {
    * @throws SavedStateError for what no device of its kind gave; then the device is as before
    */
   restore(state: SavedState): void;
+  /** Bytes that save() would give, estimated, where making them is much work. */
+  savedSize?(): number;
+  /**
+   * Of a model whose state is in another process: gets it, in steps of at most a millisecond; save() gives it then.
+   * @throws SavedStateError
+   */
+  fetchState?(): Generator<void, void>;
+  /** The same as restore(), in such steps. */
+  restoreInSteps?(state: SavedState): Generator<void, void>;
   /** What the device has of memory that goes with its state; always the same ones. None when left out. */
   readonly memories?: readonly SavedMemory[];
   /**
@@ -55,7 +64,10 @@ export interface SavableModel extends DeviceModel {
    * leaves it out does all that its registers were told.
    */
   pause?(): void;
-  /** Whether something that it has begun is not over, beside jobs that run. */
+  /**
+   * Whether something that it has begun is not over, beside jobs that run.
+   * @throws SavedStateError when it never will be
+   */
   isBusy?(): boolean;
   /** Goes on after pause() or restore(): what it had put off is done, what waited is asked for again. */
   resume?(): void;

@@ -205,8 +205,8 @@ export class HostDevices {
    */
   #askBack(device: VfioDevice): never {
     const how = device.requestRelease()
-      ? "its user is asked to let go of it (REQ interrupt)"
-      : "there is no device request channel registered: blocked until its user lets go of it";
+      ? "Relaying device request to user (REQ interrupt): it is to close the device"
+      : "No device request channel registered, blocked until released by user";
     this.#context.warn(`${device.name}: ${how}`);
     throw new WaitsError("EBUSY", `${device.name} is open; a kernel would wait here until it is closed`);
   }

@@ -1,5 +1,6 @@
 import { fail, KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
+import type { RequestSteps } from "../kernel/request-steps.ts";
 import { type Word, wordAdd, wordFromHalves } from "../kernel/word.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import type { InjectedFile } from "./injected-file.ts";
@@ -28,8 +29,7 @@ export function handleAccess(context: CallContext): Reply {
   context.offset = offset;
   context.length = count;
   const moved = access(context, file.description, write, listener.word(1, abi), count, offset);
-  if (atPosition) advance(file.description, moved);
-  return moved;
+  return settle(context, file.description, moved, atPosition);
 }
 
 /**
@@ -55,9 +55,7 @@ export function handleVectorAccess(context: CallContext): Reply {
   if (isSecond && description.kind === "device" && (listener.low(5) & ~RWF_HIPRI) !== 0) {
     fail("EOPNOTSUPP", `${description.label} takes no flags with ${call}`);
   }
-  const moved = accessSegments(context, description, write, segments, offset);
-  if (atPosition) advance(description, moved);
-  return moved;
+  return settle(context, description, accessSegments(context, description, write, segments, offset), atPosition);
 }
 
 /**
@@ -82,6 +80,25 @@ function isWrongMode({ mode }: InjectedFile, write: boolean): boolean {
 /** Streams have no offsets (FMODE_PREAD). */
 function refuseOffset(description: FileDescription): void {
   if (description.readiness) fail("ESPIPE", `${description.label} is read and written without an offset`);
+}
+
+/** Ends an access, now or for as long as it takes. */
+function settle(
+  context: CallContext,
+  description: FileDescription,
+  moved: number | RequestSteps,
+  atPosition: boolean,
+): Reply {
+  if (typeof moved !== "number")
+    return context.on.longCalls.begin(context, atPosition ? advancing(description, moved) : moved);
+  if (atPosition) advance(description, moved);
+  return moved;
+}
+
+function* advancing(description: FileDescription, steps: RequestSteps): RequestSteps {
+  const moved = yield* steps;
+  advance(description, moved);
+  return moved;
 }
 
 function advance(description: FileDescription, moved: number): void {
@@ -122,21 +139,21 @@ function readSegments(context: CallContext, count: number): Segment[] {
   });
 }
 
-function accessSegments(
+function* accessSegments(
   context: CallContext,
   description: FileDescription,
   write: boolean,
   segments: readonly Segment[],
   offset: Word,
-): number {
+): RequestSteps {
   let done = 0;
   for (const { length } of segments) context.length += length;
   // A file that cannot be read at all says so even when nothing is asked for.
-  if (context.length === 0) return access(context, description, write, 0, 0, offset);
+  if (context.length === 0) return yield* stepsOf(access(context, description, write, 0, 0, offset));
   for (const { address, length } of segments) {
     let moved: number;
     try {
-      moved = access(context, description, write, address, length, wordAdd(offset, done));
+      moved = yield* stepsOf(access(context, description, write, address, length, wordAdd(offset, done)));
     } catch (error) {
       if (done > 0 && error instanceof KernelError) return done;
       throw error;
@@ -154,7 +171,13 @@ function access(
   address: Word,
   count: number,
   offset: Word,
-): number {
+): number | RequestSteps {
   const length = Math.min(count, MAX_RW_COUNT);
-  return write ? description.write(task, address, length, offset) : description.read(task, address, length, offset);
+  return write
+    ? description.writeInSteps(task, address, length, offset)
+    : description.readInSteps(task, address, length, offset);
+}
+
+function* stepsOf(outcome: number | RequestSteps): RequestSteps {
+  return typeof outcome === "number" ? outcome : yield* outcome;
 }

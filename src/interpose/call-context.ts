@@ -19,6 +19,7 @@ import type { ProcessTask } from "./process-task.ts";
 import type { SlowLooks } from "./slow-looks.ts";
 import { swapIn } from "./swap-in.ts";
 import { type Abi, type TrappedCall, X64 } from "./syscall-table.ts";
+import type { SysfsMounts } from "./sysfs-mounts.ts";
 
 /**
  * How a handler ends: a value or a negative errno to answer with; "native", so that the kernel carries the call out;
@@ -32,7 +33,10 @@ export interface HeldCall {
   /** What it has learnt about its caller so far. */
   readonly taken: Taken;
   readonly install: PendingInstall | undefined;
-  readonly fields: Pick<CallContext, "call" | "abi" | "fd" | "description" | "request" | "argument">;
+  readonly fields: Pick<
+    CallContext,
+    "call" | "abi" | "fd" | "description" | "request" | "argument" | "offset" | "length"
+  >;
 }
 
 export interface Machinery {
@@ -44,6 +48,7 @@ export interface Machinery {
   readonly infos: KeptInfos;
   readonly doorbells: Doorbells;
   readonly nodes: NodeFiles;
+  readonly sysfs: SysfsMounts;
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
   readonly caller: CallerMemory;
@@ -90,11 +95,11 @@ export class CallContext {
     return Object.assign(new CallContext(this.on), this);
   }
 
-  /** Puts an ioctl in hand aside. */
+  /** Puts the call in hand aside: an ioctl, a read or a write. */
   hold(): HeldCall {
-    const { call, abi, fd, description, request, argument } = this;
+    const { call, abi, fd, description, request, argument, offset, length } = this;
     const { listener, looks, installs } = this.on;
-    const fields = { call, abi, fd, description, request, argument };
+    const fields = { call, abi, fd, description, request, argument, offset, length };
     return { notification: listener.copy(), taken: looks.taken, install: installs.take(), fields };
   }
 

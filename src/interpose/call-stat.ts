@@ -1,33 +1,91 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { CallContext, Reply } from "./call-context.ts";
-import { S_IFCHR, S_IFMT, STATX } from "./linux.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, S_IFCHR, S_IFMT, STATX } from "./linux.ts";
+import type { Opening } from "./path-resolver.ts";
 import { lastStat } from "./path-stat.ts";
 
 /** Mode of an anonymous inode, which has no file type (fs/anon_inodes.c). */
 const ANONYMOUS_MODE = 0o600;
+const PATH_MAX = 4096;
+
+/** fstat and its kin on descriptors. */
+export function handleStat(context: CallContext): Reply {
+  return statDescriptor(context, context.on.listener.int(0), 1);
+}
+
+/** stat, lstat: of a path. */
+export function handlePathStat(context: CallContext): Reply {
+  const { call } = context;
+  const path = pathIn(context, 0);
+  if (path === undefined) return "native";
+  const flags = call === "lstat" || call === "lstat64" ? O_NOFOLLOW : 0;
+  return statByPath(context, { directory: AT_FDCWD, path, flags }, 1);
+}
+
+/** fstatat, statx: of a descriptor, or of a path. AT_EMPTY_PATH allows an empty path, it does not ask for one. */
+export function handleStatAt(context: CallContext): Reply {
+  const { call } = context;
+  const { listener } = context.on;
+  const target = call === "statx" ? 4 : 2;
+  const path = pathIn(context, 1);
+  if (path === undefined) return "native";
+  const flags = listener.low(call === "statx" ? 2 : 3);
+  if (path === "") return (flags & AT_EMPTY_PATH) === 0 ? "native" : statDescriptor(context, listener.int(0), target);
+  const follow = (flags & AT_SYMLINK_NOFOLLOW) === 0 ? 0 : O_NOFOLLOW;
+  return statByPath(context, { directory: listener.int(0), path, flags: follow }, target);
+}
+
+/** A path, bytes as characters; "" for a null one, which counts as empty since Linux 6.11. Undefined: none. */
+function pathIn({ abi, on: { listener, task } }: CallContext, argument: number): string | undefined {
+  const address = listener.word(argument, abi);
+  if (address === 0) return "";
+  try {
+    return task.copyString(address, PATH_MAX, "latin1");
+  } catch {
+    return undefined;
+  }
+}
 
 /**
- * fstat and its kin on our descriptors: a file that was opened through a node is the character device with the node's
- * number; what an ioctl returned is an anonymous inode. (QEMU compares the number with a sysfs file.)
+ * A file that was opened through a node is the character device with the node's number; what an ioctl returned is an
+ * anonymous inode. (QEMU compares the number with a sysfs file.)
  */
-export function handleStat(context: CallContext): Reply {
-  const { listener, task, files, nodes } = context.on;
-  const { abi, call } = context;
-  if (!context.stat(listener.int(0))) return "native";
+function statDescriptor(context: CallContext, fd: number, target: number): Reply {
+  const { files, nodes } = context.on;
+  if (!context.stat(fd)) return "native";
   const file = files.findLastStat();
   const node = file?.node ?? nodes.findLastStat();
   if (file === undefined && node === undefined) return "native";
-  const name = call === "newfstatat" || call === "fstatat64" || call === "statx" ? listener.word(1, abi) : undefined;
-  // AT_EMPTY_PATH allows an empty path, it does not ask for one. A null one counts as empty since Linux 6.11.
-  if (name !== undefined && name !== 0 && task.memory.copyString(name, 4096) !== "") return "native";
   context.description = file?.description;
+  return writeStat(context, node, target);
+}
+
+/** What stands in for a node is the node. Who copies it with mknod needs its number. */
+function statByPath(
+  context: CallContext,
+  opening: Pick<Opening, "directory" | "path" | "flags">,
+  target: number,
+): Reply {
+  const { task, resolver } = context.on;
+  const found = resolver.resolve({ tid: task.tid, resolve: 0, ...opening });
+  if (found === undefined) return "native";
+  lastStat.bytes.set(found.stat);
+  return writeStat(context, found.node ?? found.file?.node, target);
+}
+
+/** Writes what lastStat is of to the caller. @param target which argument says where */
+function writeStat(context: CallContext, node: DeviceNode | undefined, target: number): Reply {
+  const { abi, call } = context;
+  const { listener, task } = context.on;
   describe(node);
-  if (call === "statx") {
-    task.memory.copyOut(listener.word(4, abi), lastStat.bytes, STATX.length);
-    return 0;
-  }
-  const bytes = abi.name === "ia32" ? ia32Stat() : abi.name === "arm64" ? arm64Stat() : x64Stat();
-  const target = call === "fstat" || call === "fstat64" ? 1 : 2;
+  const bytes =
+    call === "statx"
+      ? lastStat.bytes
+      : abi.name === "ia32"
+        ? ia32Stat()
+        : abi.name === "arm64"
+          ? arm64Stat()
+          : x64Stat();
   task.memory.copyOut(listener.word(target, abi), bytes, bytes.length);
   return 0;
 }

@@ -6,7 +6,8 @@ import type { CallContext, Reply } from "./call-context.ts";
 import { handleIoctl, handleMount, handleWaiting } from "./call-ioctl.ts";
 import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
-import { handleStat } from "./call-stat.ts";
+import { handlePathStat, handleStat, handleStatAt } from "./call-stat.ts";
+import { handleStatfs } from "./call-statfs.ts";
 import type { FinishedCall, Observer } from "./observer.ts";
 import type { Taken } from "./parked-calls.ts";
 import { installError } from "./program-files.ts";
@@ -36,9 +37,14 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   mmap2: handleMmap,
   fstat: handleStat,
   fstat64: handleStat,
-  newfstatat: handleStat,
-  fstatat64: handleStat,
-  statx: handleStat,
+  fstatfs: handleStatfs,
+  stat: handlePathStat,
+  stat64: handlePathStat,
+  lstat: handlePathStat,
+  lstat64: handlePathStat,
+  newfstatat: handleStatAt,
+  fstatat64: handleStatAt,
+  statx: handleStatAt,
   execve: handleExec,
   execveat: handleExec,
   userfaultfd: handleWaiting,

@@ -63,6 +63,8 @@ const ret = (value: number): Instruction => ({ code: BPF.return, value });
 export interface FilterOptions {
   /** Trap fstat() and its kin on descriptors, so that ours look like the character devices they stand for. */
   readonly trapFstat: boolean;
+  /** Trap stat() by path too: the nodes show VFIO's numbers there. Every stat() takes some 10 us more then. */
+  readonly trapPathStat: boolean;
   /** Trap opens for reading too: a program then reads of itself in /proc what the model holds of it. */
   readonly trapReadOpens: boolean;
 }
@@ -77,7 +79,8 @@ export interface FilterOptions {
  * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms
  *   only behind 1 TiB;
  * - mmap: shared mappings of files, private ones of descriptors with our numbers or behind 1 TiB;
- * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for;
+ * - fstat, fstatat and statx with AT_EMPTY_PATH when asked for, and with paths when that is asked for;
+ * - fstatfs, so that what stands for sysfs is sysfs;
  * - execve, because the memory of a process is another one afterwards;
  * - unshare and setns, after which a thread may be in another user namespace;
  * - userfaultfd, by its call or by /dev/userfaultfd, and mounts of file systems, because memory and files may have to
@@ -93,7 +96,7 @@ export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_A
   return assemble(lines);
 }
 
-function abiSection(abi: Abi, { trapFstat, trapReadOpens }: FilterOptions): Line[] {
+function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens }: FilterOptions): Line[] {
   const label = (name: string) => `${abi.name}:${name}`;
   const notify = label("notify");
   const allow = label("allow");
@@ -111,9 +114,12 @@ function abiSection(abi: Abi, { trapFstat, trapReadOpens }: FilterOptions): Line
   for (const call of ["mmap", "mmap2"] as const) jump(call, label("mmap"));
   for (const call of ["preadv", "pwritev", "preadv2", "pwritev2"] as const) jump(call, label("vector"));
   for (const call of ["readv", "writev", "lseek", "_llseek"] as const) jump(call, label("descriptor"));
-  for (const call of ["openat2", "execve", "execveat", "userfaultfd", "fsopen", "unshare", "setns"] as const)
+  for (const call of ["openat2", "execve", "execveat", "fstatfs", "userfaultfd", "fsopen", "unshare", "setns"] as const)
     jump(call, notify);
   jump("mount", label("mount"));
+  if (trapPathStat)
+    for (const call of ["stat", "stat64", "lstat", "lstat64", "newfstatat", "fstatat64", "statx"] as const)
+      jump(call, notify);
   if (trapFstat) {
     for (const call of ["fstat", "fstat64"] as const) jump(call, notify);
     for (const call of ["newfstatat", "fstatat64"] as const) jump(call, label("fstatat"));

@@ -84,9 +84,11 @@ export const STATX = {
 
 // magic.h: struct statfs.f_type
 export const TMPFS_MAGIC = 0x0102_1994;
+export const SYSFS_MAGIC = 0x6265_6572;
 export const HUGETLBFS_MAGIC = 0x9584_58f6;
 export const PROC_SUPER_MAGIC = 0x9fa0;
 // statfs.h: struct statfs.f_flags
+export const ST_VALID = 0x20;
 export const ST_NODEV = 4;
 export const ST_NOSYMFOLLOW = 0x2000;
 

@@ -3,6 +3,7 @@ import { Arena } from "../native/arena.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
 import {
+  AT_FDCWD,
   O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
@@ -14,6 +15,7 @@ import {
   RESOLVE_IN_ROOT,
   RESOLVE_NO_SYMLINKS,
   S_IFCHR,
+  S_IFMT,
 } from "./linux.ts";
 import { NULL_DEVICE } from "./null-device.ts";
 import { lastStat, statPath } from "./path-stat.ts";
@@ -44,6 +46,10 @@ export class NodeFiles {
   readonly #root: number;
   readonly #byInode = new Map<number, NodeFile>();
   readonly #byPath = new Map<string, NodeFile | undefined>();
+  /** By "major:minor", of those that have a file. */
+  readonly #byNumber = new Map<string, DeviceNode>();
+  /** The file system of the machine's own nodes, which are no copies of ours whatever their numbers: "major:minor". */
+  readonly #ownNodes: string;
 
   readonly #author: NodeAuthor | undefined;
 
@@ -54,6 +60,7 @@ export class NodeFiles {
   constructor(root: number, nodes: readonly DeviceNode[], author: NodeAuthor | null = THIS_PROCESS) {
     this.#root = root;
     this.#author = author ?? undefined;
+    this.#ownNodes = statPath(AT_FDCWD, "/dev/null") === 0 ? fileSystem() : "";
     for (const node of nodes) this.#know(node);
   }
 
@@ -79,13 +86,13 @@ export class NodeFiles {
     return this.#byPath.has(path);
   }
 
-  /** The node whose file the last statx() saw. */
+  /** The node whose file the last statx() saw, or a device node with its number that a program has made (mknod). */
   findLastStat(): DeviceNode | undefined {
     const file = this.#byInode.get(lastStat.inode);
-    if (file === undefined) return undefined;
-    return file.deviceMajor === lastStat.deviceMajor && file.deviceMinor === lastStat.deviceMinor
-      ? file.node
-      : undefined;
+    if (file?.deviceMajor === lastStat.deviceMajor && file.deviceMinor === lastStat.deviceMinor) return file.node;
+    if ((lastStat.mode & S_IFMT) !== S_IFCHR) return undefined;
+    const copied = this.#byNumber.get(lastStat.device);
+    return copied === undefined || fileSystem() === this.#ownNodes ? undefined : copied;
   }
 
   #know(node: DeviceNode): void {
@@ -94,6 +101,7 @@ export class NodeFiles {
       const { inode, deviceMajor, deviceMinor } = lastStat;
       file = { node, inode, deviceMajor, deviceMinor };
       this.#byInode.set(inode, file);
+      this.#byNumber.set(`${node.major}:${node.minor}`, node);
     }
     this.#byPath.set(node.path, file);
   }
@@ -101,7 +109,10 @@ export class NodeFiles {
   #remove(path: string): void {
     const file = this.#byPath.get(path);
     this.#byPath.delete(path);
-    if (file !== undefined) this.#byInode.delete(file.inode);
+    if (file !== undefined) {
+      this.#byInode.delete(file.inode);
+      this.#byNumber.delete(`${file.node.major}:${file.node.minor}`);
+    }
     this.#within(path, (directory, name) => syscall(HOST_CALLS.unlinkat, directory, name, 0));
   }
 
@@ -132,4 +143,9 @@ export class NodeFiles {
     act(directory, arena.text(PATH, path.slice(slash + 1)));
     close(directory);
   }
+}
+
+/** Where the last statx() was: "major:minor" of its file system. */
+function fileSystem(): string {
+  return `${lastStat.deviceMajor}:${lastStat.deviceMinor}`;
 }

@@ -60,6 +60,8 @@ export interface Opening {
 interface Found extends Owned {
   readonly node?: DeviceNode;
   readonly file?: InjectedFile;
+  /** struct statx of it, or of what stands in for it. */
+  readonly stat: Buffer;
 }
 
 /**
@@ -198,10 +200,10 @@ export class PathResolver {
   #find(fd: number): Found | undefined {
     if (statDescriptor(fd) < 0) return undefined;
     const node = this.#nodes.findLastStat();
+    const file = node === undefined ? this.#files.findLastStat() : undefined;
+    if (node === undefined && file === undefined) return undefined;
     const { mode, uid, gid } = lastStat;
-    if (node !== undefined) return { node, mode, uid, gid };
-    const file = this.#files.findLastStat();
-    return file && { file, mode, uid, gid };
+    return { ...(node && { node }), ...(file && { file }), mode, uid, gid, stat: Buffer.from(lastStat.bytes) };
   }
 }
 

@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly standard?: readonly (number | undefined)[];
   /** Answer fstat() and its kin for our descriptors. On by default. */
   readonly trapFstat?: boolean;
+  /** Answer stat() of a node by path as well: FilterOptions.trapPathStat. Off by default. */
+  readonly trapPathStat?: boolean;
   /** Ends the program when it takes longer. */
   readonly limit?: TimeLimit;
   /** Use a user namespace even though this process may mount. */
@@ -121,7 +123,7 @@ class LocalHost implements LaunchHost {
 /** Runs a program on whatever host serves it: see runProgram(). */
 export async function launchProgram(host: LaunchHost, options: RunOptions): Promise<number> {
   const { argv, env, cwd = null, descriptors = [], limit, trapFstat = true, userNamespace = !mayMount() } = options;
-  const { serveFiles = true } = options;
+  const { serveFiles = true, trapPathStat = false } = options;
   checkArguments(options);
   const words = argv.map((text) => Buffer.from(text as string));
   const variables = environment(env);
@@ -135,7 +137,7 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const { files, nodes, supervisor, takeFuse, trapReadOpens } = host;
-    const world = { files, nodes, cwd, trapFstat, trapReadOpens, userNamespace, serveFiles, supervisor };
+    const world = { files, nodes, cwd, trapFstat, trapPathStat, trapReadOpens, userNamespace, serveFiles, supervisor };
     const number = launch.prepare({ ...world, ...(takeFuse && { takeFuse: (fd) => takeFuse.call(host, fd) }) });
     const listener = takeListener(launch.pid, number);
     const server = host.begin(listener, launch, userNamespace);

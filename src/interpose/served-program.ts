@@ -26,6 +26,7 @@ import { ProcessTable } from "./process-table.ts";
 import { ProcessTask } from "./process-task.ts";
 import { ProgramFiles } from "./program-files.ts";
 import { SlowLooks } from "./slow-looks.ts";
+import { SysfsMounts } from "./sysfs-mounts.ts";
 
 /** A program that is to be served: everything that runs under one filter. */
 export interface ProgramOptions {
@@ -137,6 +138,7 @@ export class ServedProgram {
       infos,
       doorbells,
       nodes: this.#nodes,
+      sysfs: new SysfsMounts(this.#root, kernel.files),
       resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes }),
       credentials,
       caller,

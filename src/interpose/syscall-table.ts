@@ -22,6 +22,11 @@ export type TrappedCall =
   | "mmap2"
   | "fstat"
   | "fstat64"
+  | "fstatfs"
+  | "stat"
+  | "stat64"
+  | "lstat"
+  | "lstat64"
   | "newfstatat"
   | "fstatat64"
   | "statx"
@@ -65,6 +70,9 @@ export const X64: Abi = {
     pwritev2: 328,
     mmap: 9,
     fstat: 5,
+    fstatfs: 138,
+    stat: 4,
+    lstat: 6,
     newfstatat: 262,
     statx: 332,
     execve: 59,
@@ -100,6 +108,8 @@ export const IA32: Abi = {
     pwritev2: 379,
     mmap2: 192,
     fstat64: 197,
+    stat64: 195,
+    lstat64: 196,
     fstatat64: 300,
     statx: 383,
     execve: 11,
@@ -133,6 +143,7 @@ export const ARM64: Abi = {
     pwritev2: 287,
     mmap: 222,
     fstat: 80,
+    fstatfs: 44,
     newfstatat: 79,
     statx: 291,
     execve: 221,

@@ -6,6 +6,7 @@ import {
   type MmapRequest,
   type SharedMemory,
 } from "../kernel/file-description.ts";
+import type { RequestSteps } from "../kernel/request-steps.ts";
 import type { Task } from "../kernel/task.ts";
 import { type Word, wordFromBigInt } from "../kernel/word.ts";
 import type { RequestDialect } from "../uapi/requests/dialect.ts";
@@ -88,6 +89,14 @@ export class CdevFile extends FileDescription {
 
   override write(task: Task, address: Word, count: number, offset: Word): number {
     return this.#bound().write(task, address, count, offset);
+  }
+
+  override readInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return this.#bound().readInSteps(task, address, count, offset);
+  }
+
+  override writeInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return this.#bound().writeInSteps(task, address, count, offset);
   }
 
   override mmap(task: Task, request: MmapRequest): void {

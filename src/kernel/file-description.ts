@@ -176,6 +176,16 @@ export abstract class FileDescription {
     fail("EINVAL", `${this.label} cannot be written`);
   }
 
+  /** read() for a transport that has others to serve, as ioctlInSteps() is. */
+  readInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return this.read(task, address, count, offset);
+  }
+
+  /** The same of write(). */
+  writeInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return this.write(task, address, count, offset);
+  }
+
   /** Whether a mapping may be made; throws when not. The memory behind it is the transport's matter. */
   mmap(_task: Task, _request: MmapRequest): void {
     fail("ENODEV", `${this.label} cannot be mapped`);

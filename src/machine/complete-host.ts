@@ -238,10 +238,13 @@ function completeDevice(
   }
   const zpci = around.arch === "s390x" ? zpciFacts(file, around.iommu) : undefined;
   const facts = {
-    ...said,
+    name,
+    driver,
+    model: said.model,
     zpci: zpci?.zpci,
     bdf: file.bdf,
-    ...file.id,
+    vendor: file.id.vendor,
+    device: file.id.device,
     class: file.class ?? undefined,
     revision: file.revision ?? undefined,
     subsystemVendor: file.subsystem_id?.vendor,

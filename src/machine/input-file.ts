@@ -44,6 +44,20 @@ export function inputName(path: string): string {
 let stdinWasRead = false;
 
 function readInputBytes(path: string, most: number): Buffer {
+  const chunks: Buffer[] = [];
+  readInputChunks(path, most, (bytes) => {
+    if (bytes.includes(0)) throw new InputFileError("holds bytes that no text has (NUL): it is not a text file");
+    chunks.push(bytes.length < CHUNK / 2 ? Buffer.from(bytes) : bytes);
+  });
+  return Buffer.concat(chunks);
+}
+
+/**
+ * Reads a file of any bytes, or stdin for "-", piece by piece, with the bounds of readInput().
+ * @param take gets each piece, which is its own to keep
+ * @throws InputFileError
+ */
+export function readInputChunks(path: string, most: number, take: (bytes: Buffer) => void): void {
   if (path === STDIN && stdinWasRead)
     throw new InputFileError("was read already: - can stand for one of the files only");
   stdinWasRead ||= path === STDIN;
@@ -52,29 +66,26 @@ function readInputBytes(path: string, most: number): Buffer {
     const stat = attempt(() => fstatSync(fd));
     if (stat.isDirectory()) throw refusal("EISDIR");
     if (stat.isFile() && stat.size > most) throw tooLarge(most);
-    return readAll(fd, most, fd === 0 ? Number.POSITIVE_INFINITY : undefined);
+    readAll(fd, most, fd === 0 ? Number.POSITIVE_INFINITY : undefined, take);
   } finally {
     if (fd !== 0) closeSync(fd);
   }
 }
 
 /** @param patience for every wait; left out, that of a FIFO */
-function readAll(fd: number, most: number, patience: number | undefined): Buffer {
-  const chunks: Buffer[] = [];
+function readAll(fd: number, most: number, patience: number | undefined, take: (bytes: Buffer) => void): void {
   let total = 0;
   let waited = 0;
   for (;;) {
     const chunk = Buffer.allocUnsafe(CHUNK);
     const length = readSome(fd, chunk);
     const isEnd = length === 0 && (total > 0 || patience !== undefined || !attempt(() => fstatSync(fd)).isFIFO());
-    if (isEnd) return Buffer.concat(chunks);
+    if (isEnd) return;
     if (length > 0) {
       waited = 0;
       total += length;
       if (total > most) throw tooLarge(most);
-      const bytes = chunk.subarray(0, length);
-      if (bytes.includes(0)) throw new InputFileError("holds bytes that no text has (NUL): it is not a text file");
-      chunks.push(length < CHUNK / 2 ? Buffer.from(bytes) : bytes);
+      take(chunk.subarray(0, length));
       continue;
     }
     if (waited >= (patience ?? (length === 0 ? NO_WRITER_MS : SILENT_WRITER_MS)))

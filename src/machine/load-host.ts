@@ -54,7 +54,7 @@ async function describe(source: HostSource, options: LoadOptions): Promise<HostD
 }
 
 /** A model that a host file names by the path of its module, as it is written there. */
-const MODULE = /\bmodel:\s*["']?((?:\.{0,2}\/)[^\s"',{}]+\.[cm]?[jt]s)["']?/g;
+const MODULE = /\bmodel["']?\s*:\s*["']?((?:\.{0,2}\/)[^\s"',{}]+\.[cm]?[jt]s)["']?/g;
 
 /** The kinds of devices that are modules of somebody's, by the names that the file gives them. */
 async function loadModels(path: string, file: string, text: string): Promise<ReadonlyMap<string, NewDeviceKind>> {
@@ -75,14 +75,34 @@ async function loadModels(path: string, file: string, text: string): Promise<Rea
 /** Bytes of a host file: thousand devices with all of their config space. */
 const HOST_FILE_MAX = 8 << 20;
 
-async function readHostFile(path: string, { models }: LoadOptions): Promise<HostDescription> {
-  const isText = path.includes("\n");
-  const text = isText ? path : attempt(path);
+async function readHostFile(path: string, options: LoadOptions): Promise<HostDescription> {
+  // text has no folder: what it names is seen from where the program runs
+  if (path.includes("\n")) return parseHostFile(path, "-", "the host's text", options);
+  return parseHostFile(readHostText(path), path, inputName(path), options);
+}
+
+/** The text of a host file. @throws HostDescriptionError */
+export function readHostText(path: string): string {
+  return attempt(path);
+}
+
+/**
+ * The host of a host file whose text was read already.
+ * @throws HostDescriptionError
+ */
+export async function loadHostText(text: string, path: string, options: LoadOptions = {}): Promise<HostDescription> {
+  return override(await parseHostFile(text, path, inputName(path), options), options);
+}
+
+/** @param place whose folder the files are seen from that the text names */
+async function parseHostFile(
+  text: string,
+  place: string,
+  name: string,
+  { models }: LoadOptions,
+): Promise<HostDescription> {
   // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
   const { parseHost } = await import("./parse-host.ts");
-  // text has no folder: what it names is seen from where the program runs
-  const place = isText ? "-" : path;
-  const name = isText ? "the host's text" : inputName(path);
   const files = await loadModels(place, name, text);
   const kinds = kindsWith(files.size > 0 ? { ...Object.fromEntries(files), ...models } : models);
   return withFilesBeside(place, parseHost(text, name, kinds), kinds);

@@ -2,18 +2,15 @@ import { closeSync } from "node:fs";
 import { commandName } from "./commands.ts";
 import { DEFAULT_TRANSFER, MESSAGE_REPLY, MESSAGE_TYPE_MASK, MessageHeader, RegionAccessBody } from "./layouts.ts";
 import { encodeMessage, Message } from "./message.ts";
-import { HeaderError, PeerError, PeerSilence } from "./peer-error.ts";
-import { POLLIN, POLLOUT, pollOne, receive, send } from "./sockets.ts";
+import { HeaderError, PeerError } from "./peer-error.ts";
+import { POLLIN, POLLOUT, receive, send } from "./sockets.ts";
+import { Wait } from "./wait.ts";
 
 /** The largest message that is taken: the most data, and the two headers before it. */
 const MOST_BYTES = DEFAULT_TRANSFER + MessageHeader.size + RegionAccessBody.size;
 /** Messages that may wait to be looked at, and their bytes: whoever sends more does not wait for answers. */
 const MOST_WAITING = 1024;
 const MOST_WAITING_BYTES = 8 * MOST_BYTES;
-/** How often a peer that goes on asking may have the time that an answer has. */
-const MOST_ROUNDS = 10;
-/** What is left of a wait that a signal has interrupted, in milliseconds: as a rule it ends this process. */
-const AFTER_SIGNAL_MS = 100;
 
 /** How a connection treats its peer. */
 export interface Manners {
@@ -21,6 +18,14 @@ export interface Manners {
   readonly patience: number;
   /** Descriptors that are taken with one message. */
   readonly mostDescriptors: number;
+}
+
+/** What the peer was asked and has yet to answer. */
+export interface Question {
+  readonly id: number;
+  readonly command: number;
+  readonly wait: Wait;
+  reply: Message | undefined;
 }
 
 /**
@@ -34,8 +39,8 @@ export class Connection {
   #partialDescriptors: number[] = [];
   readonly #waiting: Message[] = [];
   #waitingBytes = 0;
-  #reply: Message | undefined;
-  #awaited: { readonly id: number; readonly command: number } | undefined;
+  /** By the numbers of their messages. A peer that is asked several things may answer in any order. */
+  readonly #asked = new Map<number, Question>();
   #nextId = 1;
   #isOpen = true;
 
@@ -120,17 +125,46 @@ export class Connection {
     descriptors: readonly number[] = [],
     serve?: (message: Message) => void,
   ): Message {
-    const id = this.#nextId;
-    this.#nextId = (id % 0xffff) + 1;
-    this.#awaited = { id, command };
-    this.#reply?.dispose();
-    this.#reply = undefined;
+    const question = this.ask(command, parts, descriptors);
     try {
-      this.#send(encodeMessage(id, command, {}, ...parts), descriptors);
-      return this.#answer(command, serve);
+      for (;;) {
+        const reply = this.answer(question, Number.POSITIVE_INFINITY, serve);
+        if (reply) return reply;
+      }
     } finally {
-      this.#awaited = undefined;
+      this.#asked.delete(question.id);
     }
+  }
+
+  /** Asks for something whose answer is looked for later. @throws PeerError */
+  ask(command: number, parts: readonly Uint8Array[], descriptors: readonly number[] = []): Question {
+    const question = { id: this.#freeId(), command, wait: this.#wait(commandName(command)), reply: undefined };
+    this.#asked.set(question.id, question);
+    this.#send(encodeMessage(question.id, command, {}, ...parts), descriptors);
+    return question;
+  }
+
+  /**
+   * Looks for an answer, for so many milliseconds at most. The caller disposes of it.
+   * @param serve as in exchange()
+   * @returns undefined when it has not come yet
+   * @throws PeerError when the time that it may take is over
+   */
+  answer(question: Question, milliseconds: number, serve?: (message: Message) => void): Message | undefined {
+    this.hear();
+    for (let asked = serve && this.next(); asked && serve; asked = this.next()) {
+      serve(asked);
+      this.isAtWork();
+    }
+    if (!question.reply && question.wait.for(this.fd, POLLIN, milliseconds) !== 0) this.hear();
+    const { reply } = question;
+    if (reply) this.#asked.delete(question.id);
+    return reply;
+  }
+
+  /** The peer goes on asking, so that its answers may take longer. */
+  isAtWork(): void {
+    for (const { wait } of this.#asked.values()) wait.goesOn();
   }
 
   /** Ends it; a second time does nothing. */
@@ -139,25 +173,20 @@ export class Connection {
     this.#isOpen = false;
     for (const fd of this.#partialDescriptors.splice(0)) closeSync(fd);
     for (const message of this.#waiting.splice(0)) message.dispose();
-    this.#reply?.dispose();
-    this.#reply = undefined;
+    for (const { reply } of this.#asked.values()) reply?.dispose();
+    this.#asked.clear();
     closeSync(this.fd);
   }
 
-  #answer(command: number, serve: ((message: Message) => void) | undefined): Message {
-    const { patience } = this.#manners;
-    const wait = new Wait(`answer to ${commandName(command)}`, patience);
-    for (;;) {
-      this.hear();
-      const reply = this.#reply;
-      this.#reply = undefined;
-      if (reply) return reply;
-      for (let asked = serve && this.next(); asked && serve; asked = this.next()) {
-        serve(asked);
-        wait.goesOn();
-      }
-      if (!this.#reply) wait.for(this.fd, POLLIN);
-    }
+  #freeId(): number {
+    while (this.#asked.has(this.#nextId)) this.#nextId = (this.#nextId % 0xffff) + 1;
+    const id = this.#nextId;
+    this.#nextId = (id % 0xffff) + 1;
+    return id;
+  }
+
+  #wait(command: string): Wait {
+    return new Wait(`answer to ${command}`, this.#manners.patience);
   }
 
   #send(bytes: Uint8Array, descriptors: readonly number[]): void {
@@ -179,12 +208,12 @@ export class Connection {
       if (this.#waiting.length <= MOST_WAITING && this.#waitingBytes <= MOST_WAITING_BYTES) return;
       throw new PeerError(`it has sent ${this.#waiting.length} messages without waiting for an answer`);
     }
-    const awaited = this.#awaited;
-    if (!awaited || message.id !== awaited.id || message.command !== awaited.command || this.#reply) {
+    const question = this.#asked.get(message.id);
+    if (!question || message.command !== question.command || question.reply) {
       message.dispose();
       throw new PeerError(`it answered ${commandName(message.command)} (message ${message.id}), which was not asked`);
     }
-    this.#reply = message;
+    question.reply = message;
   }
 }
 
@@ -212,46 +241,4 @@ function checkSize(bytes: Buffer, at: number): number {
     );
   if (type > MESSAGE_REPLY) throw new PeerError(`a message of it is of type ${type}, neither a command nor an answer`);
   return size;
-}
-
-/**
- * A wait that ends: after the patience, or after so many of them when the peer goes on asking, or soon after a signal.
- */
-class Wait {
-  readonly #what: string;
-  readonly #patience: number;
-  readonly #last: number;
-  #end: number;
-  #isInterrupted = false;
-
-  constructor(what: string, patience: number) {
-    const now = performance.now();
-    this.#what = what;
-    this.#patience = patience;
-    this.#end = now + patience;
-    this.#last = now + MOST_ROUNDS * patience;
-  }
-
-  /** The peer is at work. */
-  goesOn(): void {
-    if (!this.#isInterrupted) this.#end = Math.min(performance.now() + this.#patience, this.#last);
-  }
-
-  /** @returns POLL* that are there. @throws PeerError when the time is over */
-  for(fd: number, events: number): number {
-    for (;;) {
-      const left = this.#end - performance.now();
-      const found = left > 0 ? pollOne(fd, events, left) : 0;
-      if (typeof found === "number" && found !== 0) return found;
-      if (left <= 0)
-        throw new PeerSilence(
-          this.#isInterrupted
-            ? `a signal came while there was no ${this.#what}`
-            : `no ${this.#what} within ${this.#patience / 1000} s`,
-        );
-      if (found !== "interrupted") continue;
-      this.#isInterrupted = true;
-      this.#end = Math.min(this.#end, performance.now() + AFTER_SIGNAL_MS);
-    }
-  }
 }

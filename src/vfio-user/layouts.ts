@@ -59,6 +59,21 @@ export const RegionIoFdsBody = struct("vfio_user_region_io_fds_request", {
 /** MIG_DATA_READ and MIG_DATA_WRITE, both ways; the data follow where there are any. */
 export const MigrationDataBody = struct("vfio_user_mig_data", { argsz: u32, size: u32 });
 
+/** Data of DEVICE_FEATURE for VFIO_DEVICE_FEATURE_DMA_LOGGING_START; so many of LoggedRangeBody follow. */
+export const LoggingStartBody = struct("vfio_user_device_feature_dma_logging_control", {
+  page_size: u64,
+  num_ranges: u32,
+  reserved: u32,
+});
+export const LoggedRangeBody = struct("vfio_user_device_feature_dma_logging_range", { iova: u64, length: u64 });
+
+/** The same for VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, both ways. In the answer the bitmap follows. */
+export const LoggingReportBody = struct("vfio_user_device_feature_dma_logging_report", {
+  iova: u64,
+  length: u64,
+  page_size: u64,
+});
+
 /** REGION_WRITE_MULTI: so many writes follow, 24 bytes each: an access and up to 8 bytes. */
 export const WriteMultiBody = struct("vfio_user_write_multi", { count: u64 });
 export const WRITE_MULTI_ENTRY = RegionAccessBody.size + 8;

@@ -111,6 +111,8 @@ function theRoom(): Room {
 
 function addressOf(path: string): Buffer {
   const bytes = Buffer.from(path);
+  // these would be no names of files
+  if (bytes.length === 0 || bytes.includes(0)) throw new PeerError("the path of a socket is empty, or has a NUL in it");
   if (bytes.length >= PATH_SIZE)
     throw new PeerError(`the path of a socket has at most ${PATH_SIZE - 1} bytes, this one has ${bytes.length}`);
   const address = Buffer.alloc(2 + PATH_SIZE);

@@ -17,6 +17,8 @@ export interface Abilities {
   readonly maxDmaMaps: number;
   /** REGION_WRITE_MULTI. */
   readonly writeMultiple: boolean;
+  /** Its device can be migrated (a server). The specification has no word for it; this is libvfio-user's. */
+  readonly migration: boolean;
 }
 
 export interface Version {
@@ -31,6 +33,7 @@ const UNSAID: Abilities = {
   maxTransfer: DEFAULT_TRANSFER,
   maxDmaMaps: 65535,
   writeMultiple: false,
+  migration: false,
 };
 
 /** The body of VERSION. */
@@ -42,6 +45,7 @@ export function encodeVersion(abilities: Abilities): Uint8Array {
       max_dma_maps: abilities.maxDmaMaps,
       pgsizes: 4096,
       write_multiple: abilities.writeMultiple,
+      ...(abilities.migration && { migration: { pgsize: 4096 } }),
     },
   });
   const json = Buffer.from(`${text}\0`);
@@ -85,6 +89,7 @@ function abilitiesOf(json: unknown): Abilities {
     maxTransfer: number("max_data_xfer_size", UNSAID.maxTransfer, 1, DEFAULT_TRANSFER),
     maxDmaMaps: number("max_dma_maps", UNSAID.maxDmaMaps, 0, 2 ** 32),
     writeMultiple: said.write_multiple === true,
+    migration: said.migration !== undefined,
   };
 }
 

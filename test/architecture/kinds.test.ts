@@ -7,6 +7,7 @@ import { codeOf, FILES, IMPORTS } from "./sources.ts";
 const NAME_IOMMUS: Readonly<Record<string, string>> = {
   "iommu/kinds.ts": "the list",
   "iommu/kind.ts": "keys of a host file that a capture finds are called vtd_cap and vtd_ecap",
+  "inspect/explain/": "logs call an IOMMU by its name, and so do causes and cures",
   "kernel/release-features.ts": "what a release's drivers have is called after the driver",
   "machine/hosts/": "ready-made hosts are of a kind",
   "machine/host-schema.ts": "a key of host files is called vtd_cap",

@@ -8,9 +8,10 @@
  *   shared-host map N               makes a container with group 1 and maps N pages one by one; prints the first errno
  *   shared-host print PATH...       prints the files
  *   shared-host write PATH TEXT     writes to the file; prints what came of it
- *   shared-host device GROUP NAME   has the device; says when ERR and REQ interrupts come, and obeys stdin: r reads registers, m maps a page,
- *                                   x resets, the end closes all
+ *   shared-host device GROUP NAME   has the device; says when ERR and REQ interrupts come, and obeys stdin: r reads registers, b reads BAR 0
+ *                                   through a mapping, w writes there, m maps a page, x resets, the end closes all
  *   shared-host time N T            T threads make N VFIO_GET_API_VERSION each; prints the median in ns
+ *   shared-host together N T        the same after the end of stdin
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -182,6 +183,20 @@ static uint32_t read_at(int device, int region, int offset)
 	return value;
 }
 
+/* The first and the last word of BAR 0, which is mapped once. */
+static volatile uint32_t *bar_words(int device, size_t *last)
+{
+	static volatile uint32_t *words;
+	static size_t size;
+	struct vfio_region_info info = { .argsz = sizeof info, .index = 0 };
+	if (words == NULL && ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info) == 0) {
+		size = info.size;
+		words = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, device, info.offset);
+	}
+	*last = size / 4 - 1;
+	return words;
+}
+
 static int use_device(const char *group_path, const char *name)
 {
 	int container = open("/dev/vfio/vfio", O_RDWR), group = open(group_path, O_RDWR), device, pages = 0;
@@ -189,6 +204,7 @@ static int use_device(const char *group_path, const char *name)
 	say("set iommu", ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
 	say("device", device);
+	size_t last;
 	uint16_t command = 2; /* memory is on */
 	pwrite(device, &command, 2, (7ULL << 40) + 4);
 	struct pollfd polled[] = { { eventfd(0, 0), POLLIN }, { eventfd(0, 0), POLLIN }, { 0, POLLIN } };
@@ -210,6 +226,13 @@ static int use_device(const char *group_path, const char *name)
 			return 0;
 		if (order == 'r')
 			printf("class %08x, BAR 0 %08x\n", read_at(device, VFIO_PCI_CONFIG_REGION_INDEX, 8), read_at(device, 0, 0));
+		if (order == 'b' || order == 'w') {
+			volatile uint32_t *words = bar_words(device, &last);
+			if (order == 'w')
+				words[0] = words[last] = 0x12345678;
+			else
+				printf("mapped %08x %08x\n", words[0], words[last]);
+		}
 		if (order == 'm')
 			say("map", map(container, (uint64_t)++pages * PAGE));
 		if (order == 'x')
@@ -280,7 +303,9 @@ int main(int argc, char **argv)
 		return use_device(argv[2], argv[3]);
 	if (!strcmp(command, "map"))
 		return map_many(atoi(argv[2]));
-	if (!strcmp(command, "time") && argc > 3) {
+	if ((!strcmp(command, "time") || !strcmp(command, "together")) && argc > 3) {
+		if (*command == 't' && command[1] == 'o')
+			wait_for_end();
 		calls = atoi(argv[2]);
 		return time_threads(atoi(argv[3]));
 	}

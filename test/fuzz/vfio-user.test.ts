@@ -1,13 +1,15 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { DeviceClock } from "../../src/devices/device-clock.ts";
-import type { DeviceBus } from "../../src/devices/device-model.ts";
+import type { DeviceBus, DeviceModel } from "../../src/devices/device-model.ts";
 import { vfioUser } from "../../src/devices/kinds/vfio-user/kind.ts";
 import { readOptions } from "../../src/devices/options.ts";
+import { isSavable, SavedStateError } from "../../src/devices/saved-state.ts";
 import type { MappingListener } from "../../src/iommu/mapping-feed.ts";
+import { newMemory } from "../../src/vfio-user/sockets.ts";
 import { amount } from "../amount.ts";
 import { scratchFolder } from "../cli/uvfio.ts";
 import { whileServed } from "../programs/device-servers.ts";
@@ -33,6 +35,8 @@ function peer(mode: string, socket: string) {
   return { child, ended, said: () => said };
 }
 
+/** A descriptor more of the same memory. */
+const dup = (fd: number) => openSync(`/proc/self/fd/${fd}`, "r+");
 const descriptors = (pid: number | "self") => readdirSync(`/proc/${pid}/fd`).length;
 
 /** Memory of which one page is mapped, and what the model tells. */
@@ -72,7 +76,8 @@ class OnePage implements DeviceBus {
 function use(socket: string, bus: OnePage, steps: number): number {
   const { values } = readOptions(vfioUser, { socket, timeout: 40, start: 0 });
   const instance = { name: "device", options: values as never };
-  const range = { size: BigInt(PAGE), read: true, write: true, handOver: () => undefined };
+  const shared = newMemory("shared", PAGE);
+  const handOver = (step: number) => (step % 3 === 0 ? { fd: dup(shared), offset: 0 } : undefined);
   let longest = 0;
   const timed = (action: () => void) => {
     const start = performance.now();
@@ -81,9 +86,23 @@ function use(socket: string, bus: OnePage, steps: number): number {
   };
   vfioUser.discover!(instance, { vendor: 0x1234, device: 0x11e8 });
   const model = vfioUser.create(bus, instance);
-  for (let i = 0; i < steps; i++)
+  const inSteps = (work: Generator<void, void> | undefined) => {
+    while (work) {
+      let isOver = false;
+      timed(() => {
+        isOver = work.next().done === true;
+      });
+      if (isOver) return;
+    }
+  };
+  for (let i = 0; i < steps; i++) {
+    if (i % 40 === 39) inSteps(migrated(model, i));
+    if (i % 10 === 0) inSteps(model.prepare?.(0, 0x20, 4, undefined));
+    if (i % 10 === 0) model.read(0, 0x20, 4);
+    if (i % 10 === 5) inSteps(model.prepare?.(0, 0x20, 4, 1n));
+    if (i % 10 === 5) model.write(0, 0x20, 4, 1n);
     timed(() => {
-      switch (i % 8) {
+      switch (i % 12) {
         case 0:
           model.write(0, 0x100, 4, 7n);
           break;
@@ -91,7 +110,13 @@ function use(socket: string, bus: OnePage, steps: number): number {
           model.configWritten!(4, 2, i % 16 === 1 ? 6 : 2);
           break;
         case 2:
-          bus.listener?.mapped({ ...range, iova: BigInt(PAGE) });
+          bus.listener?.mapped({
+            iova: BigInt(PAGE),
+            size: BigInt(PAGE),
+            read: true,
+            write: true,
+            handOver: () => handOver(i),
+          });
           break;
         case 3:
           model.readConfig!(0x80, 4);
@@ -105,15 +130,51 @@ function use(socket: string, bus: OnePage, steps: number): number {
         case 6:
           model.reset();
           break;
+        case 7:
+          model.write(1, 2 * PAGE, 4, 5n);
+          model.read(1, 8, 4);
+          for (const { offset } of model.registers(1).slice(0, 8)) model.showsWord?.(1, offset);
+          break;
+        case 8:
+          model.ownWrites?.start([{ start: 0n, last: BigInt(64 * PAGE) - 1n }], BigInt(PAGE), (iova, length) => {
+            if (iova < BigInt(PAGE) || iova + BigInt(length) > BigInt(2 * PAGE)) throw new Error("a write elsewhere");
+          });
+          break;
+        case 9:
+          model.ownWrites?.collect(0n, BigInt(64 * PAGE) - 1n);
+          break;
+        case 10:
+          model.ownWrites?.stop();
+          break;
         default:
           model.read(0, 0, 8);
       }
     });
-  const isGone = model.read(0, 0, 4) === 0xffff_ffffn;
+  }
+  // one answer may be all ones by chance
+  const isGone = [0, 1, 2].every(() => model.readConfig!(0x80, 4) === 0xffff_ffff);
   expect(bus.reports.filter((line) => line.startsWith("the device is gone")).length).toBeLessThanOrEqual(1);
   if (isGone && bus.reports.length === 0) throw new Error("gone without a reason");
   model.close!();
+  closeSync(shared);
   return longest;
+}
+
+/** Takes a device's state, or gives it one, and has it go on. */
+function* migrated(model: DeviceModel, step: number): Generator<void, void> {
+  if (!isSavable(model)) return;
+  try {
+    model.pause?.();
+    while (model.isBusy?.()) yield;
+    if (step % 3 === 0) yield* model.restoreInSteps!({ version: 1, bytes: new Uint8Array(300_000) });
+    else yield* model.fetchState!();
+    model.savedSize?.();
+    model.save();
+  } catch (error) {
+    if (!(error instanceof SavedStateError)) throw error;
+  }
+  if (step % 2 === 0) model.reset();
+  else model.resume?.();
 }
 
 describe.skipIf(!hasPython)(`a peer that does not keep to vfio-user (UVFIO_SEED=${SEED})`, () => {

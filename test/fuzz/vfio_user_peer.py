@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 PAGE = 4096
 ERROR, NO_REPLY = 0x20, 0x10
@@ -29,8 +30,8 @@ def message(number, command, body, flags=0, error=0):
     return struct.pack("<HHIII", number, command, 16 + len(body), flags, error) + body
 
 
-def version():
-    caps = {"max_msg_fds": 8, "max_data_xfer_size": 1048576, "write_multiple": True}
+def version(**more):
+    caps = {"max_msg_fds": 8, "max_data_xfer_size": 1048576, "write_multiple": True, **more}
     return struct.pack("<HH", 0, 0) + json.dumps({"capabilities": caps}).encode() + b"\0"
 
 
@@ -119,8 +120,44 @@ def attack_server():
     memory = os.memfd_create("client")
     os.ftruncate(memory, 4 * PAGE)
     view = mmap.mmap(memory, 4 * PAGE)
-    view[:] = SECRET * (4 * PAGE // 64)
+    # pages that a connection has mapped: a spoilt message may map others than the one that is meant
+    mapped = set()
     spoilt = connections = 0
+
+    def note_mapped(data):
+        if len(data) < 48 or struct.unpack_from("<H", data, 2)[0] != 2:
+            return
+        offset, _, size = struct.unpack_from("<QQQ", data, 24)
+        mapped.update(page for page in range(4) if offset < (page + 1) * PAGE and offset + size > page * PAGE)
+
+    def look():
+        """What the connection before has left, when its end was heard."""
+        for page in {0, 1, 2, 3} - mapped:
+            if view[page * PAGE:(page + 1) * PAGE] != SECRET * (PAGE // 64):
+                print(f"page {page} of the memory has changed, which was not mapped")
+        view[:] = SECRET * (4 * PAGE // 64)
+        mapped.clear()
+
+    view[:] = SECRET * (4 * PAGE // 64)
+
+    def ask_feature(number):
+        """DMA logging, states of the migration, and their data."""
+        kind = chance.randrange(7)
+        if kind == 0:
+            return message(number, 16, struct.pack("<IIQIIQQ", 64, 0x20006, 4096, 1, 0, 0, PAGE))
+        if kind == 1:
+            return message(number, 16, struct.pack("<IIQQQ", 64, 0x10008, 0, 64 * PAGE, PAGE))
+        if kind == 2:
+            return message(number, 16, struct.pack("<II", 8, 0x20007))
+        if kind == 3:
+            return message(number, 16, struct.pack("<IIQ", 16, 0x10001, 0))
+        if kind == 4:
+            return message(number, 16, struct.pack("<IIIi", 16, 0x20002, chance.randrange(1, 8), -1))
+        if kind == 5:
+            size = chance.choice([0, 1, 100, 4096])
+            return message(number, 17, struct.pack("<II", 8 + size, size))
+        data = bytes(chance.randrange(256) for _ in range(chance.choice([0, 1, 100])))
+        return message(number, 18, struct.pack("<II", 8 + len(data), len(data)) + data)
 
     def ask(number):
         """A right message, and the descriptors that go with it."""
@@ -149,7 +186,7 @@ def attack_server():
         if kind == 9:
             return message(number, 13, b""), []
         if kind == 10:
-            return message(number, 16, struct.pack("<IIQIIQQ", 64, 0x20006, 4096, 1, 0, 0, PAGE)), []
+            return ask_feature(number), []
         # the device moves memory: from and to what is mapped, and what is not
         where = chance.choice([PAGE, PAGE + 100, 2 * PAGE - 8, 0, 16 * PAGE, 2**40])
         writes = [(0x80, 8, 0x40000), (0x88, 8, where), (0x90, 8, chance.choice([8, 64, 4096])), (0x98, 4, 3)]
@@ -171,6 +208,7 @@ def attack_server():
         if receive(sock, 2) is None:
             sock.close()
             continue
+        look()
         send(sock, message(2, 10, struct.pack("<QII", 4, 7, 2) + b"\x06\x00"))
         receive(sock, 1)
         for number in range(3, chance.randint(10, 200)):
@@ -180,6 +218,8 @@ def attack_server():
             if is_spoilt:
                 data = spoil(data)
             spoilt += is_spoilt or odd != []
+            if fds:
+                note_mapped(data)
             sent = send(sock, data, fds + odd)
             for fd in odd:
                 os.close(fd)
@@ -192,9 +232,8 @@ def attack_server():
                 reply = message(their, command, answer[16:32] + (b"\0" * 4096 if command == 11 else b""), 1)
                 send(sock, spoil(reply) if chance.random() < 0.5 else reply)
         sock.close()
-    for page in (0, 2, 3):
-        if view[page * PAGE:(page + 1) * PAGE] != SECRET * (PAGE // 64):
-            print(f"page {page} of the memory has changed, which was never mapped")
+    time.sleep(0.2)
+    look()
     print(f"done: {spoilt} spoilt messages, {connections} connections")
 
 
@@ -208,16 +247,21 @@ def attack_client():
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(8)
+    shared = os.memfd_create("region")
+    os.ftruncate(shared, 5 * PAGE)
     spoilt = connections = 0
     print("ready", flush=True)
 
     def answer(command, body):
         if command == 1:
-            return version()
+            return version(migration={"pgsize": PAGE})
         if command == 4:
             return struct.pack("<IIII", 16, 3, 9, 5)
         if command == 5 and len(body) >= 12:
             index = struct.unpack_from("<I", body, 8)[0]
+            if index == 1:
+                sparse = struct.pack("<HHIIIQQQQ", 1, 1, 0, 2, 0, 0, PAGE, 2 * PAGE, PAGE)
+                return struct.pack("<IIIIQQ", 32 + len(sparse), 15, 1, 32, 4 * PAGE, PAGE) + sparse
             return struct.pack("<IIIIQQ", 32, 3, index, 0, {0: 2**20, 7: 256}.get(index, 0), 0)
         if command == 7 and len(body) >= 12:
             index = struct.unpack_from("<I", body, 8)[0]
@@ -230,7 +274,24 @@ def attack_client():
             return body[:16]
         if command == 3:
             return body[:24]
+        if command == 16 and len(body) >= 8:
+            return feature(*struct.unpack_from("<II", body), body)
+        if command == 17:
+            count = chance.choice([0, 0, 1, 5000])
+            return struct.pack("<II", 8 + count, count) + bytes(count)
         return b""
+
+    def feature(size, flags, body):
+        what = flags & 0xFFFF
+        if what == 1:
+            return struct.pack("<IIQ", 16, flags, 3)
+        if what == 9:
+            return struct.pack("<IIQ", 16, flags, chance.choice([0, 100, 2**40]))
+        if what == 2 and flags & 0x10000:
+            return struct.pack("<IIIi", 16, flags, chance.randrange(8), -1)
+        if what == 8:
+            return body[:32] + bytes(chance.randrange(256) for _ in range(8))
+        return body
 
     def intrude(sock):
         """What a server may ask for by itself, mostly beyond what is mapped."""
@@ -272,7 +333,11 @@ def attack_client():
                 intrude(sock)
                 spoilt += 1
             reply = message(number, command, answer(command, asked[16:]), 1)
+            # the region's memory is sometimes cut, or grows again
+            if chance.random() < 0.001:
+                os.ftruncate(shared, chance.choice([0, PAGE, 5 * PAGE]))
             odd = []
+            own = [shared] if command == 5 and len(asked) >= 28 and asked[24] == 1 else []
             if calm < 0 and chance.random() < 0.3:
                 spoilt += 1
                 kind = chance.randrange(10)
@@ -286,7 +351,7 @@ def attack_client():
                     continue
                 else:
                     reply = spoil(reply)
-            sent = send(sock, reply, odd)
+            sent = send(sock, reply, odd or own)
             for fd in odd:
                 os.close(fd)
             if not sent:

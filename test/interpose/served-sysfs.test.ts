@@ -96,7 +96,7 @@ describe.skipIf(!hasFuse || !hasCompiler)("a program with an open device (needs 
   test("is asked for it by who unbinds it, and the write ends when it lets go", () => {
     const { stdout, stderr } = run("unbind");
     expect(stdout).toBe("asked=1\nfinished=0\nwrite=0\ndriver=0\n");
-    expect(stderr).toBe(`uvfio: ${EDU}: its user is asked to let go of it (REQ interrupt)\n`);
+    expect(stderr).toBe(`uvfio: ${EDU}: Relaying device request to user (REQ interrupt): it is to close the device\n`);
   });
 
   test("keeps it when the writer is interrupted", () => {

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, hasCompiler, scratchFolder, uvfio } from "../cli/uvfio.ts";
+import { whileServed } from "./device-servers.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -24,10 +25,45 @@ groups:
     );
     return file;
   };
-  const run = (kernel: string | undefined, ...args: string[]) => {
-    const { status, stdout, stderr } = uvfio("run", "-m", host(kernel), "--", program, ...args);
+  const run = (kernel: string | undefined, ...args: string[]) => runOn(host(kernel), ...args);
+  const runOn = (file: string, ...args: string[]) => {
+    const { status, stdout, stderr } = uvfio("run", "-m", file, "--", program, ...args);
     return { status, lines: stdout.trimEnd().split("\n"), stderr };
   };
+
+  test("the same of devices that other uvfios serve by vfio-user", async () => {
+    const kept = await whileServed(scratch.path, host(), ONE, (first) =>
+      whileServed(scratch.path, host(), TWO, (second) => {
+        const file = join(scratch.path, "served.yaml");
+        const device = (bdf: string, socket: string) => ({
+          bdf,
+          id: "1234:11e8",
+          model: "vfio-user",
+          options: { socket },
+        });
+        const groups = [
+          { id: 1, devices: [device(ONE, first)] },
+          { id: 2, devices: [device(TWO, second)] },
+        ];
+        writeFileSync(
+          file,
+          JSON.stringify({ name: "served", iommu: { model: "intel-vtd", address_bits: 39 }, groups }),
+        );
+        const arcs = runOn(file, "arcs", ONE);
+        expect(arcs.lines, arcs.stderr).toEqual(run(undefined, "arcs", ONE).lines);
+        const moved = runOn(file, "move", ONE, TWO);
+        expect(moved.lines, moved.stderr).toEqual(["precopy flags 5a5a", "data size exact", "moved"]);
+        const bad = runOn(file, "bad", ONE, TWO);
+        expect(bad.lines, bad.stderr).toEqual(run(undefined, "bad", ONE, TWO).lines);
+        for (const [what, told] of Object.entries({ log: "logged", quiet: "quiet" })) {
+          const { status, lines, stderr } = runOn(file, what, ONE);
+          expect([status, lines], stderr).toEqual([0, [told]]);
+          expect(stderr).not.toMatch(/is gone/);
+        }
+      }),
+    );
+    expect(kept.said + kept.value.said).not.toMatch(/given up/);
+  });
 
   const ALL = ["STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P"];
   const BEFORE_6_2 = ALL.slice(0, 5);

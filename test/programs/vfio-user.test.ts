@@ -1,12 +1,10 @@
 import { spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compile, finished, hasCompiler, ROOT, scratchFolder, UVFIO } from "../cli/uvfio.ts";
 import { serverCommand, whileServed } from "./device-servers.ts";
-
-/** libvfio-user's source (github.com/nutanix/libvfio-user); it is built here, with meson, libjson-c-dev and libcmocka-dev. */
-const SOURCE = process.env.UVFIO_LIBVFIO_USER ?? "";
+import { buildLibvfioUser, canBuildLibvfioUser } from "./libvfio-user.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
@@ -16,12 +14,7 @@ const client = (name: string) => compile(name, scratch.path, "-Wno-unused-functi
 function hostFile(id: string, socket: string, more: object = {}): string {
   const path = join(scratch.path, `host-${Math.random().toString(36).slice(2)}.yaml`);
   const device = { bdf: "0000:01:00.0", id, model: "vfio-user", options: { socket, ...more } };
-  const host = {
-    name: "served",
-    iommu: { model: "intel-vtd", address_bits: 39 },
-    groups: [{ id: 1, devices: [device] }],
-  };
-  writeFileSync(path, JSON.stringify(host));
+  writeFileSync(path, JSON.stringify({ ...HOST, groups: [{ id: 1, devices: [device] }] }));
   return path;
 }
 
@@ -98,7 +91,9 @@ describe.skipIf(!hasCompiler)("a device that another uvfio serves", () => {
       const ended = new Promise((resolve) => first.on("close", resolve));
       await new Promise((resolve) => setTimeout(resolve, 1500));
       const second = run(host, program, "0000:01:00.0");
-      expect(second.stderr).toMatch(/the device is gone: its server at .*: it has (ended the connection|gone)/);
+      expect(second.stderr).toMatch(
+        /the device is gone: its server at .*: it has (ended the connection|gone.*) before it said its version: it may have another client/,
+      );
       await ended;
       expect(run(host, program, "0000:01:00.0").stdout).toBe(EDU);
     });
@@ -128,7 +123,11 @@ describe.skipIf(!hasCompiler)("a device whose server", () => {
       "cat /sys/bus/pci/devices/0000:01:00.0/vendor; echo on",
     );
     expect({ stdout, status }).toEqual({ stdout: "0x1234\non\n", status: 0 });
-    expect(stderr.match(/the device is gone: its server at .*: nobody serves there \(ENOENT\)\n/g)).toHaveLength(1);
+    expect(
+      stderr.match(
+        /the device is gone: its server at .*: nobody serves there \(ENOENT\): start its server first, or name its command\n/g,
+      ),
+    ).toHaveLength(1);
   });
 
   test("has another device is gone", async () => {
@@ -169,11 +168,44 @@ describe.skipIf(!hasCompiler)("a device whose server", () => {
     );
   });
 
+  test("takes its time keeps nobody but who asks it waiting", async () => {
+    writeFileSync(join(scratch.path, "slow.mjs"), SLOW);
+    const slow = join(scratch.path, "slow.yaml");
+    const device = { bdf: "0000:01:00.0", id: "1234:0add", model: "./slow.mjs" };
+    writeFileSync(slow, JSON.stringify({ ...HOST, groups: [{ id: 1, devices: [device] }] }));
+    const { value, said } = await whileServed(scratch.path, slow, "0000:01:00.0", (socket) => {
+      const both = join(scratch.path, "both.yaml");
+      const groups = [
+        { id: 1, devices: [{ ...device, model: "vfio-user", options: { socket, timeout: 5000 } }] },
+        { id: 2, devices: [{ bdf: "0000:02:00.0", id: "1234:11e8" }] },
+      ];
+      writeFileSync(both, JSON.stringify({ ...HOST, groups }));
+      return run(both, client("vfio-user-slow"), "0000:01:00.0", "0000:02:00.0");
+    });
+    expect(value.stdout, value.stderr + said).toMatch(/^slow 00000007 after \d+ ms$/m);
+    const [, longest, count] = /^other 010000ed longest ([\d.]+) count (\d+)$/m.exec(value.stdout)!;
+    // it would be all of the time that the slow one takes, and one read
+    expect(Number(longest)).toBeLessThan(SLOW_MS / 2);
+    expect(Number(count)).toBeGreaterThan(20);
+  });
+
   test("cannot be started is gone, with the command's name", () => {
     const host = hostFile("1234:11e8", newSocket(), { command: ["/nonexistent/server"], start: 1000 });
     expect(run(host, "/bin/true").stderr).toMatch(/the device is gone: .*\/nonexistent\/server/);
   });
 });
+
+const HOST = { name: "served", iommu: { model: "intel-vtd", address_bits: 39 } };
+
+const SLOW_MS = 1500;
+/** A model that holds its server's thread whenever a register is read. */
+const SLOW = `import { defineDevice } from "uvfio/device";
+const wait = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${SLOW_MS});
+export default defineDevice({
+  id: "1234:0add",
+  bars: { 0: { size: 4096, registers: { SLOW: { at: 8, read: () => (wait(), 7n) } } } },
+});
+`;
 
 /** Listens, and answers nothing. */
 const SILENT = 'require("node:net").createServer(() => {}).listen(process.argv[1])';
@@ -197,6 +229,7 @@ describe("uvfio device-server refuses in a line", () => {
     expect(refuse("-m", "lab", "0000:03:00.0", "--socket", "/nonexistent/socket")).toBe(
       "uvfio: cannot listen at /nonexistent/socket: ENOENT\n",
     );
+    expect(refuse("-m", "lab", "0000:03:00.0", "--socket", "")).toMatch(/^uvfio: the path of a socket is empty/);
     const long = join(scratch.path, "x".repeat(120));
     expect(refuse("-m", "lab", "0000:03:00.0", "--socket", long)).toMatch(
       /^uvfio: the path of a socket has at most 107 bytes/,
@@ -212,29 +245,13 @@ describe("uvfio device-server refuses in a line", () => {
   });
 });
 
-const canBuild = SOURCE !== "" && spawnSync("meson", ["--version"]).status === 0;
-if (!canBuild)
-  console.log(
-    "libvfio-user's samples: skipped (UVFIO_LIBVFIO_USER names its source; meson, libjson-c-dev, libcmocka-dev)",
-  );
+const canBuild = canBuildLibvfioUser("libvfio-user's samples");
 
 describe.skipIf(!canBuild || !hasCompiler)("libvfio-user's samples as servers (needs UVFIO_LIBVFIO_USER)", () => {
   const folder = join(scratch.path, "libvfio-user");
   const sample = (name: string) => join(folder, "build/samples", name);
 
-  beforeAll(() => {
-    cpSync(SOURCE, folder, { recursive: true, filter: (path) => !path.endsWith("/build") });
-    // since BARs must be powers of two the sample does not start: its own BAR is none (efd091b)
-    const server = join(folder, "samples/server.c");
-    writeFileSync(server, readFileSync(server, "utf8").replace("bar1_size = 0x3000", "bar1_size = 0x4000"));
-    for (const args of [
-      ["setup", "build"],
-      ["compile", "-C", "build"],
-    ]) {
-      const built = finished("meson", args, { cwd: folder, timeout: 120_000 });
-      if (built.status !== 0) throw new Error(built.stdout + built.stderr);
-    }
-  }, 200_000);
+  beforeAll(() => buildLibvfioUser(folder), 200_000);
 
   test("gpio-pci-idio-16 counts its pins", () => {
     const socket = newSocket();
@@ -256,98 +273,27 @@ describe.skipIf(!canBuild || !hasCompiler)("libvfio-user's samples as servers (n
     expect(stderr).toContain("do_dma_io: MESSAGE success");
   });
 
-  test("libvfio-user's own tests of the protocol pass against uvfio device-server", { timeout: 200_000 }, () => {
-    if (spawnSync("python3", ["-m", "pytest", "--version"]).status !== 0) {
-      console.log("libvfio-user's own tests: skipped, python3 has no pytest");
-      return;
-    }
-    const host = join(scratch.path, "protocol.yaml");
-    const device = {
-      bdf: "0000:01:00.0",
-      id: "4e58:0001",
-      model: "generic",
-      config: testedConfig(),
-      bars: TESTED_BARS,
-    };
-    const description = {
-      name: "protocol",
-      iommu: { model: "intel-vtd", address_bits: 39 },
-      groups: [{ id: 1, devices: [device] }],
-    };
-    writeFileSync(host, JSON.stringify(description));
-    const command = serverCommand(host, "0000:01:00.0", "").slice(0, -2);
-    const { stdout, stderr } = finished(
-      "python3",
-      [
-        ...["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "libvfio_user_tests"],
-        ...OWN_TESTS.map((name) => `test_${name}.py`),
-        ...Object.keys(DIFFERS).flatMap((name) => ["--deselect", name]),
-      ],
-      {
-        cwd: join(folder, "test/py"),
-        timeout: 150_000,
-        env: {
-          ...process.env,
-          PYTHONPATH: join(ROOT, "test/programs"),
-          LIBVFIO_SO_DIR: join(folder, "build/lib"),
-          UVFIO_SERVER_COMMAND: JSON.stringify(command),
+  test("the server sample is mapped where it shares memory, notes its writes, and gives its state to another one", () => {
+    const path = join(scratch.path, "servers.yaml");
+    const sockets = [newSocket(), newSocket()];
+    const groups = sockets.map((socket, i) => ({
+      id: i + 1,
+      devices: [
+        {
+          bdf: `0000:0${i + 1}:00.0`,
+          id: "dead:beef",
+          model: "vfio-user",
+          options: { socket, command: [sample("server"), "-v", socket] },
         },
-      },
+      ],
+    }));
+    writeFileSync(path, JSON.stringify({ ...HOST, groups }));
+    const { stdout, stderr } = run(path, client("vfio-user-states"), "0000:01:00.0", "0000:02:00.0");
+    const areas = "flags f cap 1: 0+1000 2000+1000 whole: Invalid argument\n";
+    expect(stdout, stderr).toBe(
+      `${areas}server has: mapped\nwritten 0\nwritten 10001\nwritten 0\n${areas}before: \nmoved all: mapped\ndone\n`,
     );
-    expect(stdout, stderr).toMatch(/^55 passed, 24 deselected/m);
+    expect(stderr).toContain("do_dma_io: DIRECT success");
+    expect(stderr).not.toMatch(/the device is gone/);
   });
 });
-
-/** Files of libvfio-user's test/py that are about messages, and not about its library. */
-const OWN_TESTS = [
-  "device_get_info",
-  "device_get_irq_info",
-  "device_set_irqs",
-  "dma_map",
-  "dma_unmap",
-  "negotiate",
-  "request_errors",
-];
-
-/** Those of them that want what only libvfio-user has, and why. */
-const DIFFERS: Readonly<Record<string, string>> = {
-  "test_device_get_irq_info.py::test_device_get_irq_info": "VFIO's own flags: NORESIZE for ERR and REQ",
-  "test_device_set_irqs.py::test_device_set_irqs_bad_action_for_err_irq": "VFIO's own errno: ENOTTY",
-  "test_device_set_irqs.py::test_device_set_irqs_bad_action_for_req_irq": "VFIO's own errno: ENOTTY",
-  "test_device_set_irqs.py::test_device_set_irqs_bad_start_for_count_0": "VFIO's own errno: ENOTTY",
-  "test_device_set_irqs.py::test_device_set_irqs_bad_action_for_count_0": "VFIO's own errno: ENOTTY",
-  "test_device_set_irqs.py::test_irq_state": "callbacks of the library",
-  "test_dma_map.py::test_dma_region_too_big": "a limit of the library",
-  "test_dma_map.py::test_dma_region_too_many": "a limit of the library",
-  "test_dma_map.py::test_dma_map_busy": "callbacks of the library",
-  "test_dma_map.py::test_dma_map_reply_fail": "callbacks of the library",
-  "test_dma_map.py::test_dma_map_busy_reply_fail": "callbacks of the library",
-  "test_negotiate.py::test_long_write": "what a function of the library returns",
-  "test_negotiate.py::test_invalid_json_bad_max_fds3": "a limit of the library",
-  "test_negotiate.py::test_invalid_json_bad_migration_object": "a capability that the specification has not got",
-  "test_negotiate.py::test_invalid_json_bad_pgsize": "a capability that the specification has not got",
-  "test_negotiate.py::test_valid_negotiate_no_json": "its own capabilities",
-  "test_request_errors.py::test_unsolicited_reply": "an answer to an answer",
-  "test_request_errors.py::test_disconnected_socket": "callbacks of the library",
-  "test_request_errors.py::test_reply_fail_quiesce_busy": "callbacks of the library",
-};
-
-const TESTED_BARS = [{ index: 0, size: 65536, type: "memory" }];
-
-/** PCI Express with a function-level reset, and 2048 vectors of MSI-X in BAR 0, in hex. */
-function testedConfig(): string {
-  const config = Buffer.alloc(4096);
-  config.writeUInt16LE(0x4e58, 0);
-  config.writeUInt16LE(1, 2);
-  config.writeUInt16LE(0x10, 6);
-  config.writeUInt32LE(0xff000000, 8);
-  config[0x34] = 0x40;
-  config.writeUInt16LE(0x6010, 0x40);
-  config.writeUInt16LE(2, 0x42);
-  config.writeUInt32LE(0x10008000, 0x44);
-  config.writeUInt16LE(0x0011, 0x60);
-  config.writeUInt16LE(2047, 0x62);
-  config.writeUInt32LE(0, 0x64);
-  config.writeUInt32LE(0x8000, 0x68);
-  return config.toString("hex");
-}

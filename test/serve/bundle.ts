@@ -4,7 +4,21 @@ import { join } from "node:path";
 import type { Running } from "../interpose/build.ts";
 import type { Services } from "./service.ts";
 
-export const hasRunc = process.getuid?.() === 0 && spawnSync("runc", ["--version"]).status === 0;
+const isRoot = process.getuid?.() === 0;
+export const hasRunc = isRoot && spawnSync("runc", ["--version"]).status === 0;
+export const hasCrun = isRoot && spawnSync("crun", ["--version"]).status === 0;
+
+/**
+ * How a runtime is called. crun is told to make no cgroups, and still refuses machines with both versions of them: it
+ * does not see the newer.
+ */
+const RUNTIMES = {
+  runc: ["runc"],
+  crun: [
+    ...["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified 2> /dev/null; exec crun "$@"', "crun"],
+    "--cgroup-manager=disabled",
+  ],
+} as const;
 
 /** What uvfio cdi prints, as far as it is used here. */
 export interface Cdi {
@@ -20,7 +34,7 @@ interface Edits {
 let count = 0;
 
 /**
- * Starts a container with runc, as an engine does that was told `--device uvfio.local/vfio=NAME...`. @param profile the
+ * Starts a container with a runtime, as an engine does that was told `--device uvfio.local/vfio=NAME...`. @param profile the
  * seccomp profile, as uvfio oci-profile prints it
  */
 export function startContainer(
@@ -31,7 +45,15 @@ export function startContainer(
     profile,
     cdi,
     devices,
-  }: { program: string; args: string[]; profile: object; cdi: Cdi; devices: string[] },
+    runtime = "runc",
+  }: {
+    program: string;
+    args: string[];
+    profile: object;
+    cdi: Cdi;
+    devices: string[];
+    runtime?: keyof typeof RUNTIMES;
+  },
 ): { readonly running: Running; readonly id: string } {
   const id = `uvfio-serve-${process.pid}-${count++}`;
   const bundle = services.path(id);
@@ -77,18 +99,21 @@ export function startContainer(
         uid: 0,
         gid: 0,
       })),
-      resources: {
-        devices: [
-          { allow: false, access: "rwm" },
-          ...nodes.map(({ type, major, minor }) => ({ allow: true, type, major, minor, access: "rw" })),
-        ],
-      },
+      // limits are cgroups', of which crun is told to use none
+      ...(runtime === "runc" && {
+        resources: {
+          devices: [
+            { allow: false, access: "rwm" },
+            ...nodes.map(({ type, major, minor }) => ({ allow: true, type, major, minor, access: "rw" })),
+          ],
+        },
+      }),
       seccomp: profile,
     },
   };
   writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
-  const root = services.path("runtime");
-  const running = services.start(["runc", "--root", root, "run", "-b", bundle, id], true);
-  services.atEnd(() => spawnSync("runc", ["--root", root, "delete", "-f", id]));
+  const command = [...RUNTIMES[runtime], "--root", services.path(runtime)] as const;
+  const running = services.start([...command, "run", "-b", bundle, id], true);
+  services.atEnd(() => spawnSync(command[0], [...command.slice(1), "delete", "-f", id]));
   return { running, id };
 }

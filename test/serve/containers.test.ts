@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compile, hasCompiler, ROOT, uvfio } from "../cli/uvfio.ts";
-import { type Cdi, hasRunc, startContainer } from "./bundle.ts";
+import { type Cdi, hasCrun, hasRunc, startContainer } from "./bundle.ts";
 import { letGo, type Service, Services } from "./service.ts";
 
 /** Podman's default profile. Debian: golang-github-containers-common. */
@@ -33,6 +33,23 @@ describe.skipIf(!hasRunc || !hasCompiler)("containers on a served host (needs ro
     await services.remove();
   });
 
+  test.skipIf(!hasCrun)("of crun, with and without --wait-killable (needs crun)", async () => {
+    for (const flags of [[], ["--wait-killable"]]) {
+      const own = JSON.parse(uvfio("oci-profile", ...flags, "--socket", service.socket).stdout);
+      const container = startContainer(services, {
+        program,
+        args: ["map", "2"],
+        profile: own,
+        cdi,
+        devices: ["1"],
+        runtime: "crun",
+      });
+      const result = await container.running.finished;
+      expect(result.stderr).toBe("");
+      expect(result).toMatchObject({ stdout: "set container: ok\nset iommu: ok\nmap 1: ok\nmap 2: ok\n" });
+    }
+  });
+
   const start = (devices: string[], ...args: string[]) =>
     startContainer(services, { program, args, profile, cdi, devices });
 
@@ -46,7 +63,7 @@ describe.skipIf(!hasRunc || !hasCompiler)("containers on a served host (needs ro
     await letGo(first.running);
     expect(service.client("open", "/dev/vfio/1").stdout).toBe("open /dev/vfio/1: ok\n");
     expect(service.running.stderr).toMatch(
-      /^uvfio: container uvfio-serve-\d+-1: \S+: openat \/dev\/vfio\/1 = EBUSY: group 1 is open already/m,
+      /^uvfio: container uvfio-serve-\d+-\d+: \S+: openat \/dev\/vfio\/1 = EBUSY: group 1 is open already/m,
     );
   });
 

@@ -47,6 +47,19 @@ describe.skipIf(!hasCompiler)("uvfio ctl, while programs run", () => {
     await letGo(running);
   });
 
+  test("what is mapped reads as all ones too while nobody answers, and what is written there is lost", async () => {
+    const running = await using();
+    const before = await orders(running, "b");
+    expect(before).toMatch(/^mapped (?!ffffffff)/);
+    expect(ctl("link", DEVICE, "down")).toEqual(done);
+    expect(await orders(running, "b")).toBe("mapped ffffffff ffffffff\n");
+    running.child.stdin!.write("w");
+    await expect.poll(() => orders(running, "b"), { timeout: 5000 }).toMatch(/^mapped ffffffff/);
+    expect(ctl("link", DEVICE, "up")).toEqual(done);
+    expect(await orders(running, "b")).toBe(before);
+    await letGo(running);
+  });
+
   test("an error is an ERR interrupt", async () => {
     const running = await using();
     expect(ctl("aer", DEVICE)).toEqual(done);

@@ -136,10 +136,35 @@ describe("a connection", () => {
   });
 });
 
+describe("questions that are answered later", () => {
+  test("are told apart by their numbers, in whatever order the answers come", () => {
+    const { connection, peer } = pair();
+    const [first, second] = [connection.ask(9, []), connection.ask(10, [])];
+    expect(connection.answer(first, 1)).toBeUndefined();
+    send(peer, encodeMessage(second.id, 10, { reply: true }, Buffer.from("second")), []);
+    expect(connection.answer(first, 1)).toBeUndefined();
+    expect(connection.answer(second, 1)?.body.toString()).toBe("second");
+    send(peer, encodeMessage(first.id, 9, { reply: true }, Buffer.from("first")), []);
+    expect(connection.answer(first, 1)?.body.toString()).toBe("first");
+    send(peer, encodeMessage(first.id, 9, { reply: true }), []);
+    expect(() => connection.hear()).toThrow(/which was not asked/);
+    closeSync(peer);
+  });
+
+  test("have their time", async () => {
+    const { connection, peer } = pair(30);
+    const question = connection.ask(9, []);
+    expect(connection.answer(question, 1)).toBeUndefined();
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(() => connection.answer(question, 1)).toThrow(/no answer to REGION_READ within 0.03 s/);
+    closeSync(peer);
+  });
+});
+
 describe("VERSION", () => {
   const body = (json: string) => Buffer.concat([Buffer.alloc(4), Buffer.from(json)]);
   test("says what a side can take, and is read as it is said", () => {
-    const abilities = { maxMessageFds: 16, maxTransfer: 4096, maxDmaMaps: 7, writeMultiple: true };
+    const abilities = { maxMessageFds: 16, maxTransfer: 4096, maxDmaMaps: 7, writeMultiple: true, migration: false };
     expect(decodeVersion(encodeVersion(abilities))).toEqual({ major: 0, minor: 0, abilities });
     expect(decodeVersion(Buffer.alloc(4)).abilities).toMatchObject({ maxMessageFds: 1, maxTransfer: 2 ** 20 });
     expect(decodeVersion(body('{"more":[]}\0')).abilities.maxMessageFds).toBe(1);

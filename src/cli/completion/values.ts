@@ -1,3 +1,4 @@
+import { REQUESTS_TO_EXPLAIN } from "../../inspect/explain/explain-request.ts";
 import { FAULT_CALLS } from "../../inspect/fault/fault-spec.ts";
 import { FIRMWARES } from "../../inspect/fit/layout.ts";
 import { VMM_NAMES } from "../../inspect/fit/layouts/index.ts";
@@ -56,6 +57,10 @@ const PLACES: Readonly<Record<string, (context: Context) => Place | Promise<Plac
   "socket-mode": () => ({ candidates: plain(["0600", "0660", "0666"]) }),
   base: () => ({ candidates: [], also: "files" }),
   command: () => ({ candidates: plain(["add", "remove", "pull", "link", "aer", "fail", "after"]) }),
+  what: () => ({ candidates: plain(REQUESTS_TO_EXPLAIN), also: "files" }),
+  errno: () => ({ candidates: plain(Object.keys(ERRNO)) }),
+  "capture from": () => ({ candidates: [], also: "files" }),
+  "capture format": () => ({ candidates: plain(["yaml", "json", "dra", "nfd"]) }),
   shell: () => ({ candidates: plain(SHELLS) }),
   program: () => ({ candidates: [], also: "commands" }),
   args: () => ({ candidates: [], also: "files" }),

@@ -9,15 +9,14 @@ export class ConfigSpace {
   /** As it is now. Whoever plays the device changes it directly; software goes through write(). */
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  readonly #masks: WriteMasks;
+  #masks: WriteMasks | undefined;
   readonly #initial: Uint8Array;
 
-  /** @param initial 256 or 4096 bytes as firmware leaves them */
+  /** @param initial 256 or 4096 bytes as firmware leaves them; they do not change */
   constructor(initial: Uint8Array) {
-    this.#initial = initial.slice();
+    this.#initial = initial;
     this.bytes = initial.slice();
     this.view = viewOf(this.bytes);
-    this.#masks = writeMasks(initial);
   }
 
   get size(): number {
@@ -36,6 +35,7 @@ export class ConfigSpace {
   }
 
   write(offset: number, width: ConfigWidth, value: number): void {
+    this.#masks ??= writeMasks(this.#initial);
     const { write, clear } = this.#masks;
     for (let i = 0; i < width; i++) {
       const at = offset + i;

@@ -212,6 +212,14 @@ export class PciFunction implements DeviceBus {
     model.write(region, offset + 4, 4, value >> 32n);
   }
 
+  /** An access that comes next is asked for, where its model can do that in steps. */
+  *prepare(region: number, offset: number, width: AccessWidth, value: bigint | undefined): Generator<void, void> {
+    const { model, msixTable } = this;
+    if (!model.prepare || this.isInError || this.isCutOff || msixTable?.read(region, offset, width) !== undefined)
+      return;
+    if (value === undefined || this.clock.motion === "running") yield* model.prepare(region, offset, width, value);
+  }
+
   #putOff(write: PostedWrite): void {
     const { clock, name } = this;
     const what = `${name}: a write to 0x${write.offset.toString(16)} of BAR ${write.region} is lost`;

@@ -98,6 +98,8 @@ class KernelWatch {
       this.call({ op: "pwrite", task, file, address, count, offset }, (watched) =>
         number(write(watched!, address, count, offset)),
       );
+    file.readInSteps = file.read;
+    file.writeInSteps = file.write;
     file.mmap = (task, request) =>
       this.call({ op: "mmap", task, file, request }, (watched) => ({ value: mmap(watched!, request), ret: 0 }));
     file.release = () => this.call({ op: "close", task: undefined, file }, () => ({ value: release(), ret: 0 }));

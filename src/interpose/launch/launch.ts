@@ -46,6 +46,7 @@ export interface World {
   /** null leaves this process' own. */
   readonly cwd: string | null;
   readonly trapFstat: boolean;
+  readonly trapPathStat: boolean;
   readonly trapReadOpens: boolean;
   /** The process goes into a user namespace made for it: this one may not mount. */
   readonly userNamespace: boolean;
@@ -145,6 +146,8 @@ export class Launch {
     const roots = this.#isServed ? files.roots : [];
     const parts = new TreeCalls(this.#isServed ? around(files) : files.snapshot(), nodes);
     const grafts = new CallList();
+    // Who serves has it: should that end, what waits for it here ends, too.
+    grafts.call(HOST_CALLS.close, [this.#launcher.fuse]);
     const mask = grafts.call(HOST_CALLS.umask, [0]);
     parts.addGrafts(grafts, this.#launcher.scratch);
     this.#send(grafts);
@@ -159,7 +162,6 @@ export class Launch {
     const last = new CallList();
     if (this.#isServed) placeFuse(last, roots);
     parts.sealGrafts(last);
-    last.call(HOST_CALLS.close, [this.#launcher.fuse]);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
     enterDirectory(last, cwd, parts.grafted);
     return last;

@@ -8,6 +8,8 @@ const DESCRIPTORS_MAX = 4;
 const AGAIN_MS = 5;
 /** Reads between two other things to do. */
 const READS_MAX = 4;
+/** How an object begins that is spread over lines, as crun writes it; runc writes one line, as this package does. */
+const SPREAD = /^\{\s/;
 
 /** Who hears what a client says. */
 export interface ConnectionEvents {
@@ -39,6 +41,8 @@ export class Connection {
   /** What has come of a line. */
   #pieces: Buffer[] = [];
   #length = 0;
+  /** What comes is one object, whose lines mean nothing. */
+  #isSpread = false;
   #backlog: Buffer[] = [];
   #backlogLength = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -90,15 +94,23 @@ export class Connection {
       this.close();
       return false;
     }
+    if (this.#length === 0 && SPREAD.test(received.bytes.toString("latin1", 0, 3))) this.#isSpread = true;
     let from = 0;
-    for (let end = received.bytes.indexOf(10); end >= 0 && !this.#isClosed; end = received.bytes.indexOf(10, from)) {
+    const nextLine = () => (this.#isSpread ? -1 : received.bytes.indexOf(10, from));
+    for (let end = nextLine(); end >= 0 && !this.#isClosed; end = nextLine()) {
       this.#keep(received.bytes.subarray(from, end));
       this.#events.line(this.#takePieces());
       from = end + 1;
     }
     this.#keep(received.bytes.subarray(from));
-    if (this.#length > 0 && this.#descriptors.length > 0 && this.#events.begun(Buffer.concat(this.#pieces).toString()))
+    if (
+      this.#length > 0 &&
+      this.#descriptors.length > 0 &&
+      this.#events.begun(Buffer.concat(this.#pieces).toString())
+    ) {
       this.#takePieces();
+      this.#isSpread = false;
+    }
     return true;
   }
 

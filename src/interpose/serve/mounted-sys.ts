@@ -57,7 +57,7 @@ export class MountedSys {
   }
 
   #mount(launch: Launch, files: HostFiles): FuseServer | undefined {
-    const world = { files, nodes: [], cwd: "/", trapFstat: false, trapReadOpens: false };
+    const world = { files, nodes: [], cwd: "/", trapFstat: false, trapPathStat: false, trapReadOpens: false };
     const how = { userNamespace: false, serveFiles: true, supervisor: process.pid };
     const number = launch.copyTree({ ...world, ...how }, "/sys");
     const tree = syscall(HOST_CALLS.pidfd_getfd, launch.pidfd, number, 0);

@@ -18,6 +18,8 @@ import { acceptFrom } from "./unix-socket.ts";
 
 /** How long a client may take to say what it wants, in milliseconds. */
 const PATIENCE_MS = 10_000;
+/** And how long to have its program there, on a machine that does much else. */
+const START_MS = 300_000;
 /** So many clients of a user, root's and our own user's aside, that have no program on the host. */
 const WAITING_MAX = 64;
 /** Without descriptors left, others are let in again after so long. Milliseconds. */
@@ -148,7 +150,13 @@ export class ServedHost {
   #welcome(fd: number): void {
     const { server } = this;
     const connection: Connection = new Connection(fd, REQUEST_MAX, {
-      line: (text) => this.#line(client, text),
+      line: (text) => {
+        const isNew = client.run === undefined;
+        this.#line(client, text);
+        if (!isNew || client.run === undefined) return;
+        clearTimeout(patience);
+        if (!connection.isClosed) patience = setTimeout(expire, START_MS);
+      },
       begun: (text) => client.run === undefined && this.#container(connection, text),
       backlog: (length) => client.run?.backlog(length),
       broken: (error) => this.#options.said(`internal error with a client: ${String(error)}`),
@@ -163,9 +171,10 @@ export class ServedHost {
       },
     });
     const client: Client = { connection };
-    const patience = setTimeout(() => {
+    const expire = () => {
       if (client.run?.guest === undefined && !client.isAsking) connection.close();
-    }, PATIENCE_MS);
+    };
+    let patience = setTimeout(expire, PATIENCE_MS);
     this.#clients.add(client);
     server.watch(fd, () => {
       connection.read();

@@ -46,7 +46,10 @@ export interface GuestOptions {
   readonly vmm?: string;
   /** Version of QEMU's machine type; the newest rules when left out. */
   readonly vmmVersion?: string;
-  /** PCI addresses or UUIDs of the devices that it gets; all that are bound to vfio-pci when left out. */
+  /**
+   * PCI addresses or UUIDs of the devices that it gets, or ids (8086:10fb) for the first such device; all that are
+   * bound to vfio-pci when left out.
+   */
   readonly devices?: readonly string[];
   /** Of its CPU, amd or intel; as the host's IOMMU when left out. */
   readonly cpuVendor?: string;
@@ -76,6 +79,18 @@ export function answerFit(options: GuestOptions, description: HostDescription): 
   checkLayout(layout, options, planned?.request);
   const request: FitRequest = { ...base, layout };
   return new FitAnswer(request, checkFit(request));
+}
+
+/**
+ * What is wrong with a question whatever the host, before hosts are read.
+ * @throws UsageError, FitInputError
+ */
+export function checkQuestion(options: GuestOptions): void {
+  checkCombination(options);
+  assume(options);
+  if (options.memory !== undefined) sizeOf(options.memory, "--memory");
+  if (options.maxMemory !== undefined) sizeOf(options.maxMemory, "--max-memory");
+  if (options.vmm !== undefined) chooseVmm(options.vmm, options.vmmVersion);
 }
 
 /** The largest guest that fits; when none does, the smallest, which says why. */

@@ -63,7 +63,7 @@ function usableAlone(description: HostDescription, devices: readonly FoundDevice
 
 function chooseDevices(description: HostDescription, names: readonly string[]): readonly FoundDevice[] {
   if (names.length > 0) {
-    const chosen = [...new Set(names.map((name) => findDevice(description, name)))];
+    const chosen = chosenBy(description, names);
     for (const found of chosen) refuseUngivable(description, found);
     return chosen;
   }
@@ -78,6 +78,40 @@ function chooseDevices(description: HostDescription, names: readonly string[]): 
   return bound;
 }
 
+/** Each named by its address, or by its ids: then the first such device that no other name has taken. */
+function chosenBy(description: HostDescription, names: readonly string[]): readonly FoundDevice[] {
+  const chosen = new Set<FoundDevice>();
+  for (const name of names) {
+    if (!IDS.test(name)) {
+      chosen.add(findDevice(description, name));
+      continue;
+    }
+    const found = allDevices(description).find((each) => hasIds(each.device, name.toLowerCase()) && !chosen.has(each));
+    if (!found)
+      throw new UsageError(
+        `--device ${name}: host ${description.name} has no ${chosen.size > 0 ? "further " : ""}device with these ids`,
+      );
+    chosen.add(found);
+  }
+  return [...chosen];
+}
+
+/** VENDOR:DEVICE, as lspci -n has them. */
+const IDS = /^[0-9a-f]{4}:[0-9a-f]{4}$/i;
+
+function hasIds(device: DeviceDescription, ids: string): boolean {
+  return device.bus === "pci" && idsOf(device) === ids;
+}
+
+/** "8086:10fb" */
+export function idsOf({ vendor, device }: { readonly vendor: number; readonly device: number }): string {
+  return `${hex4(vendor)}:${hex4(device)}`;
+}
+
+function hex4(value: number): string {
+  return value.toString(16).padStart(4, "0");
+}
+
 /** What VFIO cannot give to a guest by itself. */
 function refuseUngivable(description: HostDescription, { device, group }: FoundDevice): void {
   const controller = vmdControllerOf(description, device);
@@ -87,6 +121,11 @@ function refuseUngivable(description: HostDescription, { device, group }: FoundD
     );
   if (group.noIommu && kindOf(description.iommu.model).translates)
     throw new UsageError(`--device ${deviceName(device)}: it is in no IOMMU group, so VFIO cannot give it to a guest`);
+}
+
+/** The host as it must be for a guest to get these devices: their groups are VFIO's, and nothing else keeps them. */
+export function givenAway(description: HostDescription, devices: readonly FoundDevice[]): HostDescription {
+  return prepare(description, devices, [], []);
 }
 
 /** The host with the drivers and parameters that the guest needs. */

@@ -26,6 +26,8 @@ export interface ServiceOptions {
 
 /** Warnings that were said already are kept up to so many. */
 const WARNINGS_MAX = 10_000;
+/** Between two parts of /sys that nobody has asked for. */
+const PREPARE_MS = 1;
 
 /** A booted host that several programs and containers are on, until it is stopped. */
 export class HostService {
@@ -38,6 +40,7 @@ export class HostService {
   readonly #hearers = new Map<HostKernel, (line: string) => void>();
   readonly #warned = new Set<string>();
   readonly #controls: ServiceControl;
+  #preparation: NodeJS.Timeout | undefined;
 
   /**
    * Boots the host and listens. serve() must follow.
@@ -73,9 +76,19 @@ export class HostService {
   }
 
   /** Serves until stop() is called, or somebody else has it stopped. */
-  serve(): Promise<void> {
-    return this.#served.serve();
+  async serve(): Promise<void> {
+    this.#prepareFiles();
+    try {
+      await this.#served.serve();
+    } finally {
+      clearTimeout(this.#preparation);
+    }
   }
+
+  /** /sys of a host with thousands of devices takes seconds to make: a part at a time, before all wait for a look. */
+  readonly #prepareFiles = () => {
+    if (!this.host.files.prepare()) this.#preparation = setTimeout(this.#prepareFiles, PREPARE_MS);
+  };
 
   /** Ends serving, and says who is on the host still. */
   stop(): void {

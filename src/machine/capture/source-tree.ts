@@ -60,9 +60,15 @@ export class SourceTree {
     return statSync(join(this.root, path), { throwIfNoEntry: false })?.size;
   }
 
-  /** A file without the line end; undefined when it is not there or cannot be read. */
+  /**
+   * A file without the line end; undefined when it is not there or cannot be read. tar fills what it copies of /sys up
+   * with zeros, to the size that the file claims.
+   */
   text(path: string): string | undefined {
-    return this.bytes(path)?.toString("utf8").replace(/\n$/, "");
+    const bytes = this.bytes(path);
+    if (bytes === undefined) return undefined;
+    const end = this.isLive ? -1 : bytes.indexOf(0);
+    return bytes.toString("utf8", 0, end < 0 ? bytes.length : end).replace(/\n$/, "");
   }
 
   /**
@@ -71,6 +77,7 @@ export class SourceTree {
    */
   bytes(path: string): Buffer | undefined {
     try {
+      if (!this.isLive && this.#leadsOut(path)) return undefined;
       // a FIFO would not be opened before somebody writes to it
       const fd = openSync(join(this.root, path), constants.O_RDONLY | constants.O_NONBLOCK);
       try {
@@ -81,6 +88,13 @@ export class SourceTree {
     } catch {
       return undefined;
     }
+  }
+
+  /** Whether a link of a copied tree leads to files of this machine. */
+  #leadsOut(path: string): boolean {
+    const real = realpathSync(join(this.root, path));
+    const root = realpathSync(this.root);
+    return real !== root && !real.startsWith(`${root}/`);
   }
 
   /** A number as sysfs writes it, 0x hex or decimal. */

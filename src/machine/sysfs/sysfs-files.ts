@@ -24,6 +24,8 @@ export class SysfsFiles implements HostFiles {
   #index: FileIndex | undefined;
   readonly #parts = new Map<SysfsPart, FileTree>();
   readonly #stale = new Set<SysfsPart>();
+  /** Parts that nobody has looked for yet, the last first. */
+  #unmade: SysfsPart[] = [];
 
   /** @param host its description as it is now: devices may come and go */
   constructor(host: () => HostDescription, state: SysfsState, kinds: DeviceKinds) {
@@ -62,13 +64,25 @@ export class SysfsFiles implements HostFiles {
     return fixed.rest;
   }
 
-  #now(): FileIndex {
-    let index = this.#index;
-    if (index === undefined) {
-      index = new FileIndex(this.grafts);
-      this.#index = index;
-      for (const part of ["fixed" as const, ...this.#host().groups.map(({ id }) => id)]) this.#put(index, part);
+  /** Makes a part that is needed sooner or later. Returns whether all are there: then a first look takes no longer. */
+  prepare(): boolean {
+    const index = this.#begun();
+    const part = this.#unmade.pop();
+    if (part !== undefined) this.#put(index, part);
+    return this.#unmade.length === 0;
+  }
+
+  #begun(): FileIndex {
+    if (this.#index === undefined) {
+      this.#index = new FileIndex(this.grafts);
+      this.#unmade = ["fixed" as const, ...this.#host().groups.map(({ id }) => id)].reverse();
     }
+    return this.#index;
+  }
+
+  #now(): FileIndex {
+    const index = this.#begun();
+    for (let part = this.#unmade.pop(); part !== undefined; part = this.#unmade.pop()) this.#put(index, part);
     if (this.#stale.size === 0) return index;
     for (const part of this.#stale) {
       const old = this.#parts.get(part);

@@ -1,5 +1,5 @@
 import type { PciFunction } from "../../devices/pci/function.ts";
-import type { SavableModel, SavedMemory } from "../../devices/saved-state.ts";
+import { type SavableModel, type SavedMemory, SavedStateError } from "../../devices/saved-state.ts";
 import { fail, hex, KernelError } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Release } from "../../kernel/releases.ts";
@@ -102,7 +102,7 @@ export class DeviceMigration {
       (sum, memory) => sum + [...memory.pieces()].length * memoryRecordSize(memory.pieceSize),
       0,
     );
-    return frameSize(this.#identity) + memories + this.#model.save().bytes.length;
+    return frameSize(this.#identity) + memories + (this.#model.savedSize?.() ?? this.#model.save().bytes.length);
   }
 
   /**
@@ -198,7 +198,12 @@ export class DeviceMigration {
   *#quiesce(): Generator<void, void> {
     const { target } = this.#device;
     this.#device.pollShared();
-    if (yield* target.quiesce(PATIENCE_MS)) return;
+    try {
+      if (yield* target.quiesce(PATIENCE_MS)) return;
+    } catch (error) {
+      target.release();
+      throw notGiven(this.name, error);
+    }
     target.release();
     fail("EBUSY", `${this.name} does not end what it does within ${PATIENCE_MS / 1000} s`);
   }
@@ -214,6 +219,12 @@ export class DeviceMigration {
 
   *#complete({ stream }: SavingFile): Generator<void, void> {
     yield* this.#eachMapped((region, at, length) => this.#device.pull(region, at, length));
+    try {
+      if (this.#model.fetchState) yield* this.#model.fetchState();
+    } catch (error) {
+      this.#endFiles();
+      throw notGiven(this.name, error);
+    }
     const { clock, kept } = this.#device.target;
     stream.complete((writer) => [
       writer.writes(clock.posted),
@@ -234,7 +245,8 @@ export class DeviceMigration {
         return offset % width !== 0 || offset + width > size;
       });
       if (lost) throw new Error(`it has a write to ${hex(lost.offset)} of BAR ${lost.region}`);
-      this.#model.restore(reader.state);
+      if (this.#model.restoreInSteps) yield* this.#model.restoreInSteps(reader.state);
+      else this.#model.restore(reader.state);
     } catch (error) {
       this.#state = ERROR;
       this.#endFiles();
@@ -298,4 +310,10 @@ export class DeviceMigration {
       `memory ${memories.join(" ")}`,
     ].join(", ");
   }
+}
+
+/** EIO for a device in another process that does not do what is asked. */
+function notGiven(name: string, error: unknown): unknown {
+  if (!(error instanceof SavedStateError)) return error;
+  return new KernelError("EIO", `${name} does not go on with its migration: ${error.message}`);
 }

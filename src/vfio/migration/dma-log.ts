@@ -35,7 +35,7 @@ export class DmaLog {
     const dirty = new DirtyPages(this.#pageSize);
     dirty.isTracking = true;
     this.#dirty = dirty;
-    this.#target.onDmaWrite = (iova, length) => {
+    const written = (iova: bigint, length: number) => {
       const end = iova + BigInt(length) - 1n;
       for (const { start, last } of ranges) {
         const from = iova > start ? iova : start;
@@ -43,11 +43,14 @@ export class DmaLog {
         if (from <= to) dirty.written(from, Number(to - from) + 1);
       }
     };
+    this.#target.onDmaWrite = written;
+    this.#target.model.ownWrites?.start(ranges, this.#pageSize, written);
     return this.#pageSize;
   }
 
   /** Nothing when it was not on. */
   stop(): void {
+    if (this.#dirty) this.#target.model.ownWrites?.stop();
     this.#dirty = undefined;
     this.#target.onDmaWrite = undefined;
   }
@@ -55,6 +58,7 @@ export class DmaLog {
   /** Tells the written parts of a range; they are clean then. */
   take(start: bigint, last: bigint, tell: (first: bigint, last: bigint) => void): void {
     const size = this.#pageSize;
+    if (this.#dirty) this.#target.model.ownWrites?.collect(start, last);
     this.#dirty?.each(start, last, (page) => {
       const from = BigInt(page) * size;
       const to = from + size - 1n;

@@ -46,8 +46,9 @@ export function connectFunction(
   { name, model }: PciFunction,
   topology: { find(name: string): PciFunction | undefined; all(): Iterable<PciFunction> },
 ): void {
+  if (!model.connect) return;
   const device = findPciDevice(host, name);
-  if (!device || !model.connect) return;
+  if (!device) return;
   withPlace(host, device, () =>
     model.connect!({
       find: (other) => topology.find(other)?.model,

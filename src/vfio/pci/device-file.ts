@@ -29,7 +29,7 @@ import { ioeventfd } from "./ioeventfd.ts";
 import { MappedRegion } from "./mapped-region.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { isMappable, msixTable, refuseClaimed, regionOffset, splitOffset } from "./region.ts";
-import { accessRegion } from "./region-access.ts";
+import { accessRegion, accessRegionInSteps } from "./region-access.ts";
 import { SharedRegions } from "./shared-regions.ts";
 
 /** An open PCI device. All files that are open for it show the same device. */
@@ -103,6 +103,14 @@ export class PciDeviceFile extends FileDescription {
     return accessRegion(this.#device, task, address, count, offset, true);
   }
 
+  override readInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return accessRegionInSteps(this.#device, task, address, count, offset, false);
+  }
+
+  override writeInSteps(task: Task, address: Word, count: number, offset: Word): number | RequestSteps {
+    return accessRegionInSteps(this.#device, task, address, count, offset, true);
+  }
+
   /** vfio_pci_core.c:vfio_pci_core_mmap */
   override mmap(_task: Task, { offset, length, shared }: MmapRequest): void {
     const { target, context } = this.#device;
@@ -119,6 +127,13 @@ export class PciDeviceFile extends FileDescription {
       fail(
         "EINVAL",
         `region ${index} of ${target.name} has ${hex(size)} bytes to map; ${hex(at)} plus ${hex(length)} is beyond`,
+      );
+    }
+    const areas = target.model.mappableAreas?.(index);
+    if (areas && !areas.some((area) => at >= area.offset && at + length <= area.offset + area.size)) {
+      fail(
+        "EINVAL",
+        `region ${index} of ${target.name} can be mapped in the parts that GET_REGION_INFO lists; ${hex(at)} plus ${hex(length)} is in none`,
       );
     }
     refuseClaimed(target, index);
@@ -161,7 +176,10 @@ export class PciDeviceFile extends FileDescription {
   }
 
   override release(): void {
-    if (this.#shared) this.#device.shared.delete(this.#shared);
+    if (this.#shared) {
+      this.#shared.end();
+      this.#device.shared.delete(this.#shared);
+    }
     if (this.#device.shared.size === 0) this.#device.target.isMapped = false;
     this.#released();
   }

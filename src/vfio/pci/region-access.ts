@@ -4,6 +4,7 @@ import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { romSize } from "../../devices/pci/rom-image.ts";
 import { getValue, setValue } from "../../devices/register-value.ts";
 import { fail, hex } from "../../kernel/errors.ts";
+import { finish, type RequestSteps } from "../../kernel/request-steps.ts";
 import type { Task } from "../../kernel/task.ts";
 import { type Word, wordAdd } from "../../kernel/word.ts";
 import { viewOf } from "../../uapi/layout.ts";
@@ -34,6 +35,18 @@ export function accessRegion(
   offset: Word,
   write: boolean,
 ): number {
+  return finish(accessRegionInSteps(device, task, address, count, offset, write));
+}
+
+/** The same, in steps where registers are in another process that may take its time. */
+export function accessRegionInSteps(
+  device: OpenDevice,
+  task: Task,
+  address: Word,
+  count: number,
+  offset: Word,
+  write: boolean,
+): number | RequestSteps {
   if (count === 0) return 0;
   const { target } = device;
   const place = splitOffset(offset);
@@ -79,7 +92,7 @@ function accessConfig(
 }
 
 /** vfio_pci_bar_rw: an access that crosses the region's end is cut short. */
-function accessBar(
+function* accessBar(
   device: OpenDevice,
   task: Task,
   address: Word,
@@ -87,7 +100,7 @@ function accessBar(
   index: number,
   at: number,
   write: boolean,
-): number {
+): RequestSteps {
   const { target } = device;
   const bar = target.bar(index);
   if (bar === undefined)
@@ -116,7 +129,7 @@ function accessBar(
     const piece = bytes.subarray(0, Math.min(length - done, most));
     const from = wordAdd(address, done);
     if (write) task.memory.copyIn(from, piece, piece.length);
-    moveRegisters(device, index, at + done, piece, widest, write);
+    yield* moveRegisters(device, index, at + done, piece, widest, write);
     if (!write) task.memory.copyOut(from, piece, piece.length);
     done += piece.length;
   }
@@ -128,14 +141,14 @@ function accessBar(
 /**
  * Splits an access as vfio_pci_core_do_io_rw does: aligned pieces as wide as can be; the MSI-X table reads as all ones.
  */
-function moveRegisters(
+function* moveRegisters(
   device: OpenDevice,
   index: number,
   start: number,
   bytes: Uint8Array,
   widest: AccessWidth,
   write: boolean,
-): void {
+): Generator<void, void> {
   const { target, config, context } = device;
   const inMemory = target.bar(index)!.type !== "io";
   const isSilent = inMemory && !config.memoryEnabled && !context.release.has("memoryEnableChecked");
@@ -154,6 +167,7 @@ function moveRegisters(
     return;
   }
   const view = viewOf(bytes);
+  const isElsewhere = target.model.prepare !== undefined;
   for (let done = 0; done < bytes.length; ) {
     const at = start + done;
     const left = bytes.length - done;
@@ -166,6 +180,7 @@ function moveRegisters(
     const room = hidden && at < hidden.start ? Math.min(left, hidden.start - at) : left;
     const width = pickWidth(at, room, widest);
     if (inMemory && !config.memoryEnabled) failOff(target);
+    if (isElsewhere) yield* target.prepare(index, at, width, write ? getValue(view, done, width) : undefined);
     if (write) target.writeRegion(index, at, width, getValue(view, done, width));
     else setValue(view, done, width, target.readRegion(index, at, width));
     done += width;

@@ -54,9 +54,9 @@ export function getRegionInfo(device: OpenDevice, task: Task, arg: Word): number
   user.setU64(AT.size, BigInt(size));
   user.setU64(AT.offset, BigInt(regionOffset(index)));
   // regions without capabilities leave cap_offset as it was
-  const capability =
-    flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilityOf(device, index, size, task.memory.littleEndian) : undefined;
-  if (capability) addCapability(device, task, arg, capability);
+  const capabilities =
+    flags & VFIO_REGION_INFO_FLAG_MMAP ? capabilitiesOf(device, index, size, task.memory.littleEndian) : [];
+  if (capabilities.length > 0) addCapabilities(device, task, arg, capabilities);
   return user.answer(task, arg, SIZE, device.context.release);
 }
 
@@ -74,11 +74,28 @@ function factsOf(device: OpenDevice, index: number): RegionFacts {
   return { size: bar.size, flags: mappable ? readWrite | VFIO_REGION_INFO_FLAG_MMAP : readWrite };
 }
 
+/** The parts of a region that its device lets be mapped, and what a region with the MSI-X table says of that. */
+function capabilitiesOf(
+  device: OpenDevice,
+  index: number,
+  size: number,
+  littleEndian: boolean,
+): readonly CapabilityStructure[] {
+  const areas = device.target.model.mappableAreas?.(index);
+  const ofTable = capabilityOfTable(device, index, size, littleEndian);
+  if (!areas) return ofTable ? [ofTable] : [];
+  const sparse = sparseCapability(
+    areas.map((area) => ({ offset: BigInt(area.offset), size: BigInt(area.size) })),
+    littleEndian,
+  );
+  return ofTable === MSIX_MAPPABLE ? [ofTable, sparse] : [sparse];
+}
+
 /**
  * What a mappable region with the MSI-X table says of it: that it can be mapped along, or which areas lie around it
  * (msix_sparse_mmap_cap).
  */
-function capabilityOf(
+function capabilityOfTable(
   { target, context }: OpenDevice,
   index: number,
   size: number,
@@ -96,19 +113,30 @@ function capabilityOf(
     ...(behind < size ? [{ offset: BigInt(behind), size: BigInt(size - behind) }] : []),
   ];
   // a table that takes all pages leaves one empty area
-  const said = areas.length === 0 ? [{ offset: 0n, size: 0n }] : areas;
-  const structure = SPARSE.encode({ nr_areas: said.length }, said.length * AREA.size, littleEndian);
+  return sparseCapability(areas.length === 0 ? [{ offset: 0n, size: 0n }] : areas, littleEndian);
+}
+
+function sparseCapability(
+  areas: readonly { readonly offset: bigint; readonly size: bigint }[],
+  littleEndian: boolean,
+): CapabilityStructure {
+  const structure = SPARSE.encode({ nr_areas: areas.length }, areas.length * AREA.size, littleEndian);
   const view = new StructView(structure, littleEndian);
-  said.forEach((area, i) => {
+  areas.forEach((area, i) => {
     AREA.write(view, SPARSE.size + i * AREA.size, area);
   });
   return { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, structure };
 }
 
-function addCapability(device: OpenDevice, task: Task, arg: Word, capability: CapabilityStructure): void {
+function addCapabilities(
+  device: OpenDevice,
+  task: Task,
+  arg: Word,
+  capabilities: readonly CapabilityStructure[],
+): void {
   const chain = encodeCapabilityChain(
     SIZE,
-    [capability],
+    capabilities,
     device.context.release.has("alignedCapabilities"),
     task.memory.littleEndian,
   );

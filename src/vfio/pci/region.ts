@@ -49,6 +49,9 @@ export function isMappable(target: PciFunction, index: number, { pageSize, relea
   if (target.description.zpci && !release.has("zpciMmap")) return false;
   if (bar === undefined || index === pci.ROM_BAR || bar.type === "io" || !target.description.mmap) return false;
   if (target.model.isMappable?.(index) === false) return false;
+  // what can be mapped in parts only is said by a capability
+  const isInParts = target.model.mappableAreas?.(index) !== undefined;
+  if (isInParts && !release.has("sparseMmapCapability") && !release.has("msixTableMappable")) return false;
   if (bar.size >= pageSize) return true;
   if (!release.has("smallBarsMappable")) return false;
   return target.readConfig(pci.PCI_BASE_ADDRESS_0 + index * 4, 4) % pageSize < 16;

@@ -2,6 +2,7 @@ import type { MappedRegister, RegionMemory } from "../../devices/device-model.ts
 import { getValue, setValue } from "../../devices/register-value.ts";
 import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
+import { AllOnes } from "./all-ones.ts";
 import type { OpenDevice, ShownMemory } from "./open-device.ts";
 import { isMappable, regionOffset } from "./region.ts";
 
@@ -38,6 +39,7 @@ export class SharedRegions implements ShownMemory {
   readonly #blocks: readonly RegisterBlock[];
   /** Doorbells whose writing was found out before it was told: that is no second one. */
   readonly #early = new Set<number>();
+  readonly #ones: AllOnes;
 
   constructor(device: OpenDevice, memory: SharedMemory) {
     this.#device = device;
@@ -46,6 +48,10 @@ export class SharedRegions implements ShownMemory {
     const all = Array.from({ length: VFIO_PCI_ROM_REGION_INDEX }, (_, index) => index);
     this.#regions = all.filter((index) => isMappable(target, index, context));
     this.#blocks = this.#regions.flatMap((region) => registerBlock(region, target.model.registers(region)));
+    this.#ones = new AllOnes(device, memory, this.#regions, () => {
+      for (const { shownBytes } of this.#blocks) shownBytes.fill(0);
+      this.show();
+    });
     for (const region of this.#regions) {
       for (const { offset, bytes } of target.model.memory(region)?.pages() ?? [])
         memory.write(regionOffset(region) + offset, bytes);
@@ -92,6 +98,10 @@ export class SharedRegions implements ShownMemory {
    */
   poll(rung?: number): boolean {
     const { target, config, context } = this.#device;
+    if (this.#ones.isThere) {
+      this.#loseWrites();
+      return false;
+    }
     if (!config.memoryEnabled) return false;
     let written = target.model.advance?.() ?? false;
     for (const block of this.#blocks) {
@@ -149,6 +159,8 @@ export class SharedRegions implements ShownMemory {
   show(isFirst = false): void {
     const { target } = this.#device;
     const { model } = target;
+    this.#ones.set(target.isCutOff);
+    if (this.#ones.isThere) return;
     for (const { region, registers, place, first, bytes, view, again, shown } of this.#blocks) {
       let look: DataView | undefined;
       for (let i = registers.length - 1; i >= 0; i--) {
@@ -169,8 +181,24 @@ export class SharedRegions implements ShownMemory {
     }
   }
 
-  /** A mapped region that is plain memory. */
+  /** The memory is not used any more. */
+  end(): void {
+    this.#device.target.clock.stop(this.#ones);
+  }
+
+  /** Nobody hears what is written to registers, and they go on reading as all ones. */
+  #loseWrites(): void {
+    if (!this.#device.target.isCutOff) return;
+    for (const { place, bytes } of this.#blocks) {
+      this.#memory.read(place, bytes);
+      if (bytes.every((byte) => byte === 0xff)) continue;
+      this.#memory.write(place, bytes.fill(0xff));
+    }
+  }
+
+  /** A mapped region that is plain memory, while its device is there. */
   #memoryOf(region: number): RegionMemory | undefined {
+    if (this.#ones.isThere) return undefined;
     return this.#regions.includes(region) ? this.#device.target.model.memory(region) : undefined;
   }
 }

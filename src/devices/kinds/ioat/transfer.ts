@@ -13,7 +13,7 @@ export const PIECE = 256 * 1024;
 /** What one descriptor moves, piece by piece. */
 export class IoatTransfer {
   readonly #bus: DeviceBus;
-  readonly #data = stagingBuffer(PIECE);
+  #buffer: Uint8Array | undefined;
   /** Undefined for a fill: the bytes are there already. */
   #source: bigint | undefined;
   #destination = 0n;
@@ -24,6 +24,12 @@ export class IoatTransfer {
 
   constructor(bus: DeviceBus) {
     this.#bus = bus;
+  }
+
+  /** Of a device that has moved something: a host may have thousands that never do. */
+  get #data(): Uint8Array {
+    this.#buffer ??= stagingBuffer(PIECE);
+    return this.#buffer;
   }
 
   /** Bytes that are not moved yet. */

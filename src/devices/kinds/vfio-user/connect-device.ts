@@ -90,9 +90,18 @@ function reach(path: string, server: ChildProcess | undefined, patience: number)
     if (typeof result === "number") return result;
     if (result === "EACCES" || result === "EPERM") throw new PeerError(`its socket may not be used (${result})`);
     if (server && hasEnded(server)) throw new PeerError(`its command has ended without serving (${result})`);
-    if (performance.now() >= end) throw new PeerError(`nobody serves there (${result})`);
+    if (performance.now() >= end) throw new PeerError(server ? late(result, patience) : absent(result));
     sleep(ATTEMPT_MS);
   }
+}
+
+function late(result: string, patience: number): string {
+  return `its command has not served there within ${patience / 1000} s (${result}); the option start gives it longer`;
+}
+
+function absent(result: string): string {
+  const hint = result === "ENOENT" ? "start its server first, or name its command" : "its server has ended";
+  return `nobody serves there (${result}): ${hint}`;
 }
 
 function sleep(milliseconds: number): void {

@@ -5,7 +5,9 @@ import { type DeviceOptions, filePath, listOfWords, type OptionProblem, wholeNum
 import { PLAIN_CONFIG } from "../../pci/compose-config.ts";
 import { connectDevice } from "./connect-device.ts";
 import { identityOf, type RemoteDevice } from "./remote-device.ts";
+import { migrationOf, RemoteMigration } from "./remote-migration.ts";
 import { RemoteModel } from "./remote-model.ts";
+import { SavableRemoteModel } from "./savable-remote-model.ts";
 
 interface RemoteOptions extends DeviceOptions {
   readonly socket: string | undefined;
@@ -27,7 +29,7 @@ export const vfioUser: PciDeviceKind<RemoteOptions> = {
   model: "vfio-user",
   title: "a device that another program serves (vfio-user)",
   devices: [],
-  mmap: false,
+  mmap: true,
   translates: false,
   options: {
     socket: filePath({ meaning: "The Unix socket of the server; needed.", default: undefined }),
@@ -54,6 +56,7 @@ export const vfioUser: PciDeviceKind<RemoteOptions> = {
     shown.set(keyOf(device), remote);
     return remote.attempt(() => {
       remote.open();
+      remote.migration = migrationOf(remote);
       const found = identityOf(remote.config);
       if (found.vendor !== vendor || found.device !== deviceId)
         throw new PeerError(
@@ -68,7 +71,9 @@ export const vfioUser: PciDeviceKind<RemoteOptions> = {
     const key = keyOf(device);
     const remote = shown.get(key) ?? connectDevice({ ...device.options, socket: "" });
     shown.delete(key);
-    return new RemoteModel(bus, remote);
+    return RemoteMigration.isEnough(remote.migration)
+      ? new SavableRemoteModel(bus, remote)
+      : new RemoteModel(bus, remote);
   },
 };
 

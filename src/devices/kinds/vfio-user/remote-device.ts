@@ -11,13 +11,14 @@ import {
   VfioRegionInfo,
 } from "../../../uapi/vfio-device.ts";
 import * as command from "../../../vfio-user/commands.ts";
-import type { Connection } from "../../../vfio-user/connection.ts";
+import type { Connection, Question } from "../../../vfio-user/connection.ts";
 import * as layout from "../../../vfio-user/layouts.ts";
 import type { Message } from "../../../vfio-user/message.ts";
-import { PeerError } from "../../../vfio-user/peer-error.ts";
-import { type Abilities, decodeVersion, encodeVersion, MAJOR } from "../../../vfio-user/version.ts";
+import { PeerError, PeerGone } from "../../../vfio-user/peer-error.ts";
+import { type Abilities, decodeVersion, encodeVersion, MAJOR, type Version } from "../../../vfio-user/version.ts";
 import type { PciBar, PciIdentity } from "../../description.ts";
 import { remoteBars } from "./remote-bars.ts";
+import { RemoteWindow } from "./remote-window.ts";
 
 /** What a program takes in one message here. QEMU's limit, and more than any reply has. */
 const OURS: Abilities = {
@@ -25,13 +26,33 @@ const OURS: Abilities = {
   maxTransfer: layout.DEFAULT_TRANSFER,
   maxDmaMaps: 65535,
   writeMultiple: false,
+  migration: false,
 };
 
+/** Bytes of an answer to GET_REGION_INFO: VFIO's structure, and its capabilities. */
+const MOST_INFO = 4096;
 const CONFIG_SIZES = [4096, 256];
 
 /** An interrupt index of the device (struct vfio_irq_info). */
 export interface RemoteIrq {
   readonly flags: number;
+  readonly count: number;
+}
+
+/** A region of the device. */
+export interface RemoteRegion {
+  /** Bytes. */
+  readonly size: number;
+  /** Where its server shares memory of it. */
+  readonly window?: RemoteWindow | undefined;
+}
+
+/** An access to a region that the server was asked for. */
+export interface AskedAccess {
+  readonly question: Question;
+  readonly region: number;
+  readonly offset: number;
+  /** Bytes. */
   readonly count: number;
 }
 
@@ -47,15 +68,21 @@ export class RemoteDevice {
   connection: Connection | undefined;
   /** Called before its connection is closed. @param reason unless the host is over */
   onEnd: ((reason: string | undefined) => void) | undefined;
+  /** Hears what the server refuses. */
+  onRefusal: ((message: string) => void) | undefined;
   /** Answers what the server asks while it is waited for. */
   serve: ((message: Message) => void) | undefined;
   /** Its config space as it was at the start. */
   config: Uint8Array = new Uint8Array(0);
   canReset = false;
-  readonly regions: { readonly size: number; readonly flags: number }[] = [];
+  readonly regions: RemoteRegion[] = [];
   readonly irqs: RemoteIrq[] = [];
+  /** VFIO_MIGRATION_*: what its device can do; 0 for none. */
+  migration = 0;
   /** Descriptors that the server takes with one message, and bytes of data. */
   abilities: Abilities = OURS;
+  /** What a person should know of how it was at the start. */
+  readonly notes: string[] = [];
   #reason: string | undefined;
   readonly #endings: (() => void)[] = [];
 
@@ -78,7 +105,7 @@ export class RemoteDevice {
       this.#reason = "the host is over";
       this.onEnd?.(undefined);
     }
-    this.connection?.close();
+    this.#closeAll();
     for (const ending of this.#endings.splice(0)) ending();
   }
 
@@ -87,7 +114,12 @@ export class RemoteDevice {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.onEnd?.(reason);
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
     this.connection?.close();
+    for (const { window } of this.regions) window?.close();
   }
 
   /** What an action gives; undefined when the device is gone, or goes by it. */
@@ -102,9 +134,22 @@ export class RemoteDevice {
     }
   }
 
+  /** What an access gives. One that the server refuses is told, and gives nothing. */
+  access<T>(action: () => T): T | undefined {
+    return this.attempt(() => {
+      try {
+        return action();
+      } catch (error) {
+        if (!(error instanceof RefusedError)) throw error;
+        this.onRefusal?.(error.message);
+        return undefined;
+      }
+    });
+  }
+
   /** Agrees on the version, and learns what the device is. @throws PeerError, RefusedError */
   open(): void {
-    const version = decodeVersion(this.ask(command.VFIO_USER_VERSION, [encodeVersion(OURS)]));
+    const version = this.#agree();
     if (version.major !== MAJOR)
       throw new PeerError(`it speaks version ${version.major} of the protocol, this is version ${MAJOR}`);
     this.abilities = version.abilities;
@@ -119,6 +164,15 @@ export class RemoteDevice {
     this.config = this.#readConfig();
   }
 
+  #agree(): Version {
+    try {
+      return decodeVersion(this.ask(command.VFIO_USER_VERSION, [encodeVersion(OURS)]));
+    } catch (error) {
+      if (!(error instanceof PeerGone)) throw error;
+      throw new PeerError(`${error.message} before it said its version: it may have another client`);
+    }
+  }
+
   /** Its BARs, by what its config space and its regions say together. @throws PeerError */
   bars(): readonly PciBar[] {
     return remoteBars(this.config, this.regions);
@@ -126,46 +180,94 @@ export class RemoteDevice {
 
   /** Reads at most 8 bytes of a region. @throws PeerError, RefusedError */
   read(region: number, offset: number, count: number): Buffer {
+    return this.#awaited(this.askAccess(region, offset, count));
+  }
+
+  /** @throws PeerError, RefusedError */
+  write(region: number, offset: number, bytes: Uint8Array): void {
+    this.#awaited(this.askAccess(region, offset, bytes.length, bytes));
+  }
+
+  /** Asks for an access; look() has what becomes of it. @param written undefined for a read. @throws PeerError */
+  askAccess(region: number, offset: number, count: number, written?: Uint8Array): AskedAccess {
     const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count });
+    const question = written
+      ? this.begin(command.VFIO_USER_REGION_WRITE, [head, written])
+      : this.begin(command.VFIO_USER_REGION_READ, [head]);
+    return { question, region, offset, count };
+  }
+
+  /** Asks for something; answerTo() has the answer. @throws PeerError */
+  begin(number: number, parts: readonly Uint8Array[]): Question {
+    return this.#peer().ask(number, parts);
+  }
+
+  /**
+   * Looks for the body of an answer, for so many milliseconds at most; undefined when it has not come yet.
+   * @throws PeerError, RefusedError
+   */
+  answerTo(question: Question, milliseconds: number): Buffer | undefined {
+    const reply = this.#peer().answer(question, milliseconds, this.serve);
+    return reply && accepted(reply);
+  }
+
+  /**
+   * Looks for what was read, or that something was written, for so many milliseconds at most.
+   * @returns undefined when the answer has not come yet
+   * @throws PeerError, RefusedError
+   */
+  look(access: AskedAccess, milliseconds: number): Buffer | undefined {
+    const { question, region, offset, count } = access;
+    const body = this.answerTo(question, milliseconds);
+    if (!body || question.command === command.VFIO_USER_REGION_WRITE) return body;
     const { size } = layout.RegionAccessBody;
-    const body = this.#body(command.VFIO_USER_REGION_READ, head, size + count);
+    checkLength(question.command, body, size + count);
     const said = layout.RegionAccessBody.decode(body);
     if (said.region !== region || said.offset !== BigInt(offset) || said.count !== count)
       throw new PeerError("its answer to REGION_READ is for another access");
     return body.subarray(size);
   }
 
-  /** @throws PeerError, RefusedError */
-  write(region: number, offset: number, bytes: Uint8Array): void {
-    const head = layout.RegionAccessBody.encode({ offset: BigInt(offset), region, count: bytes.length });
-    this.ask(command.VFIO_USER_REGION_WRITE, [head, bytes]);
+  #awaited(access: AskedAccess): Buffer {
+    for (;;) {
+      const found = this.look(access, Number.POSITIVE_INFINITY);
+      if (found) return found;
+    }
   }
 
   /** Asks for something. @returns the answer's body. @throws PeerError, RefusedError */
   ask(number: number, parts: readonly Uint8Array[], descriptors: readonly number[] = []): Buffer {
-    const { connection } = this;
-    if (!connection) throw new PeerError("nobody is there");
-    const reply = connection.exchange(number, parts, descriptors, this.serve);
-    reply.dispose();
-    if (reply.refusal === undefined) return reply.body;
-    throw new RefusedError(`it refuses ${command.commandName(number)} (${refusal(reply.refusal)})`);
+    return accepted(this.#peer().exchange(number, parts, descriptors, this.serve));
+  }
+
+  #peer(): Connection {
+    if (!this.connection) throw new PeerError("nobody is there");
+    return this.connection;
   }
 
   #body(number: number, body: Uint8Array, least: number): Buffer {
     const answer = this.ask(number, [body]);
-    if (answer.length < least)
-      throw new PeerError(`its answer to ${command.commandName(number)} has ${answer.length} bytes, not ${least}`);
+    checkLength(number, answer, least);
     return answer;
   }
 
   #learnRegion(index: number): void {
-    const { size } = VfioRegionInfo;
-    const question = VfioRegionInfo.encode({ argsz: size, index });
-    const info = this.#optional(() =>
-      VfioRegionInfo.decode(this.#body(command.VFIO_USER_DEVICE_GET_REGION_INFO, question, size)),
-    );
-    if (info && info.size > 2n ** 40n) throw new PeerError(`its region ${index} has ${info.size} bytes`);
-    this.regions.push({ size: Number(info?.size ?? 0), flags: info?.flags ?? 0 });
+    const number = command.VFIO_USER_DEVICE_GET_REGION_INFO;
+    const reply = this.#optional(() => {
+      const question = VfioRegionInfo.encode({ argsz: MOST_INFO, index });
+      return checked(this.#peer().exchange(number, [question], [], this.serve));
+    });
+    try {
+      const { body } = reply ?? { body: Buffer.alloc(VfioRegionInfo.size) };
+      checkLength(number, body, VfioRegionInfo.size);
+      const size = VfioRegionInfo.decode(body).size;
+      if (size > 2n ** 40n) throw new PeerError(`its region ${index} has ${size} bytes`);
+      const window = RemoteWindow.open(body, reply?.takeDescriptor(0));
+      if (typeof window === "string") this.notes.push(`region ${index} cannot be mapped: ${window}`);
+      this.regions.push({ size: Number(size), window: typeof window === "string" ? undefined : window });
+    } finally {
+      reply?.dispose();
+    }
   }
 
   #learnIrq(index: number): void {
@@ -197,6 +299,24 @@ export class RemoteDevice {
     for (let at = 0; at < size; at += 4) config.set(this.read(VFIO_PCI_CONFIG_REGION_INDEX, at, 4), at);
     return config;
   }
+}
+
+/** The body of an answer. @throws RefusedError for one that refuses */
+function accepted(reply: Message): Buffer {
+  reply.dispose();
+  return checked(reply).body;
+}
+
+/** An answer with its descriptors. @throws RefusedError for one that refuses */
+function checked(reply: Message): Message {
+  if (reply.refusal === undefined) return reply;
+  reply.dispose();
+  throw new RefusedError(`it refuses ${command.commandName(reply.command)} (${refusal(reply.refusal)})`);
+}
+
+function checkLength(number: number, { length }: Buffer, least: number): void {
+  if (length < least)
+    throw new PeerError(`its answer to ${command.commandName(number)} has ${length} bytes, not ${least}`);
 }
 
 function refusal(errno: number): string {

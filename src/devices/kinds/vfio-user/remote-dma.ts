@@ -11,6 +11,16 @@ import * as layout from "../../../vfio-user/layouts.ts";
 import type { Message } from "../../../vfio-user/message.ts";
 import type { DeviceBus } from "../../device-model.ts";
 import { RefusedError, type RemoteDevice } from "./remote-device.ts";
+import { RemoteWrites, type SharedRange } from "./remote-writes.ts";
+
+/** A mapping that the server knows. */
+interface Told {
+  readonly size: bigint;
+  /** The server has its descriptor, and may write. */
+  readonly isWritten: boolean;
+  /** It is there no more, and the server does not know yet. */
+  isOver: boolean;
+}
 
 /**
  * The memory of a program as a device elsewhere reaches it: by descriptors of what is shared already, by messages for
@@ -19,15 +29,37 @@ import { RefusedError, type RemoteDevice } from "./remote-device.ts";
 export class RemoteDma implements MappingListener {
   readonly #bus: DeviceBus;
   readonly #remote: RemoteDevice;
-  /** What the server was told of: size by address. */
-  readonly #told = new Map<bigint, bigint>();
+  /** What it writes by itself. */
+  readonly writes: RemoteWrites;
+  /** What the server was told of, by address. */
+  readonly #told = new Map<bigint, Told>();
+  /** What it is told when its device goes on, by address; undefined while that runs. */
+  #later: Map<bigint, MappedRange> | undefined;
 
   constructor(bus: DeviceBus, remote: RemoteDevice) {
     this.#bus = bus;
     this.#remote = remote;
+    this.writes = new RemoteWrites(remote, () => this.#written());
+  }
+
+  /** The device rests: there are servers that hear of no mapping then. */
+  hold(): void {
+    this.#later ??= new Map();
+  }
+
+  /** It goes on, and is told what came and went. */
+  goOn(): void {
+    const later = this.#later ?? new Map<bigint, MappedRange>();
+    this.#later = undefined;
+    for (const [iova, told] of [...this.#told]) if (told.isOver) this.#forget(iova, told);
+    for (const range of later.values()) this.mapped(range);
   }
 
   mapped(range: MappedRange): void {
+    if (this.#later) {
+      this.#later.set(range.iova, range);
+      return;
+    }
     this.#remote.attempt(() => {
       if (this.#told.size >= this.#remote.abilities.maxDmaMaps) {
         this.#bus.report?.(`its server takes ${this.#told.size} mappings: it does not reach further ones`);
@@ -35,7 +67,9 @@ export class RemoteDma implements MappingListener {
       }
       const file = range.handOver();
       try {
-        if ((file && this.#tell(range, file)) || this.#tell(range, undefined)) this.#told.set(range.iova, range.size);
+        const isShared = file !== undefined && this.#tell(range, file);
+        if (isShared || this.#tell(range, undefined))
+          this.#told.set(range.iova, { size: range.size, isWritten: isShared && range.write, isOver: false });
         else this.#bus.report?.("its server refuses DMA_MAP: it does not reach all that is mapped");
       } finally {
         if (file) closeSync(file.fd);
@@ -44,16 +78,30 @@ export class RemoteDma implements MappingListener {
   }
 
   /** A server that goes on using what it must not is not kept. */
-  unmapped(iova: bigint, size: bigint): void {
-    if (!this.#told.delete(iova)) return;
+  unmapped(iova: bigint): void {
+    if (this.#later?.delete(iova)) return;
+    const told = this.#told.get(iova);
+    if (!told) return;
+    if (this.#later) told.isOver = true;
+    else this.#forget(iova, told);
+  }
+
+  cleared(): void {
+    this.#later?.clear();
+    for (const iova of [...this.#told.keys()]) this.unmapped(iova);
+  }
+
+  #forget(iova: bigint, { size, isWritten }: Told): void {
+    if (isWritten) this.writes.leave({ iova, size });
+    this.#told.delete(iova);
     this.#remote.attempt(() => {
       const body = layout.DmaUnmapBody.encode({ argsz: layout.DmaUnmapBody.size, address: iova, size });
       this.#remote.ask(VFIO_USER_DMA_UNMAP, [body]);
     });
   }
 
-  cleared(): void {
-    for (const [iova, size] of [...this.#told]) this.unmapped(iova, size);
+  *#written(): Generator<SharedRange> {
+    for (const [iova, { size, isWritten }] of this.#told) if (isWritten) yield { iova, size };
   }
 
   /** Answers what the server asks for. @throws PeerError */

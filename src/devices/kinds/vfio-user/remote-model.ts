@@ -5,39 +5,57 @@ import {
   VFIO_PCI_MSIX_IRQ_INDEX,
 } from "../../../uapi/vfio-device.ts";
 import { VFIO_USER_DEVICE_RESET } from "../../../vfio-user/commands.ts";
-import type { AccessWidth, DeviceBus, DeviceModel } from "../../device-model.ts";
+import type {
+  AccessWidth,
+  DeviceBus,
+  DeviceModel,
+  MappableArea,
+  MappedRegister,
+  OwnWrites,
+} from "../../device-model.ts";
 import { findCapability } from "../../pci/capabilities.ts";
 import * as pci from "../../pci/registers.ts";
-import { RefusedError, type RemoteDevice } from "./remote-device.ts";
+import type { RemoteDevice } from "./remote-device.ts";
 import { RemoteDma } from "./remote-dma.ts";
 import { RemoteInterrupts } from "./remote-interrupts.ts";
+import type { RemoteWindow } from "./remote-window.ts";
 
 const MSI_SIZE = 24;
 const MSIX_SIZE = 12;
 
+/** How long one look at the server takes, in milliseconds. */
+const LOOK_MS = 1;
+/** What is read where nobody is. */
+const ALL_ONES = 0xffff_ffff;
+
 type ConfigWidth = 1 | 2 | 4;
 
 /**
- * A device elsewhere, as this host has it. An access waits in this thread for the server's answer, no longer than the
- * device's `timeout`; what the server asks of memory meanwhile is done. When the server is gone all reads are ones.
+ * A device elsewhere, as this host has it. An access waits for the server's answer, no longer than the device's
+ * `timeout`: in this thread, unless it was prepared. What the server asks of memory meanwhile is done. When the server
+ * is gone all reads are ones.
  */
 export class RemoteModel implements DeviceModel {
   readonly canReset: boolean;
   readonly takesWideIo = true;
+  readonly ownWrites: OwnWrites;
   readonly #bus: DeviceBus;
   readonly #remote: RemoteDevice;
   readonly #interrupts: RemoteInterrupts;
-  readonly #dma: RemoteDma;
+  protected readonly dma: RemoteDma;
   /** Where the kernel's own interrupts are set up: its copy counts. */
   readonly #kept: readonly (readonly [start: number, end: number])[];
   readonly #flags: readonly { readonly at: number; readonly bit: number; readonly index: number }[];
   #command = -1;
+  /** How the access has ended that is made next. */
+  #prepared: { readonly answer: Buffer | undefined } | undefined;
 
   constructor(bus: DeviceBus, remote: RemoteDevice) {
     this.#bus = bus;
     this.#remote = remote;
     this.#interrupts = new RemoteInterrupts(bus, remote);
-    this.#dma = new RemoteDma(bus, remote);
+    this.dma = new RemoteDma(bus, remote);
+    this.ownWrites = this.dma.writes;
     this.canReset = remote.canReset;
     const { config } = remote;
     const at = (id: number) => (config.length === 0 ? undefined : findCapability(config, id));
@@ -59,9 +77,25 @@ export class RemoteModel implements DeviceModel {
     else this.#begin();
   }
 
+  /** Others have their turn while the server takes its time. */
+  *prepare(region: number, offset: number, width: AccessWidth, value: bigint | undefined): Generator<void, void> {
+    if (!this.#isInside(region, offset, width) || this.#windowOf(region, offset, width)) return;
+    const written = value === undefined ? undefined : littleEndian(value, width);
+    const asked = this.#remote.access(() => this.#remote.askAccess(region, offset, width, written));
+    for (;;) {
+      const looked = asked && this.#remote.access(() => ({ answer: this.#remote.look(asked, LOOK_MS) }));
+      if (!looked || looked.answer) {
+        this.#prepared = { answer: looked?.answer };
+        return;
+      }
+      yield;
+    }
+  }
+
   read(region: number, offset: number, width: AccessWidth): bigint {
+    const window = this.#windowOf(region, offset, width);
     const bytes = this.#isInside(region, offset, width)
-      ? this.#access(() => this.#remote.read(region, offset, width))
+      ? this.#outcome(() => (window ? window.read(offset, width) : this.#remote.read(region, offset, width)))
       : undefined;
     if (!bytes) return (1n << BigInt(8 * width)) - 1n;
     let value = 0n;
@@ -71,15 +105,15 @@ export class RemoteModel implements DeviceModel {
 
   write(region: number, offset: number, width: AccessWidth, value: bigint): void {
     if (!this.#isInside(region, offset, width)) return;
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt.asUintN(64, value));
-    this.#access(() => this.#remote.write(region, offset, bytes.subarray(0, width)));
+    const bytes = littleEndian(value, width);
+    const window = this.#windowOf(region, offset, width);
+    this.#outcome(() => (window ? window.write(offset, bytes) : this.#remote.write(region, offset, bytes)));
   }
 
   readConfig(offset: number, width: ConfigWidth): number | undefined {
     if (this.#remote.reason !== undefined) return 2 ** (8 * width) - 1;
     if (this.#kept.some(([start, end]) => offset >= start && offset < end)) return undefined;
-    const bytes = this.#access(() => this.#remote.read(VFIO_PCI_CONFIG_REGION_INDEX, offset, width));
+    const bytes = this.#remote.access(() => this.#remote.read(VFIO_PCI_CONFIG_REGION_INDEX, offset, width));
     return bytes ? bytes.readUIntLE(0, width) : 2 ** (8 * width) - 1;
   }
 
@@ -98,13 +132,37 @@ export class RemoteModel implements DeviceModel {
   advance(): boolean {
     this.#hear();
     this.#interrupts.look();
-    return false;
+    let hasChanged = false;
+    for (const { window } of this.#remote.regions) if (window?.look()) hasChanged = true;
+    return hasChanged;
+  }
+
+  isMappable(region: number): boolean {
+    return this.#remote.regions[region]?.window !== undefined;
+  }
+
+  mappableAreas(region: number): readonly MappableArea[] | undefined {
+    const { size = 0, window } = this.#remote.regions[region] ?? {};
+    return window?.areas[0]?.size === size ? undefined : window?.areas;
+  }
+
+  showsWord(region: number, offset: number): number {
+    return this.#remote.reason === undefined ? (this.#remote.regions[region]?.window?.word(offset) ?? 0) : ALL_ONES;
   }
 
   /** Whoever resets puts config space back here; the server's is put back with it. */
   reset(): void {
+    this.resetServer();
+    this.renew();
+  }
+
+  protected resetServer(): void {
+    this.#remote.access(() => this.#remote.ask(VFIO_USER_DEVICE_RESET, []));
+  }
+
+  /** The server's device is another one: it is told what its command register has. */
+  protected renew(): void {
     const command = this.#command;
-    this.#access(() => this.#remote.ask(VFIO_USER_DEVICE_RESET, []));
     if (command < 0) return;
     this.#command = -1;
     this.#commandWritten(command);
@@ -114,8 +172,8 @@ export class RemoteModel implements DeviceModel {
     return undefined;
   }
 
-  registers(): readonly [] {
-    return [];
+  registers(region: number): readonly MappedRegister[] {
+    return this.#remote.regions[region]?.window?.registers ?? [];
   }
 
   close(): void {
@@ -126,14 +184,16 @@ export class RemoteModel implements DeviceModel {
     const remote = this.#remote;
     const { connection } = remote;
     const stop = connection && this.#bus.clock.watchDescriptor(connection.fd, () => this.#hear());
-    remote.serve = (message) => this.#dma.answer(message);
+    remote.onRefusal = (message) => this.#bus.report?.(`its server: ${message}`);
+    remote.serve = (message) => this.dma.answer(message);
     remote.onEnd = (reason) => {
       stop?.();
       this.#interrupts.close();
       if (reason !== undefined) this.#tell(reason);
     };
+    for (const note of remote.notes) this.#bus.report?.(note);
     remote.attempt(() => this.#interrupts.use(VFIO_PCI_INTX_IRQ_INDEX));
-    this.#bus.watchMappings?.(this.#dma);
+    this.#bus.watchMappings?.(this.dma);
   }
 
   #tell(reason: string): void {
@@ -146,7 +206,10 @@ export class RemoteModel implements DeviceModel {
     if (!connection || this.#remote.reason !== undefined) return;
     this.#remote.attempt(() => {
       connection.hear();
-      for (let message = connection.next(); message; message = connection.next()) this.#dma.answer(message);
+      for (let message = connection.next(); message; message = connection.next()) {
+        this.dma.answer(message);
+        connection.isAtWork();
+      }
     });
   }
 
@@ -161,23 +224,29 @@ export class RemoteModel implements DeviceModel {
   #writeConfig(offset: number, width: ConfigWidth, value: number): void {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(value >>> 0);
-    this.#access(() => this.#remote.write(VFIO_PCI_CONFIG_REGION_INDEX, offset, bytes.subarray(0, width)));
+    this.#remote.access(() => this.#remote.write(VFIO_PCI_CONFIG_REGION_INDEX, offset, bytes.subarray(0, width)));
   }
 
   #isInside(region: number, offset: number, width: number): boolean {
     return offset + width <= (this.#remote.regions[region]?.size ?? 0);
   }
 
-  /** What an access gives. One that the server refuses is told, and gives nothing. */
-  #access<T>(action: () => T): T | undefined {
-    return this.#remote.attempt(() => {
-      try {
-        return action();
-      } catch (error) {
-        if (!(error instanceof RefusedError)) throw error;
-        this.#bus.report?.(`its server: ${error.message}`);
-        return undefined;
-      }
-    });
+  /** Where a region's memory is shared. */
+  #windowOf(region: number, offset: number, width: number): RemoteWindow | undefined {
+    const window = this.#remote.reason === undefined ? this.#remote.regions[region]?.window : undefined;
+    return window?.has(offset, width) ? window : undefined;
   }
+
+  /** What an access gives that was prepared, or what it gives now. */
+  #outcome<T>(action: () => T): T | Buffer | undefined {
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    return prepared ? prepared.answer : this.#remote.access(action);
+  }
+}
+
+function littleEndian(value: bigint, width: AccessWidth): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt.asUintN(64, value));
+  return bytes.subarray(0, width);
 }

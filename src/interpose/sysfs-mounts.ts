@@ -1,0 +1,22 @@
+import type { HostFiles } from "../kernel/host-files.ts";
+import { lastStat, statPath } from "./path-stat.ts";
+
+/** The file systems that a program sees as /sys, or as a part of it, and that are ours. */
+export class SysfsMounts {
+  readonly #devices = new Set<string>();
+
+  /** @param root a descriptor of the program's root directory */
+  constructor(root: number, { roots, grafts }: HostFiles) {
+    for (const directory of [...roots, ...grafts.map((graft) => graft.directory)])
+      if (directory.startsWith("/sys/") && statPath(root, directory.slice(1)) === 0) this.#devices.add(fileSystem());
+  }
+
+  /** Whether the last statx() was of a file on one of them. */
+  hasLastStat(): boolean {
+    return this.#devices.has(fileSystem());
+  }
+}
+
+function fileSystem(): string {
+  return `${lastStat.deviceMajor}:${lastStat.deviceMinor}`;
+}
