@@ -17,6 +17,11 @@ export interface MappedRegister {
    * that need it are.
    */
   readonly doorbell?: true;
+  /**
+   * A write begins work whose end the program sees in its memory, and then goes on writing registers: what was written
+   * before is to show before that.
+   */
+  readonly begins?: true;
 }
 
 /** A part of a memory region. */

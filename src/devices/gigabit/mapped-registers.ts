@@ -28,5 +28,9 @@ export function mappedRegisters(
   });
   const isTail = (offset: number) => about.isTail(map.canonical(offset));
   const others = offsets.filter((offset) => !isTail(offset) && !about.causes.includes(offset));
-  return [...about.causes, ...others, ...offsets.filter(isTail)].map((offset) => ({ offset, width: 4 }));
+  const [first, last] = [[...about.causes, ...others], offsets.filter(isTail)];
+  return [
+    ...first.map((offset) => ({ offset, width: 4 as const })),
+    ...last.map((offset) => ({ offset, width: 4 as const, begins: true as const })),
+  ];
 }

@@ -56,7 +56,7 @@ export class SharedRegions implements ShownMemory {
       for (const { offset, bytes } of target.model.memory(region)?.pages() ?? [])
         memory.write(regionOffset(region) + offset, bytes);
     }
-    this.show();
+    this.show(true);
   }
 
   /** The registers that the model calls doorbells, as offsets into the file. */
@@ -110,7 +110,8 @@ export class SharedRegions implements ShownMemory {
       // most looks find nothing new
       if (rung === undefined && shownBytes.equals(bytes)) continue;
       this.#lookAgain(block);
-      for (const { offset, width, doorbell } of registers) {
+      let showsOld = false;
+      for (const { offset, width, doorbell, begins } of registers) {
         const at = offset - first;
         if (!bytesEqual(view, shown, at, width)) {
           // a read of many bytes may have met the program in the middle of its write; one of a register does not
@@ -121,6 +122,8 @@ export class SharedRegions implements ShownMemory {
         const value = getValue(view, at, width);
         if (doorbell && !isRung && rung !== regionOffset(region) + offset)
           this.#early.add(regionOffset(region) + offset);
+        if (begins && showsOld) this.show();
+        showsOld = !begins;
         setValue(shown, at, width, value);
         context.watch?.registerWritten?.(target.name, region, offset, width, value);
         target.writeRegion(region, offset, width, value);
@@ -150,19 +153,27 @@ export class SharedRegions implements ShownMemory {
 
   /**
    * Shows what the registers read as now. Only what changes is written: the program may be writing others just then.
+   * One that it has written since the last look is left as it is, for the next one.
+   * @param isFirst nobody has mapped them yet
    */
-  show(): void {
+  show(isFirst = false): void {
     const { target } = this.#device;
     const { model } = target;
     this.#ones.set(target.isCutOff);
     if (this.#ones.isThere) return;
-    for (const { region, registers, place, first, bytes, view, shown } of this.#blocks) {
+    for (const { region, registers, place, first, bytes, view, again, shown } of this.#blocks) {
+      let look: DataView | undefined;
       for (let i = registers.length - 1; i >= 0; i--) {
         const { offset, width } = registers[i]!;
         const at = offset - first;
         if (width === 4 && model.showsWord?.(region, offset) === shown.getUint32(at, true)) continue;
         const value = model.shows?.(region, offset, width) ?? target.readRegion(region, offset, width);
         if (value === getValue(shown, at, width)) continue;
+        if (!look) {
+          this.#memory.read(place, again);
+          look = new DataView(again.buffer);
+        }
+        if (!isFirst && !bytesEqual(look, shown, at, width)) continue;
         setValue(view, at, width, value);
         setValue(shown, at, width, value);
         this.#memory.write(place + at, bytes.subarray(at, at + width));

@@ -22,7 +22,11 @@ class FakeMemory implements SharedMemory {
     }
   }
 
+  /** Where it was written, in order. */
+  readonly writes: number[] = [];
+
   write(offset: number, from: Uint8Array): void {
+    this.writes.push(offset);
     for (const [i, byte] of from.entries()) this.bytes.set(offset + i, byte);
   }
 
@@ -106,6 +110,45 @@ describe("regions in memory that a transport shares with the program", () => {
     memory.set(0x98, 3);
     program.file.pollMemory();
     expect(program.peek(buffer + 0x800, 4)).toEqual(Uint8Array.of(1, 2, 3, 4));
+  });
+
+  test("what was written before work begins shows before it has begun", () => {
+    const { program, memory } = attached("nic");
+    const [IMS, IMC, TDBAL, TDLEN, TCTL, TDH, TDT] = [0xd0, 0xd8, 0x3800, 0x3808, 0x400, 0x3810, 0x3818];
+    const ring = program.memory(4096);
+    program.map(program.containerFd, 0x1000n, ring, 4096n);
+    memory.set(TDBAL, 0x00, 0x10);
+    memory.set(TDLEN, 128);
+    memory.set(TCTL, 2);
+    memory.set(IMS, 4);
+    program.file.pollMemory();
+    expect(memory.u32(IMS)).toBe(4);
+    memory.set(IMC, 4);
+    memory.set(TDT, 1);
+    memory.writes.length = 0;
+    program.file.pollMemory();
+    expect([memory.u32(IMS), memory.u32(TDH)]).toEqual([0, 1]);
+    expect(memory.writes.indexOf(IMS)).toBeLessThan(memory.writes.indexOf(TDH));
+  });
+
+  test("what the program writes while registers are being shown is not written over", () => {
+    const { program, memory } = attached("nic");
+    const [IMS, IMC, CTRL] = [0xd0, 0xd8, 0];
+    memory.set(IMS, 4);
+    program.file.pollMemory();
+    memory.set(IMC, 4);
+    // a look, a second one, and then the one before the registers are shown
+    let looks = 0;
+    const write = () => {
+      looks++;
+      if (looks === 3) memory.set(IMS, 6);
+      else memory.meanwhile = { at: CTRL, action: write };
+    };
+    memory.meanwhile = { at: CTRL, action: write };
+    program.file.pollMemory();
+    memory.meanwhile = undefined;
+    program.file.pollMemory();
+    expect([looks, memory.u32(IMS)]).toEqual([3, 6]);
   });
 
   test("plain memory is the same on both sides", () => {
