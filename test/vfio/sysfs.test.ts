@@ -103,7 +103,9 @@ describe("a driver", () => {
     expect(write(driver("vfio-pci", "unbind"), EDU)).toBe("EBUSY");
     expect(write(device(EDU, "remove"), "1")).toBe("EBUSY");
     expect(live.linkName(device(EDU, "driver"))).toBe("vfio-pci");
-    expect(program.warnings.join()).toContain(`${EDU}: there is no device request channel registered`);
+    expect(program.warnings.join()).toContain(
+      `${EDU}: No device request channel registered, blocked until released by user`,
+    );
   });
 });
 
