@@ -119,9 +119,13 @@ describe("an interval map of a million runs", () => {
     };
     // V8's own part, compiled code, is there after some rounds
     for (let i = 0; i < 20; i++) round();
-    const before = memory();
-    for (let i = 0; i < 50; i++) round();
-    expect(memory() - before).toBeLessThan(100_000);
+    // what other tests of this worker have left goes meanwhile, and V8 may compile: a leak shows each time
+    const growth = Array.from({ length: 5 }, () => {
+      const before = memory();
+      for (let i = 0; i < 50; i++) round();
+      return memory() - before;
+    });
+    expect(Math.min(...growth)).toBeLessThan(100_000);
   }, 60_000);
 
   test("long runs that come and go leave nothing behind", () => {
