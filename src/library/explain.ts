@@ -6,6 +6,7 @@ import { explainLog } from "./explain/read-log.ts";
 
 /** The host in whose terms an explanation is given; none when left out. */
 export interface ExplainOptions extends HostOverrides {
+  /** A ready-made host, a file, or a description. */
   readonly host?: HostSource;
 }
 
