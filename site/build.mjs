@@ -27,7 +27,7 @@ function copyPages() {
   for (const name of readdirSync(join(root, "docs"))) {
     if (name === "errors.md") continue;
     if (name.endsWith(".md")) writePage(name, withinSite(read(`docs/${name}`)));
-    else if (name.endsWith(".svg")) cpSync(join(root, "docs", name), join(pages, name));
+    else if (/\.(svg|png)$/.test(name)) cpSync(join(root, "docs", name), join(pages, name));
     // files that are handed out as they are
     else cpSync(join(root, "docs", name), join(pages, "public", name), { recursive: true });
   }
@@ -46,7 +46,7 @@ function withinSite(text) {
     SECURITY: "report-a-weakness",
   };
   const handedOut = text.replace(/\[([^\]]*)\]\((ci\/[\w.-]+)\)/g, '<a href="./$2" download>$1</a>');
-  return handedOut.replace(/\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg)(#[\w-]*)?\)/g, (_, name, kind, anchor = "") => {
+  return handedOut.replace(/\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg|png)(#[\w-]*)?\)/g, (_, name, kind, anchor = "") => {
     if (name === "errors") return `](./errors/index.md${anchor})`;
     return `](./${moved[name] ?? name}.${kind}${anchor})`;
   });
