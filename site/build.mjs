@@ -46,10 +46,13 @@ function withinSite(text) {
     SECURITY: "report-a-weakness",
   };
   const handedOut = text.replace(/\[([^\]]*)\]\((ci\/[\w.-]+)\)/g, '<a href="./$2" download>$1</a>');
-  return handedOut.replace(/\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg|png)(#[\w-]*)?\)/g, (_, name, kind, anchor = "") => {
-    if (name === "errors") return `](./errors/index.md${anchor})`;
-    return `](./${moved[name] ?? name}.${kind}${anchor})`;
-  });
+  return handedOut.replace(
+    /\]\((?:\.\.\/|docs\/)?([\w.-]+)\.(md|svg|png)(#[\w-]*)?\)/g,
+    (_, name, kind, anchor = "") => {
+      if (name === "errors") return `](./errors/index.md${anchor})`;
+      return `](./${moved[name] ?? name}.${kind}${anchor})`;
+    },
+  );
 }
 
 /** The reference, a page a name, in .pages/api. */
