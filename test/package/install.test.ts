@@ -41,7 +41,12 @@ describe("npm pack of a clean checkout", () => {
     ).toEqual([]);
     const built = files.filter((file) => file.startsWith("dist/"));
     expect(
-      built.filter((file) => !/\.(js|d\.ts)$|^dist\/man\/uvfio\.1$|^dist\/command\/package\.json$/.test(file)),
+      built.filter(
+        (file) =>
+          !/\.(js|d\.ts)$|^dist\/view\/(icon\.svg|index\.html|page\.css)$|^dist\/man\/uvfio\.1$|^dist\/command\/package\.json$/.test(
+            file,
+          ),
+      ),
     ).toEqual([]);
   });
 
