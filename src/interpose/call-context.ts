@@ -138,6 +138,7 @@ export class CallContext {
       this.description = same.description;
       return same;
     }
+    if (info) infos.drop(task.tid, fd);
     if (!this.stat(fd)) return undefined;
     const node = nodes.findLastStat();
     const known = node === undefined ? files.findLastStat() : undefined;
@@ -146,7 +147,7 @@ export class CallContext {
     const isOurs = known !== undefined && (!known.isOpenedAgain || isMarked(task.process.pidfd, fd));
     if (files.arePathsOpen && isPathOnly(task.tid, fd)) return undefined;
     const file = isOurs ? known : swapIn(this, origin, fd);
-    if (isOurs) infos.note(task.tid, task.process.pid, fd);
+    if (known && !known.isOpenedAgain && files.isMounted(known)) infos.note(task.tid, task.process.pid, fd);
     this.description = file?.description;
     return file;
   }

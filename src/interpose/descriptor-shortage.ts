@@ -74,10 +74,16 @@ export function refuseNotedShortage(): void {
   if (isMet) failShort();
 }
 
+/** How many descriptors we may have (RLIMIT_NOFILE); undefined when that cannot be known. */
+export function descriptorLimit(): number | undefined {
+  return syscall(HOST_CALLS.prlimit64, 0, RLIMIT_NOFILE, 0, limit.address) === 0 ? limit.u64(0) : undefined;
+}
+
 /** For a message: that we have no more descriptors, and how many we may have. */
 export function shortageText(): string {
-  const known = syscall(HOST_CALLS.prlimit64, 0, RLIMIT_NOFILE, 0, limit.address) === 0;
-  return `uvfio has no descriptor left${known ? ` (it may have ${limit.u64(0)}: raise that with ulimit -n)` : ""}`;
+  const most = descriptorLimit();
+  const raise = most === undefined ? "" : ` (it may have ${most}: raise that with ulimit -n)`;
+  return `uvfio has no descriptor left${raise}`;
 }
 
 function failShort(): never {

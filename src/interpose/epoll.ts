@@ -34,6 +34,11 @@ export class Epoll {
     return syscall(HOST_CALLS.epoll_pwait2, this.fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));
   }
 
+  /** The descriptors that are ready now, as many as one question tells. */
+  ready(): readonly number[] {
+    return Array.from({ length: Math.max(this.wait(0), 0) }, (_, index) => this.descriptor(index));
+  }
+
   /** Waits aside, while this thread's event loop goes on. */
   waitAside(timeout: number): Promise<number> {
     return syscallAside(HOST_CALLS.epoll_pwait2, this.fd, this.#events.address, MAX_EVENTS, this.#timespec(timeout));

@@ -61,10 +61,9 @@ export class EventWatches {
   check(): void {
     // One question for all of them. Each has its turn once: a handler may raise what it hears itself.
     for (let left = this.#handlers.size; left > 0; ) {
-      const count = this.#epoll.wait(0);
-      if (count < 1) break;
-      left -= count;
-      const written = Array.from({ length: count }, (_, index) => this.#epoll.descriptor(index));
+      const written = this.#epoll.ready();
+      if (written.length === 0) break;
+      left -= written.length;
       for (const fd of written) {
         const handler = this.#handlers.get(fd);
         if (handler) this.#check(fd, handler);

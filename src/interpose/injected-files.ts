@@ -132,6 +132,11 @@ export class InjectedFiles {
     return mountId === this.#mountId ? this.#byInode.get(inode) : undefined;
   }
 
+  /** Whether findMounted() would find a file. */
+  isMounted(file: InjectedFile): boolean {
+    return this.#byInode.get(file.inode) === file;
+  }
+
   /** The file that the last statx() saw. */
   findLastStat(): InjectedFile | undefined {
     return this.size === 0 ? undefined : this.find(lastStat.inode, lastStat.deviceMajor, lastStat.deviceMinor);

@@ -1,7 +1,8 @@
 import { Arena } from "../native/arena.ts";
+import { descriptorLimit } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
-import { AT_FDCWD, O_CLOEXEC, O_PATH, RLIMIT_NOFILE } from "./linux.ts";
+import { AT_FDCWD, O_CLOEXEC, O_PATH } from "./linux.ts";
 import { openPath } from "./path-stat.ts";
 
 /** Descriptors that are kept, where this process may have many; a small part of them where it may not. */
@@ -13,9 +14,7 @@ const MAX_SEEN = 256;
 const DESCRIPTORS = 2 ** 31;
 /** Bytes that the first four lines have, with the longest numbers. */
 const LENGTH = 128;
-/** struct rlimit64 @0; the text */
-const TEXT = 16;
-const arena = new Arena(TEXT + LENGTH);
+const arena = new Arena(LENGTH);
 const ZERO = 0x30;
 const COLON = 0x3a;
 
@@ -43,42 +42,41 @@ export interface FileInfo {
 export class KeptInfos {
   readonly #kept = new Map<number, Kept>();
   readonly #seen = new Set<number>();
-  readonly #most: number;
+  readonly #most = Math.min(MOST, Math.trunc((descriptorLimit() ?? 0) * PART));
   readonly #info: FileInfo = { inode: 0, mountId: 0, isPathOnly: false };
-
-  constructor() {
-    const known = syscall(HOST_CALLS.prlimit64, 0, RLIMIT_NOFILE, 0, arena.address) === 0;
-    this.#most = known ? Math.min(MOST, Math.trunc(arena.u64(0) * PART)) : 0;
-  }
 
   /** What a descriptor of a thread is; undefined when that is not kept. Valid until the next call. */
   find(tid: number, fd: number): FileInfo | undefined {
     const key = tid * DESCRIPTORS + fd;
     const kept = this.#kept.get(key);
     if (kept === undefined) return undefined;
-    const length = syscall(HOST_CALLS.pread64, kept.fd, arena.address + TEXT, LENGTH, 0);
-    if (length > 0 && this.#read(TEXT + length)) return this.#info;
+    const length = syscall(HOST_CALLS.pread64, kept.fd, arena.address, LENGTH, 0);
+    if (length > 0 && this.#read(length)) return this.#info;
     this.#forget(key, kept);
     return undefined;
   }
 
   /** A descriptor of a thread is one of our files: when it is so the second time, it will be asked for again. */
   note(tid: number, pid: number, fd: number): void {
+    if (this.#most === 0) return;
     const key = tid * DESCRIPTORS + fd;
     if (!this.#seen.delete(key)) {
       if (this.#seen.size >= MAX_SEEN) this.#seen.clear();
       this.#seen.add(key);
       return;
     }
-    if (this.#most === 0 || this.#kept.has(key)) return;
-    if (this.#kept.size >= this.#most)
-      for (const [oldest, kept] of this.#kept) {
-        this.#forget(oldest, kept);
-        break;
-      }
+    const [oldest] = this.#kept;
+    if (oldest && this.#kept.size >= this.#most) this.#forget(...oldest);
     const info = openPath(AT_FDCWD, `/proc/${tid}/fdinfo/${fd}`, O_CLOEXEC);
     // it is only quicker
     if (info >= 0) this.#kept.set(key, { fd: info, pid });
+  }
+
+  /** What it was kept for is not behind it any more. */
+  drop(tid: number, fd: number): void {
+    const key = tid * DESCRIPTORS + fd;
+    const kept = this.#kept.get(key);
+    if (kept) this.#forget(key, kept);
   }
 
   /** A process is gone. */
@@ -104,7 +102,7 @@ export class KeptInfos {
   #read(end: number): boolean {
     const { bytes } = arena;
     const info = this.#info;
-    let at = TEXT;
+    let at = 0;
     for (let line = 0; line < 4; line++) {
       while (at < end && bytes[at] !== COLON) at++;
       // a tab follows

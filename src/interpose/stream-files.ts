@@ -104,9 +104,8 @@ export class StreamFiles {
   drain(): void {
     if (this.#byInode.size === 0) return;
     for (let isMore = true; isMore; ) {
-      const count = this.#closings.wait(0);
-      isMore = this.#closings.isFull(count);
-      const closed = Array.from({ length: Math.max(count, 0) }, (_, index) => this.#closings.descriptor(index));
+      const closed = this.#closings.ready();
+      isMore = this.#closings.isFull(closed.length);
       for (const memory of closed) {
         const stream = this.#byMemory.get(memory);
         if (stream) this.#release(stream.file);
