@@ -1,5 +1,6 @@
 import type { DeviceTime } from "../../device-clock.ts";
 import type { RegisterFile } from "../../gigabit/register-file.ts";
+import { Throttle } from "../../gigabit/throttle.ts";
 import * as reg from "./registers.ts";
 
 /** Where interrupts go. */
@@ -29,8 +30,7 @@ const ENTRIES = [
 ] as const;
 const SENDING = reg.ICR_TXQ0 | reg.ICR_TXQ1 | reg.ICR_TXQE | reg.ICR_TXDW;
 const RECEIVING = reg.ICR_RXQ0 | reg.ICR_RXQ1 | reg.ICR_RXT0;
-/** Units of ITR and EITR, and of the delays. */
-const THROTTLE_MS = 256 / 1e6;
+/** Unit of the delays. */
 const DELAY_MS = 1024 / 1e6;
 const DELAYS = [reg.RDTR, reg.RADV, reg.RAID, reg.TIDV, reg.TADV];
 /** Throttled like a vector: the one message, or the line. */
@@ -58,20 +58,23 @@ export class Causes {
   #delayed = 0;
   #told = 0;
   readonly #delays = new Map<number, () => void>();
-  readonly #quiet = new Map<number, () => void>();
-  readonly #postponed = new Set<number>();
+  readonly #throttle: Throttle;
 
   constructor(file: RegisterFile, clock: DeviceTime, outputs: CauseOutputs) {
     this.#file = file;
     this.#clock = clock;
     this.#outputs = outputs;
+    this.#throttle = new Throttle(clock, {
+      vectors: ALL + 1,
+      interval: (vector) => file.get(vector === ALL ? reg.ITR : reg.EITR + 4 * vector),
+      send: (vector) => (vector === ALL ? outputs.signal() : outputs.send(vector)),
+      isWanted: (vector) => vector !== ALL || this.#pending !== 0,
+    });
   }
 
   reset(): void {
     this.#takeDelayed();
-    for (const cancel of this.#quiet.values()) cancel();
-    this.#quiet.clear();
-    this.#postponed.clear();
+    this.#throttle.reset();
     this.#told = 0;
   }
 
@@ -129,8 +132,7 @@ export class Causes {
         const vector = bits & cause ? this.#vectorAt(shift) : undefined;
         if (vector !== undefined) this.#outputs.dropPending(vector);
       }
-    if (bits === reg.IMS_WRITABLE && file.has(reg.CTRL_EXT, reg.CTRL_EXT_TIMERS_CLEAR))
-      for (const vector of [...this.#quiet.keys()]) this.#beLoud(vector);
+    if (bits === reg.IMS_WRITABLE && file.has(reg.CTRL_EXT, reg.CTRL_EXT_TIMERS_CLEAR)) this.#throttle.expire();
     this.#update();
   }
 
@@ -183,7 +185,7 @@ export class Causes {
     const fresh = pending & ~this.#told;
     this.#told |= fresh;
     if (usesMsix) this.#tell(fresh);
-    else if (fresh !== 0) this.#throttled(ALL);
+    else if (fresh !== 0) this.#throttle.send(ALL);
     if (pending === 0 && !messagesEnabled) this.#outputs.lowerLine();
   }
 
@@ -199,44 +201,12 @@ export class Causes {
     for (const [cause, shift] of ENTRIES) {
       if (!(causes & cause)) continue;
       const vector = this.#vectorAt(shift);
-      if (vector !== undefined) this.#throttled(vector);
+      if (vector !== undefined) this.#throttle.send(vector);
       if (file.has(reg.CTRL_EXT, reg.CTRL_EXT_EIAME)) file.clearBits(reg.IMS, file.get(reg.IAM) & cause);
       const cleared = file.get(reg.EIAC) & cause;
       file.clearBits(reg.ICR, cleared);
       this.#told &= ~cleared;
     }
-  }
-
-  #throttled(vector: number): void {
-    if (this.#quiet.has(vector)) {
-      this.#postponed.add(vector);
-      return;
-    }
-    this.#beQuiet(vector);
-    this.#interrupt(vector);
-  }
-
-  #interrupt(vector: number): void {
-    if (vector === ALL) this.#outputs.signal();
-    else this.#outputs.send(vector);
-  }
-
-  #beQuiet(vector: number): void {
-    const interval = this.#file.get(vector === ALL ? reg.ITR : reg.EITR + 4 * vector);
-    if (interval !== 0)
-      this.#quiet.set(
-        vector,
-        this.#clock.later(interval * THROTTLE_MS, () => this.#beLoud(vector)),
-      );
-  }
-
-  /** The time is over in which a vector sends nothing. */
-  #beLoud(vector: number): void {
-    this.#quiet.get(vector)?.();
-    this.#quiet.delete(vector);
-    if (!this.#postponed.delete(vector) || (vector === ALL && this.#pending === 0)) return;
-    this.#beQuiet(vector);
-    this.#interrupt(vector);
   }
 
   #delay(register: number): void {
@@ -261,14 +231,9 @@ export class Causes {
   }
 
   get state(): CauseState {
-    const mask = (numbers: Iterable<number>) => [...numbers].reduce((bits, number) => bits | (1 << number), 0);
-    return {
-      delayed: this.#delayed,
-      delays: mask([...this.#delays.keys()].map((register) => DELAYS.indexOf(register))),
-      told: this.#told,
-      quiet: mask(this.#quiet.keys()),
-      postponed: mask(this.#postponed),
-    };
+    const [quiet, postponed] = this.#throttle.timing;
+    const delays = DELAYS.reduce((bits, register, i) => (this.#delays.has(register) ? bits | (1 << i) : bits), 0);
+    return { delayed: this.#delayed, delays, told: this.#told, quiet, postponed };
   }
 
   /** Goes on with what was saved: all times begin anew. */
@@ -277,9 +242,6 @@ export class Causes {
     this.#delayed = delayed;
     this.#told = told;
     for (const [i, register] of DELAYS.entries()) if (delays & (1 << i)) this.#delay(register);
-    for (let vector = 0; vector <= ALL; vector++) {
-      if (quiet & (1 << vector)) this.#beQuiet(vector);
-      if (postponed & (1 << vector)) this.#postponed.add(vector);
-    }
+    this.#throttle.restore(quiet, postponed);
   }
 }

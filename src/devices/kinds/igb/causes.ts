@@ -1,5 +1,6 @@
 import type { DeviceTime } from "../../device-clock.ts";
 import type { RegisterFile } from "../../gigabit/register-file.ts";
+import { Throttle } from "../../gigabit/throttle.ts";
 import * as reg from "./registers.ts";
 
 /** Where interrupts go. */
@@ -20,7 +21,6 @@ const LEGACY_CAUSES = 0x4000_ffff;
 /** Bits 14:2 of EITR are in units of one microsecond; what counts here is the register as it lies. */
 const EITR_INTERVAL = 0x7ffe;
 const EITR_KEPT = 0x7fff_ffff;
-const EITR_UNIT_MS = 256 / 1e6;
 
 /**
  * Interrupt causes and their masks (82576 datasheet, 7.3 and 8.8): ICR and IMS, in MSI-X mode behind them EICR and
@@ -28,19 +28,20 @@ const EITR_UNIT_MS = 256 / 1e6;
  */
 export class Causes {
   readonly #file: RegisterFile;
-  readonly #clock: DeviceTime;
   readonly #outputs: CauseOutputs;
   /** What is read of EITR: it is as written, over every reset. */
   readonly throttles = new Uint32Array(reg.VECTORS);
-  /** Vectors that have sent a message and send no other for some time. */
-  readonly #quiet = new Map<number, () => void>();
-  /** Those of them that have one to send then. */
-  readonly #postponed = new Set<number>();
+  readonly #throttle: Throttle;
 
   constructor(file: RegisterFile, clock: DeviceTime, outputs: CauseOutputs) {
     this.#file = file;
-    this.#clock = clock;
     this.#outputs = outputs;
+    this.#throttle = new Throttle(clock, {
+      vectors: reg.VECTORS,
+      interval: (vector) => file.get(reg.EITR + 4 * vector),
+      send: (vector) => this.#send(vector),
+      isWanted: () => true,
+    });
   }
 
   get #usesMsix(): boolean {
@@ -53,9 +54,7 @@ export class Causes {
 
   /** No message waits any more. */
   reset(): void {
-    for (const cancel of this.#quiet.values()) cancel();
-    this.#quiet.clear();
-    this.#postponed.clear();
+    this.#throttle.reset();
   }
 
   /** Has something happen that ICR shows. */
@@ -184,27 +183,7 @@ export class Causes {
   }
 
   #sendAll(bits: number): void {
-    for (let vector = 0; vector < reg.VECTORS; vector++) {
-      if (!(bits & (1 << vector))) continue;
-      if (this.#quiet.has(vector)) {
-        this.#postponed.add(vector);
-        continue;
-      }
-      this.#beQuiet(vector);
-      this.#send(vector);
-    }
-  }
-
-  #beQuiet(vector: number): void {
-    const interval = this.#file.get(reg.EITR + 4 * vector);
-    if (interval === 0) return;
-    const over = () => {
-      this.#quiet.delete(vector);
-      if (!this.#postponed.delete(vector)) return;
-      this.#beQuiet(vector);
-      this.#send(vector);
-    };
-    this.#quiet.set(vector, this.#clock.later(interval * EITR_UNIT_MS, over));
+    for (let vector = 0; vector < reg.VECTORS; vector++) if (bits & (1 << vector)) this.#throttle.send(vector);
   }
 
   /** EIAC: sending clears the cause. */
@@ -218,18 +197,13 @@ export class Causes {
     return !this.#usesMsix && this.#pending() !== 0;
   }
 
-  /** Vectors that are quiet, and whether they have something to send, as two masks. */
+  /** Throttle.timing */
   get timing(): readonly [quiet: number, postponed: number] {
-    const mask = (vectors: Iterable<number>) => [...vectors].reduce((bits, vector) => bits | (1 << vector), 0);
-    return [mask(this.#quiet.keys()), mask(this.#postponed)];
+    return this.#throttle.timing;
   }
 
-  /** Goes on with what was saved: their time begins anew. */
+  /** Throttle.restore() */
   restoreTiming(quiet: number, postponed: number): void {
-    this.reset();
-    for (let vector = 0; vector < reg.VECTORS; vector++) {
-      if (quiet & (1 << vector)) this.#beQuiet(vector);
-      if (postponed & (1 << vector)) this.#postponed.add(vector);
-    }
+    this.#throttle.restore(quiet, postponed);
   }
 }
