@@ -2,24 +2,17 @@
 // the tail's write to its descriptor: nanoseconds, one line a round. Usage: igb-frames ROUNDS BYTES
 #define _GNU_SOURCE
 #include "clock.h"
-#include <fcntl.h>
-#include <linux/vfio.h>
+#include "mapped-device.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#define IOVA 0x100000
 #define ENTRIES 512
 #define BUFFER 2048
 #define SIZE (0x4000 + 2 * BUFFER * ENTRIES)
 #define RX_RING 0x2000
 #define TX_DATA 0x4000
 #define RX_DATA (TX_DATA + BUFFER * ENTRIES)
-
-static volatile uint8_t *bar;
 
 static void set(unsigned offset, uint32_t value) { *(volatile uint32_t *)(bar + offset) = value; }
 
@@ -30,17 +23,7 @@ struct descriptor {
 
 int main(int argc, char **argv) {
   int rounds = argc > 1 ? atoi(argv[1]) : 10, bytes = argc > 2 ? atoi(argv[2]) : 64;
-  int container = open("/dev/vfio/vfio", O_RDWR), group = open("/dev/vfio/1", O_RDWR);
-  ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
-  ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
-  int device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:05:00.0");
-  uint16_t on = 6;
-  pwrite(device, &on, 2, ((uint64_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4);
-  uint8_t *memory = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  struct vfio_iommu_type1_dma_map map = {sizeof map, 3, (uintptr_t)memory, IOVA, SIZE};
-  if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map)) return 1;
-  bar = mmap(0, 0x20000, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
-  if (bar == MAP_FAILED) return 1;
+  if (!open_mapped_device("0000:05:00.0", 0x20000, SIZE)) return 1;
   // the PHY negotiates, and the link is up half a second later
   set(0x20, 0x04201340);
   for (int i = 0; i < 5000 && !(*(volatile uint32_t *)(bar + 8) & 2); i++) usleep(1000);

@@ -1,28 +1,13 @@
 // Reads one block after the other through a mapped NVMe controller and writes to stdout how long each took from doorbell to completion:
 // nanoseconds, 32 bits each. Usage: nvme-latency COUNT
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <linux/vfio.h>
-#include <stdint.h>
+#include "clock.h"
+#include "mapped-device.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
-#define IOVA 0x100000
 #define ENTRIES 16
-
-static volatile uint8_t *bar;
-static uint8_t *memory;
-
-static uint64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 struct queue {
   unsigned id, submissions, completions, tail, head, phase;
@@ -34,10 +19,10 @@ static uint32_t give(struct queue *q, const uint32_t *command) {
   q->tail = (q->tail + 1) % ENTRIES;
   volatile uint16_t *status = (void *)(memory + q->completions + 16 * q->head + 14);
   __sync_synchronize();
-  uint64_t start = now();
+  uint64_t start = nanoseconds();
   *(volatile uint32_t *)(bar + 0x1000 + 8 * q->id) = q->tail;
   while ((*status & 1) != q->phase) {}
-  uint64_t end = now();
+  uint64_t end = nanoseconds();
   if (*status >> 1) {
     fprintf(stderr, "status 0x%x\n", *status >> 1);
     exit(1);
@@ -50,17 +35,7 @@ static uint32_t give(struct queue *q, const uint32_t *command) {
 
 int main(int argc, char **argv) {
   int count = argc > 1 ? atoi(argv[1]) : 1000;
-  int container = open("/dev/vfio/vfio", O_RDWR), group = open("/dev/vfio/1", O_RDWR);
-  ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
-  ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
-  int device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:05:00.0");
-  uint16_t on = 6;
-  pwrite(device, &on, 2, ((uint64_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4);
-  memory = mmap(0, 0x10000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  struct vfio_iommu_type1_dma_map map = {sizeof map, 3, (uintptr_t)memory, IOVA, 0x10000};
-  if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map)) return 1;
-  bar = mmap(0, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
-  if (bar == MAP_FAILED) return 1;
+  if (!open_mapped_device("0000:05:00.0", 0x4000, 0x10000)) return 1;
   *(volatile uint32_t *)(bar + 0x24) = (ENTRIES - 1) << 16 | (ENTRIES - 1);
   *(volatile uint64_t *)(bar + 0x28) = IOVA;
   *(volatile uint64_t *)(bar + 0x30) = IOVA + 0x1000;
