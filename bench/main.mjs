@@ -15,6 +15,7 @@ import { workloads as nvme } from "./workloads/nvme.mjs";
 import { workloads as replay } from "./workloads/replay.mjs";
 import { workloads as spapr } from "./workloads/spapr.mjs";
 import { workloads as start } from "./workloads/start.mjs";
+import { workloads as traces } from "./workloads/traces.mjs";
 import { workloads as translation } from "./workloads/translation.mjs";
 import { workloads as trappedCalls } from "./workloads/trapped-calls.mjs";
 import { workloads as untrappedCalls } from "./workloads/untrapped-calls.mjs";
@@ -34,6 +35,7 @@ const all = [
   ...spapr,
   ...named,
   ...trappedCalls,
+  ...traces,
   ...mapMany,
   ...untrappedCalls,
   ...start,

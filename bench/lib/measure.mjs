@@ -72,6 +72,19 @@ export function wallClock(command, environment = {}) {
   return performance.now() - start;
 }
 
+/**
+ * The most memory that a command of node's had, in bytes.
+ * @param command whose first word is node itself
+ */
+export function mostMemory([node, ...args]) {
+  const probe = fileURLToPath(new URL("most-memory.cjs", import.meta.url));
+  const command = [node, "--require", probe, ...args];
+  const { status, stderr } = run(command);
+  const found = /most memory: (\d+)\n/.exec(stderr.toString());
+  if (status !== 0 || !found) throw new Error(`${command.join(" ")}: status ${status}: ${stderr}`);
+  return Number(found[1]);
+}
+
 function run([program, ...args], environment = {}) {
   // node reads certificates, options and more for such variables: they would be measured instead
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith("NODE_"));

@@ -40,16 +40,14 @@ export class Programs {
     return join(this.#folder, name);
   }
 
-  /** uvfio with a program, on the default host or another. */
-  uvfio(program, { host } = {}) {
-    return [
-      process.execPath,
-      join(ROOT, "dist/command/main.js"),
-      "run",
-      ...(host ? ["-m", host] : []),
-      "--",
-      ...program,
-    ];
+  /** The command with these words. */
+  command(...words) {
+    return [process.execPath, join(ROOT, "dist/command/main.js"), ...words];
+  }
+
+  /** uvfio with a program, on the default host or another, and more options of `uvfio run`. */
+  uvfio(program, { host, options = [] } = {}) {
+    return [...this.command("run"), ...(host ? ["-m", host] : []), ...options, "--", ...program];
   }
 
   /** The baseline in C with a program. */

@@ -1,5 +1,6 @@
-import { findRecordings, missingEnd, type Recording, readOperations } from "../inspect/replay/recording.ts";
+import { findRecordings, type Recording } from "../inspect/replay/recording.ts";
 import { RecordingError } from "../inspect/replay/recording-error.ts";
+import { missingEnd } from "../inspect/replay/recording-facts.ts";
 import { type DifferentCall, type ReplayResult, replay } from "../inspect/replay/replay.ts";
 import { cut, shown } from "../inspect/replay/shown.ts";
 import { counted } from "../kernel/counted.ts";
@@ -41,6 +42,7 @@ export async function replayCommand(paths: readonly string[], options: ReplayOpt
     }
   } finally {
     progress.end();
+    for (const { calls } of recordings) calls.close();
   }
   if (options.json) printJson(results);
   else printText(results);
@@ -58,10 +60,10 @@ async function replayOne(
   const key = JSON.stringify([hostName, overrides.kernel, overrides.api]);
   const host = hosts.get(key) ?? (await hostOf(recording, hostName, overrides, options));
   hosts.set(key, host);
-  const operations = readOperations(recording.path, recording.text);
-  const missing = recording.overrides && missingEnd(operations, recording.path);
+  const { calls, overrides: traced, path } = recording;
+  const missing = traced && missingEnd(calls.facts, path);
   if (missing !== undefined) throw new RecordingError(missing);
-  return replay(host, operations, recording.path);
+  return replay(host, calls, path);
 }
 
 /** The host that a recording is repeated on. What is wrong with one that a trace names is the trace's fault. */

@@ -27,7 +27,7 @@ export class Strace {
   constructor(file: OutputFile | undefined, timestamps: boolean) {
     this.#file = file;
     this.#timestamps = timestamps;
-    this.#printer = new TracePrinter(file === undefined && hasColours(2) ? COLOURED : PLAIN, []);
+    this.#printer = new TracePrinter(file === undefined && hasColours(2) ? COLOURED : PLAIN);
   }
 
   write(recorded: Operation): void {

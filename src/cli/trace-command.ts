@@ -1,7 +1,12 @@
-import { perfettoLines } from "../inspect/trace/perfetto.ts";
-import { summaryLines } from "../inspect/trace/summary.ts";
-import { readTrace, type Trace, type TraceOptions as Wanted } from "../library/trace/read-trace.ts";
-import { inputName } from "../machine/input-file.ts";
+import { LIVE_LIMITS } from "../inspect/picture/state.ts";
+import { PerfettoFile } from "../inspect/trace/perfetto.ts";
+import { summarize, summaryLines } from "../inspect/trace/summary.ts";
+import {
+  type OpenTrace,
+  openTrace,
+  type TracedCall,
+  type TraceOptions as Wanted,
+} from "../library/trace/read-trace.ts";
 import type { HostOverrides } from "../machine/load-host.ts";
 import { hasColours } from "./colours.ts";
 import { EXIT_USAGE, UsageError } from "./errors.ts";
@@ -24,15 +29,17 @@ export async function traceCommand(file: string, options: TraceOptions): Promise
     throw new UsageError(
       `${given === "machine" ? "-m" : `--${given}`} is about --perfetto, which makes the calls again; leave it out`,
     );
-  const trace = readTrace(file, { ...wanted, coloured: hasColours(1) && !json });
-  const isFiltered = wanted.fd !== undefined || wanted.request !== undefined || wanted.failed === true;
-  if (trace.calls.length === 0 && isFiltered) complain(`${inputName(file)}: no call in it matches the filter`);
-  if (summary)
-    print(json ? `${JSON.stringify(trace.summary, null, 2)}\n` : `${summaryLines(trace.summary).join("\n")}\n`);
-  else printCalls(trace, json);
-  if (trace.missingEnd === undefined) return 0;
-  complain(trace.missingEnd);
-  return EXIT_USAGE;
+  const trace = openTrace(file, { ...wanted, coloured: hasColours(1) && !json });
+  try {
+    const isFiltered = wanted.fd !== undefined || wanted.request !== undefined || wanted.failed === true;
+    const count = summary ? printSummary(trace, json) : printCalls(trace, json);
+    if (count === 0 && isFiltered) complain(`${trace.name}: no call in it matches the filter`);
+    if (trace.missingEnd === undefined) return 0;
+    complain(trace.missingEnd);
+    return EXIT_USAGE;
+  } finally {
+    trace.close();
+  }
 }
 
 /** All of a trace, with what its calls do to a host. */
@@ -44,38 +51,73 @@ async function writePerfetto(
 ): Promise<number> {
   const [other] = Object.entries(others).flatMap(([name, value]) => (value ? [name] : []));
   if (other !== undefined) throw new UsageError(`--perfetto has all of the trace; leave out --${other}`);
-  const { tracePicture } = await import("../library/view/trace-view.ts");
-  const picture = await tracePicture(file, host);
-  const output = openOutput(to, "--perfetto");
+  const { openPlayedTrace } = await import("../library/view/trace-view.ts");
+  const trace = await openPlayedTrace(file, host);
   try {
-    let text = "";
-    const write = () => {
-      writeAll(output.fd, Buffer.from(text), outputName(to));
-      text = "";
-    };
-    for (const line of perfettoLines(picture.events, picture.host.name)) {
-      text += line;
-      if (text.length > WRITE_CHARACTERS) write();
+    const output = openOutput(to, "--perfetto");
+    try {
+      const pieces = new Pieces((text) => writeAll(output.fd, Buffer.from(text), outputName(to)));
+      const perfetto = new PerfettoFile(trace.host.name, (text) => pieces.add(text));
+      trace.play((event) => perfetto.add(event), LIVE_LIMITS);
+      perfetto.end();
+      pieces.end();
+    } finally {
+      output.close();
     }
-    write();
+    if (trace.missingEnd === undefined) return 0;
+    complain(trace.missingEnd);
+    return EXIT_USAGE;
   } finally {
-    output.close();
+    trace.close();
   }
-  if (picture.cut === undefined) return 0;
-  complain(picture.cut);
-  return EXIT_USAGE;
 }
 
 /** So many characters are put together for one write. */
 const WRITE_CHARACTERS = 1 << 20;
 
-function printCalls({ calls }: Trace, json: boolean): void {
-  let text = "";
-  for (const { operation, line } of calls) {
-    text += `${json ? JSON.stringify({ ...operation, line }) : line}\n`;
-    if (text.length < WRITE_CHARACTERS) continue;
-    print(text);
-    text = "";
+/** Text that is written in large pieces. */
+class Pieces {
+  readonly #write: (text: string) => void;
+  #text = "";
+
+  constructor(write: (text: string) => void) {
+    this.#write = write;
   }
-  print(text);
+
+  add(text: string): void {
+    this.#text += text;
+    if (this.#text.length > WRITE_CHARACTERS) this.end();
+  }
+
+  /** Writes what is held back. */
+  end(): void {
+    this.#write(this.#text);
+    this.#text = "";
+  }
+}
+
+/** @returns how many there were */
+function printCalls(trace: OpenTrace, json: boolean): number {
+  const pieces = new Pieces(print);
+  let count = 0;
+  for (const { operation, line } of trace.calls()) {
+    pieces.add(`${json ? JSON.stringify({ ...operation, line }) : line}\n`);
+    count++;
+  }
+  pieces.end();
+  return count;
+}
+
+/** @returns how many calls it is of */
+function printSummary(trace: OpenTrace, json: boolean): number {
+  let count = 0;
+  function* operations(calls: Iterable<TracedCall>) {
+    for (const { operation } of calls) {
+      count++;
+      yield operation;
+    }
+  }
+  const rows = summarize(operations(trace.calls()));
+  print(json ? `${JSON.stringify(rows, null, 2)}\n` : `${summaryLines(rows).join("\n")}\n`);
+  return count;
 }

@@ -1,7 +1,9 @@
 import { OutputError, type OutputFile, STDOUT, writeAll } from "./output.ts";
 
-/** Characters that are put together for one write. */
-const WRITE_CHARACTERS = 64 * 1024;
+/** Bytes that are put together for one write. */
+const WRITE_BYTES = 256 * 1024;
+/** A character takes no more bytes in UTF-8. */
+const CHARACTER_BYTES = 3;
 
 /**
  * A trace that is being written: lines of JSON, in pieces. When it cannot be written any more that is said once, and
@@ -10,7 +12,9 @@ const WRITE_CHARACTERS = 64 * 1024;
 export class TraceFile {
   readonly #file: OutputFile;
   readonly #say: (line: string) => void;
-  #text = "";
+  // texts that were held would live through several garbage collections, which copy them each time
+  readonly #held = Buffer.allocUnsafe(WRITE_BYTES);
+  #length = 0;
   #isLost = false;
 
   constructor(file: OutputFile, say: (line: string) => void) {
@@ -20,18 +24,25 @@ export class TraceFile {
 
   write(line: object): void {
     if (this.#isLost) return;
-    this.#text += `${JSON.stringify(line)}\n`;
-    if (this.#text.length > WRITE_CHARACTERS) this.end();
+    const text = `${JSON.stringify(line)}\n`;
+    const most = text.length * CHARACTER_BYTES;
+    if (this.#length + most > WRITE_BYTES) this.end();
+    if (most > WRITE_BYTES) this.#write(Buffer.from(text));
+    else this.#length += this.#held.write(text, this.#length);
   }
 
   /** Writes what is held back. */
   end(): void {
-    const text = this.#text;
-    this.#text = "";
-    if (this.#isLost || text === "") return;
+    const bytes = this.#held.subarray(0, this.#length);
+    this.#length = 0;
+    if (bytes.length > 0) this.#write(bytes);
+  }
+
+  #write(bytes: Buffer): void {
+    if (this.#isLost) return;
     const { fd, name } = this.#file;
     try {
-      writeAll(fd, Buffer.from(text), name);
+      writeAll(fd, bytes, name);
     } catch (error) {
       if (!(error instanceof OutputError)) throw error;
       this.#isLost = true;

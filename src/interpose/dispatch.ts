@@ -8,7 +8,8 @@ import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
 import { handlePathStat, handleStat, handleStatAt } from "./call-stat.ts";
 import { handleStatfs } from "./call-statfs.ts";
-import type { FinishedCall, Observer } from "./observer.ts";
+import { FinishedCallReport } from "./finished-call.ts";
+import type { Observer } from "./observer.ts";
 import type { Taken } from "./parked-calls.ts";
 import { installError } from "./program-files.ts";
 import type { SlowLooks } from "./slow-looks.ts";
@@ -202,47 +203,28 @@ function answer(context: CallContext, observer: Observer | undefined, { reply, e
   const delivered = reply === "native" ? listener.continue() : listener.answer(reply);
   if (observer === undefined || finished === undefined) return;
   try {
-    const call = { ...finished, delivered, microseconds: (performance.now() - start) * 1000 };
-    observer.finished?.(call);
-    if (call.result < 0) observer.failed?.(call);
+    finished.delivered = delivered;
+    finished.microseconds = (performance.now() - start) * 1000;
+    observer.finished?.(finished);
+    if (finished.result < 0) observer.failed?.(finished);
   } catch (thrown) {
     // Somebody who only watches must not end the program's host.
     observer.broken?.(`internal error in the observer: ${String(thrown)}`, thrown);
   }
 }
 
-/**
- * What to tell the observer, or undefined when it does not want to know. Made before the answer, because a program may
- * end as soon as it has that.
- */
+/** What to tell the observer, or undefined when it does not want to know. */
 function report(
   context: CallContext,
   observer: Observer,
   reply: Exclude<Reply, "later">,
   error: KernelError | undefined,
-): Omit<FinishedCall, "delivered" | "microseconds"> | undefined {
+): FinishedCallReport | undefined {
   // A call that is not for us is not reported: those that go on natively, unless they are about a file of ours.
   if (reply === "native" && context.description === undefined) return undefined;
   const result = reply === "native" ? 0 : reply;
   if (observer.finished === undefined && (result >= 0 || observer.failed === undefined)) return undefined;
-  const { task, processes } = context.on;
-  return {
-    call: context.call,
-    tid: task.tid,
-    pid: processes.of(task.tid)?.pid ?? task.tid,
-    program: task.name,
-    fd: context.fd,
-    kind: context.description?.kind,
-    label: context.description?.label,
-    dialect: context.description?.dialect,
-    request: context.request,
-    argument: context.argument,
-    path: context.path,
-    offset: context.offset,
-    length: context.length,
-    result,
-    error,
-  };
+  return new FinishedCallReport(context, result, error, observer.namesAll === true || result < 0);
 }
 
 function brokenMessage({ call, description, request, path }: CallContext, thrown: unknown): string {

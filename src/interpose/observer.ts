@@ -9,7 +9,7 @@ export interface FinishedCall {
   readonly call: TrappedCall;
   readonly tid: number;
   readonly pid: number;
-  /** Short name of the program. */
+  /** Short name of the program; empty for a call that worked, unless Observer.namesAll. */
   readonly program: string;
   /** The descriptor that the call names; for an open() that worked, the one it returned; else -1. */
   readonly fd: number;
@@ -43,6 +43,8 @@ export interface FinishedCall {
 export interface Observer {
   /** Every call that the model answered or refused. */
   finished?(call: FinishedCall): void;
+  /** The program's name is looked for with every call, not with those alone that fail. */
+  readonly namesAll?: boolean;
   /** Only those that failed. */
   failed?(call: FinishedCall): void;
   /** Something a person should know although no call failed. One line. */

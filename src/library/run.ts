@@ -1,9 +1,9 @@
 import { constants } from "node:os";
 import type { Operation } from "../inspect/replay/operation.ts";
 import { type HostOverrides, type HostSource, loadHost } from "../machine/load-host.ts";
+import { NamelessFile } from "../machine/nameless-file.ts";
 import { withPropertyNames } from "./property-names.ts";
 import type { CallFailure } from "./run/call-failure.ts";
-import { NamelessFile } from "./run/collected-output.ts";
 import { checkFaults } from "./run/faults.ts";
 import { type Inspection, noCounts } from "./run/inspection.ts";
 import { serve } from "./run/serve.ts";

@@ -10,6 +10,6 @@ import { decodeTrace, readTrace, type Trace, type TraceOptions } from "./trace/r
  */
 export function trace(source: string | readonly Operation[], options: TraceOptions = {}): Promise<Trace> {
   return withPropertyNames(() =>
-    typeof source === "string" ? readTrace(source, options) : decodeTrace(source, "the trace", true, options),
+    typeof source === "string" ? readTrace(source, options) : decodeTrace(source, options),
   );
 }

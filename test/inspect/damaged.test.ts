@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { Host } from "../../src/host/host.ts";
 import type { Operation } from "../../src/inspect/replay/operation.ts";
-import { parseOperations } from "../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../src/inspect/replay/recorded-calls.ts";
 import { RecordingError } from "../../src/inspect/replay/recording-error.ts";
+import { surveyOf } from "../../src/inspect/replay/recording-facts.ts";
 import { replay } from "../../src/inspect/replay/replay.ts";
 import { PLAIN, TracePrinter } from "../../src/inspect/trace/print.ts";
 import { Recorder } from "../../src/inspect/trace/recorder.ts";
@@ -147,7 +148,7 @@ function use(host: HostDescription, text: string): "used" | "refused" {
 }
 
 function look(operations: readonly Operation[]): void {
-  const printer = new TracePrinter(PLAIN, operations);
+  const printer = new TracePrinter(PLAIN, surveyOf(operations));
   const printed = operations.flatMap((operation) => printer.line(operation, { memory: true })?.split("\n") ?? []);
   for (const line of [...printed, ...summaryLines(summarize(operations))]) {
     expect(line.length).toBeLessThan(LINE_MAX);

@@ -155,7 +155,7 @@ describe("open", () => {
 describe("observer", () => {
   test("hears each call with its file, request, result and reason", async () => {
     const log = build.path("observer.log");
-    await build.run({ host: { log } }, client, "basic");
+    await build.run({ host: { log, namesAll: true } }, client, "basic");
     const calls = fs
       .readFileSync(log, "utf8")
       .trimEnd()

@@ -7,15 +7,18 @@ export interface TinyHostOptions {
   readonly log?: string;
   /** The host breaks when the model does. */
   readonly fragile?: boolean;
+  /** The observer wants the program's name with every call. */
+  readonly namesAll?: boolean;
 }
 
-export function tinyHost({ log, fragile = false }: TinyHostOptions): Served {
+export function tinyHost({ log, fragile = false, namesAll = false }: TinyHostOptions): Served {
   const kernel = new TinyKernel();
   if (log === undefined) return { kernel };
   const line = (value: unknown) => fs.appendFileSync(log, `${JSON.stringify(value)}\n`);
   return {
     kernel,
     observer: {
+      namesAll,
       finished: (call) => {
         if (call.request === REQUEST.length) throw new Error("the observer broke");
         line({ ...call, error: call.error?.message });

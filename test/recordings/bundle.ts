@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { brotliDecompressSync } from "node:zlib";
 import type { Operation } from "../../src/inspect/replay/operation.ts";
-import { parseOperations } from "../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../src/inspect/replay/recorded-calls.ts";
 import type { HostDescription } from "../../src/machine/host-description.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
 

@@ -2,12 +2,13 @@ import type { HostDescription } from "../../machine/host-description.ts";
 import type { Operation } from "../replay/operation.ts";
 import { isBytesIoctl } from "../replay/operation.ts";
 import { fromHex } from "../replay/outcome.ts";
+import { factsOf } from "../replay/recorded-calls.ts";
 import { replay } from "../replay/replay.ts";
 import { callName, isCall, PLAIN, rowOf, TracePrinter } from "../trace/print.ts";
 import { argumentNumbers, idOf, rangeOf } from "./call-range.ts";
 import type { PictureEvent } from "./event.ts";
 import { PictureFeed, type ToldCall } from "./feed.ts";
-import { NO_LIMITS, PictureState } from "./state.ts";
+import { type Limits, NO_LIMITS, PictureState } from "./state.ts";
 
 /** An operation takes so long, of which a recording does not say how long it took. Microseconds. */
 const UNKNOWN_US = 1;
@@ -19,23 +20,25 @@ export type TellReplayed = (event: PictureEvent) => void;
  * Makes a recording's calls again against a host and tells what happens: what the recording says of each call, and what
  * becomes of the address spaces by it, with the DMA that it sets off.
  * @param name of the recording, for messages
+ * @param limits of what the state keeps
  * @throws RecordingError
  */
 export function replayedEvents(
   description: HostDescription,
-  operations: readonly Operation[],
+  operations: Iterable<Operation>,
   { name, littleEndian }: { readonly name: string; readonly littleEndian: boolean },
   tell: TellReplayed,
+  limits: Limits = NO_LIMITS,
 ): PictureState {
-  const state = new PictureState(NO_LIMITS);
+  const state = new PictureState(limits);
   let now = 0;
   const feed = new PictureFeed(state, tell, () => now);
-  const printer = new TracePrinter(PLAIN, operations, littleEndian);
-  const program = programOf(operations);
-  const isTimed = operations.some(({ at }) => at !== undefined);
+  const printer = new TracePrinter(PLAIN, { littleEndian });
+  const { first, isTimed, pids } = factsOf(operations);
+  const program = programOf(first);
   let place: Parameters<PictureFeed["called"]>[1] = { file: undefined, id: undefined };
   replay(description, operations, name, {
-    identity: { name: program, pids: pidsOf(operations) },
+    identity: { name: program, pids },
     model: feed.model,
     booted: (host) => feed.begin(host),
     noticed: (line) => feed.note(line),
@@ -85,16 +88,8 @@ function numbersOf(operation: Operation, littleEndian: boolean): Readonly<Record
   return argumentNumbers(rowOf(operation), fromHex(operation.in), littleEndian);
 }
 
-/** The processes of the recorded program by their numbers. */
-function pidsOf(operations: readonly Operation[]): Map<number, number> {
-  const pids = new Map<number, number>();
-  for (const { process = 1, pid } of operations) if (pid !== undefined && !pids.has(process)) pids.set(process, pid);
-  return pids;
-}
-
 /** The short name of what was run. */
-function programOf(operations: readonly Operation[]): string {
-  const first = operations[0];
+function programOf(first: Operation | undefined): string {
   const path = first?.op === "host" ? first.argv?.[0] : undefined;
   return path === undefined ? "program" : path.replace(/^.*\//, "");
 }

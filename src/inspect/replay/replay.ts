@@ -11,7 +11,9 @@ import { KnownDifferences } from "./known-differences.ts";
 import type { Operation } from "./operation.ts";
 import { ReplayProcess } from "./process.ts";
 import type { ProgramIdentity } from "./program.ts";
+import { factsOf } from "./recorded-calls.ts";
 import { RecordingError } from "./recording-error.ts";
+import type { RecordingFacts } from "./recording-facts.ts";
 import { shown } from "./shown.ts";
 
 /** An operation that the model answered in another way. */
@@ -48,6 +50,7 @@ export interface ReplayResult {
 
 /**
  * Makes recorded calls against a freshly booted host and compares every answer.
+ * @param operations are gone through twice
  * @param path of the recording, for messages
  * @param looker who looks on
  * @throws RecordingError for an operation that cannot be made: a buffer that was never mapped, a child that was never
@@ -55,10 +58,11 @@ export interface ReplayResult {
  */
 export function replay(
   description: HostDescription,
-  operations: readonly Operation[],
+  operations: Iterable<Operation>,
   path = "the recording",
   looker: ReplayLooker = {},
 ): ReplayResult {
+  const facts = factsOf(operations);
   const warnings: string[] = [];
   const host = new Host(withoutFiles(description), {
     onWarning: (message) => {
@@ -71,17 +75,19 @@ export function replay(
   });
   // a trace has the slices in which devices did long jobs; where there are none, they were done at once or nobody knows
   // when
-  host.deviceWork.inSlices = operations.some(({ op }) => op === "work");
+  host.deviceWork.inSlices = facts.hasSlices;
   looker.booted?.(host);
-  const littleEndian = isRecordedLittleEndian(description, operations);
+  const littleEndian = isRecordedLittleEndian(description, facts);
   const process = new ReplayProcess(host, littleEndian, looker.identity);
   const knownDifferences = new KnownDifferences(description, littleEndian);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();
   let calls = 0;
-  for (const [index, operation] of operations.entries()) {
+  let line = 0;
+  for (const operation of operations) {
+    line++;
     looker.before?.(operation, process.file(operation));
-    const answer = answerOf(process, operation, `${path}:${index + 1}`);
+    const answer = answerOf(process, operation, `${path}:${line}`);
     looker.after?.(operation);
     if (!answer) continue;
     calls++;
@@ -89,7 +95,7 @@ export function replay(
     const reason = knownDifferences.explain(operation, found, [...warnings.splice(0), answer.reason ?? ""]);
     if (!found) continue;
     if (reason !== undefined) known.set(reason, (known.get(reason) ?? 0) + 1);
-    else different.push({ ...found, line: index + 1, operation, ...reasonOf(answer) });
+    else different.push({ ...found, line, operation, ...reasonOf(answer) });
   }
   process.exit();
   let explained = 0;
@@ -114,8 +120,7 @@ function withoutFiles(description: HostDescription): HostDescription {
  * A trace of `uvfio run` has the structures of a program of this machine, whatever the host is; other recordings have
  * those of their machine.
  */
-function isRecordedLittleEndian({ arch }: HostDescription, operations: readonly Operation[]): boolean {
-  const first = operations[0];
+function isRecordedLittleEndian({ arch }: HostDescription, { first }: RecordingFacts): boolean {
   return (first?.op === "host" && first.machine !== undefined) || isLittleEndian(arch);
 }
 

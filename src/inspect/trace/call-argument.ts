@@ -32,10 +32,11 @@ export function readArgument(task: Task, arg: Word, row: RequestRow | undefined)
       ? orValue({ kind: "bytes", bytes, edge })
       : { kind: "bytes", bytes: bytes.slice(0, end + 1), edge: false };
   }
-  const size = row.struct!.layout.size;
-  const head = readBytes(task, arg, 4).bytes;
-  const said = head.length === 4 ? new StructView(head, task.memory.littleEndian).u32(0) : 0;
-  return orValue(readBytes(task, arg, Math.min(Math.max(said, size), STRUCT_MAX)));
+  const { size } = row.struct!.layout;
+  const fixed = readBytes(task, arg, size);
+  if (fixed.bytes.length < 4 || fixed.edge) return orValue(fixed);
+  const said = new StructView(fixed.bytes, task.memory.littleEndian).u32(0);
+  return said <= size ? fixed : orValue(readBytes(task, arg, Math.min(said, STRUCT_MAX)));
 }
 
 /** As many of `length` bytes as can be read. */

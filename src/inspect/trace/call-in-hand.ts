@@ -17,8 +17,7 @@ export class CallInHand {
   #readUntil = 0;
   /** Of a read or a write: its buffer. */
   readonly access: AccessInHand | undefined;
-  /** Names of the files that the model asked for, by descriptor; null for descriptors that are not open. */
-  readonly looked = new Map<number, string | null>();
+  #looked: Map<number, string | null> | undefined;
   /**
    * From where on the model could read its argument and not write to it: bytes from its start, 0 or where a page
    * begins.
@@ -36,6 +35,17 @@ export class CallInHand {
     if (call.op === "ioctl") this.argument = readArgument(call.task!, call.arg, row);
     this.#written = this.argument?.bytes.slice();
     if (call.op === "pread" || call.op === "pwrite") this.access = new AccessInHand(call);
+  }
+
+  /** The model asked for the file behind a descriptor: its name, null when it is not open. */
+  looked(fd: number, name: string | null): void {
+    this.#looked ??= new Map();
+    this.#looked.set(fd, name);
+  }
+
+  /** What looked() was told; undefined of a descriptor that the model did not ask for. */
+  fileOf(fd: number): string | null | undefined {
+    return this.#looked?.get(fd);
   }
 
   /** The model copied bytes. Whether they are the call's own, which are told with it. */
@@ -113,7 +123,8 @@ export class CallInHand {
       const from = Math.max(page, start);
       const before = bytes.subarray(from - start, page + PAGE - start);
       const now = readBytes(task, from, before.length).bytes;
-      if (Buffer.compare(before, now) !== 0) end = page + PAGE;
+      // of what is gone by now nothing was written
+      if (Buffer.compare(before.subarray(0, now.length), now) !== 0) end = page + PAGE;
     }
     return end;
   }

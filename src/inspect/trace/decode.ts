@@ -23,6 +23,8 @@ interface Known {
   readonly littleEndian: boolean;
 }
 
+const NO_TARGETS: ReadonlyMap<number, string> = new Map();
+
 /** Of a list that a program makes as long as it likes, so many are shown. */
 const LIST_SHOWN = 64;
 const NAME_SHOWN = 256;
@@ -39,7 +41,7 @@ export function decodeArgument(
   relocs: readonly Relocation[] = [],
   littleEndian = true,
 ): DecodedFields | undefined {
-  const targets = new Map(relocs.map((reloc) => [reloc.off, relocText(reloc)]));
+  const targets = relocs.length === 0 ? NO_TARGETS : new Map(relocs.map((reloc) => [reloc.off, relocText(reloc)]));
   switch (row?.argument) {
     case "fd":
       return { fd: targets.get(0) ?? (bytes.length >= 4 ? new StructView(bytes, littleEndian).s32(0) : "?") };
@@ -67,26 +69,65 @@ function relocText({ buf, add = 0, fd, closed }: Relocation): string {
 
 /** The fields of a structure that lies at `at`; those that the bytes do not reach are left out. */
 function decodeStruct(struct: StructRow, bytes: Uint8Array, at: number, about: Known): DecodedFields {
-  const { layout, names = {} } = struct;
-  const { value, view } = readPadded(struct, bytes, at, about);
-  const inner = struct.inner?.(value) ?? {};
-  const hidden = new Set(struct.hidden?.(value));
+  const { layout } = struct;
+  const { value, view, isAll } = readPadded(struct, bytes, at, about);
+  const inner = struct.inner?.(value);
+  const hidden = struct.hidden?.(value);
   const out: Record<string, DecodedValue> = {};
-  for (const [field, type] of Object.entries(layout.fields)) {
-    const offset = layout.offsets[field]!;
-    const { size } = type as { size: number };
-    if (size === 0 || at + offset + size > bytes.length) continue;
-    if (hidden.has(field) || /^(__)?(reserved|resv|pad)/.test(field)) continue;
-    const known = inner[field];
+  for (const { field, offset, size, shape } of shownFields(struct)) {
+    if (!isAll && at + offset + size > bytes.length) continue;
+    if (hidden?.includes(field)) continue;
+    const known = inner?.[field];
     const target = about.targets.get(at + offset);
     if (target !== undefined) out[field] = target;
     else if (known) out[field] = decodeStruct(known, bytes.subarray(0, at + offset + size), at + offset, about);
-    else out[field] = fieldValue(field, layout.fields[field].read(view, offset), names[field]);
+    else out[field] = fieldValue(layout.fields[field].read(view, offset), shape);
   }
   const behind = struct.behind?.(value);
   const shown = behind && at + layout.size <= bytes.length ? decodeBehind(behind, struct, bytes, at, about) : undefined;
   if (shown !== undefined) out[behind!.field] = shown;
   return out;
+}
+
+/** A field that says something, and how its value is shown. */
+interface ShownField {
+  readonly field: string;
+  readonly offset: number;
+  readonly size: number;
+  readonly shape: FieldShape;
+}
+
+/** How a value is shown: by names, as a count, else in hexadecimal. */
+interface FieldShape {
+  readonly isCount: boolean;
+  readonly names: FieldNames | undefined;
+  /** Names of single bits, the lowest first. */
+  readonly bits: readonly (readonly [bit: bigint, name: string])[];
+}
+
+/** What depends on the structure alone is found out once for each: a trace has many of few. */
+const shown = new WeakMap<StructRow, readonly ShownField[]>();
+
+function shownFields(struct: StructRow): readonly ShownField[] {
+  const known = shown.get(struct);
+  if (known) return known;
+  const { layout, names = {} } = struct;
+  const made: ShownField[] = [];
+  for (const [field, type] of Object.entries(layout.fields)) {
+    const { size } = type as { size: number };
+    if (size === 0 || /^(__)?(reserved|resv|pad)/.test(field)) continue;
+    made.push({ field, offset: layout.offsets[field]!, size, shape: fieldShape(field, names[field]) });
+  }
+  shown.set(struct, made);
+  return made;
+}
+
+function fieldShape(field: string, names: FieldNames | undefined): FieldShape {
+  const bits =
+    names?.kind === "flags"
+      ? [...names.names].flatMap(([bit, name]) => (bit === 0 ? [] : [[BigInt(bit >>> 0), name] as const]))
+      : [];
+  return { isCount: COUNTS.test(field), names, bits: bits.sort(([a], [b]) => (a < b ? -1 : 1)) };
 }
 
 /** A structure's fields, with zeros for the bytes that are not there. */
@@ -95,11 +136,12 @@ function readPadded(
   bytes: Uint8Array,
   at: number,
   { littleEndian }: Known,
-): { value: object; view: StructView } {
-  const padded = new Uint8Array(layout.size);
-  padded.set(bytes.subarray(at, at + layout.size));
-  const view = new StructView(padded, littleEndian);
-  return { value: layout.read(view, 0), view };
+): { value: object; view: StructView; isAll: boolean } {
+  const isAll = at + layout.size <= bytes.length;
+  const whole = isAll ? bytes.subarray(at, at + layout.size) : new Uint8Array(layout.size);
+  if (!isAll) whole.set(bytes.subarray(at));
+  const view = new StructView(whole, littleEndian);
+  return { value: layout.read(view, 0), view, isAll };
 }
 
 function decodeBehind(
@@ -167,20 +209,21 @@ function decodeCapabilities(
 const COUNTS =
   /^(argsz|size|count|num_|nr_|index|start|avail|levels|.*_id$|.*_len$|entry_num|bit_width|order|op$|fd$|.*_fd$|.*eventfd$|iommufd$|addr_width|.*_bits$|version)/;
 
-function fieldValue(field: string, value: unknown, names: FieldNames | undefined): DecodedValue {
-  if (names?.kind === "flags") return flagNames(BigInt(value as number), names);
+function fieldValue(value: unknown, shape: FieldShape): DecodedValue {
+  const { names, isCount } = shape;
+  if (names?.kind === "flags") return flagNames(BigInt(value as number), names, shape);
   if (names?.kind === "values") return names.names.get(Number(value)) ?? Number(value);
   if (typeof value === "bigint") return hex(value);
-  if (typeof value === "number") return COUNTS.test(field) ? value : hex(value);
-  if (Array.isArray(value)) return value.map((each) => fieldValue(field, each, undefined));
+  if (typeof value === "number") return isCount ? value : hex(value);
+  if (Array.isArray(value)) return value.map((each) => fieldValue(each, shape));
   if (typeof value === "object" && value !== null) {
-    const fields = Object.entries(value).map(([name, each]) => [name, fieldValue(name, each, undefined)]);
+    const fields = Object.entries(value).map(([name, each]) => [name, fieldValue(each, fieldShape(name, undefined))]);
     return Object.fromEntries(fields) as DecodedFields;
   }
   return String(value);
 }
 
-function flagNames(value: bigint, { names, low }: FieldNames): string[] {
+function flagNames(value: bigint, { low }: FieldNames, { bits }: FieldShape): string[] {
   const found: string[] = [];
   let left = value;
   if (low) {
@@ -188,10 +231,10 @@ function flagNames(value: bigint, { names, low }: FieldNames): string[] {
     found.push(low.names.get(number) ?? `${low.otherwise} ${number}`);
     left &= ~BigInt(low.mask);
   }
-  for (const [bit, name] of [...names].sort(([a], [b]) => a - b)) {
-    if (bit === 0 || (left & BigInt(bit >>> 0)) !== BigInt(bit >>> 0)) continue;
+  for (const [bit, name] of bits) {
+    if ((left & bit) !== bit) continue;
     found.push(name);
-    left &= ~BigInt(bit >>> 0);
+    left &= ~bit;
   }
   if (left !== 0n) found.push(hex(left));
   return found;

@@ -22,26 +22,40 @@ interface TraceEvent {
 }
 
 /**
- * A trace in the Trace Event Format ("Chrome JSON"), which ui.perfetto.dev and chrome://tracing open
+ * Writes a trace in the Trace Event Format ("Chrome JSON"), which ui.perfetto.dev and chrome://tracing open
  * (perfetto.dev/docs/getting-started/other-formats): calls are slices of the threads that made them, with arguments and
- * reasons; DMA and interrupts stand under the devices; what is mapped is a counter for each address space.
- * @param host what it is called
- * @returns the file, an event a line
+ * reasons; DMA and interrupts stand under the devices; what is mapped is a counter for each address space. An event a
+ * line.
  */
-export function* perfettoLines(events: Iterable<PictureEvent>, host: string): Generator<string> {
-  yield '{"displayTimeUnit":"ns","traceEvents":[';
-  const writer = new PerfettoWriter(host);
-  let isFirst = true;
-  for (const event of events) {
-    for (const line of writer.of(event)) {
-      yield `${isFirst ? "" : ",\n"}${JSON.stringify(line)}`;
-      isFirst = false;
+export class PerfettoFile {
+  readonly #write: (text: string) => void;
+  readonly #events: TraceEvents;
+  #isFirst = true;
+
+  /**
+   * @param host what it is called
+   * @param write gets the file piece by piece
+   */
+  constructor(host: string, write: (text: string) => void) {
+    this.#write = write;
+    this.#events = new TraceEvents(host);
+    write('{"displayTimeUnit":"ns","traceEvents":[');
+  }
+
+  /** To be called for all events in order. */
+  add(event: PictureEvent): void {
+    for (const line of this.#events.of(event)) {
+      this.#write(`${this.#isFirst ? "" : ",\n"}${JSON.stringify(line)}`);
+      this.#isFirst = false;
     }
   }
-  yield "\n]}\n";
+
+  end(): void {
+    this.#write("\n]}\n");
+  }
 }
 
-class PerfettoWriter {
+class TraceEvents {
   readonly #host: string;
   readonly #state = new PictureState();
   /** Processes and threads that have their names. */

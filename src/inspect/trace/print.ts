@@ -89,11 +89,14 @@ export class TracePrinter {
   /** What names stand for, as far as it says more than the name. */
   readonly #paths = new Map<string, string>();
 
-  /** @param littleEndian the byte order of the recorded structures */
-  constructor(style: Style, operations: readonly Operation[], littleEndian = true) {
+  /**
+   * @param hasThreads lines say which thread made the call
+   * @param littleEndian the byte order of the recorded structures
+   */
+  constructor(style: Style, { hasThreads = false, littleEndian = true } = {}) {
     this.#style = style;
     this.#littleEndian = littleEndian;
-    this.#threads = new Set(operations.flatMap(({ tid }) => (tid === undefined ? [] : [tid]))).size > 1;
+    this.#threads = hasThreads;
   }
 
   /** The line of an operation; undefined when the filter leaves it out. To be called for all operations in order. */

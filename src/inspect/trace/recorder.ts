@@ -5,7 +5,7 @@ import type { IoctlEncoding } from "../../uapi/ioctl.ts";
 import type { Operation } from "../replay/operation.ts";
 import type { CallResult, ModelCall, Pin, Watcher } from "../watch/watcher.ts";
 import { CallInHand } from "./call-in-hand.ts";
-import { Composer } from "./compose.ts";
+import { type Composed, Composer } from "./compose.ts";
 import { MappedRegisters } from "./mapped-registers.ts";
 import { RecordingNames } from "./recording-names.ts";
 import type { ReplayedMemory } from "./replayed-memory.ts";
@@ -24,7 +24,7 @@ export interface RecorderOptions {
 
 /** One operation with what must come before it and after it. */
 interface Segment {
-  operation: Operation | undefined;
+  operation: Composed | undefined;
   readonly before: Operation[];
 }
 
@@ -41,8 +41,8 @@ export class Recorder implements Watcher {
   readonly #composer: Composer;
   #segments: Segment[] = [];
   /** What was last composed; a transport may add to it before it is written. */
-  #held: Operation | undefined;
-  #heldAfter: Operation[] = [];
+  #held: Composed | undefined;
+  #heldAfter: readonly Operation[] = [];
   #inHand: CallInHand | undefined;
   /** Calls in the middle of which another is made: a request that looks for a file may notice that one closed. */
   readonly #outer: { readonly inHand: CallInHand; readonly segments: Segment[] }[] = [];
@@ -64,7 +64,7 @@ export class Recorder implements Watcher {
   /** The transport knows the number of the descriptor that the last call was made on, or that an open gave. */
   addDescriptor(fd: number): void {
     // a transport has calls that the model does not hear of: those are about another one
-    if (this.#held && this.#held.num === undefined && fd >= 0) this.#held = { ...this.#held, num: fd };
+    if (this.#held && this.#held.num === undefined && fd >= 0) this.#held.num = fd;
   }
 
   /** Whether the last call was the opening of that path. */
@@ -139,7 +139,7 @@ export class Recorder implements Watcher {
   looked(fd: number, file: FileDescription | undefined): void {
     const name = file instanceof ForeignFile ? this.#foreignName(fd, file) : file ? this.#names.of(file) : null;
     // what is negative is no descriptor anywhere, and what is right of it may be asked for by its sign
-    if (name !== null || fd >= 0) this.#inHand?.looked.set(fd, name);
+    if (name !== null || fd >= 0) this.#inHand?.looked(fd, name);
   }
 
   asked(what: "euid" | "memlock" | number, answer: number): void {
@@ -228,7 +228,7 @@ export class Recorder implements Watcher {
   }
 
   /** Puts what was read before the operation; returns what comes after it. */
-  #settle(segment: Segment): Operation[] {
+  #settle(segment: Segment): readonly Operation[] {
     const { stores, dumps } = this.#spaces.take();
     segment.before.push(...stores);
     // without an operation there is nothing that a replay could have done

@@ -6,6 +6,8 @@ const SHADOW = 4096;
 /** One operation holds no more bytes of memory, and a page. */
 const PIECE_MAX = 2 ** 20;
 
+const NOTHING = { stores: [], dumps: [] };
+
 type Protection = "none" | "r" | "rw";
 
 /** Memory that a recording has declared, of one protection: a buffer or a part of it. */
@@ -140,7 +142,8 @@ export class ReplayedMemory {
   }
 
   /** `store` operations for what was read since the last time, and `dump` operations for what was written. */
-  take(): { readonly stores: Operation[]; readonly dumps: Operation[] } {
+  take(): { readonly stores: readonly Operation[]; readonly dumps: readonly Operation[] } {
+    if (this.#stores.size === 0 && this.#dumps.size === 0) return NOTHING;
     const stores = this.#each(this.#stores, (place, hex) => ({ op: "store", ...place, in: hex, ...this.of }));
     const dumps = this.#each(this.#dumps, (place, hex, len) => ({ op: "dump", ...place, len, data: hex, ...this.of }));
     if (this.#stores.size > 0) this.#stores = new Map();

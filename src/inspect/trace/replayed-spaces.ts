@@ -25,7 +25,8 @@ export class ReplayedSpaces {
   }
 
   /** What must come before the operation that memory was used for, and what may follow it. */
-  take(): { readonly stores: Operation[]; readonly dumps: Operation[] } {
+  take(): { readonly stores: readonly Operation[]; readonly dumps: readonly Operation[] } {
+    if (this.#spaces.size === 1) for (const memory of this.#spaces.values()) return memory.take();
     const taken = [...this.#spaces.values()].map((memory) => memory.take());
     return { stores: taken.flatMap(({ stores }) => stores), dumps: taken.flatMap(({ dumps }) => dumps) };
   }

@@ -15,7 +15,7 @@ export interface SummaryRow {
 }
 
 /** Calls, errors and time by request, the most expensive first. */
-export function summarize(operations: readonly Operation[]): SummaryRow[] {
+export function summarize(operations: Iterable<Operation>): SummaryRow[] {
   const rows = new Map<string, { calls: number; errors: number; microseconds: number | undefined }>();
   for (const operation of operations) {
     if (!isCall(operation) || /^(w|r)\d+$/.test(operation.op)) continue;

@@ -4,6 +4,7 @@ import { FileDescription, ForeignFile } from "../../kernel/file-description.ts";
 import type { HostKernel } from "../../kernel/host-kernel.ts";
 import type { FileTable, Task } from "../../kernel/task.ts";
 import { WatchedMemory } from "./watched-memory.ts";
+import { WatchedTask } from "./watched-task.ts";
 import type { CallResult, ModelCall, Watcher } from "./watcher.ts";
 
 /**
@@ -32,7 +33,13 @@ type Carried<T> = { readonly value: T; readonly ret: number };
 class KernelWatch {
   readonly #watchers: readonly Watcher[];
   readonly #spaces = new WeakMap<AddressSpace, WatchedMemory>();
+  readonly #tasks = new WeakMap<Task, WatchedTask>();
   readonly #watched = new WeakSet<FileDescription>();
+  /** What the call in hand has given a descriptor to. */
+  #installed: FileDescription | undefined;
+  readonly #install = (file: FileDescription) => {
+    this.#installed = file;
+  };
 
   readonly #onBroken: (message: string) => void;
 
@@ -47,13 +54,15 @@ class KernelWatch {
     carryOut: (task: Task | undefined, installed: (file: FileDescription) => void) => Carried<T>,
   ): T {
     const start = performance.now();
-    let installed: FileDescription | undefined;
-    const task = call.task && this.#task(call.task, (file) => (installed = file));
+    // a call may be made in the middle of another
+    const outer = this.#installed;
+    this.#installed = undefined;
+    const task = call.task && this.#task(call.task);
     let error: KernelError | undefined;
     let ret = -1;
     try {
-      for (const watcher of this.#watchers) this.#tell(() => watcher.before?.(call));
-      const carried = carryOut(task, (file) => (installed = file));
+      for (const watcher of this.#watchers) this.#before(watcher, call);
+      const carried = carryOut(task, this.#install);
       ret = carried.ret;
       return carried.value;
     } catch (thrown) {
@@ -61,19 +70,32 @@ class KernelWatch {
       throw thrown;
     } finally {
       const microseconds = (performance.now() - start) * 1000;
-      const result: CallResult = { ret, error, microseconds, installed: error ? undefined : installed };
-      for (const watcher of this.#watchers) this.#tell(() => watcher.after?.(call, result));
+      const result: CallResult = { ret, error, microseconds, installed: error ? undefined : this.#installed };
+      this.#installed = outer;
+      for (const watcher of this.#watchers) this.#after(watcher, call, result);
+    }
+  }
+
+  #before(watcher: Watcher, call: ModelCall): void {
+    try {
+      watcher.before?.(call);
+    } catch (error) {
+      this.#judge(error);
+    }
+  }
+
+  #after(watcher: Watcher, call: ModelCall, result: CallResult): void {
+    try {
+      watcher.after?.(call, result);
+    } catch (error) {
+      this.#judge(error);
     }
   }
 
   /** A watcher that fails is a defect of its own: only what it orders (KernelError) concerns the call. */
-  #tell(what: () => void): void {
-    try {
-      what();
-    } catch (error) {
-      if (error instanceof KernelError) throw error;
-      this.#onBroken(`internal error while watching: ${error instanceof Error ? error.stack : String(error)}`);
-    }
+  #judge(error: unknown): void {
+    if (error instanceof KernelError) throw error;
+    this.#onBroken(`internal error while watching: ${error instanceof Error ? error.stack : String(error)}`);
   }
 
   /** Gives a file methods that tell of its calls. */
@@ -122,43 +144,16 @@ class KernelWatch {
     return watched;
   }
 
-  #task(task: Task, installed: (file: FileDescription) => void): Task {
-    const watchers = this.#watchers;
-    const memory = (space: AddressSpace) => this.#memory(space);
-    const files = this.#files(task, installed);
-    return {
-      get tid() {
-        return task.tid;
-      },
-      get pid() {
-        return task.pid;
-      },
-      get name() {
-        return task.name;
-      },
-      get memory() {
-        return memory(task.memory);
-      },
-      files,
-      get euid() {
-        const { euid } = task;
-        for (const watcher of watchers) watcher.asked?.("euid", euid);
-        return euid;
-      },
-      capable(capability) {
-        const answer = task.capable(capability);
-        for (const watcher of watchers) watcher.asked?.(capability, answer ? 1 : 0);
-        return answer;
-      },
-      memlockLimit() {
-        const bytes = task.memlockLimit();
-        for (const watcher of watchers) watcher.asked?.("memlock", bytes);
-        return bytes;
-      },
-    };
+  #task(task: Task): WatchedTask {
+    let watched = this.#tasks.get(task);
+    if (!watched) {
+      watched = new WatchedTask(task, this.#watchers, (space) => this.#memory(space), this.#files(task));
+      this.#tasks.set(task, watched);
+    }
+    return watched;
   }
 
-  #files(task: Task, installed: (file: FileDescription) => void): FileTable {
+  #files(task: Task): FileTable {
     return {
       get: (fd) => {
         const file = task.files.get(fd);
@@ -168,7 +163,7 @@ class KernelWatch {
       },
       install: (file, closeOnExec) => {
         const fd = task.files.install(this.file(file), closeOnExec);
-        installed(file);
+        this.#installed = file;
         return fd;
       },
     };

@@ -65,6 +65,7 @@ export function inspectedHost(
     kernel,
     observer: {
       ...observer,
+      namesAll: looker !== undefined,
       finished: (call) => {
         looker?.finished(call);
         recorder?.addDescriptor(call.fd);

@@ -68,6 +68,9 @@ export class ServiceLooks {
       get finished() {
         return looks.#view === undefined ? observer.finished : finished;
       },
+      get namesAll() {
+        return looks.#view !== undefined || observer.namesAll === true;
+      },
     } as Observer;
   }
 

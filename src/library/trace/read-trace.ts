@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import type { Operation } from "../../inspect/replay/operation.ts";
-import { isLittleEndianRecording, missingEnd, readOperations } from "../../inspect/replay/recording.ts";
+import { RecordedCalls } from "../../inspect/replay/recorded-calls.ts";
+import { missingEnd, type RecordingFacts, surveyOf } from "../../inspect/replay/recording-facts.ts";
 import { COLOURED, PLAIN, type TraceFilter, TracePrinter } from "../../inspect/trace/print.ts";
 import { type SummaryRow, summarize } from "../../inspect/trace/summary.ts";
-import { isPrintable, printable } from "../../kernel/printable.ts";
-import { inputName, STDIN } from "../../machine/input-file.ts";
+import { STDIN } from "../../machine/input-file.ts";
 import { UsageError } from "../usage-error.ts";
 import { refuseStrangers } from "./refuse-strangers.ts";
 
@@ -40,54 +40,79 @@ export interface Trace {
   readonly missingEnd: string | undefined;
 }
 
-/**
- * Reads a trace that `uvfio run --trace` made, or a recording.
- * @throws UsageError for a file that is not there and a filter that nothing can match: messages name options as the
- * command has them; RecordingError for what is no trace
- */
-export function readTrace(file: string, options: TraceOptions = {}): Trace {
-  if (file !== STDIN && !existsSync(file))
-    throw new UsageError(`${file}: no such file; uvfio run --trace ${file} -- PROGRAM makes one`);
-  const operations = readOperations(file);
-  return decodeTrace(operations, inputName(file), isLittleEndianRecording(file, operations), options);
+/** A trace that is gone through call by call, of which one is in memory. */
+export interface OpenTrace {
+  /** As messages call it. */
+  readonly name: string;
+  /** What is wanted of it, in order. */
+  calls(): Generator<TracedCall>;
+  readonly missingEnd: string | undefined;
+  close(): void;
 }
 
 /**
- * The same of operations that are in memory.
- * @param name what they are called in messages
+ * Opens a trace that `uvfio run --trace` made, or a recording.
+ * @throws UsageError for a file that is not there and a filter that nothing can match: messages name options as the
+ * command has them; RecordingError for what is no trace, here and while its calls are gone through
  */
-export function decodeTrace(
-  operations: readonly Operation[],
-  name: string,
-  littleEndian: boolean,
-  options: TraceOptions,
-): Trace {
-  refuseStrangers(operations, options, name);
-  const { fd, request, failed = false, memory = false, coloured = false } = options;
-  const filter: TraceFilter = { ...(fd && { fds: fd }), ...(request && { requests: request }), failed, memory };
-  const printer = new TracePrinter(coloured ? COLOURED : PLAIN, operations, littleEndian);
-  const calls: TracedCall[] = [];
-  for (const each of operations) {
-    const operation = harmless(each);
-    const line = printer.line(operation, filter);
-    if (line !== undefined) calls.push({ operation: each, line });
+export function openTrace(file: string, options: TraceOptions = {}): OpenTrace {
+  if (file !== STDIN && !existsSync(file))
+    throw new UsageError(`${file}: no such file; uvfio run --trace ${file} -- PROGRAM makes one`);
+  const recorded = new RecordedCalls(file);
+  try {
+    const { facts, name, isLittleEndian } = recorded;
+    refuseStrangers(recorded, options, name);
+    return {
+      name,
+      calls: () => callsOf(recorded, facts, isLittleEndian, options),
+      missingEnd: missingEnd(facts, name),
+      close: () => recorded.close(),
+    };
+  } catch (error) {
+    recorded.close();
+    throw error;
   }
+}
+
+/** The same, all of it in memory. */
+export function readTrace(file: string, options: TraceOptions = {}): Trace {
+  const opened = openTrace(file, options);
+  try {
+    return wholeTrace([...opened.calls()], opened.missingEnd);
+  } finally {
+    opened.close();
+  }
+}
+
+/** The same of operations that are in memory, of a program of this machine. */
+export function decodeTrace(operations: readonly Operation[], options: TraceOptions): Trace {
+  const name = "the trace";
+  refuseStrangers(operations, options, name);
+  const facts = surveyOf(operations);
+  return wholeTrace([...callsOf(operations, facts, true, options)], missingEnd(facts, name));
+}
+
+function wholeTrace(calls: readonly TracedCall[], missing: string | undefined): Trace {
   return {
     calls,
     get summary() {
-      return summarize(calls.map(({ operation }) => harmless(operation)));
+      return summarize(calls.map(({ operation }) => operation));
     },
-    missingEnd: missingEnd(operations, name),
+    missingEnd: missing,
   };
 }
 
-/** An operation whose texts can be shown: what a program named may hold anything. */
-function harmless(operation: Operation): Operation {
-  const clean = (value: unknown): unknown => {
-    if (typeof value === "string") return isPrintable(value) ? value : printable(value);
-    if (Array.isArray(value)) return value.map(clean);
-    if (typeof value !== "object" || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [clean(key), clean(each)]));
-  };
-  return clean(operation) as Operation;
+function* callsOf(
+  operations: Iterable<Operation>,
+  { hasThreads }: RecordingFacts,
+  littleEndian: boolean,
+  options: TraceOptions,
+): Generator<TracedCall> {
+  const { fd, request, failed = false, memory = false, coloured = false } = options;
+  const filter: TraceFilter = { ...(fd && { fds: fd }), ...(request && { requests: request }), failed, memory };
+  const printer = new TracePrinter(coloured ? COLOURED : PLAIN, { hasThreads, littleEndian });
+  for (const operation of operations) {
+    const line = printer.line(operation, filter);
+    if (line !== undefined) yield { operation, line };
+  }
 }

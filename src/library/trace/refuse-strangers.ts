@@ -18,9 +18,12 @@ const LISTED_MAX = 20;
  * not know. A request that was only not made counts as known.
  * @throws UsageError
  */
-export function refuseStrangers(operations: readonly Operation[], { fd, request }: Filters, file: string): void {
-  const names = new Set(operations.filter(isCall).map((operation) => callName(operation)));
-  for (const name of request ?? []) refuseRequest(name, new Set([...names, ...REQUEST_NAMES]));
+export function refuseStrangers(operations: Iterable<Operation>, { fd, request }: Filters, file: string): void {
+  if (request !== undefined) {
+    const known = new Set(REQUEST_NAMES);
+    for (const operation of operations) if (isCall(operation)) known.add(callName(operation));
+    for (const name of request) refuseRequest(name, known);
+  }
   if (fd === undefined) return;
   const numbers = descriptors(operations);
   const known = new Set([...numbers.keys(), ...numbers.values()]);
@@ -47,7 +50,7 @@ function refuseRequest(name: string, known: ReadonlySet<string>): void {
 /**
  * Names of the descriptors that calls were made on or that came of calls, with their numbers where the trace has them.
  */
-function descriptors(operations: readonly Operation[]): Map<string, string> {
+function descriptors(operations: Iterable<Operation>): Map<string, string> {
   const numbers = new Map<string, string>();
   const add = (name: unknown, number: number | undefined) => {
     if (typeof name === "string") numbers.set(name, number === undefined ? (numbers.get(name) ?? "") : String(number));

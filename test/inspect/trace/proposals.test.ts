@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { parseFault } from "../../../src/inspect/fault/fault-spec.ts";
 import { FaultInjector } from "../../../src/inspect/fault/injector.ts";
-import { parseOperations } from "../../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../../src/inspect/replay/recorded-calls.ts";
+import { surveyOf } from "../../../src/inspect/replay/recording-facts.ts";
 import { replay } from "../../../src/inspect/replay/replay.ts";
 import { PLAIN, TracePrinter } from "../../../src/inspect/trace/print.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
@@ -27,7 +28,7 @@ function traced(api: string, kernel: string, run: (program: NestingProgram, cont
   const { different, calls } = replay(host.description, operations);
   expect(different).toEqual([]);
   expect(calls).toBeGreaterThan(5);
-  const printer = new TracePrinter(PLAIN, operations);
+  const printer = new TracePrinter(PLAIN, surveyOf(operations));
   const printed = operations.flatMap((operation) => printer.line(operation) ?? []);
   return printed.map((line) => line.replace(/^.*?, VFIO_IOMMU_/, "").replace(/ <[\d.]+>$/, ""));
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Host } from "../../../src/host/host.ts";
-import { parseOperations } from "../../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../../src/inspect/replay/recorded-calls.ts";
+import { surveyOf } from "../../../src/inspect/replay/recording-facts.ts";
 import { replay } from "../../../src/inspect/replay/replay.ts";
 import { PLAIN, TracePrinter } from "../../../src/inspect/trace/print.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
@@ -52,7 +53,7 @@ describe.each([
     const shown = first && { ...first, operation: undefined, json: lines[first.line - 1]?.slice(0, 1500) };
     expect([different.length, shown], `seed ${seed}: UVFIO_SEED=${seed}`).toEqual([0, undefined]);
     expect(calls).toBeGreaterThan(STEPS / 3);
-    const printer = new TracePrinter(PLAIN, operations);
+    const printer = new TracePrinter(PLAIN, surveyOf(operations));
     const printed = operations.flatMap((operation) => printer.line(operation) ?? []);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: none may come through
     expect(printed.filter((line) => /[\u0000-\u0009\u000b-\u001f]|undefined|NaN|\[object/.test(line))).toEqual([]);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { Host } from "../../../src/host/host.ts";
 import type { Operation } from "../../../src/inspect/replay/operation.ts";
-import { parseOperations } from "../../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../../src/inspect/replay/recorded-calls.ts";
+import { surveyOf } from "../../../src/inspect/replay/recording-facts.ts";
 import { replay } from "../../../src/inspect/replay/replay.ts";
 import { PLAIN, TracePrinter } from "../../../src/inspect/trace/print.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
@@ -35,7 +36,7 @@ function traced(run: (program: Program) => void) {
 }
 
 function printed(operations: ReturnType<typeof traced>, filter = {}) {
-  const printer = new TracePrinter(PLAIN, operations);
+  const printer = new TracePrinter(PLAIN, surveyOf(operations));
   const withoutTimes = operations.map((operation): Operation => {
     if (operation.op === "wait") return operation;
     const { us: _us, ...rest } = operation;
@@ -158,6 +159,7 @@ describe("a trace", () => {
       program.ioctl(iommufd, IOMMU_IOAS_ALLOC, address);
     });
     expect(trace.find(({ op }) => op === "ioctl")).toMatchObject({ ret: -1, errno: "EFAULT" });
+
     expect(replay(lab, trace).different).toEqual([]);
   });
 
@@ -217,7 +219,7 @@ describe("a recording of a big-endian machine", () => {
   const { host, scenarios } = readBundle("s390x");
   const linesOf = (name: string) => {
     const operations = scenarios.find((scenario) => scenario.name === name)!.operations();
-    const printer = new TracePrinter(PLAIN, operations, isLittleEndian(host.arch));
+    const printer = new TracePrinter(PLAIN, { ...surveyOf(operations), littleEndian: isLittleEndian(host.arch) });
     return operations.flatMap((operation) => printer.line(operation) ?? []);
   };
 

@@ -1,7 +1,7 @@
 import { Host } from "../../../src/host/host.ts";
 import type { Operation } from "../../../src/inspect/replay/operation.ts";
 import { ReplayProcess } from "../../../src/inspect/replay/process.ts";
-import { parseOperations } from "../../../src/inspect/replay/recording.ts";
+import { parseOperations } from "../../../src/inspect/replay/recorded-calls.ts";
 import { Recorder } from "../../../src/inspect/trace/recorder.ts";
 import { watchKernel } from "../../../src/inspect/watch/watch-kernel.ts";
 import { isLittleEndian } from "../../../src/kernel/arch.ts";
