@@ -35,6 +35,7 @@ import type { DriverBinding } from "./driver-binding.ts";
 import { HostDevices } from "./host-devices.ts";
 import { whyMissing } from "./missing-node.ts";
 import { hostParts } from "./parts.ts";
+import { SaidOnce } from "./said-once.ts";
 import type { ZpciSlots } from "./zpci-slots.ts";
 
 /** What is in use of the IOMMUs of a host. */
@@ -49,7 +50,7 @@ export interface IommuUse extends NestingUse {
 export interface HostOptions {
   /** Where warnings go: what a person should know although a call succeeded. */
   readonly onWarning?: (message: string) => void;
-  /** Say a warning each time, and not once. */
+  /** Say a warning each time, and not once (SaidOnce). */
   readonly everyWarning?: boolean;
   /** Who hears what devices do by themselves. */
   readonly watch?: ModelWatch;
@@ -102,7 +103,7 @@ export class Host implements HostKernel {
     const description = discovered(described, kinds);
     this.#boot = description;
     this.deviceWork = new DeviceClock(options.now, watch?.worked && ((pieces) => watch.worked!(pieces)));
-    const warnings = new Set<string>();
+    const warnings = new SaidOnce();
     const release = new Release(description.kernel);
     this.errors = new FunctionErrors(release.has("zpciRecovery"));
     const context: ModelContext = {
@@ -116,9 +117,7 @@ export class Host implements HostKernel {
       booleanParameter: (name) => this.parameters.get(name) !== 0,
       watch: options.watch,
       warn: (message) => {
-        if (!options.everyWarning && warnings.has(message)) return;
-        if (!options.everyWarning) warnings.add(message);
-        options.onWarning?.(message);
+        if (options.everyWarning || warnings.isNew(message)) options.onWarning?.(message);
       },
     };
     const newer = releaseWarning(description.kernel);

@@ -1,6 +1,6 @@
 import { ERRNO } from "../uapi/errno.ts";
 import type { AsideJobs, CallAside, Job, Room } from "./aside/aside-jobs.ts";
-import { belongsInWindow, WINDOW_END, WINDOW_FIRST } from "./descriptor-window.ts";
+import { belongsInWindow } from "./descriptor-window.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import type { InjectedFile } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
@@ -8,6 +8,8 @@ import { close, syscall } from "./libc.ts";
 import { F_DUPFD_CLOEXEC } from "./linux.ts";
 import { type Listener, LOWEST } from "./listener.ts";
 import { statThreadDescriptor } from "./path-stat.ts";
+import type { ProcessTable } from "./process-table.ts";
+import { WindowSearch } from "./window-search.ts";
 
 /** A file that was made for a program, and our descriptor of it, which is closed when the program has its own. */
 export interface Made {
@@ -28,6 +30,9 @@ export interface PendingInstall {
 /** Numbers to try one after the other, each with what came of it; returns what came of the last. */
 type Attempts = Generator<number, number, number>;
 
+/** Processes whose search of the window is remembered; of others it begins anew. */
+const MAX_SEARCHES = 64;
+
 /** Stands for that one until it is known; no descriptor has this number (fs.nr_open). */
 const UNKNOWN = 0x7fff_0000;
 
@@ -43,8 +48,11 @@ export class Installs {
   readonly #listener: Listener;
   readonly #files: InjectedFiles;
   readonly #jobs: AsideJobs;
+  readonly #processes: ProcessTable;
+  readonly #searches = new Map<number, WindowSearch>();
 
-  constructor(listener: Listener, files: InjectedFiles, jobs: AsideJobs) {
+  constructor(listener: Listener, files: InjectedFiles, jobs: AsideJobs, processes: ProcessTable) {
+    this.#processes = processes;
     this.#listener = listener;
     this.#files = files;
     this.#jobs = jobs;
@@ -59,12 +67,25 @@ export class Installs {
 
   /** Gives the caller a new descriptor. Its number, or a negative errno: the file is forgotten then. */
   add(made: Made, closeOnExec: number): number {
-    return this.#install(made, closeOnExec, numbers(this.#listener.tid, made.file));
+    const { tid } = this.#listener;
+    const attempts = belongsInWindow(made.file.description) ? numbers(tid, this.#searchOf(tid)) : only(LOWEST);
+    return this.#install(made, closeOnExec, attempts);
   }
 
   /** Replaces what is behind one of the caller's descriptors. As above. */
   replace(made: Made, closeOnExec: number, target: number): number {
     return this.#install(made, closeOnExec, only(target));
+  }
+
+  #searchOf(tid: number): WindowSearch {
+    const pid = this.#processes.of(tid)?.pid ?? tid;
+    const search = this.#searches.get(pid) ?? new WindowSearch();
+    this.#searches.set(pid, search);
+    for (const oldest of this.#searches.keys()) {
+      if (this.#searches.size <= MAX_SEARCHES) break;
+      this.#searches.delete(oldest);
+    }
+    return search;
   }
 
   #install(made: Made, closeOnExec: number, attempts: Attempts): number {
@@ -117,9 +138,10 @@ export class Installs {
 }
 
 /** For files that have numbers of their own (descriptor-window.ts) those first, and then the lowest one. */
-function* numbers(tid: number, { description }: InjectedFile): Attempts {
-  for (let number = WINDOW_FIRST; belongsInWindow(description) && number < WINDOW_END; number++) {
+function* numbers(tid: number, search: WindowSearch): Attempts {
+  for (const number of search.numbers()) {
     if (statThreadDescriptor(tid, number) !== -ERRNO.ENOENT) continue;
+    search.found();
     const added = yield number;
     if (added === number || added === -ERRNO.ENOENT) return added;
     // EBUSY: another thread is just about to use it. EBADF: RLIMIT_NOFILE is lower.

@@ -127,7 +127,7 @@ export class ServedProgram {
     const credentials = new Credentials(userNamespace, launcher, options.starter);
     this.#nodes = nodeFiles(this.#root, nodes, options, credentials);
     this.#parked = new ParkedCalls(this.listener);
-    const installs = new Installs(this.listener, files, jobs);
+    const installs = new Installs(this.listener, files, jobs, this.processes);
     const programFiles = new ProgramFiles(files, installs, watches);
     this.#context = new CallContext({
       listener: this.listener,
