@@ -54,8 +54,9 @@ seccomp, a few nanoseconds, beside the cheapest call there is.`,
     "pread of 8 bytes of a file",
     10,
     `A filter knows a file only by its number, and a device's registers are read like this, of any number: a copy that dup() or a socket
-made has one that nobody can foresee. So every pread of at most 8 bytes is asked about, and let go; longer ones are not. The same holds
-for lseek.`,
+made has one that nobody can foresee. To follow the copies does not help: dup2() and fcntl(F_DUPFD) give the number that the program wants,
+and a filter that is installed cannot be changed, nor look into a table. So every pread of at most 8 bytes is asked about, and let go; longer
+ones are not. The same holds for lseek.`,
   ),
   untrapped("lseek", "lseek on a file", 10, "As pread of 8 bytes."),
   untrapped(

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { IntervalMap } from "../../../src/address/interval-map.ts";
 import { readyMadeHost } from "../../../src/machine/ready-made-hosts.ts";
+import { DeviceProgram, intelHost } from "../pci/device-program.ts";
 import { Program, type Result } from "../program.ts";
 
 const PAGE = 4096n;
@@ -13,7 +14,7 @@ function counting(body: () => void): { lookups: number; steps: number; removals:
   const map = IntervalMap.prototype;
   const calls = { lookups: 0, steps: 0, removals: 0 };
   let inside = false;
-  const count = (name: "seek" | "first" | "overlaps" | "next" | "removeHere", kind: keyof typeof calls) => {
+  const count = (name: "seek" | "seekBefore" | "first" | "overlaps" | "next" | "removeHere", kind: keyof typeof calls) => {
     const real = map[name] as (this: IntervalMap, ...args: number[]) => boolean;
     vi.spyOn(map, name).mockImplementation(function (this: IntervalMap, ...args: number[]) {
       // what the map asks of itself is not counted
@@ -25,7 +26,7 @@ function counting(body: () => void): { lookups: number; steps: number; removals:
       return answer;
     });
   };
-  for (const name of ["seek", "first", "overlaps"] as const) count(name, "lookups");
+  for (const name of ["seek", "seekBefore", "first", "overlaps"] as const) count(name, "lookups");
   count("next", "steps");
   count("removeHere", "removals");
   body();
@@ -76,6 +77,31 @@ describe("with many mappings", () => {
       steps: 0,
       removals: 1,
     });
+  });
+
+  test("DMA that misses them finds the nearest with a few lookups, and without a walk", () => {
+    const warnings: string[] = [];
+    const device = new DeviceProgram(
+      "edu",
+      intelHost((message) => warnings.push(message)),
+    );
+    device.setConfig(4, 2, 6);
+    const bar = device.mapRegion(0, 0x10_0000);
+    const memory = device.memory(4096);
+    for (let i = 0n; i < COUNT; i++) device.map(device.containerFd, FIRST + 2n * i * PAGE, memory, PAGE);
+    const miss = FIRST + BigInt(COUNT + 1) * PAGE;
+    device.poke64(bar + 0x80, miss);
+    device.poke64(bar + 0x88, 0x40000n);
+    device.poke64(bar + 0x90, 4n);
+    const { lookups, steps } = counting(() => {
+      device.poke64(bar + 0x98, 1n);
+      device.peek(bar + 0x98, 8);
+    });
+    const below = miss - PAGE;
+    expect(warnings).toEqual([
+      expect.stringContaining(`nearest mapping is 0x${below.toString(16)}-0x${(miss - 1n).toString(16)}`),
+    ]);
+    expect([lookups > 0, lookups <= 4, steps <= 2]).toEqual([true, true, true]);
   });
 
   test("all of them go by walking them, none by itself", () => {
