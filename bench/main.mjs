@@ -1,7 +1,8 @@
 // npm run bench [-- --long] [NAME...]: compares uvfio with baselines that are built and run in the same session. --long takes more rounds and
-// larger sizes. With names, only the figures whose names contain one of them, and docs/performance.md stays as it is.
+// larger sizes. With names, only the figures whose names contain one of them, and docs/performance.md and docs/performance-details.md stay as they are.
 import { NotHere, Programs } from "./lib/programs.mjs";
-import { printTable, writeDocument, writeJson } from "./lib/report.mjs";
+import { printTable, writeDocuments, writeJson } from "./lib/report.mjs";
+import { SHORT_LIST } from "./lib/short-list.mjs";
 import { workloads as dirtyBitmap } from "./workloads/dirty-bitmap.mjs";
 import { workloads as dmaCopy } from "./workloads/dma-copy.mjs";
 import { workloads as intervalMap } from "./workloads/interval-map.mjs";
@@ -48,10 +49,13 @@ const chosen = names.length === 0 ? all : all.filter(({ name }) => names.some((p
 for (const name of names) {
   if (all.some((workload) => workload.name.includes(name))) continue;
   console.error(
-    `bench: no figure has "${name}" in its name: npm run bench -- [--long] [NAME...], names as docs/performance.md has them`,
+    `bench: no figure has "${name}" in its name: npm run bench -- [--long] [NAME...], names as docs/performance-details.md has them`,
   );
   process.exit(2);
 }
+
+for (const { figure } of SHORT_LIST.flatMap(({ rows }) => rows))
+  if (!all.some(({ name }) => name === figure)) throw new Error(`bench/lib/short-list.mjs: no figure "${figure}"`);
 
 const programs = new Programs({ long: args.includes("--long") });
 try {
@@ -63,7 +67,7 @@ try {
   printTable(results);
   for (const { workload, details } of results) if (details) console.log(`\n${workload.name}\n\n${details}`);
   writeJson(results);
-  if (chosen.length === all.length) writeDocument(results);
+  if (chosen.length === all.length) writeDocuments(results);
 } finally {
   programs.remove();
 }

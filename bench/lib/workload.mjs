@@ -6,7 +6,7 @@
  * @property {string} measures what is timed under uvfio
  * @property {string} baseline what that is divided by, measured in the same session
  * @property {{ atMost: number } | { atLeast: number }} target of the ratio
- * @property {string} explanation for docs/performance.md: why the ratio is what it is
+ * @property {string} explanation for docs/performance-details.md: why the ratio is what it is
  * @property {(programs: import("./programs.mjs").Programs) => Result | Promise<Result>} run throws NotHere
  *
  * @typedef {object} Result
