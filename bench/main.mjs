@@ -8,6 +8,7 @@ import { workloads as dmaCopy } from "./workloads/dma-copy.mjs";
 import { workloads as intervalMap } from "./workloads/interval-map.mjs";
 import { workloads as invalidation } from "./workloads/invalidation.mjs";
 import { workloads as manyMappings } from "./workloads/many-mappings.mjs";
+import { workloads as manyProcesses } from "./workloads/many-processes.mjs";
 import { workloads as mapMany } from "./workloads/map-many.mjs";
 import { workloads as mapUnmap } from "./workloads/map-unmap.mjs";
 import { workloads as named } from "./workloads/named.mjs";
@@ -36,6 +37,7 @@ const all = [
   ...spapr,
   ...named,
   ...trappedCalls,
+  ...manyProcesses,
   ...traces,
   ...mapMany,
   ...untrappedCalls,
