@@ -2,7 +2,10 @@ import type { AddressSpace } from "../../kernel/address-space.ts";
 import type { FileTable, Task } from "../../kernel/task.ts";
 import type { Watcher } from "./watcher.ts";
 
-/** A task whose questions about rights are heard of. One for each task: making it for each call costs more than the call. */
+/**
+ * A task whose questions about rights are heard of. One for each task: making it for each call costs more than the
+ * call.
+ */
 export class WatchedTask implements Task {
   readonly files: FileTable;
   readonly #task: Task;

@@ -14,7 +14,10 @@ function counting(body: () => void): { lookups: number; steps: number; removals:
   const map = IntervalMap.prototype;
   const calls = { lookups: 0, steps: 0, removals: 0 };
   let inside = false;
-  const count = (name: "seek" | "seekBefore" | "first" | "overlaps" | "next" | "removeHere", kind: keyof typeof calls) => {
+  const count = (
+    name: "seek" | "seekBefore" | "first" | "overlaps" | "next" | "removeHere",
+    kind: keyof typeof calls,
+  ) => {
     const real = map[name] as (this: IntervalMap, ...args: number[]) => boolean;
     vi.spyOn(map, name).mockImplementation(function (this: IntervalMap, ...args: number[]) {
       // what the map asks of itself is not counted
