@@ -44,14 +44,21 @@ export function unmapRange(table: IoPageTable, start: bigint, last: bigint): Unm
 export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): Generator<void, Unmapped> {
   let bytes = 0n;
   let count = 0;
-  for (let area = table.areas.meeting(start, last); area; area = table.areas.meeting(start, last)) {
+  for (;;) {
+    const flat = table.removeFlat(start, last, AREAS_PER_STEP);
+    bytes += BigInt(flat);
+    const area = table.areas.meeting(start, last);
+    if (!area) return { bytes, cut: undefined };
+    if (flat > 0) {
+      yield;
+      continue;
+    }
     if (area.locks > 0) return { bytes, cut: undefined, locked: area };
     if (area.start < start || area.last > last) return { bytes, cut: area };
     table.remove(area);
     bytes += area.length;
     if (++count % AREAS_PER_STEP === 0) yield;
   }
-  return { bytes, cut: undefined };
 }
 
 export function unmapAll(table: IoPageTable): Unmapped {
@@ -75,7 +82,7 @@ export function cutText(start: bigint, last: bigint, cut: Area): string {
 export function cutAfter(table: IoPageTable, iova: bigint): void {
   const area = table.areas.meeting(iova, iova);
   if (!area || iova === area.start || iova === area.last) return;
-  if (area.pages.source.kind === "dmabuf") fail("EOPNOTSUPP", `${area.label} is of a dma-buf and is not split`);
+  if (area.kind === "dmabuf") fail("EOPNOTSUPP", `${area.label} is of a dma-buf and is not split`);
   const at = iova + 1n;
   const mask = table.alignment - 1n;
   if ((at | area.offsetOf(at)) & mask) {
@@ -97,5 +104,5 @@ export function cutAfter(table: IoPageTable, iova: bigint): void {
 }
 
 function part(area: Area, start: bigint, length: bigint): Area {
-  return new Area(start, length, { pages: area.pages, startByte: area.offsetOf(start) }, area);
+  return Area.of(start, length, { pages: area.pages, startByte: area.offsetOf(start) }, area);
 }

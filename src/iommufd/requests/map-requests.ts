@@ -16,17 +16,31 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { AreaAccess } from "../memory/area.ts";
+import { chooseIova } from "../memory/choose-iova.ts";
 import { hintOf, mapNew, mapSlices, type Slice } from "../memory/map-area.ts";
+import { isUsual, mapFlat } from "../memory/map-flat.ts";
 import { dmaBufSlice, fileSlice, userSlice } from "../memory/new-pages.ts";
 import { slicesOf } from "../memory/slices-of.ts";
 import { cutText, lastOf, refuseLocked, type Unmapped, unmapInSteps } from "../memory/unmap-area.ts";
 import { findIoas, refuseReserved } from "./ioas-requests.ts";
 
 const LAST = 2n ** 64n - 1n;
+const MAP_AT = IommuIoasMap.offsets;
+const USER_FIELDS = { address: MAP_AT.user_va, length: MAP_AT.length, iova: MAP_AT.iova };
+/** By READABLE and WRITEABLE in the flags. */
+const ACCESS: Readonly<Record<number, AreaAccess>> = {
+  [IOMMU_IOAS_MAP_READABLE]: { readable: true, writeable: false },
+  [IOMMU_IOAS_MAP_WRITEABLE]: { readable: false, writeable: true },
+  [IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE]: { readable: true, writeable: true },
+};
 const KNOWN_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
 
 /** ioas.c:iommufd_ioas_map */
 export function ioasMap(context: IommufdContext, command: Command): number {
+  if (mapUsual(context, command)) {
+    command.respond(IommuIoasMap);
+    return 0;
+  }
   const request = IommuIoasMap.read(command.view, 0);
   refuseFlags(request.flags);
   refuseReserved(request.__reserved);
@@ -38,6 +52,22 @@ export function ioasMap(context: IommufdContext, command: Command): number {
   // a reply that cannot be written is an error although the mapping is made, as in the kernel
   command.respond(IommuIoasMap);
   return 0;
+}
+
+/** The same of a request with nothing odd about it; false for others, and when there is something to say. */
+function mapUsual(context: IommufdContext, command: Command): boolean {
+  const { words } = command;
+  const flags = words.u32(MAP_AT.flags);
+  const rights = flags & (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE);
+  const isOdd = (flags & ~KNOWN_FLAGS) !== 0 || rights === 0 || words.u32(MAP_AT.__reserved) !== 0;
+  if (isOdd || !isUsual(context, words, USER_FIELDS)) return false;
+  const { table } = findIoas(context, words.u32(MAP_AT.ioas_id));
+  if (!(flags & IOMMU_IOAS_MAP_FIXED_IOVA)) {
+    if (words.low(MAP_AT.length) & table.mask) return false;
+    words.setU64(MAP_AT.iova, chooseIova(table, words.u64(MAP_AT.user_va), words.u64(MAP_AT.length)));
+    if (!isUsual(context, words, USER_FIELDS)) return false;
+  }
+  return mapFlat(context, table, command.task, words, USER_FIELDS, ACCESS[rights]!);
 }
 
 /** ioas.c:iommufd_ioas_map_file */
