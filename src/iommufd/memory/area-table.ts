@@ -16,6 +16,11 @@ const FILLED = 4;
 /** It has an object. */
 const KEPT = 8;
 const ACCOUNT_SHIFT = 8;
+/** An area is 16 bytes side by side, so that one at a random place is one miss of the processor's caches. */
+const DOUBLES = 2;
+const WORDS = 4;
+const PIN = 2;
+const STATE = 3;
 const INITIAL = 64;
 const NONE = -1;
 /** Objects of areas that were asked for lately: a power of two. */
@@ -39,12 +44,14 @@ export interface FlatArea {
  */
 export class AreaTable implements Iterable<Area>, FlatAreas {
   readonly #pageSize: number;
+  /** Of a page, by byte: a power of two, so that a product is what a quotient would be. */
+  readonly #perByte: number;
   readonly #low = new IntervalMap({ knowsHoles: true });
   readonly #high = new SpanMap<Area>();
-  /** By slot: the address of the first byte; of a free slot the next free one. */
-  #addresses = new Float64Array(INITIAL);
-  /** By slot: the pin, and one word with the state bits and whose limit counts. */
-  #words = new Uint32Array(2 * INITIAL);
+  /** By slot: the address of the first byte (of a free slot the next free one), then what `words` shows of it. */
+  #records = new Float64Array(INITIAL * DOUBLES);
+  /** The same memory: of each the pin, and the state bits with whose limit counts. */
+  #words = new Uint32Array(this.#records.buffer);
   #used = 0;
   #free = NONE;
   readonly #kept = new Map<number, Area>();
@@ -56,6 +63,7 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
   /** @param pageSize bytes */
   constructor(pageSize: number) {
     this.#pageSize = pageSize;
+    this.#perByte = 1 / pageSize;
   }
 
   get size(): number {
@@ -102,6 +110,13 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
     return this.#high.size === 0 || !this.#high.meeting(BigInt(start), BigInt(start + length - 1));
   }
 
+  /** Whether exactly [start, start + length) is an area that has no object. */
+  isFlat(start: number, length: number): boolean {
+    const low = this.#low;
+    if (!low.overlaps(start, 1) || low.start !== start || low.pages !== length) return false;
+    return (this.#stateOf(low.value) & KEPT) === 0;
+  }
+
   /** The parts of [start, last] that no area meets and that have `length` bytes at least, in order. */
   *holes(start: bigint, last: bigint, length: bigint): Generator<Span> {
     let from = start;
@@ -132,7 +147,7 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
       return;
     }
     const slot = this.#takeSlot();
-    this.#words[2 * slot + 1] = KEPT;
+    this.#words[slot * WORDS + STATE] = KEPT;
     this.#kept.set(slot, area);
     this.#low.insert(Number(area.start), Number(area.length), slot);
   }
@@ -148,9 +163,9 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
   ): void {
     const slot = this.#takeSlot();
     const state = (readable ? READABLE : 0) | (writeable ? WRITEABLE : 0) | (pin === undefined ? 0 : FILLED);
-    this.#addresses[slot] = address;
-    this.#words[2 * slot] = pin ?? 0;
-    this.#words[2 * slot + 1] = state | (this.#accountIndex(account) << ACCOUNT_SHIFT);
+    this.#records[slot * DOUBLES] = address;
+    this.#words[slot * WORDS + PIN] = pin ?? 0;
+    this.#words[slot * WORDS + STATE] = state | (this.#accountIndex(account) << ACCOUNT_SHIFT);
     this.#low.insert(start, length, slot);
   }
 
@@ -168,31 +183,48 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
   /**
    * Takes areas that have no object out, from the first that meets [start, last] on, up to one that is not such a one or
    * is not all within. What they held is let go.
+   * @param start below 2^53, as `last` is
    * @param most areas
    * @param removed is told of each
    * @returns how many bytes they had
    */
   removeFlat(
-    start: bigint,
-    last: bigint,
+    start: number,
+    last: number,
     most: number,
     removed: ((start: number, length: number) => void) | undefined,
   ): number {
     const low = this.#low;
-    if (start >= FLAT_END_BYTES || !low.seek(Number(start)) || low.start < start) return 0;
-    const end = last < FLAT_END_BYTES ? Number(last) + 1 : FLAT_END;
+    if (!low.seek(start) || low.start < start) return 0;
+    const end = last + 1;
     let bytes = 0;
+    // what goes together counts against one limit as a rule
+    let account = this.#accounts[0];
+    let uncharged = 0;
     for (let left = most, more = true; left > 0 && more; left--) {
       const { start: first, pages: length, value: slot } = low;
-      if (first + length > end || this.#stateOf(slot) & KEPT) break;
-      this.unfill(slot, length);
-      this.#freeSlot(slot);
+      const state = this.#stateOf(slot);
+      if (first + length > end || state & KEPT) break;
+      if (state & FILLED) {
+        const own = this.#accountOf(state);
+        if (own !== account) {
+          if (uncharged > 0) account!.uncharge(uncharged);
+          account = own;
+          uncharged = 0;
+        }
+        own.space.unpin(this.#words[slot * WORDS + PIN]!);
+        uncharged += this.#pagesOf(slot, length);
+      }
+      this.#giveSlot(slot);
       more = low.removeHere();
       bytes += length;
-      removed?.(first, length);
-      // it may have looked
-      if (removed) more = low.seek(first);
+      if (removed) {
+        removed(first, length);
+        // it may have looked
+        more = low.seek(first);
+      }
     }
+    if (uncharged > 0) account!.uncharge(uncharged);
     return bytes;
   }
 
@@ -210,12 +242,12 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
     this.#accounts.length = 0;
     this.#used = 0;
     this.#free = NONE;
-    this.#addresses = new Float64Array(INITIAL);
-    this.#words = new Uint32Array(2 * INITIAL);
+    this.#records = new Float64Array(INITIAL * DOUBLES);
+    this.#words = new Uint32Array(this.#records.buffer);
   }
 
   addressOf(slot: number): number {
-    return this.#addresses[slot]!;
+    return this.#records[slot * DOUBLES]!;
   }
 
   isFilled(slot: number): boolean {
@@ -234,33 +266,33 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
       account.space.unpin(pin);
       throw error;
     }
-    this.#words[2 * slot] = pin;
-    this.#words[2 * slot + 1] = state | FILLED;
+    this.#words[slot * WORDS + PIN] = pin;
+    this.#words[slot * WORDS + STATE] = state | FILLED;
   }
 
   unfill(slot: number, length: number): void {
     const state = this.#stateOf(slot);
     if (!(state & FILLED)) return;
     const account = this.#accountOf(state);
-    account.space.unpin(this.#words[2 * slot]!);
+    account.space.unpin(this.#words[slot * WORDS + PIN]!);
     account.uncharge(this.#pagesOf(slot, length));
-    this.#words[2 * slot + 1] = state & ~FILLED;
+    this.#words[slot * WORDS + STATE] = state & ~FILLED;
   }
 
   read(slot: number, offset: number, into: Uint8Array): void {
     const vaddr = this.#pageAddress(slot);
     const { space } = this.#accountOf(this.#stateOf(slot));
-    space.readPinned(this.#words[2 * slot]!, vaddr, this.#addresses[slot]! - vaddr + offset, into);
+    space.readPinned(this.#words[slot * WORDS + PIN]!, vaddr, this.#records[slot * DOUBLES]! - vaddr + offset, into);
   }
 
   write(slot: number, offset: number, from: Uint8Array): void {
     const vaddr = this.#pageAddress(slot);
     const { space } = this.#accountOf(this.#stateOf(slot));
-    space.writePinned(this.#words[2 * slot]!, vaddr, this.#addresses[slot]! - vaddr + offset, from);
+    space.writePinned(this.#words[slot * WORDS + PIN]!, vaddr, this.#records[slot * DOUBLES]! - vaddr + offset, from);
   }
 
   hugePageShift(slot: number, offset: number): number {
-    return this.#accountOf(this.#stateOf(slot)).space.hugePageShift(this.#addresses[slot]! + offset);
+    return this.#accountOf(this.#stateOf(slot)).space.hugePageShift(this.#records[slot * DOUBLES]! + offset);
   }
 
   keep(slot: number, area: Area): { readonly pages: MappedPages; readonly holder: Holder | undefined } {
@@ -275,26 +307,26 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
     const count = this.#pagesOf(slot, Number(area.length));
     const holder = { start: 0n, last: BigInt(count - 1) };
     const isFilled = (state & FILLED) !== 0;
-    if (isFilled) pages.adopt(holder, this.#words[2 * slot]!);
-    this.#words[2 * slot + 1] = KEPT;
+    if (isFilled) pages.adopt(holder, this.#words[slot * WORDS + PIN]!);
+    this.#words[slot * WORDS + STATE] = KEPT;
     this.#kept.set(slot, area);
     return { pages, holder: isFilled ? holder : undefined };
   }
 
   /** Pages of the host that an area without an object lies in. */
   #pagesOf(slot: number, length: number): number {
-    const size = this.#pageSize;
-    const address = this.#addresses[slot]!;
-    return Math.floor((address + length - 1) / size) - Math.floor(address / size) + 1;
+    const perByte = this.#perByte;
+    const address = this.#records[slot * DOUBLES]!;
+    return Math.floor((address + length - 1) * perByte) - Math.floor(address * perByte) + 1;
   }
 
   #pageAddress(slot: number): number {
-    const address = this.#addresses[slot]!;
+    const address = this.#records[slot * DOUBLES]!;
     return address - (address % this.#pageSize);
   }
 
   #stateOf(slot: number): number {
-    return this.#words[2 * slot + 1]!;
+    return this.#words[slot * WORDS + STATE]!;
   }
 
   #accountOf(state: number): PinAccount {
@@ -330,26 +362,28 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
   #takeSlot(): number {
     const slot = this.#free;
     if (slot !== NONE) {
-      this.#free = this.#addresses[slot]!;
+      this.#free = this.#records[slot * DOUBLES]!;
       return slot;
     }
     const next = this.#used++;
-    if (next === this.#addresses.length) {
-      const addresses = new Float64Array(2 * next);
-      addresses.set(this.#addresses);
-      this.#addresses = addresses;
-      const words = new Uint32Array(4 * next);
-      words.set(this.#words);
-      this.#words = words;
+    if (next * DOUBLES === this.#records.length) {
+      const larger = new Float64Array(2 * next * DOUBLES);
+      larger.set(this.#records);
+      this.#records = larger;
+      this.#words = new Uint32Array(larger.buffer);
     }
     return next;
   }
 
   #freeSlot(slot: number): void {
     if (this.#stateOf(slot) & KEPT) this.#kept.delete(slot);
+    this.#giveSlot(slot);
+  }
+
+  #giveSlot(slot: number): void {
     const place = slot & (RECENT - 1);
     if (this.#recentSlots[place] === slot) this.#recentSlots[place] = NONE;
-    this.#addresses[slot] = this.#free;
+    this.#records[slot * DOUBLES] = this.#free;
     this.#free = slot;
   }
 }

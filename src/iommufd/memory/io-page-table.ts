@@ -83,10 +83,11 @@ export class IoPageTable {
 
   /**
    * Mappings of such memory go, from the first in a range on, up to one of another kind or across its end.
+   * @param start below 2^53, as `last` is
    * @param most how many
    * @returns how many bytes
    */
-  removeFlat(start: bigint, last: bigint, most: number): number {
+  removeFlat(start: number, last: number, most: number): number {
     const listens = this.lookers.size > 0 || this.domains.some((domain) => domain.listens);
     return this.areas.removeFlat(start, last, most, listens ? this.#tellRemoved : undefined);
   }

@@ -8,19 +8,22 @@ const HIGH = 2 ** 32;
 /** Of numbers that have their upper half below this the sum of two is below 2^53. */
 const HIGH_END = 2 ** 20;
 
-/** Where a request's structure has what is to be mapped. */
-interface Fields {
-  readonly address: number;
+/** Where a request's structure has what it is about. */
+interface RangeFields {
   readonly length: number;
   readonly iova: number;
 }
 
-/** Whether the numbers of a request are ones that mapFlat() takes. */
-export function isUsual(context: IommufdContext, user: UserStruct, at: Fields): boolean {
+/** The same of what is to be mapped. */
+interface Fields extends RangeFields {
+  readonly address: number;
+}
+
+/** Whether the numbers of a request are ones that mapFlat() takes, or an unmap of what that has mapped. */
+export function isUsual(context: IommufdContext, user: UserStruct, at: RangeFields): boolean {
   // a fault may be due at any place of the long way
   if (context.module.faults) return false;
-  if (user.high(at.address) >= HIGH_END || user.high(at.length) >= HIGH_END || user.high(at.iova) >= HIGH_END)
-    return false;
+  if (user.high(at.length) >= HIGH_END || user.high(at.iova) >= HIGH_END) return false;
   return (user.low(at.length) | user.high(at.length)) !== 0;
 }
 
@@ -38,6 +41,7 @@ export function mapFlat(
   at: Fields,
   access: AreaAccess,
 ): boolean {
+  if (user.high(at.address) >= HIGH_END) return false;
   if ((user.low(at.address) | user.low(at.length) | user.low(at.iova)) & table.mask) return false;
   const start = numberAt(user, at.iova);
   const length = numberAt(user, at.length);
@@ -68,6 +72,7 @@ function takes(domain: Domain, { readable, writeable }: AreaAccess): boolean {
   return readable || writeable || domain.unit.mapsNoAccess;
 }
 
-function numberAt(user: UserStruct, at: number): number {
+/** A 64-bit field that isUsual() has taken. */
+export function numberAt(user: UserStruct, at: number): number {
   return user.high(at) * HIGH + user.low(at);
 }

@@ -4,9 +4,11 @@ import { Area } from "./area.ts";
 import type { IoPageTable } from "./io-page-table.ts";
 
 const END = 2n ** 64n;
+const NUMBERS_END = 2n ** 53n;
 
-/** Mappings that one step of an unmap removes. */
+/** Mappings that one step of an unmap removes, and how many of those that have their memory for themselves. */
 const AREAS_PER_STEP = 64;
+const FLAT_PER_STEP = 256;
 
 /** What an unmap did: also when it stopped at a mapping that it would have cut. */
 export interface Unmapped {
@@ -45,7 +47,7 @@ export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): 
   let bytes = 0n;
   let count = 0;
   for (;;) {
-    const flat = table.removeFlat(start, last, AREAS_PER_STEP);
+    const flat = start < NUMBERS_END ? table.removeFlat(Number(start), numberBelow(last), FLAT_PER_STEP) : 0;
     bytes += BigInt(flat);
     const area = table.areas.meeting(start, last);
     if (!area) return { bytes, cut: undefined };
@@ -59,6 +61,11 @@ export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): 
     bytes += area.length;
     if (++count % AREAS_PER_STEP === 0) yield;
   }
+}
+
+/** The address, or the last one that a number has. */
+function numberBelow(address: bigint): number {
+  return address < NUMBERS_END ? Number(address) : Number.MAX_SAFE_INTEGER;
 }
 
 export function unmapAll(table: IoPageTable): Unmapped {
