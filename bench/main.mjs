@@ -2,6 +2,7 @@
 // larger sizes. With names, only the figures whose names contain one of them, and docs/performance.md stays as it is.
 import { NotHere, Programs } from "./lib/programs.mjs";
 import { printTable, writeDocument, writeJson } from "./lib/report.mjs";
+import { workloads as areas } from "./workloads/areas.mjs";
 import { workloads as dirtyBitmap } from "./workloads/dirty-bitmap.mjs";
 import { workloads as dmaCopy } from "./workloads/dma-copy.mjs";
 import { workloads as intervalMap } from "./workloads/interval-map.mjs";
@@ -24,6 +25,7 @@ const all = [
   ...intervalMap,
   ...mapUnmap,
   ...manyMappings,
+  ...areas,
   ...translation,
   ...dmaCopy,
   ...nvme,

@@ -1,5 +1,5 @@
 // areas.mjs KIND LIVE PAIRS ROUNDS: LIVE mappings of a page are made at rising addresses, PAIRS times one of them is taken away and another
-// one made at a random place, and then all go by one call. In nanoseconds for a call; and bytes for a mapping.
+// one made at a random place, and then all go by one call. In nanoseconds for a call, of the last for a mapping; and bytes for a mapping.
 // KIND is type1, ioas (iommufd with a device attached), bytes (an address space of iommufd without devices, and mappings that neither begin
 // nor end with a page) or choice (as ioas, and the kernel chooses where).
 import { readyMadeHost } from "../../dist/machine/ready-made-hosts.js";

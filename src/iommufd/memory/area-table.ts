@@ -322,7 +322,7 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
 
   #pageAddress(slot: number): number {
     const address = this.#records[slot * DOUBLES]!;
-    return address - (address % this.#pageSize);
+    return Math.floor(address * this.#perByte) * this.#pageSize;
   }
 
   #stateOf(slot: number): number {

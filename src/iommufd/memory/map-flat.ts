@@ -53,7 +53,8 @@ export function mapFlat(
   let pin: number | undefined;
   if (table.domains.length > 0) {
     const space = task.memory;
-    const offset = address % context.pageSize;
+    // the remainder of a number beyond 32 bits is a slow call
+    const offset = user.low(at.address) & (context.pageSize - 1);
     const pages = Math.ceil((offset + length) / context.pageSize);
     pin = space.pinFast(address - offset, pages, writeable);
     if (pin < 0) return false;
