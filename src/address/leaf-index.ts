@@ -18,8 +18,8 @@ const JOINED = (NODE * 3) / 4;
  * The index has a place, one leaf. IntervalMap looks a page up, which is most of what there is to do, and then sets it;
  * everything that changes the index does so at the place.
  *
- * It can also say which leaf has a hole of some size in front of one of its runs: each leaf, each node and each 64 nodes
- * have a bound that no such hole exceeds. A bound may be too large until somebody has looked.
+ * It can also say which leaf has a hole of some size in front of one of its runs: each leaf, each node and each 64
+ * nodes have a bound that no such hole exceeds. A bound may be too large until somebody has looked.
  */
 export class LeafIndex {
   /** The keys of the leaves of all inner nodes, 64 for each node. Those that are not in use are Infinity. */
@@ -222,7 +222,9 @@ export class LeafIndex {
     this.remove();
   }
 
-  /** Takes the leaf here out, whose runs the one before it in the same node has now. The place is undefined afterwards. */
+  /**
+   * Takes the leaf here out, whose runs the one before it in the same node has now. The place is undefined afterwards.
+   */
   removeToLeft(): void {
     this.place--;
     this.removeRight();

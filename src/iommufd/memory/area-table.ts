@@ -181,8 +181,8 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
   }
 
   /**
-   * Takes areas that have no object out, from the first that meets [start, last] on, up to one that is not such a one or
-   * is not all within. What they held is let go.
+   * Takes areas that have no object out, from the first that meets [start, last] on, up to one that is not such a one
+   * or is not all within. What they held is let go.
    * @param start below 2^53, as `last` is
    * @param most areas
    * @param removed is told of each

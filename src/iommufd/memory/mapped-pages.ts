@@ -78,7 +78,9 @@ export class MappedPages {
     this.#holders.add(holder);
   }
 
-  /** The pages of `holder` are held and counted already, by the pin `pin`: they are its from now on. Of new ones only. */
+  /**
+   * The pages of `holder` are held and counted already, by the pin `pin`: they are its from now on. Of new ones only.
+   */
   adopt(holder: Holder, pin: number): void {
     this.pinned = Number(holder.last - holder.start) + 1;
     this.#runs.add({ ...holder, pin });

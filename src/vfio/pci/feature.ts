@@ -19,8 +19,8 @@ import {
 import { checkFeature, FEATURE_DATA, type FeatureRequest } from "../feature-request.ts";
 import { migrationFeature } from "../migration/features.ts";
 import { UserStruct } from "../user-struct.ts";
-import { exportDmaBuf } from "./dma-bufs.ts";
 import { eventOf } from "./event.ts";
+import { exportDmaBuf } from "./export-dma-buf.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { TOKEN_BYTES, type VfToken } from "./vf-token.ts";
 
