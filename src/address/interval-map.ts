@@ -23,6 +23,7 @@ const LONG = 0;
 const MAX_WORD = 0xffff_ffff;
 /** The largest number of an inner node: V8 then knows that a place among their keys does not overflow. */
 const MAX_NODE = 0xff_ffff;
+const NONE = -1;
 
 /**
  * Non-overlapping runs of pages, each with a 32-bit value: what the kernel keeps in a red-black tree of vfio_dma. Here
@@ -32,6 +33,8 @@ const MAX_NODE = 0xff_ffff;
  *
  * The map has one cursor: seek() and next() move it, start, pages and value read the run there. No call allocates but
  * the growth of the arrays, which are given back as runs are taken out.
+ *
+ * What a page is does not matter here: any whole numbers below 2^53 that are counted from 0 will do.
  */
 export class IntervalMap {
   /** Number of runs. */
@@ -61,6 +64,13 @@ export class IntervalMap {
   readonly #sought = new Float64Array(1);
   /** Lengths of 2^32 pages and more, by first page. */
   readonly #long = new Map<number, number>();
+  /** Whether seekHole() works. */
+  readonly #knowsHoles: boolean;
+
+  /** @param knowsHoles for seekHole(): runs are put in and taken out somewhat slower then */
+  constructor({ knowsHoles = false } = {}) {
+    this.#knowsHoles = knowsHoles;
+  }
 
   /** The run at the cursor: its first page. Meaningful after seek() or next() returned true. */
   get start(): number {
@@ -121,17 +131,63 @@ export class IntervalMap {
   insert(start: number, pages: number, value: number): void {
     if (start >= this.#beyond) this.#toEnd();
     else if (!this.#fitsHere(start)) this.#toGap(start);
-    if (this.#leaves.ends[this.#leaf] === LEAF) this.#makeRoom(start);
+    if (this.#leaves.ends[this.#leaf] === LEAF) this.#makeRoom(start, start + pages);
     const long = pages > MAX_WORD;
     if (long) this.#long.set(start, pages);
     this.#at = this.#leaves.insert(this.#leaf, this.#at, start, long ? LONG : pages, value);
     this.size++;
     if (start + pages > this.#beyond) this.#beyond = start + pages;
     if (start < this.#lowEnd || this.size === 1) this.#lowEnd = start + pages;
+    if (this.#knowsHoles) this.#noteHoleHere();
   }
 
   /** Takes the run at the cursor out; the cursor is then on the run behind it, false when that was the last. */
   removeHere(): boolean {
+    if (!this.#knowsHoles) return this.#removeHere();
+    const end = this.#endBefore();
+    if (!this.#removeHere()) return false;
+    // the holes before and behind it are one
+    this.#index.noteHole(this.start - end);
+    return true;
+  }
+
+  /**
+   * Moves the cursor to the lowest run behind `page` that has `pages` or more free in front of it, at or behind `page`.
+   * The steps are as many as a lookup takes.
+   * @returns where the free pages begin, `page` or behind; -1 when only those behind the last run are left
+   */
+  seekHole(page: number, pages: number): number {
+    if (!this.seek(page)) return NONE;
+    let free = page;
+    let largest = 0;
+    let isWhole = false;
+    for (;;) {
+      for (let more = true; more; more = this.#nextInLeaf()) {
+        const { start } = this;
+        const size = start - free;
+        if (size >= pages) return free;
+        if (size > largest) largest = size;
+        free = start + this.pages;
+      }
+      if (isWhole) this.#index.setHole(largest);
+      const leaf = this.#index.toNextHole(pages);
+      if (leaf === NONE) return NONE;
+      this.#toLeaf(leaf);
+      this.#at = this.#leaves.firsts[leaf]!;
+      free = this.#endBefore();
+      largest = 0;
+      isWhole = true;
+    }
+  }
+
+  /** Where the last run ends; 0 without a run. The cursor is behind it. */
+  get end(): number {
+    if (this.size === 0) return 0;
+    this.#toEnd();
+    return this.#endBefore();
+  }
+
+  #removeHere(): boolean {
     const leaves = this.#leaves;
     const leaf = this.#leaf;
     const at = this.#at;
@@ -301,6 +357,29 @@ export class IntervalMap {
     this.#words = this.#leaves.wordsOf(leaf);
   }
 
+  /** The same within its leaf. */
+  #nextInLeaf(): boolean {
+    if (this.#at + 1 >= this.#leaves.ends[this.#leaf]!) return false;
+    this.#at++;
+    return true;
+  }
+
+  /** Where the run in front of the cursor ends; 0 when there is none. */
+  #endBefore(): number {
+    const leaves = this.#leaves;
+    let leaf = this.#leaf;
+    let at = this.#at - 1;
+    if (at < leaves.firsts[leaf]!) {
+      leaf = this.#index.before;
+      if (leaf === NONE) return 0;
+      at = leaves.ends[leaf]! - 1;
+    }
+    const here = leaves.baseOf(leaf) + at;
+    const start = leaves.slabOf(leaf)[here]!;
+    const pages = leaves.wordsOf(leaf)[here * 2 + PAGES]!;
+    return start + (pages === LONG ? this.#long.get(start)! : pages);
+  }
+
   /** Moves the cursor behind the last run. */
   #toEnd(): void {
     const leaf = this.#index.toLastLeaf();
@@ -336,28 +415,77 @@ export class IntervalMap {
   }
 
   /**
-   * The cursor's leaf has no room at its end. The cursor is where a run belongs that begins at `start`, also
+   * The cursor's leaf has no room at its end. The cursor is where a run belongs from `start` to before `end`, also
    * afterwards.
    */
-  #makeRoom(start: number): void {
+  #makeRoom(start: number, end: number): void {
     const first = this.#leaves.firsts[this.#leaf]!;
     if (first === 0) {
-      this.#split(start);
+      this.#split(start, end);
       this.#toGap(start);
     } else if (this.#at > first) {
       this.#at -= this.#leaves.pack(this.#leaf);
     }
   }
 
-  /** Splits the cursor's leaf, which is full; the cursor is where a run belongs that begins at `start`. */
-  #split(start: number): void {
+  /** Splits the cursor's leaf, which is full; the cursor is where a run belongs from `start` to before `end`. */
+  #split(start: number, end: number): void {
     const leaves = this.#leaves;
     const at = this.#at;
     // runs made at rising or falling addresses leave full leaves behind
     const keep = at === LEAF || at === 0 ? at : LEAF / 2;
     const right = leaves.take();
     leaves.move(this.#leaf, keep, right);
-    this.#index.insertBehind(keep === LEAF ? start : leaves.firstOf(right), right);
+    const hole = this.#knowsHoles ? this.#boundHoles(right, end) : 0;
+    this.#index.insertBehind(keep === LEAF ? start : leaves.firstOf(right), right, hole);
+  }
+
+  /** The run at the cursor is new. */
+  #noteHoleHere(): void {
+    const leaves = this.#leaves;
+    const behind = this.#at + 1;
+    const end = this.#endBefore();
+    if (behind === leaves.ends[this.#leaf]!) {
+      this.#index.noteHole(this.start - end);
+    } else if (this.#slab[this.#base + behind]! - end >= this.#index.hole) {
+      // what it has made smaller was the largest hole
+      const at = this.#at;
+      this.#at = leaves.firsts[this.#leaf]!;
+      this.#index.setHole(this.#largestHole(this.#leaf, this.#endBefore()));
+      this.#at = at;
+    }
+  }
+
+  /**
+   * The leaf here has lost runs to one behind it, all of them where a run is to follow that ends before `end`. Looks at
+   * the holes of both, so that old bounds do not last; returns the bound of the other.
+   */
+  #boundHoles(right: number, end: number): number {
+    const leaves = this.#leaves;
+    this.#at = leaves.firsts[this.#leaf]!;
+    this.#index.setHole(this.#largestHole(this.#leaf, this.#endBefore()));
+    if (leaves.lengthOf(right) === 0) return 0;
+    this.#at = leaves.ends[this.#leaf]!;
+    return this.#largestHole(right, this.#at === 0 ? end : this.#endBefore());
+  }
+
+  /** The largest hole in front of a leaf's runs. The run before its first one ends at `free`. */
+  #largestHole(leaf: number, free: number): number {
+    const leaves = this.#leaves;
+    const slab = leaves.slabOf(leaf);
+    const words = leaves.wordsOf(leaf);
+    let largest = 0;
+    for (
+      let here = leaves.baseOf(leaf) + leaves.firsts[leaf]!, left = leaves.lengthOf(leaf);
+      left > 0;
+      here++, left--
+    ) {
+      const start = slab[here]!;
+      if (start - free > largest) largest = start - free;
+      const pages = words[here * 2 + PAGES]!;
+      free = start + (pages === LONG ? this.#long.get(start)! : pages);
+    }
+    return largest;
   }
 
   /** Joins the cursor's leaf with a neighbour, or takes it out when it is empty. The cursor is undefined if it did. */
@@ -372,7 +500,7 @@ export class IntervalMap {
       leaves.give(right);
     } else if (left >= 0 && length + leaves.lengthOf(left) <= JOINED) {
       leaves.move(leaf, leaves.firsts[leaf]!, left);
-      index.remove();
+      index.removeToLeft();
       leaves.give(leaf);
     } else if (length === 0) {
       index.remove();

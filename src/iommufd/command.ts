@@ -2,7 +2,8 @@ import { fail } from "../kernel/errors.ts";
 import type { Task } from "../kernel/task.ts";
 import { type Word, wordAdd } from "../kernel/word.ts";
 import type { Layout } from "../uapi/layout.ts";
-import { StructView } from "../uapi/struct-view.ts";
+import type { StructView } from "../uapi/struct-view.ts";
+import { UserStruct } from "../vfio/user-struct.ts";
 
 /** No structure is larger: that of the kernel's tests (main.c: union ucmd_buffer). */
 const LARGEST = 72;
@@ -15,9 +16,11 @@ const tail = new Uint8Array(PIECE);
  * all requests of the single-threaded model.
  */
 export class Command {
-  readonly bytes = new Uint8Array(LARGEST);
+  /** The copy, whose fields can be read and written as 32-bit words. */
+  readonly words = new UserStruct(LARGEST);
+  readonly bytes: Uint8Array = this.words.bytes;
   /** In the byte order of the caller. */
-  readonly view = new StructView(this.bytes, true);
+  readonly view: StructView = this.words.view;
   #task!: Task;
   #arg!: Word;
   #userSize = 0;
@@ -39,14 +42,14 @@ export class Command {
   fetch(task: Task, arg: Word, known: number, minimum: number, name: string): void {
     this.#task = task;
     this.#arg = arg;
-    this.view.littleEndian = task.memory.littleEndian;
-    task.memory.copyIn(arg, this.bytes, 4);
-    const size = this.view.u32(0);
+    const { words } = this;
+    words.copyIn(task, arg, 4);
+    const size = words.u32(0);
     this.#userSize = size;
     if (size < minimum) fail("EINVAL", `size of struct ${name} is ${size}, at least ${minimum} are needed`);
     if (size > known) this.#refuseTail(known, size, name);
-    this.bytes.fill(0);
-    task.memory.copyIn(arg, this.bytes, Math.min(size, known));
+    if (size < known) this.bytes.fill(0);
+    words.copyIn(task, arg, Math.min(size, known));
   }
 
   /**
@@ -55,6 +58,7 @@ export class Command {
   keep(): Command {
     const kept = new Command();
     kept.bytes.set(this.bytes);
+    kept.view.littleEndian = this.view.littleEndian;
     kept.#task = this.#task;
     kept.#arg = this.#arg;
     kept.#userSize = this.#userSize;
@@ -64,7 +68,7 @@ export class Command {
   /** Copies the structure back, as much of it as the caller has. EFAULT. */
   // biome-ignore lint/suspicious/noExplicitAny: a layout of any fields
   respond(layout: Layout<any>): void {
-    this.#task.memory.copyOut(this.#arg, this.bytes, Math.min(this.#userSize, layout.size));
+    this.words.copyOut(this.#task, this.#arg, Math.min(this.#userSize, layout.size));
   }
 
   /** Copies one field back, whatever the caller's size (put_user()). */

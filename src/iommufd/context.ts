@@ -2,7 +2,6 @@ import type { DmaOwner } from "../iommu/requester.ts";
 import type { Task } from "../kernel/task.ts";
 import type { GroupAttachment } from "./devices/group-attachment.ts";
 import type { Ioas } from "./ioas.ts";
-import type { LockedByUser } from "./memory/pin-account.ts";
 import { MmapWindows } from "./mmap-windows.ts";
 import type { IommufdModule } from "./module.ts";
 import { ObjectTable } from "./object-table.ts";
@@ -38,10 +37,6 @@ export class IommufdContext implements DmaOwner {
 
   get pageSize(): number {
     return this.module.context.pageSize;
-  }
-
-  get lockedByUser(): LockedByUser {
-    return this.module.lockedByUser;
   }
 
   /** One more needs it. */

@@ -1,7 +1,7 @@
 import type { FaultPoints } from "../kernel/fault-points.ts";
 import type { ModelContext } from "../vfio/model-context.ts";
 import type { Requesters } from "../vfio/requesters.ts";
-import type { LockedByUser } from "./memory/pin-account.ts";
+import type { PinAccounts } from "./memory/pin-account.ts";
 import type { PasidHardware } from "./nesting/pasid-hardware.ts";
 import type { IommufdObject } from "./object-table.ts";
 import type { SelftestGround } from "./selftest/ground.ts";
@@ -14,7 +14,8 @@ export interface OpenIommufd {
 /** What all iommufds of a host share. */
 export interface IommufdModule {
   readonly context: ModelContext;
-  readonly lockedByUser: LockedByUser;
+  /** Whose limits what they hold counts against. */
+  readonly accounts: PinAccounts;
   /** Whether the kernel was built with VFIO's no-IOMMU mode. */
   readonly noIommuBuilt: boolean;
   /** The devices as the IOMMUs see them. */

@@ -10,6 +10,7 @@ import type { LiveSpace } from "../vfio/space-view.ts";
 import { CdevFile } from "./cdev-file.ts";
 import { IommufdContext } from "./context.ts";
 import { IommufdFile } from "./iommufd-file.ts";
+import { PinAccounts } from "./memory/pin-account.ts";
 import type { IommufdModule } from "./module.ts";
 import { PasidHardware } from "./nesting/pasid-hardware.ts";
 import { SelftestGround } from "./selftest/ground.ts";
@@ -35,7 +36,7 @@ export class IommufdNodes implements HostPart {
     this.#ground = ground;
     this.#module = {
       context,
-      lockedByUser: new Map(),
+      accounts: new PinAccounts(),
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
       requesters,
       pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,

@@ -263,6 +263,11 @@ export const FEATURES = {
     source: "ef270ec4c5d1 vfio/type1: handle DMA map/unmap up to the addressable limit",
   },
   dmaBufFeature: { since: "6.19", source: "5d74781ebc86 vfio/pci: Add dma-buf export support for MMIO regions" },
+  dmaBufBarChecked: {
+    since: "7.2",
+    source:
+      "vfio/pci: Set up BAR resources and maps in vfio_pci_core_enable(): a BAR that is not there or is another's is ENODEV; in stable series of 7.0 and 7.1 as well",
+  },
   writeOnlyDenied: {
     since: "6.19",
     source:

@@ -147,8 +147,12 @@ function completeVfioPci(
   flag: (module: string, options: ReadonlyMap<string, string> | null | undefined, name: string) => boolean | undefined,
 ): Pick<ModuleParameters, "vfioPci"> {
   const disableVga = file?.disable_vga ?? flag("vfio_pci", file?.options, "disable_vga");
-  if (file?.vga == null && disableVga === undefined) return {};
-  return { vfioPci: { ...(file?.vga != null && { vga: file.vga }), ...(disableVga !== undefined && { disableVga }) } };
+  const described = {
+    ...(file?.vga != null && { vga: file.vga }),
+    ...(disableVga !== undefined && { disableVga }),
+    ...(file?.dma_buf != null && { dmaBuf: file.dma_buf }),
+  };
+  return Object.keys(described).length === 0 ? {} : { vfioPci: described };
 }
 
 /** kstrtobool(); a parameter without a value is set. */

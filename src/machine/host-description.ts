@@ -93,6 +93,11 @@ export interface VfioPciModule {
   readonly vga?: boolean;
   /** The parameter that switches VGA access off. Default false. */
   readonly disableVga?: boolean;
+  /**
+   * CONFIG_VFIO_PCI_DMABUF, which takes CONFIG_PCI_P2PDMA: BARs are exported as dma-bufs, from 6.19 on. Default: true,
+   * as distributions build it; false for a kernel with iommufd and on s390, as those were recorded.
+   */
+  readonly dmaBuf?: boolean;
 }
 
 /** An IOMMU group: what sysfs shows below /sys/kernel/iommu_groups/ID. */

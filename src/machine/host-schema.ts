@@ -167,6 +167,7 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     vfio_pci: mapping({
       vga: boolean.nullish(),
       disable_vga: boolean.nullish(),
+      dma_buf: boolean.nullish(),
       options: moduleOptions.nullish(),
     }).nullish(),
     iommufd: mapping({ allow_unsafe_interrupts: boolean.nullish(), options: moduleOptions.nullish() }).nullish(),

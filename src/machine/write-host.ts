@@ -91,6 +91,7 @@ function vfioPciLines({ vfioPci }: ModuleParameters): string[] {
   return [
     "  vfio_pci:",
     ...(vfioPci.vga === undefined ? [] : ["    # CONFIG_VFIO_PCI_VGA", `    vga: ${vfioPci.vga}`]),
+    ...(vfioPci.dmaBuf === undefined ? [] : ["    # CONFIG_VFIO_PCI_DMABUF", `    dma_buf: ${vfioPci.dmaBuf}`]),
     ...(vfioPci.disableVga === undefined ? [] : [`    disable_vga: ${vfioPci.disableVga}`]),
   ];
 }

@@ -41,7 +41,7 @@ static const char *answer(int result)
 	return result < 0 ? strerror(errno) : "ok";
 }
 
-/* Opens the node of a device by its folder in /sys and binds it; returns the device's id. */
+/* Opens the node of a device by its folder in /sys and binds it to the iommufd, the first opens that; returns the device's id. */
 static uint32_t bind_device(const char *folder)
 {
 	char path[512];
@@ -53,7 +53,8 @@ static uint32_t bind_device(const char *folder)
 		if (!strncmp(entry->d_name, "vfio", 4))
 			snprintf(path, sizeof path, "/dev/vfio/devices/%.200s", entry->d_name);
 	closedir(listing);
-	iommufd = open("/dev/iommu", O_RDWR);
+	if (!iommufd)
+		iommufd = open("/dev/iommu", O_RDWR);
 	device = open(path, O_RDWR);
 	if (iommufd < 0 || device < 0)
 		die(path);

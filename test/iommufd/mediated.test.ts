@@ -3,7 +3,7 @@ import { IoPageTable } from "../../src/iommufd/memory/io-page-table.ts";
 import { mapNew } from "../../src/iommufd/memory/map-area.ts";
 import { MappedPages } from "../../src/iommufd/memory/mapped-pages.ts";
 import { UserPages } from "../../src/iommufd/memory/page-source.ts";
-import { PinAccount } from "../../src/iommufd/memory/pin-account.ts";
+import { PinAccounts } from "../../src/iommufd/memory/pin-account.ts";
 import { TableAccess } from "../../src/iommufd/memory/table-access.ts";
 import { unmapAll } from "../../src/iommufd/memory/unmap-area.ts";
 import { MemfdFile } from "../../src/kernel/model-memfd.ts";
@@ -256,7 +256,7 @@ test("a mapping that goes cannot be pinned again", () => {
   const task = new ModelTask({});
   const table = new IoPageTable(4096);
   const address = BigInt(task.memory.mmap({ length: 4096, protection: 3 }));
-  const account = PinAccount.of(task, "user", new Map());
+  const account = new PinAccounts().of(task, "user");
   const source = new UserPages(task.memory, address);
   const pages = new MappedPages(source, address, { writable: true, pageSize: 4096, account });
   mapNew(table, { pages, startByte: 0n, length: PAGE }, BASE, { readable: true, writeable: true });

@@ -9,6 +9,7 @@ import { bindDevice } from "../../src/iommufd/devices/bind-device.ts";
 import { Ioas } from "../../src/iommufd/ioas.ts";
 import { mapNew } from "../../src/iommufd/memory/map-area.ts";
 import { userSlice } from "../../src/iommufd/memory/new-pages.ts";
+import { PinAccounts } from "../../src/iommufd/memory/pin-account.ts";
 import { PROT_READ, PROT_WRITE } from "../../src/kernel/model-areas.ts";
 import { ModelTask } from "../../src/kernel/model-task.ts";
 import { Release } from "../../src/kernel/releases.ts";
@@ -35,7 +36,7 @@ test("an iommufd binds and attaches a device of a group that VFIO has no file fo
         booleanParameter: () => true,
         warn: () => {},
       },
-      lockedByUser: new Map(),
+      accounts: new PinAccounts(),
       noIommuBuilt: false,
       requesters: new Requesters(HOST),
       pasidHardware: undefined,

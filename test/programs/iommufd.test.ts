@@ -63,6 +63,32 @@ describe.skipIf(!hasCompiler)("drivers in C through /dev/iommu (needs gcc and li
     expect(status).toBe(0);
   });
 
+  test("a device reaches another's registers through a dma-buf of its BAR", () => {
+    const peer = (kernel: string) =>
+      uvfio(
+        ...["run", "-m", "lab-nesting", "--kernel", kernel, "--", compile("iommufd-peer", scratch.path)],
+        ...["0000:01:00.0", "0000:02:00.0"],
+      );
+    const { status, stdout, stderr } = peer("7.2");
+    expect(stdout.split("\n")).toEqual([
+      "not a page: Invalid argument",
+      "no such BAR: No such device",
+      "dma-buf: ok",
+      "close on exec: 1",
+      "map: ok",
+      "register: 0xedcba987",
+      "read by the other: 0xedcba987",
+      "switched off: 0x0",
+      "map: No such device",
+      "switched on: ok",
+      "read by the other: 0xedcba987",
+      "",
+    ]);
+    expect(stderr).toContain("the owner of the dma-buf has taken its memory back");
+    expect(status).toBe(0);
+    expect(peer("6.18").stdout).toContain("dma-buf: Inappropriate ioctl for device");
+  });
+
   test("a mediated device's driver has pages pinned, written, read and taken away", () => {
     const { status, stdout, stderr } = run("iommufd-mdev", "6.12", SAMPLE);
     expect(stdout.split("\n")).toEqual([

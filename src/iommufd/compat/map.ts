@@ -11,12 +11,15 @@ import {
 import { UserStruct } from "../../vfio/user-struct.ts";
 import type { IommufdContext } from "../context.ts";
 import { mapNew } from "../memory/map-area.ts";
+import { isUsual, mapFlat } from "../memory/map-flat.ts";
 import { userSlice } from "../memory/new-pages.ts";
 import { cutAfter, cutText, lastOf, refuseLocked, unmapAll, unmapRange } from "../memory/unmap-area.ts";
 import { compatIoas } from "../requests/object-requests.ts";
 
 const MAP_SIZE = DmaMap.endOf("size");
 const UNMAP_SIZE = DmaUnmap.endOf("size");
+
+const USER_FIELDS = { address: DmaMap.offsets.vaddr, length: DmaMap.offsets.size, iova: DmaMap.offsets.iova };
 
 const user = new UserStruct(Math.max(MAP_SIZE, UNMAP_SIZE));
 
@@ -30,6 +33,7 @@ export function mapDma(context: IommufdContext, task: Task, arg: Word): number {
     writeable: (flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0,
   };
   const { table } = compatIoas(context);
+  if (isUsual(context, user, USER_FIELDS) && mapFlat(context, table, task, user, USER_FIELDS, access)) return 0;
   const slice = userSlice(context, task, vaddr, size, access.writeable);
   mapNew(table, slice, iova, access);
   return 0;

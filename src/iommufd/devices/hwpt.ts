@@ -69,6 +69,10 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
     if (size > 0n) this.dirty?.written(iova - (iova % size), Number(size));
   }
 
+  get listens(): boolean {
+    return this.dirty !== undefined || this.domain !== undefined || this.nested.size > 0;
+  }
+
   /** What is nested on it is forgotten as a whole (cache.c:cache_tag_flush_range, CACHE_TAG_NESTING_*). */
   unmapped(start: bigint, last: bigint): void {
     this.dirty?.clear(start, last);
@@ -84,7 +88,8 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
   /** The mappings go into it. Throws EINVAL, EADDRINUSE, EFAULT, ENOMEM, and then nothing has changed. */
   join(task: Task): void {
     const { table } = this.ioas;
-    for (const area of table.areas) area.pages.account.hear(task);
+    for (const account of table.areas.accounts) account.hear(task);
+    for (const { pages } of table.areas.kept()) pages.account.hear(task);
     table.addDomain(this);
     this.ioas.hwpts.push(this);
   }
@@ -105,7 +110,7 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
 function entrySize(area: Area | undefined, iova: bigint, unit: IommuUnit): bigint {
   if (!area) return 0n;
   const smallest = smallestPage(unit);
-  const huge = 1n << BigInt(area.pages.source.hugePageShift(Number(area.offsetOf(iova) / BigInt(area.pages.pageSize))));
+  const huge = 1n << BigInt(area.hugePageShift(iova));
   for (let size = huge; size > smallest; size >>= 1n) {
     const start = iova - (iova % size);
     const isInside = start >= area.start && start + size - 1n <= area.last;

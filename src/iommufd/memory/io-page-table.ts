@@ -1,11 +1,12 @@
 import { ALL_ADDRESSES, holesIn, type IovaRange } from "../../address/iova-ranges.ts";
 import { RangeTable } from "../../address/range-table.ts";
-import { SpanMap } from "../../address/span-map.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hex, hexRange } from "../../kernel/errors.ts";
 import { faultPoint } from "../../kernel/fault-points.ts";
 import type { SpaceListener, SpaceMapping } from "../../vfio/space-view.ts";
 import type { Area } from "./area.ts";
+import { AreaTable, type FlatArea } from "./area-table.ts";
+import type { PinAccount } from "./pin-account.ts";
 
 /** IOVAs that an attached device or page table takes away (struct iopt_reserved). */
 export interface Reserved extends IovaRange {
@@ -23,6 +24,8 @@ export interface Domain {
   readonly unit: IommuUnit;
   /** Others can be nested on it. */
   readonly isParent: boolean;
+  /** Whether it wants to hear of entries that go. */
+  readonly listens: boolean;
   /** Its entries for a mapping are gone. Inclusive bytes. */
   unmapped(start: bigint, last: bigint): void;
 }
@@ -38,21 +41,64 @@ export interface DriverAccess {
 /** The mappings of an address space and what limits them (struct io_pagetable). Addresses in bytes. */
 export class IoPageTable {
   readonly pageSize: bigint;
-  readonly areas = new SpanMap<Area>();
+  readonly areas: AreaTable;
   /** Where the kernel may choose; everywhere when empty. */
   allowed = RangeTable.EMPTY;
   readonly reserved: Reserved[] = [];
   readonly domains: Domain[] = [];
   /** Who looks on. */
   readonly lookers = new Set<SpaceListener>();
-  /** What addresses and lengths must be a multiple of: 1 until something is attached. */
-  alignment = 1n;
   largePagesDisabled = false;
   readonly #accesses = new Set<DriverAccess>();
+  #alignment = 1n;
+  /** The low bits that addresses and lengths must not have. */
+  #mask = 0;
+  /** First and last bytes of what is reserved, one behind the other, as far as numbers have them. */
+  #reservedBytes = new Float64Array();
 
   /** @param pageSize the host's, bytes */
   constructor(pageSize: number) {
     this.pageSize = BigInt(pageSize);
+    this.areas = new AreaTable(pageSize);
+  }
+
+  /** What addresses and lengths must be a multiple of: 1 until something is attached. */
+  get alignment(): bigint {
+    return this.#alignment;
+  }
+
+  /** The same as the low bits that they must not have. */
+  get mask(): number {
+    return this.#mask;
+  }
+
+  /** A mapping of memory that no other shows is made. The caller has checked that it can be. */
+  addFlat(area: FlatArea, account: PinAccount, pin: number | undefined): void {
+    this.areas.addFlat(area, account, pin);
+    if (this.lookers.size === 0) return;
+    const { start, length, readable: read, writeable: write } = area;
+    const mapping = { start: BigInt(start), last: BigInt(start + length - 1), read, write };
+    for (const looker of this.lookers) looker.mapped(mapping);
+  }
+
+  /**
+   * Mappings of such memory go, from the first in a range on, up to one of another kind or across its end.
+   * @param start below 2^53, as `last` is
+   * @param most how many
+   * @returns how many bytes
+   */
+  removeFlat(start: number, last: number, most: number): number {
+    const listens = this.lookers.size > 0 || this.domains.some((domain) => domain.listens);
+    return this.areas.removeFlat(start, last, most, listens ? this.#tellRemoved : undefined);
+  }
+
+  readonly #tellRemoved = (start: number, length: number): void => {
+    this.#removed(BigInt(start), BigInt(start + length - 1));
+  };
+
+  #removed(start: bigint, last: bigint): void {
+    for (const looker of this.lookers) looker.unmapped({ start, last });
+    for (const domain of this.domains) domain.unmapped(start, last);
   }
 
   /** A mapping is made. It keeps its memory. */
@@ -74,8 +120,7 @@ export class IoPageTable {
     }
     area.unfill();
     this.areas.delete(area);
-    for (const looker of this.lookers) looker.unmapped(area);
-    for (const domain of this.domains) domain.unmapped(area.start, area.last);
+    this.#removed(area.start, area.last);
     area.pages.put();
   }
 
@@ -102,11 +147,26 @@ export class IoPageTable {
       fail("EADDRINUSE", `${text} was promised by IOMMU_IOAS_ALLOW_IOVAS and overlaps ${range.label}`);
     }
     this.reserved.push(range);
+    this.#countReserved();
   }
 
   unreserve(owner: object): void {
     for (let i = this.reserved.length - 1; i >= 0; i--)
       if (this.reserved[i]!.owner === owner) this.reserved.splice(i, 1);
+    this.#countReserved();
+  }
+
+  #countReserved(): void {
+    this.#reservedBytes = Float64Array.from(this.reserved.flatMap(({ start, last }) => [Number(start), Number(last)]));
+  }
+
+  /** Whether any of [start, start + length) is reserved. Bytes below 2^53. */
+  isReserved(start: number, length: number): boolean {
+    const bytes = this.#reservedBytes;
+    for (let i = 0; i < bytes.length; i += 2) {
+      if (bytes[i]! < start + length && bytes[i + 1]! >= start) return true;
+    }
+    return false;
   }
 
   /** IOMMU_IOAS_ALLOW_IOVAS: all of the ranges or none (io_pagetable.c:iopt_set_allow_iova). */
@@ -130,11 +190,11 @@ export class IoPageTable {
     faultPoint("failslab");
     const { unit } = domain;
     const smallest = unit.pageSizes & -unit.pageSizes;
-    const alignment = smallest > this.alignment ? smallest : this.alignment;
+    const alignment = smallest > this.#alignment ? smallest : this.#alignment;
     if (alignment > this.pageSize) {
       fail("EINVAL", `${unit.label} has no pages as small as the kernel's, ${hex(this.pageSize)} bytes`);
     }
-    if (alignment !== this.alignment) this.#checkAlignment(alignment);
+    if (alignment !== this.#alignment) this.#checkAlignment(alignment);
     try {
       this.#reserveOutside(domain);
       for (const area of this.areas) refuseArea(area, domain);
@@ -143,8 +203,8 @@ export class IoPageTable {
       this.unreserve(domain);
       throw error;
     }
-    this.alignment = alignment;
     this.domains.push(domain);
+    this.#align();
   }
 
   removeDomain(domain: Domain): void {
@@ -153,7 +213,7 @@ export class IoPageTable {
     this.domains.splice(index, 1);
     if (this.domains.length === 0) for (const area of this.areas) area.unfill();
     this.unreserve(domain);
-    this.alignment = this.#neededAlignment();
+    this.#align();
   }
 
   /** Pages are no longer combined, so that mappings can be split (io_pagetable.c:iopt_disable_large_pages). */
@@ -162,19 +222,19 @@ export class IoPageTable {
     if (this.domains.length > 0 && this.areas.size > 0) {
       fail("EINVAL", "mappings are in page tables already, perhaps as large pages; unmap them first");
     }
-    if (this.pageSize > this.alignment) this.#checkAlignment(this.pageSize);
+    if (this.pageSize > this.#alignment) this.#checkAlignment(this.pageSize);
     this.largePagesDisabled = true;
-    this.alignment = this.#neededAlignment();
+    this.#align();
   }
 
   enableLargePages(): void {
     this.largePagesDisabled = false;
-    this.alignment = this.#neededAlignment();
+    this.#align();
   }
 
   /** The last user is gone. */
   clear(): void {
-    for (const area of this.areas) {
+    for (const area of this.areas.kept()) {
       area.unfill();
       area.pages.put();
     }
@@ -185,14 +245,19 @@ export class IoPageTable {
   /** EADDRINUSE for mappings of part pages (io_pagetable.c:iopt_add_access). */
   addAccess(access: DriverAccess): void {
     faultPoint("failslab");
-    if (access.alignment > this.alignment) this.#checkAlignment(access.alignment);
+    if (access.alignment > this.#alignment) this.#checkAlignment(access.alignment);
     this.#accesses.add(access);
-    this.alignment = this.#neededAlignment();
+    this.#align();
   }
 
   removeAccess(access: DriverAccess): void {
     this.#accesses.delete(access);
-    this.alignment = this.#neededAlignment();
+    this.#align();
+  }
+
+  #align(): void {
+    this.#alignment = this.#neededAlignment();
+    this.#mask = Number(this.#alignment) - 1;
   }
 
   #neededAlignment(): bigint {
@@ -208,7 +273,7 @@ export class IoPageTable {
   #checkAlignment(alignment: bigint): void {
     const mask = alignment - 1n;
     for (const area of this.areas) {
-      if ((area.start | area.length | area.pageOffset) & mask) {
+      if ((area.start | area.length | area.offsetIn(this.pageSize)) & mask) {
         fail("EADDRINUSE", `${area.label} is not made of whole pages of ${hex(alignment)} bytes; unmap it first`);
       }
     }
@@ -230,14 +295,17 @@ export class IoPageTable {
   }
 
   #fill(): void {
-    const filled: Area[] = [];
+    let filled = 0;
     try {
       for (const area of this.areas) {
         area.fill();
-        filled.push(area);
+        filled++;
       }
     } catch (error) {
-      for (const area of filled) area.unfill();
+      for (const area of this.areas) {
+        if (filled-- === 0) break;
+        area.unfill();
+      }
       throw error;
     }
   }
@@ -256,12 +324,16 @@ export function refuseArea(area: Area, { unit, isParent }: Domain): void {
       `${area.label} ends with the last byte of the address space, which an iommufd cannot put into tables of ${unit.label}; leave out the last page`,
     );
   }
-  // generic_pt/fmt/vtdss.h: PT_FEAT_VTDSS_FORCE_WRITEABLE, because of erratum 772415
-  if (isParent && unit.iommufd.parentsAreWriteable && !area.writeable) {
+  if (!area.writeable && wantsWriteable({ unit, isParent })) {
     fail("EINVAL", `${area.label} is read-only, which a page table that others are nested on cannot have`);
   }
   if (area.readable || area.writeable || unit.mapsNoAccess) return;
   fail("EINVAL", `${area.label} is for neither reading nor writing, which ${unit.label} cannot express`);
+}
+
+/** generic_pt/fmt/vtdss.h: PT_FEAT_VTDSS_FORCE_WRITEABLE, because of erratum 772415 */
+export function wantsWriteable({ unit, isParent }: Pick<Domain, "unit" | "isParent">): boolean {
+  return isParent && unit.iommufd.parentsAreWriteable === true;
 }
 
 /** A mapping, for who looks on. */

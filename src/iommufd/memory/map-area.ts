@@ -76,9 +76,10 @@ function makeArea(table: IoPageTable, iova: bigint, slice: Slice, access: AreaAc
   if (access.writeable && !slice.pages.writable) {
     fail("EPERM", "the mapping that is copied is not writeable, so a writeable copy cannot be made");
   }
-  const area = new Area(iova, slice.length, slice, access);
-  if (area.pageOffset & (table.alignment - 1n)) {
-    fail("EINVAL", `the memory begins ${hex(area.pageOffset)} bytes into a page, the IOMMU needs whole pages`);
+  const area = Area.of(iova, slice.length, slice, access);
+  const offset = area.offsetIn(table.pageSize);
+  if (offset & (table.alignment - 1n)) {
+    fail("EINVAL", `the memory begins ${hex(offset)} bytes into a page, the IOMMU needs whole pages`);
   }
   if (area.last >= END) fail("EOVERFLOW", `iova ${hex(iova)} plus length ${hex(slice.length)} runs past 2^64`);
   return area;

@@ -78,6 +78,16 @@ export class MappedPages {
     this.#holders.add(holder);
   }
 
+  /**
+   * The pages of `holder` are held and counted already, by the pin `pin`: they are its from now on. Of new ones only.
+   */
+  adopt(holder: Holder, pin: number): void {
+    this.pinned = Number(holder.last - holder.start) + 1;
+    this.#runs.add({ ...holder, pin });
+    this.#needed.add(holder);
+    this.#holders.add(holder);
+  }
+
   /** Pages that nobody else needs no longer count. Memory of a run stays held until none of its pages is needed. */
   letGo(holder: Holder): void {
     if (!this.#holders.delete(holder)) return;

@@ -8,7 +8,6 @@ import { DmaBufPages } from "./dma-buf-pages.ts";
 import type { Slice } from "./map-area.ts";
 import { MappedPages } from "./mapped-pages.ts";
 import { FilePages, type PageSource, UserPages } from "./page-source.ts";
-import { PinAccount } from "./pin-account.ts";
 
 const LAST = 2n ** 64n - 1n;
 
@@ -58,7 +57,7 @@ export function dmaBufSlice(
   const { pageSize } = context;
   const offset = start % BigInt(pageSize);
   const source = new DmaBufPages(buf, Number(start - offset), pageSize);
-  const account = new PinAccount(task, "uncounted", context.lockedByUser);
+  const account = context.module.accounts.uncounted(task);
   const pages = new MappedPages(source, start - offset, { writable, pageSize, account });
   return { pages, startByte: offset, length };
 }
@@ -78,7 +77,7 @@ function newSlice(context: IommufdContext, task: Task, source: PageSource, slice
   const { pageSize } = context;
   if (length === 0n) fail("EINVAL", "the length is 0");
   if (length > LAST - BigInt(pageSize)) fail("EINVAL", `length ${hex(length)} is nearly all of the address space`);
-  const account = PinAccount.of(task, context.accountMode, context.lockedByUser);
+  const account = context.module.accounts.of(task, context.accountMode);
   const pages = new MappedPages(source, address - offset, { writable, pageSize, account });
   return { pages, startByte: offset, length };
 }

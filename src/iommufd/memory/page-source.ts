@@ -34,6 +34,31 @@ export interface PageSource {
   release(): void;
 }
 
+/**
+ * Holds pages of a process's memory for DMA, `vaddr` bytes being where the first one begins.
+ * @throws KernelError EFAULT
+ */
+export function pinUser(space: AddressSpace, vaddr: number, pages: number, write: boolean): number {
+  const pin = space.pinFast(vaddr, pages, write);
+  if (pin < 0) {
+    const wanted = write ? "writable" : "readable";
+    fail(
+      "EFAULT",
+      `memory at ${where(space, vaddr, pages)} cannot be pinned: some of it is not mapped or not ${wanted}`,
+    );
+  }
+  if (space.charged < pages) {
+    space.unpin(pin);
+    const text = where(space, vaddr, pages);
+    fail("EFAULT", `${text} is not memory but a device's registers, which an iommufd cannot map`);
+  }
+  return pin;
+}
+
+function where({ pageSize }: AddressSpace, vaddr: number, pages: number): string {
+  return hexRange(BigInt(vaddr), BigInt(vaddr + pages * pageSize - 1));
+}
+
 /** Memory of a process. */
 export class UserPages implements PageSource {
   readonly kind = "user";
@@ -50,19 +75,11 @@ export class UserPages implements PageSource {
     const space = this.#space;
     const vaddr = this.#addressOf(firstPage);
     const length = BigInt(pages * space.pageSize);
-    const where = hexRange(vaddr, vaddr + length - 1n);
     // beyond what a number holds there is no user memory
-    if (vaddr + length > BigInt(Number.MAX_SAFE_INTEGER)) fail("EFAULT", `${where} is no user memory`);
-    const pin = space.pinFast(Number(vaddr), pages, write);
-    if (pin < 0) {
-      const wanted = write ? "writable" : "readable";
-      fail("EFAULT", `memory at ${where} cannot be pinned: some of it is not mapped or not ${wanted}`);
+    if (vaddr + length > BigInt(Number.MAX_SAFE_INTEGER)) {
+      fail("EFAULT", `${hexRange(vaddr, vaddr + length - 1n)} is no user memory`);
     }
-    if (space.charged < pages) {
-      space.unpin(pin);
-      fail("EFAULT", `${where} is not memory but a device's registers, which an iommufd cannot map`);
-    }
-    return pin;
+    return pinUser(space, Number(vaddr), pages, write);
   }
 
   unpin(pin: number): void {

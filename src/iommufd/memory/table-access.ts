@@ -201,7 +201,7 @@ export class TableAccess implements DriverAccess {
     if (!(write ? area.writeable : area.readable)) {
       fail("EPERM", `${area.label} does not allow a mediated device to ${write ? "write" : "read"} it`);
     }
-    if (area.pages.source.kind === "dmabuf") fail("EINVAL", `${area.label} is of a dma-buf, which no driver reaches`);
+    if (area.kind === "dmabuf") fail("EINVAL", `${area.label} is of a dma-buf, which no driver reaches`);
     return area;
   }
 

@@ -36,8 +36,8 @@ export class TableDma extends MappedDma {
       );
     const piece = pieceOf(bytes, done, count);
     return moved(piece, () => {
-      if (!write) return area.pages.read(area.offsetOf(at), piece);
-      area.pages.write(area.offsetOf(at), piece);
+      if (!write) return area.read(at, piece);
+      area.write(at, piece);
       this.#dirty?.written(at, piece.length);
     });
   }

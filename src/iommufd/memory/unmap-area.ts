@@ -4,9 +4,11 @@ import { Area } from "./area.ts";
 import type { IoPageTable } from "./io-page-table.ts";
 
 const END = 2n ** 64n;
+const NUMBERS_END = 2n ** 53n;
 
-/** Mappings that one step of an unmap removes. */
+/** Mappings that one step of an unmap removes, and how many of those that have their memory for themselves. */
 const AREAS_PER_STEP = 64;
+const FLAT_PER_STEP = 256;
 
 /** What an unmap did: also when it stopped at a mapping that it would have cut. */
 export interface Unmapped {
@@ -44,14 +46,26 @@ export function unmapRange(table: IoPageTable, start: bigint, last: bigint): Unm
 export function* unmapInSteps(table: IoPageTable, start: bigint, last: bigint): Generator<void, Unmapped> {
   let bytes = 0n;
   let count = 0;
-  for (let area = table.areas.meeting(start, last); area; area = table.areas.meeting(start, last)) {
+  for (;;) {
+    const flat = start < NUMBERS_END ? table.removeFlat(Number(start), numberBelow(last), FLAT_PER_STEP) : 0;
+    bytes += BigInt(flat);
+    const area = table.areas.meeting(start, last);
+    if (!area) return { bytes, cut: undefined };
+    if (flat > 0) {
+      yield;
+      continue;
+    }
     if (area.locks > 0) return { bytes, cut: undefined, locked: area };
     if (area.start < start || area.last > last) return { bytes, cut: area };
     table.remove(area);
     bytes += area.length;
     if (++count % AREAS_PER_STEP === 0) yield;
   }
-  return { bytes, cut: undefined };
+}
+
+/** The address, or the last one that a number has. */
+function numberBelow(address: bigint): number {
+  return address < NUMBERS_END ? Number(address) : Number.MAX_SAFE_INTEGER;
 }
 
 export function unmapAll(table: IoPageTable): Unmapped {
@@ -75,7 +89,7 @@ export function cutText(start: bigint, last: bigint, cut: Area): string {
 export function cutAfter(table: IoPageTable, iova: bigint): void {
   const area = table.areas.meeting(iova, iova);
   if (!area || iova === area.start || iova === area.last) return;
-  if (area.pages.source.kind === "dmabuf") fail("EOPNOTSUPP", `${area.label} is of a dma-buf and is not split`);
+  if (area.kind === "dmabuf") fail("EOPNOTSUPP", `${area.label} is of a dma-buf and is not split`);
   const at = iova + 1n;
   const mask = table.alignment - 1n;
   if ((at | area.offsetOf(at)) & mask) {
@@ -97,5 +111,5 @@ export function cutAfter(table: IoPageTable, iova: bigint): void {
 }
 
 function part(area: Area, start: bigint, length: bigint): Area {
-  return new Area(start, length, { pages: area.pages, startByte: area.offsetOf(start) }, area);
+  return Area.of(start, length, { pages: area.pages, startByte: area.offsetOf(start) }, area);
 }

@@ -16,17 +16,32 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import type { AreaAccess } from "../memory/area.ts";
+import { chooseIova } from "../memory/choose-iova.ts";
 import { hintOf, mapNew, mapSlices, type Slice } from "../memory/map-area.ts";
+import { isUsual, mapFlat, numberAt } from "../memory/map-flat.ts";
 import { dmaBufSlice, fileSlice, userSlice } from "../memory/new-pages.ts";
 import { slicesOf } from "../memory/slices-of.ts";
 import { cutText, lastOf, refuseLocked, type Unmapped, unmapInSteps } from "../memory/unmap-area.ts";
 import { findIoas, refuseReserved } from "./ioas-requests.ts";
 
 const LAST = 2n ** 64n - 1n;
+const MAP_AT = IommuIoasMap.offsets;
+const USER_FIELDS = { address: MAP_AT.user_va, length: MAP_AT.length, iova: MAP_AT.iova };
+const UNMAP_FIELDS = { length: IommuIoasUnmap.offsets.length, iova: IommuIoasUnmap.offsets.iova };
+/** By READABLE and WRITEABLE in the flags. */
+const ACCESS: Readonly<Record<number, AreaAccess>> = {
+  [IOMMU_IOAS_MAP_READABLE]: { readable: true, writeable: false },
+  [IOMMU_IOAS_MAP_WRITEABLE]: { readable: false, writeable: true },
+  [IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE]: { readable: true, writeable: true },
+};
 const KNOWN_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
 
 /** ioas.c:iommufd_ioas_map */
 export function ioasMap(context: IommufdContext, command: Command): number {
+  if (mapUsual(context, command)) {
+    command.respond(IommuIoasMap);
+    return 0;
+  }
   const request = IommuIoasMap.read(command.view, 0);
   refuseFlags(request.flags);
   refuseReserved(request.__reserved);
@@ -38,6 +53,22 @@ export function ioasMap(context: IommufdContext, command: Command): number {
   // a reply that cannot be written is an error although the mapping is made, as in the kernel
   command.respond(IommuIoasMap);
   return 0;
+}
+
+/** The same of a request with nothing odd about it; false for others, and when there is something to say. */
+function mapUsual(context: IommufdContext, command: Command): boolean {
+  const { words } = command;
+  const flags = words.u32(MAP_AT.flags);
+  const rights = flags & (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE);
+  const isOdd = (flags & ~KNOWN_FLAGS) !== 0 || rights === 0 || words.u32(MAP_AT.__reserved) !== 0;
+  if (isOdd || !isUsual(context, words, USER_FIELDS)) return false;
+  const { table } = findIoas(context, words.u32(MAP_AT.ioas_id));
+  if (!(flags & IOMMU_IOAS_MAP_FIXED_IOVA)) {
+    if (words.low(MAP_AT.length) & table.mask) return false;
+    words.setU64(MAP_AT.iova, chooseIova(table, words.u64(MAP_AT.user_va), words.u64(MAP_AT.length)));
+    if (!isUsual(context, words, USER_FIELDS)) return false;
+  }
+  return mapFlat(context, table, command.task, words, USER_FIELDS, ACCESS[rights]!);
 }
 
 /** ioas.c:iommufd_ioas_map_file */
@@ -85,6 +116,10 @@ export function ioasCopy(context: IommufdContext, command: Command): number {
 
 /** ioas.c:iommufd_ioas_unmap. Of many mappings in steps. */
 export function ioasUnmap(context: IommufdContext, command: Command): number | RequestSteps {
+  if (unmapUsual(context, command)) {
+    command.respond(IommuIoasUnmap);
+    return 0;
+  }
   const { ioas_id, iova, length } = IommuIoasUnmap.read(command.view, 0);
   const { table } = findIoas(context, ioas_id);
   const isAll = iova === 0n && length === LAST;
@@ -94,6 +129,17 @@ export function ioasUnmap(context: IommufdContext, command: Command): number | R
   const { done, value } = steps.next();
   if (done) return answerUnmap(command, range, isAll, value);
   return unmapRest(command.keep(), range, isAll, steps);
+}
+
+/** The same of exactly one mapping, of memory that no other shows; false for all else. */
+function unmapUsual(context: IommufdContext, { words }: Command): boolean {
+  if (!isUsual(context, words, UNMAP_FIELDS)) return false;
+  const { table } = findIoas(context, words.u32(IommuIoasUnmap.offsets.ioas_id));
+  const start = numberAt(words, UNMAP_FIELDS.iova);
+  const length = numberAt(words, UNMAP_FIELDS.length);
+  if (!table.areas.isFlat(start, length)) return false;
+  table.removeFlat(start, start + length - 1, 1);
+  return true;
 }
 
 function* unmapRest(

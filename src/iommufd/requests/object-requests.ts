@@ -61,7 +61,7 @@ export function changeProcess(context: IommufdContext, command: Command): number
   for (const object of context.objects) {
     if (!(object instanceof Ioas)) continue;
     for (const area of object.table.areas) {
-      if (area.pages.source.kind !== "file") {
+      if (area.kind !== "file") {
         fail("EINVAL", `${area.label} of ${object.label} is of a process's memory; only files can change hands`);
       }
       moving.add(area.pages);

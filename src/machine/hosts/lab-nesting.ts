@@ -27,7 +27,7 @@ export const labNesting: HostDescription = {
     nesting: true,
     dirtyTracking: true,
   },
-  modules: { ...DEFAULT_MODULES, vfio: { enableUnsafeNoiommuMode: false } },
+  modules: { ...DEFAULT_MODULES, vfio: { enableUnsafeNoiommuMode: false }, vfioPci: { dmaBuf: true } },
   groups: [
     x86Group(
       1,

@@ -26,7 +26,7 @@ export const lab: HostDescription = {
     interruptRemapping: true,
     dirtyTracking: true,
   },
-  modules: DEFAULT_MODULES,
+  modules: { ...DEFAULT_MODULES, vfioPci: { dmaBuf: true } },
   groups: [
     x86Group(
       0,

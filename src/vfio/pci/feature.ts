@@ -1,4 +1,3 @@
-import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { RequestSteps } from "../../kernel/request-steps.ts";
 import type { Task } from "../../kernel/task.ts";
@@ -15,21 +14,20 @@ import {
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
   VfioDeviceFeature,
-  VfioDeviceFeatureDmaBuf,
   VfioDeviceLowPowerEntryWithWakeup,
 } from "../../uapi/vfio-feature.ts";
 import { checkFeature, FEATURE_DATA, type FeatureRequest } from "../feature-request.ts";
 import { migrationFeature } from "../migration/features.ts";
 import { UserStruct } from "../user-struct.ts";
 import { eventOf } from "./event.ts";
+import { exportDmaBuf } from "./export-dma-buf.ts";
 import type { OpenDevice } from "./open-device.ts";
 import { TOKEN_BYTES, type VfToken } from "./vf-token.ts";
 
 const AT = VfioDeviceFeature.offsets;
 const WAKEUP = VfioDeviceLowPowerEntryWithWakeup;
-const DMA_BUF = VfioDeviceFeatureDmaBuf;
 
-const user = new UserStruct(Math.max(FEATURE_DATA, WAKEUP.size, DMA_BUF.size, TOKEN_BYTES));
+const user = new UserStruct(Math.max(FEATURE_DATA, WAKEUP.size, TOKEN_BYTES));
 
 /** The part of VFIO_DEVICE_FEATURE that is the same for all devices (vfio_main.c:vfio_ioctl_device_feature). */
 function readRequest(task: Task, arg: Word): FeatureRequest {
@@ -83,11 +81,7 @@ export function deviceFeature(device: OpenDevice, task: Task, arg: Word): number
       if (context.release.has("lowPowerFeature")) return exitLowPower(device, request);
       break;
     case VFIO_DEVICE_FEATURE_DMA_BUF:
-      // recorded: distributions' kernels have it, those that were built with iommufd for the recordings lack
-      // CONFIG_PCI_P2PDMA
-      if (context.release.has("dmaBufFeature") && !context.iommufd) {
-        return exportDmaBuf(device, task, arg, request);
-      }
+      if (context.dmaBufs) return exportDmaBuf(device, task, arg, request);
       break;
   }
   fail("ENOTTY", `${device.target.name} has no feature ${feature} (VFIO_DEVICE_FEATURE)`);
@@ -103,6 +97,7 @@ function setToken(token: VfToken, task: Task, arg: Word, request: FeatureRequest
 
 function enterLowPower(device: OpenDevice, request: FeatureRequest): number {
   if (checkFeature(request, VFIO_DEVICE_FEATURE_SET, 0)) {
+    device.dmaBufs.move(true);
     refuseSecondEntry(device);
     device.lowPower = { wakeup: undefined };
   }
@@ -115,6 +110,7 @@ function enterWithWakeup(device: OpenDevice, task: Task, arg: Word, request: Fea
   const fd = user.view.s32(WAKEUP.offsets.wakeup_eventfd);
   if (fd < 0) fail("EINVAL", `${fd} is no descriptor of an eventfd`);
   const wakeup = eventOf(task, fd);
+  device.dmaBufs.move(true);
   try {
     refuseSecondEntry(device);
   } catch (error) {
@@ -133,22 +129,7 @@ function exitLowPower(device: OpenDevice, request: FeatureRequest): number {
   if (checkFeature(request, VFIO_DEVICE_FEATURE_SET, 0)) {
     device.lowPower?.wakeup?.release();
     device.lowPower = undefined;
+    device.moveDmaBufs();
   }
   return 0;
-}
-
-/**
- * The model has no dma-bufs: the request is checked as the kernel does, and then there is nothing to give
- * (vfio_pci_dmabuf.c).
- */
-function exportDmaBuf(device: OpenDevice, task: Task, arg: Word, request: FeatureRequest): number {
-  if (!checkFeature(request, VFIO_DEVICE_FEATURE_GET, DMA_BUF.size)) return 0;
-  task.memory.copyIn(wordAdd(arg, FEATURE_DATA), user.bytes, DMA_BUF.size);
-  const wanted = DMA_BUF.read(user.view, 0);
-  if (wanted.nr_ranges === 0) fail("EINVAL", "nr_ranges is 0");
-  if (wanted.flags !== 0) fail("EINVAL", "no flags of a dma-buf are known");
-  if (wanted.region_index >= ROM_BAR || device.target.bar(wanted.region_index) === undefined) {
-    fail("ENODEV", `${device.target.name} has no BAR ${wanted.region_index}`);
-  }
-  fail("ENOTSUP", "this model exports no dma-bufs");
 }

@@ -6,6 +6,7 @@ import type { PciTopology } from "../../devices/pci/topology.ts";
 import { isSavable } from "../../devices/saved-state.ts";
 import type { EventSignal } from "../../kernel/file-description.ts";
 import { DeviceMigration } from "../migration/device-migration.ts";
+import { DmaBufs } from "./dma-bufs.ts";
 import { Intx } from "./intx.ts";
 import { Ioeventfds } from "./ioeventfds.ts";
 import { MessageInterrupts } from "./msi.ts";
@@ -46,6 +47,8 @@ export class OpenDevice {
   readonly intx: Intx;
   readonly messages: MessageInterrupts;
   readonly ioeventfds = new Ioeventfds();
+  /** What lets other devices reach its BARs. */
+  readonly dmaBufs = new DmaBufs();
   /** Whether the device can be reset on its own (vdev->reset_works). */
   readonly resetWorks: boolean;
   /** Raised when the device reports an uncorrectable error. */
@@ -115,11 +118,23 @@ export class OpenDevice {
     return !this.intx.active && this.messages.kind === undefined;
   }
 
+  /** Whether its memory answers: it is switched on and the device is awake. */
+  get isMemoryOn(): boolean {
+    return this.config.memoryEnabled && !this.lowPower;
+  }
+
+  /** Its memory was perhaps switched on or off: dma-bufs of it can be used, or not. */
+  moveDmaBufs(): void {
+    this.dmaBufs.move(!this.isMemoryOn);
+  }
+
   /** Resets the function alone; the caller knows that it can be. Config space is as it was (pci_try_reset_function). */
   reset(): void {
+    this.dmaBufs.move(true);
     this.setPowerState(D0);
     this.target.reset();
     this.migration?.reset();
+    this.moveDmaBufs();
   }
 
   /** Brings what programs have written to a mapped part of a region of memory to the device. */
@@ -156,6 +171,7 @@ export class OpenDevice {
   /** The last close: everything is taken back, and the device is as it was before the first open. */
   close(): void {
     const { target } = this;
+    this.dmaBufs.close();
     this.migration?.close();
     this.lowPower?.wakeup?.release();
     this.lowPower = undefined;
@@ -191,7 +207,12 @@ export class OpenDevice {
       get msiQueueMax() {
         return messages.queueMax;
       },
-      setPowerState: (state) => this.setPowerState(state),
+      memoryWritten: () => this.moveDmaBufs(),
+      setPowerState: (state) => {
+        if (state >= D3HOT) this.dmaBufs.move(true);
+        this.setPowerState(state);
+        this.moveDmaBufs();
+      },
       reset: () => {
         if (this.resetWorks) this.reset();
       },

@@ -19,6 +19,8 @@ export interface PciContext {
   readonly kinds: DeviceKinds;
   /** Whether the kernel was built with iommufd. */
   readonly iommufd: boolean;
+  /** Whether its vfio-pci exports BARs as dma-bufs. */
+  readonly dmaBufs: boolean;
   /** Whether its vfio-pci serves VGA access. */
   readonly vga: boolean;
   readonly lines: InterruptLines;
@@ -40,6 +42,7 @@ export function pciContext(host: HostDescription, context: ModelContext): PciCon
     watch,
     arch: host.arch,
     iommufd: host.iommufd,
+    dmaBufs: release.has("dmaBufFeature") && (vfioPci?.dmaBuf ?? (!host.iommufd && host.arch !== "s390x")),
     vga: isBuilt && !vfioPci?.disableVga && release.has("vgaRegion"),
     lines: new InterruptLines(host),
   };

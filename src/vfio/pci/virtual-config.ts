@@ -11,6 +11,8 @@ import { maskBits } from "./config-permissions.ts";
 export interface ConfigEffects {
   /** The user's INTx disable bit has been written. */
   intxDisable(disabled: boolean): void;
+  /** The user has switched memory on or off, or written what it was. */
+  memoryWritten(): void;
   /** Whether SET_IRQS has turned MSI on: only then may a user's write keep it on. */
   readonly msiInUse: boolean;
   /** Log2 of the MSI vectors that were set up. */
@@ -258,6 +260,7 @@ export class VirtualConfig {
     if (at === pci.PCI_COMMAND) {
       const mask = pci.PCI_COMMAND_IO | pci.PCI_COMMAND_MEMORY;
       this.#view.setUint16(at, (this.command & ~mask) | (value & mask), true);
+      this.#effects.memoryWritten();
     }
     if (at >= pci.PCI_COMMAND && at <= pci.PCI_COMMAND + 1) {
       this.#effects.intxDisable((this.command & pci.PCI_COMMAND_INTX_DISABLE) !== 0);
