@@ -1,7 +1,7 @@
 // npm run bench [-- --long] [NAME...]: compares uvfio with baselines that are built and run in the same session. --long takes more rounds and
 // larger sizes. With names, only the figures whose names contain one of them, and docs/performance.md and docs/performance-details.md stay as they are.
 import { NotHere, Programs } from "./lib/programs.mjs";
-import { printTable, printTable, writeDocument, writeDocuments, writeJson, writeJson } from "./lib/report.mjs";
+import { printTable, writeDocuments, writeJson } from "./lib/report.mjs";
 import { SHORT_LIST } from "./lib/short-list.mjs";
 import { workloads as areas } from "./workloads/areas.mjs";
 import { workloads as dirtyBitmap } from "./workloads/dirty-bitmap.mjs";
