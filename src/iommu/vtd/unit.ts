@@ -4,7 +4,7 @@ import { type AccessMap, addressIn, pieceOf, walkAccess } from "../dma-walk.ts";
 import type { FirstLevelTable } from "../proposed.ts";
 import { type Access, isRefused, type Refused, refuse } from "./access.ts";
 import type { DeviceContext } from "./device-context.ts";
-import { VictimChooser } from "./evicting-map.ts";
+import { VictimChooser } from "../evicting-map.ts";
 import { FaultLog } from "./fault-log.ts";
 import { type FaultReason, isRecoverable } from "./fault-reasons.ts";
 import { checkPermission, markDirty, walkFirstLevel } from "./first-level.ts";

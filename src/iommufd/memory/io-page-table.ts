@@ -23,6 +23,8 @@ export interface Domain {
   readonly unit: IommuUnit;
   /** Others can be nested on it. */
   readonly isParent: boolean;
+  /** First byte of a page in it that the kernel has mapped for interrupt messages; undefined without. */
+  readonly doorbellPage: bigint | undefined;
   /** Its entries for a mapping are gone. Inclusive bytes. */
   unmapped(start: bigint, last: bigint): void;
 }
@@ -248,8 +250,11 @@ export class IoPageTable {
  * (vfio_compat.c); only a driver without page tables in memory takes that: those cannot say it (generic_pt/iommu_pt.h,
  * io-pgtable-arm.c).
  */
-export function refuseArea(area: Area, { unit, isParent }: Domain): void {
+export function refuseArea(area: Area, { unit, isParent, doorbellPage }: Domain): void {
   faultPoint("fail_page_alloc");
+  if (doorbellPage !== undefined && area.start <= doorbellPage && doorbellPage <= area.last) {
+    fail("EEXIST", `${area.label} covers ${hex(doorbellPage)}, where the kernel has mapped the doorbell of interrupts`);
+  }
   if (unit.refusesLastByte && area.last === ALL_ADDRESSES.last) {
     fail(
       "EINVAL",

@@ -98,6 +98,15 @@ export class PasidPlaces {
     }
   }
 
+  /**
+   * A device that is attached without a PASID sends an interrupt message.
+   * @returns whether it arrives
+   */
+  sendMessage(name: string, doorbell: bigint, message: Uint8Array): boolean {
+    const place = this.#places.get(NO_PASID)?.find(({ requester }) => requester.identity.name === name);
+    return place?.sendMessage?.(doorbell, message) ?? true;
+  }
+
   /** The devices leave the iommufd. */
   close(): void {
     for (const pasid of [...this.#places.keys()]) this.leave(pasid);

@@ -30,6 +30,7 @@ export function makeNested(
   }
   if (!unit.secondStage) fail("EOPNOTSUPP", `${unit.label} nests no page tables`);
   const { tables, invalidations } = iommusOf(context);
+  if (!tables) fail("EOPNOTSUPP", `${unit.label} nests page tables on a virtual IOMMU only`);
   if (data.type !== tables.type) {
     fail(
       "EOPNOTSUPP",
