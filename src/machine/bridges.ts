@@ -1,7 +1,7 @@
 import { isBridge } from "../devices/description.ts";
 import { findCapability } from "../devices/pci/capabilities.ts";
 import { PCI_CAP_ID_EXP, PCI_EXP_FLAGS } from "../devices/pci/registers.ts";
-import { isExpressKind } from "./express.ts";
+import { leadsToConventionalBus } from "./express.ts";
 import type { HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { routingId, segmentOf } from "./virtual-functions.ts";
 import { vmdControllers } from "./vmd.ts";
@@ -44,7 +44,7 @@ export function isBelowConventionalBridge(host: HostDescription, bdf: string): b
 
 function isConventionalBridge(bridge: PciDeviceDescription): boolean {
   const { config } = bridge;
-  if (!config) return !isExpressKind(bridge);
+  if (!config) return leadsToConventionalBus(bridge);
   const at = findCapability(config, PCI_CAP_ID_EXP);
   if (at === undefined) return true;
   const flags = config[at + PCI_EXP_FLAGS] ?? 0;

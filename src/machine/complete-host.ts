@@ -26,7 +26,7 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   const iommu = completeIommu(file, { arch, pageSize });
   const recorded = file.machine == null ? undefined : qemuDevices(file.qemu ?? "");
   const instances = file.machine == null ? [] : iommuBuses(file.qemu ?? "");
-  const groups = file.groups
+  const groups = inBindingOrder(file.groups, recorded)
     .map((group) => completeGroup(group, { iommu, arch }, recorded, kinds))
     .map((group) => behindItsIommu(group, iommu, instances));
   const alone = (file.devices ?? []).map((device) => completeDevice(device, { arch, iommu }, recorded, kinds));
@@ -44,6 +44,21 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
     groups: withVirtualFunctions(groupsWithoutIommu(groups, alone)),
   };
   return withoutRefusedDrivers(host);
+}
+
+/**
+ * The groups of a recorded machine in the order in which its devices were given to their drivers, which numbers the
+ * nodes of VFIO: that of QEMU's command line. As they are where that does not name all of them.
+ */
+function inBindingOrder(groups: readonly GroupFile[], recorded: RecordedDevices | undefined): readonly GroupFile[] {
+  const order = [...(recorded?.keys() ?? [])];
+  const places = new Map<GroupFile, number>();
+  for (const group of groups) {
+    const named = (group.devices ?? []).flatMap(({ name }) => (name ? [order.indexOf(`d${name}`)] : []));
+    if (named.length === 0 || named.includes(-1)) return groups;
+    places.set(group, Math.min(...named));
+  }
+  return [...groups].sort((a, b) => places.get(a)! - places.get(b)!);
 }
 
 /** A recorded machine with several IOMMUs says on its command line which buses each has. */

@@ -65,6 +65,8 @@ function readInto(program: ReplayedProgram, o: OperationOf<"read"> & { readonly 
 /** What poll() tells of a file that can be waited for. */
 function pollFile(program: ReplayedProgram, o: OperationOf<"pollfd">): Answer {
   let revents = 0;
+  // poll() passes over a descriptor of -1
+  if (program.fd(o.fd) < 0) return { ...DONE, revents: "0x0" };
   const outcome = outcomeOf(() => {
     const file = program.file(o);
     const ready = file.readiness ?? fail("EINVAL", `${file.label} cannot be waited for`);
@@ -123,6 +125,7 @@ function access(
 ): Outcome {
   return outcomeOf(() => {
     const file = program.file(o);
+    if (positioned && file.readiness) fail("ESPIPE", `${file.label} is read and written without an offset`);
     const count = make(file, positioned && "off" in o ? wordFromBigInt(BigInt(o.off)) : file.position);
     if (!positioned && !file.readiness) file.position += count;
     return count;

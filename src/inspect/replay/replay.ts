@@ -75,7 +75,7 @@ export function replay(
   looker.booted?.(host);
   const littleEndian = isRecordedLittleEndian(description, operations);
   const process = new ReplayProcess(host, littleEndian, looker.identity);
-  const knownDifferences = new KnownDifferences(description, littleEndian);
+  const knownDifferences = new KnownDifferences(description, littleEndian, operations);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();
   let calls = 0;

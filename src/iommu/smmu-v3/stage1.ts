@@ -85,7 +85,7 @@ export function walkStage1(
   const stride = granule - 3;
   const isLarge = granule === 16 && context.outputBits > 48;
   let level = LAST_LEVEL + 1 - Math.ceil((inputBits - granule) / stride);
-  let table = firstTable(side, level, stride);
+  let table = side.base;
   let inherited: Inherited = { readOnly: false, noUnprivileged: false };
   const input = BigInt.asUintN(inputBits, address);
   for (; ; level++) {
@@ -109,13 +109,6 @@ export function walkStage1(
     }
     table = next;
   }
-}
-
-/** The first table may be smaller than others, and is aligned to its own size. */
-function firstTable({ base, inputBits, granule }: TableSide, level: number, stride: number): bigint {
-  const shift = granule + stride * (LAST_LEVEL - level);
-  const bytes = 8n << BigInt(Math.max(3, inputBits - shift));
-  return base & ~(bytes - 1n);
 }
 
 function indexMask(inputBits: number, shift: number, stride: number): bigint {
