@@ -33,5 +33,7 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
     ...(driver.doorbell !== undefined && { doorbell: driver.doorbell }),
     ...(description.registers && { registers: description.registers }),
   };
-  return description.nesting && driver.secondStage ? { ...unit, secondStage: driver.secondStage(unit, release, description) } : unit;
+  return description.nesting && driver.secondStage
+    ? { ...unit, secondStage: driver.secondStage(unit, release, description) }
+    : unit;
 }

@@ -39,7 +39,9 @@ export interface IommuDescription {
    * (a page table of one cannot be walked by another).
    */
   readonly instance?: number;
-  /** ID registers of an Arm SMMUv3; left out for a kind without such, and where nothing but plain page tables is used. */
+  /**
+   * ID registers of an Arm SMMUv3; left out for a kind without such, and where nothing but plain page tables is used.
+   */
   readonly smmu?: SmmuRegisters;
   /** VT-d's capability registers where a capture has them; made from the facts above where it has not. */
   readonly registers?: UnitRegisters;

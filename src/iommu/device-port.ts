@@ -1,4 +1,11 @@
-import { type DeviceDma, type DmaFault, type DmaTarget, type MessagePath, NoTarget, type PasidRequest } from "./dma-target.ts";
+import {
+  type DeviceDma,
+  type DmaFault,
+  type DmaTarget,
+  type MessagePath,
+  NoTarget,
+  type PasidRequest,
+} from "./dma-target.ts";
 import type { MappedRange, MappingListener } from "./mapping-feed.ts";
 
 const UNATTACHED = new NoTarget("the device's group is in no container with an IOMMU");

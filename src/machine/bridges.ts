@@ -35,7 +35,11 @@ const TO_CONVENTIONAL: ReadonlySet<number> = new Set([7, 8]);
 export function isBelowConventionalBridge(host: HostDescription, bdf: string): boolean {
   const { leadingTo } = bridgesOf(host);
   const seen = new Set<string>();
-  for (let bridge = leadingTo.get(busOf(bdf)); bridge && !seen.has(bridge.bdf); bridge = leadingTo.get(busOf(bridge.bdf))) {
+  for (
+    let bridge = leadingTo.get(busOf(bdf));
+    bridge && !seen.has(bridge.bdf);
+    bridge = leadingTo.get(busOf(bridge.bdf))
+  ) {
     seen.add(bridge.bdf);
     if (isConventionalBridge(bridge)) return true;
   }

@@ -146,7 +146,8 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     dirty_tracking: boolean.nullish(),
     vtd_cap: address.nullish(),
     vtd_ecap: address.nullish(),
-    // Of an Arm SMMUv3: what GET_HW_INFO shows, and whether ACPI says that its devices' accesses are always written back.
+    // Of an Arm SMMUv3: what GET_HW_INFO shows, and whether ACPI says that its devices' accesses are always written
+    // back.
     hw_info: mapping({
       idr: z.array(register, { error: "the six registers SMMU_IDR0 to SMMU_IDR5" }).length(6),
       iidr: register.nullish(),

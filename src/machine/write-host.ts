@@ -156,7 +156,9 @@ function ownIommuLines(unit: IommuDescription): string[] {
     `  cache_coherent: ${unit.cacheCoherent}`,
     `  interrupt_remapping: ${unit.interruptRemapping}`,
     ...dirtyTrackingLines(unit),
-    ...(unit.instance === undefined ? [] : ["  # Which of several that share no page tables.", `  instance: ${unit.instance}`]),
+    ...(unit.instance === undefined
+      ? []
+      : ["  # Which of several that share no page tables.", `  instance: ${unit.instance}`]),
   ];
 }
 

@@ -23,10 +23,16 @@ export class KnownDifferences {
    * @param operations all of the recording
    */
   constructor(host: HostDescription, littleEndian: boolean, operations: readonly Operation[]) {
-    const rules: Rule[] = [processorsRule(), machinesGroupsRule(host), ...igbRules(host), ...smmuRules(host, operations)];
+    const rules: Rule[] = [
+      processorsRule(),
+      machinesGroupsRule(host),
+      ...igbRules(host),
+      ...smmuRules(host, operations),
+    ];
     if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule(littleEndian));
     if (host.arch === "arm64") rules.push(partialCopyRule(), emptyFlashRule());
-    if (host.groups.some(({ devices }) => devices.some(({ model }) => model === edu.model))) rules.push(leftBufferRule());
+    if (host.groups.some(({ devices }) => devices.some(({ model }) => model === edu.model)))
+      rules.push(leftBufferRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
     rules.push(romImageRule());
     if (host.arch === "s390x") rules.push(unsetRomRule(), leftMessageAddressRule(host));
@@ -55,7 +61,9 @@ function processorsRule(): Rule {
   };
 }
 
-/** A recording's host has the groups of the devices that VFIO has, and not those of root ports and of the host bridge. */
+/**
+ * A recording's host has the groups of the devices that VFIO has, and not those of root ports and of the host bridge.
+ */
 function machinesGroupsRule({ groups }: HostDescription): Rule {
   const known = new Set(groups.map(({ id }) => id));
   return {
@@ -76,7 +84,8 @@ function romImageRule(): Rule {
   return {
     reason: "the image behind an expansion ROM BAR is that of the recorded QEMU's release",
     explains(operation, difference) {
-      if (operation.op !== "pread" || difference?.field !== "data" || regionOf(operation.off) !== ROM_REGION) return false;
+      if (operation.op !== "pread" || difference?.field !== "data" || regionOf(operation.off) !== ROM_REGION)
+        return false;
       return [difference.recorded, difference.ours].every((text) => text.startsWith("55aa"));
     },
   };
@@ -85,7 +94,8 @@ function romImageRule(): Rule {
 /** A flash without content is memory that nobody answers for: what that reads as is the architecture's affair. */
 function emptyFlashRule(): Rule {
   return {
-    reason: "memory of a device that nothing answers for reads as ones on QEMU's arm64 machine, and as zeros on its x86",
+    reason:
+      "memory of a device that nothing answers for reads as ones on QEMU's arm64 machine, and as zeros on its x86",
     explains(operation, difference) {
       if (operation.op !== "pread" || difference?.field !== "data") return false;
       return /^f+$/.test(difference.recorded) && /^0+$/.test(difference.ours);

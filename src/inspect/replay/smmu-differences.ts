@@ -21,7 +21,8 @@ const TABLE_CLASS = 1n;
 
 /**
  * A stage-2 fault of a stage-1 walk has no S2 bit in QEMU's record, so that the kernel takes it for one of stage 1 and
- * forwards it; hardware's is not forwarded. What is read from the queue of the guest's events then differs from there on.
+ * forwards it; hardware's is not forwarded. What is read from the queue of the guest's events then differs from there
+ * on.
  */
 function tableFaultRule(operations: readonly Operation[]): Rule {
   const explained = new Set<Operation>();

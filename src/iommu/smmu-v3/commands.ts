@@ -74,14 +74,18 @@ export function convertCommand(
       deviceOf(first, ground);
       return { kind: "device" };
     default:
-      fail("EIO", `command ${hex(code)} is none that a guest may give (TLBI by address, ASID or all; CFGI_CD; ATC_INV)`);
+      fail(
+        "EIO",
+        `command ${hex(code)} is none that a guest may give (TLBI by address, ASID or all; CFGI_CD; ATC_INV)`,
+      );
   }
 }
 
 function deviceOf(first: bigint, ground: VirtualIommuGround): RequesterIdentity {
   const stream = first >> STREAM_AT;
   return (
-    ground.deviceAt(stream) ?? fail("EIO", `no device has the number ${hex(stream)} in this virtual SMMU (VDEVICE_ALLOC)`)
+    ground.deviceAt(stream) ??
+    fail("EIO", `no device has the number ${hex(stream)} in this virtual SMMU (VDEVICE_ALLOC)`)
   );
 }
 

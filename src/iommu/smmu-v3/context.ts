@@ -1,5 +1,5 @@
-import type { GuestTables } from "./memory.ts";
 import { isRefused, type Refused, refuse } from "./events.ts";
+import type { GuestTables } from "./memory.ts";
 import { addressBitsOf, type SmmuFeatures } from "./registers.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 

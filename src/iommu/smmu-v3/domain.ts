@@ -1,7 +1,7 @@
-import type { DmaFault, DmaTarget } from "../dma-target.ts";
-import type { IommuDomain, Mappings, Stage } from "../domain.ts";
-import { MappedDma, type Met, pieceOf, refused } from "../dma-walk.ts";
 import { PAGE_SIZE, pageToAddress } from "../../address/pages.ts";
+import type { DmaFault, DmaTarget } from "../dma-target.ts";
+import { MappedDma, type Met, pieceOf, refused } from "../dma-walk.ts";
+import type { IommuDomain, Mappings, Stage } from "../domain.ts";
 import type { Place, Requester } from "../requester.ts";
 import { SecondStage } from "./memory.ts";
 import { Tlb } from "./tlb.ts";

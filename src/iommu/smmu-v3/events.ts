@@ -1,5 +1,5 @@
-import type { VirtualIommuGround } from "../virtual-iommu.ts";
 import { IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, IommuVeventArmSmmuv3 } from "../../uapi/iommufd-viommu.ts";
+import type { VirtualIommuGround } from "../virtual-iommu.ts";
 
 /**
  * Events that this model can record, with their number and what they mean (Arm IHI 0070, "Event records"). Those with
@@ -85,8 +85,7 @@ const WITH_REQUEST: ReadonlySet<EventName> = new Set(["F_TRANSLATION", "F_ADDR_S
 export function eventRecord(refused: Refused, request: FaultingRequest): [bigint, bigint, bigint, bigint] {
   const { substream, streamId, write, privileged, address } = request;
   const ofSubstream = substream === undefined ? 0n : SUBSTREAM_VALID | (BigInt(substream) << SUBSTREAM_AT);
-  const head =
-    BigInt(EVENTS[refused.refused].number) | ofSubstream | (BigInt.asUintN(32, streamId) << STREAM_AT);
+  const head = BigInt(EVENTS[refused.refused].number) | ofSubstream | (BigInt.asUintN(32, streamId) << STREAM_AT);
   if (!WITH_REQUEST.has(refused.refused)) return [head, 0n, 0n, 0n];
   const how = (write ? 0n : READ) | (privileged ? PRIVILEGED : 0n) | (CLASS_CODES[refused.class] << CLASS_AT);
   return [head, how, BigInt.asUintN(64, address), 0n];

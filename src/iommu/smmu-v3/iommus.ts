@@ -50,8 +50,8 @@ export class SmmuIommus implements NestingIommus, PlaceCount {
   }
 
   /**
-   * Installs a guest's stream table entry for a device (arm-smmu-v3-iommufd.c:arm_smmu_attach_dev_nested). What the SMMU
-   * remembers of the stream's context descriptors is dropped with the entry before it.
+   * Installs a guest's stream table entry for a device (arm-smmu-v3-iommufd.c:arm_smmu_attach_dev_nested). What the
+   * SMMU remembers of the stream's context descriptors is dropped with the entry before it.
    */
   install(requester: Requester, parent: SmmuDomain, entry: StreamEntry, ground: VirtualIommuGround): NestedPlace {
     const { identity } = requester;

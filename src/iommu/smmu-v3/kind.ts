@@ -1,10 +1,10 @@
+import type { Release } from "../../kernel/releases.ts";
 import {
   IOMMU_HW_INFO_TYPE_ARM_SMMUV3,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
   IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_HWPT_ALLOC_PASID,
 } from "../../uapi/iommufd-hwpt.ts";
-import type { Release } from "../../kernel/releases.ts";
 import { bitsOfLast, lastOfBits } from "../address-bits.ts";
 import type { IommuDescription } from "../description.ts";
 import { captureWithoutFacts, type IommuDriverFacts, type IommuKind, PLAIN_DRIVER, type SaidOfIommu } from "../kind.ts";
@@ -103,7 +103,9 @@ function factsOf({ smmu, nesting }: Pick<IommuDescription, "smmu" | "nesting">):
   };
 }
 
-/** Stage 2 translates as many bits as it puts out, and has write-only entries (io-pgtable-arm.c:arm_lpae_prot_to_pte). */
+/**
+ * Stage 2 translates as many bits as it puts out, and has write-only entries (io-pgtable-arm.c:arm_lpae_prot_to_pte).
+ */
 function secondStage(unit: IommuUnit, _release: Release, { smmu }: IommuDescription): IommuUnit {
   const bits = featuresOf(smmu ?? usualRegisters(true)).outputBits;
   return {

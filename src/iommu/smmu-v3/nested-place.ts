@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from "../../address/pages.ts";
-import { type AccessMap, addressIn, type Met, pieceOf, walkAccess } from "../dma-walk.ts";
 import type { DmaFault, DmaTarget, PasidRequest } from "../dma-target.ts";
+import { type AccessMap, addressIn, type Met, pieceOf, walkAccess } from "../dma-walk.ts";
 import { NO_PASID } from "../domain.ts";
 import type { Place, Requester } from "../requester.ts";
 import type { VirtualIommuGround } from "../virtual-iommu.ts";
@@ -12,7 +12,9 @@ import { type Access, checkPermission, sideOf, walkStage1 } from "./stage1.ts";
 import { isWalkable, type StreamEntry } from "./stream-entry.ts";
 import type { Translation } from "./tlb.ts";
 
-/** A request that does not arrive is made again for each such piece, as QEMU's devices do it (recorded: an event each). */
+/**
+ * A request that does not arrive is made again for each such piece, as QEMU's devices do it (recorded: an event each).
+ */
 const FAULTING_PIECE = 4;
 
 /** How a request is made. */
@@ -87,7 +89,8 @@ export class NestedPlace implements Place {
 
   #requests(request: Request): AccessMap<DmaFault> {
     return {
-      meet: (page, within, bytes, done) => this.#meet(request, addressIn(page, within), bytes, done, PAGE_SIZE - within),
+      meet: (page, within, bytes, done) =>
+        this.#meet(request, addressIn(page, within), bytes, done, PAGE_SIZE - within),
     };
   }
 

@@ -121,7 +121,7 @@ function mayBeLeaf(level: number, isTableOrPage: boolean, granule: number, isLar
 }
 
 function outputAddress(entry: bigint, shift: number, isLarge: boolean): bigint {
-  const low = (entry & ADDRESS_48) & ~((1n << BigInt(shift)) - 1n);
+  const low = entry & ADDRESS_48 & ~((1n << BigInt(shift)) - 1n);
   return isLarge ? low | (((entry >> HIGH_AT) & HIGH) << 48n) : low;
 }
 

@@ -20,7 +20,6 @@ export interface StreamEntry {
 const V = 1n;
 const CONFIG_AT = 1n;
 const FORMAT_AT = 4n;
-const CONTEXTS_AT = 6n;
 const CONTEXTS = 0xf_ffff_ffff_ffc0n;
 const SUBSTREAMS_AT = 59n;
 const STALLD = 1n << 27n;
@@ -43,14 +42,17 @@ const ABORT: StreamEntry = {
 };
 
 /**
- * arm-smmu-v3-iommufd.c:arm_smmu_validate_vste. EIO for what a guest cannot have. An entry that is not valid is one that
- * drops everything.
+ * arm-smmu-v3-iommufd.c:arm_smmu_validate_vste. EIO for what a guest cannot have. An entry that is not valid is one
+ * that drops everything.
  */
 export function parseStreamEntry([first, second]: readonly [bigint, bigint]): StreamEntry {
   if ((first & V) === 0n) return ABORT;
   const unknown = [first & ~ALLOWED_0, second & ~ALLOWED_1] as const;
   if (unknown[0] || unknown[1]) {
-    fail("EIO", `a guest's stream table entry cannot have bits ${hex(unknown[0])} of word 0, ${hex(unknown[1])} of word 1`);
+    fail(
+      "EIO",
+      `a guest's stream table entry cannot have bits ${hex(unknown[0])} of word 0, ${hex(unknown[1])} of word 1`,
+    );
   }
   const config = Number((first >> CONFIG_AT) & 7n);
   const kind = KINDS[config] ?? fail("EIO", `Config ${config} is not 0 (abort), 4 (bypass) or 5 (stage 1)`);

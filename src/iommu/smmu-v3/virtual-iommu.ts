@@ -15,7 +15,9 @@ import { SmmuDomain } from "./domain.ts";
 import { NestedDomain, SmmuIommus } from "./iommus.ts";
 import { parseStreamEntry, type StreamEntry } from "./stream-entry.ts";
 
-/** Commands that the kernel's driver gives to the SMMU at once: CMDQ_BATCH_ENTRIES without the one that waits for them. */
+/**
+ * Commands that the kernel's driver gives to the SMMU at once: CMDQ_BATCH_ENTRIES without the one that waits for them.
+ */
 const BATCH = 63;
 
 const STREAM_ENTRIES: UserFormat<StreamEntry> = {
@@ -83,8 +85,8 @@ class VirtualSmmu implements VirtualIommu {
   }
 
   /**
-   * arm_vsmmu_cache_invalidate. Commands are looked at one after the other and given to the SMMU in batches. One that is
-   * refused ends it, and those of the batch that it is in are not given; the caller hears that they were done.
+   * arm_vsmmu_cache_invalidate. Commands are looked at one after the other and given to the SMMU in batches. One that
+   * is refused ends it, and those of the batch that it is in are not given; the caller hears that they were done.
    */
   invalidate(array: UserDataArray, done: { entries: number }): void {
     const list = readUserArray(array, COMMANDS, done);

@@ -11,9 +11,9 @@ interface MessageGround {
 }
 
 /**
- * Interrupt messages of a group's devices behind an IOMMU that translates them. The kernel maps the page of the doorbell
- * where they are attached, when a first interrupt is set up and with each attach from then on (driver.c:iommufd_sw_msi,
- * device.c:iommufd_group_setup_msi).
+ * Interrupt messages of a group's devices behind an IOMMU that translates them. The kernel maps the page of the
+ * doorbell where they are attached, when a first interrupt is set up and with each attach from then on
+ * (driver.c:iommufd_sw_msi, device.c:iommufd_group_setup_msi).
  */
 export class DoorbellMessages {
   readonly #ground: MessageGround;

@@ -30,7 +30,12 @@ export class GroupAttachment {
   readonly #messages: DoorbellMessages | undefined;
   readonly #warn: (message: string) => void;
 
-  constructor(owner: DmaOwner, { context, requesters, pasidHardware }: IommufdModule, group: DmaGroup, unit: IommuUnit) {
+  constructor(
+    owner: DmaOwner,
+    { context, requesters, pasidHardware }: IommufdModule,
+    group: DmaGroup,
+    unit: IommuUnit,
+  ) {
     this.group = group;
     this.#requesters = requesters;
     this.#warn = context.warn;
@@ -59,7 +64,8 @@ export class GroupAttachment {
   /** The last device of the group leaves the iommufd. */
   close(): void {
     this.group.disconnect();
-    if (this.#messages) for (const name of this.group.iommuGroup.deviceNames) this.group.port(name).messages = undefined;
+    if (this.#messages)
+      for (const name of this.group.iommuGroup.deviceNames) this.group.port(name).messages = undefined;
     this.#places?.close();
   }
 

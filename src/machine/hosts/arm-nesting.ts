@@ -6,8 +6,8 @@ import { DEFAULT_MODULES, pciDevice } from "../describe.ts";
 import type { GroupDescription, HostDescription, PciDeviceDescription } from "../host-description.ts";
 
 /**
- * The recorded machine smmuv3-nest-k72fd, and beyond it access flags and dirty state that hardware sets (HTTU 2), tables
- * of context descriptors in two levels, and substreams of 20 bits.
+ * The recorded machine smmuv3-nest-k72fd, and beyond it access flags and dirty state that hardware sets (HTTU 2),
+ * tables of context descriptors in two levels, and substreams of 20 bits.
  */
 const REGISTERS: SmmuRegisters = {
   idr: [0x0d4c_109b, 0x0273_0510, 0, 0x1414, 0, 0x74],
@@ -17,8 +17,8 @@ const REGISTERS: SmmuRegisters = {
 };
 
 /**
- * As `arm`, with an SMMUv3 that has both stages, for VMMs that give a guest an SMMU of its own, and a disk that the guest
- * can use behind it.
+ * As `arm`, with an SMMUv3 that has both stages, for VMMs that give a guest an SMMU of its own, and a disk that the
+ * guest can use behind it.
  */
 export const armNesting: HostDescription = {
   name: "arm-nesting",
