@@ -169,7 +169,8 @@ test.each(SEEDS)("random tables translate as the reference has it: seed %i (UVFI
     }
   }
   // all kinds were there in numbers
-  for (const [kind, count] of Object.entries(counts)) expect(count, `${kind} of seed ${seed}`).toBeGreaterThan(5);
+  for (const [kind, count] of Object.entries(counts))
+    expect(count, `${kind} of seed ${seed}`).toBeGreaterThan(kind === "marked" ? 0 : 15);
 });
 
 /** Whether the SMMU looks an address up at all: a disabled side, or an address between the two, has nothing remembered. */
