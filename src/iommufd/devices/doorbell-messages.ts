@@ -4,6 +4,8 @@ import type { PageTable } from "./page-table.ts";
 
 /** What a group's devices are attached to, as their interrupt messages find it. */
 interface MessageGround {
+  /** The kernel maps doorbells itself, and sets no interrupt up where it cannot. */
+  readonly needsAttachment: boolean;
   /** Of requests without a PASID; undefined while nothing is attached. */
   attached(): PageTable | undefined;
   /** Whether a message that a device writes to the doorbell arrives there. */
@@ -39,6 +41,7 @@ export class DoorbellMessages {
   #setUp(name: string): void {
     const pageTable = this.#ground.attached();
     if (!pageTable) {
+      if (!this.#ground.needsAttachment) return;
       fail(
         "ENOSPC",
         `${name} is attached to no page table, in which the kernel could map where its interrupt messages go: attach it first (VFIO_DEVICE_ATTACH_IOMMUFD_PT)`,

@@ -39,16 +39,17 @@ export class GroupAttachment {
     this.group = group;
     this.#requesters = requesters;
     this.#warn = context.warn;
-    this.#messages = this.#makeMessages(unit);
+    this.#messages = this.#makeMessages(unit, context.release.has("softwareMsi"));
     if (!pasidHardware || !unit.secondStage) return;
     const devices = group.iommuGroup.deviceNames.map((name) => requesters.find(name));
     const own = devices.filter((device) => device !== undefined && !device.isMediated) as RequesterIdentity[];
     this.#places = new PasidPlaces(pasidHardware, owner, own, (pasid) => this.#attachments.get(pasid));
   }
 
-  #makeMessages({ doorbell }: IommuUnit): DoorbellMessages | undefined {
+  #makeMessages({ doorbell }: IommuUnit, needsAttachment: boolean): DoorbellMessages | undefined {
     if (doorbell === undefined) return undefined;
     const messages = new DoorbellMessages({
+      needsAttachment,
       attached: () => this.#attachments.get(NO_PASID)?.pageTable,
       send: (name, message) => this.#places?.sendMessage(name, doorbell, message) ?? true,
     });

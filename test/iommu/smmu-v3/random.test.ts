@@ -173,7 +173,9 @@ test.each(SEEDS)("random tables translate as the reference has it: seed %i (UVFI
     expect(count, `${kind} of seed ${seed}`).toBeGreaterThan(kind === "marked" ? 0 : 15);
 });
 
-/** Whether the SMMU looks an address up at all: a disabled side, or an address between the two, has nothing remembered. */
+/**
+ * Whether the SMMU looks an address up at all: a disabled side, or an address between the two, has nothing remembered.
+ */
 function isOnSide(f: Fields, address: bigint): boolean {
   const result = walk({ ...f, EPD0: f.EPD0, EPD1: f.EPD1 }, address, { write: false, privileged: false }, NOTHING, 48);
   return !("event" in result && result.stage === 1);

@@ -1,6 +1,6 @@
 /**
- * A walk of stage-1 tables as the architecture's text describes it (Arm DDI 0487, chapter D8, and IHI 0070), word by word and with nothing that makes
- * it fast: what the model is compared with. It shares no code with the model.
+ * A walk of stage-1 tables as the architecture's text describes it (Arm DDI 0487, chapter D8, and IHI 0070), word by
+ * word and with nothing that makes it fast: what the model is compared with. It shares no code with the model.
  */
 
 /** A context descriptor's fields by their names in the manual. */
