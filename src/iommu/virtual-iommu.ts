@@ -65,10 +65,10 @@ export interface VirtualIommu {
   /** Invalidations of such a table; absent where they are the virtual IOMMU's. */
   readonly tableInvalidations?: UserFormat<UserInvalidation>;
   /**
-   * A guest's invalidations (cache_invalidate).
+   * A guest's invalidations (cache_invalidate), in steps: they may be many.
    * @param done how many were done counts there, also when it throws
    */
-  invalidate?(array: UserDataArray, done: { entries: number }): void;
+  invalidate?(array: UserDataArray, done: { entries: number }): Generator<void, void>;
   /** Looks at a device that is to be given a number, and may refuse it (vdevice_init). */
   accept?(device: RequesterIdentity): void;
   readonly queues?: {

@@ -23,6 +23,8 @@ export interface AddressRange {
 }
 
 const CAPACITY = 1024;
+/** A range of so many bytes is looked up page by page; for a larger one all entries are looked at. */
+const SMALL_RANGE = 64n * 4096n;
 /** No page is smaller. */
 const SMALLEST_SHIFT = 12;
 
@@ -68,9 +70,25 @@ export class Tlb {
    * @param asid undefined for all
    */
   clearRange(asid: number | undefined, range: AddressRange): void {
+    if (this.#entries.size === 0) return;
+    if (asid !== undefined && range.bytes <= SMALL_RANGE) {
+      this.#remove(asid, range);
+      return;
+    }
     this.#invalidate(
       (entry) => (asid === undefined || entry.asid === undefined || entry.asid === asid) && overlaps(entry, range),
     );
+  }
+
+  /** Pages of every size that a range touches, of an address space and of all. */
+  #remove(asid: number, { start, bytes }: AddressRange): void {
+    for (const shift of this.#sizes) {
+      const step = 1n << BigInt(shift);
+      for (let page = start - (start % step); page < start + bytes; page += step) {
+        this.#entries.remove(keyOf(asid, page, shift));
+        this.#entries.remove(keyOf(undefined, page, shift));
+      }
+    }
   }
 
   #invalidate(matches: (entry: Translation) => boolean): void {

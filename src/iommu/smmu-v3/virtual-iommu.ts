@@ -88,8 +88,8 @@ class VirtualSmmu implements VirtualIommu {
    * arm_vsmmu_cache_invalidate. Commands are looked at one after the other and given to the SMMU in batches. One that
    * is refused ends it, and those of the batch that it is in are not given; the caller hears that they were done.
    */
-  invalidate(array: UserDataArray, done: { entries: number }): void {
-    const list = readUserArray(array, COMMANDS, done);
+  *invalidate(array: UserDataArray, done: { entries: number }): Generator<void, void> {
+    const list = yield* readUserArray(array, COMMANDS, done);
     const { ranges } = this.#iommus.features;
     let batch: Command[] = [];
     for (const words of list) {
@@ -103,6 +103,7 @@ class VirtualSmmu implements VirtualIommu {
       if (batch.length < BATCH && done.entries < list.length) continue;
       for (const command of batch) this.#carryOut(command);
       batch = [];
+      yield;
     }
   }
 

@@ -1,5 +1,5 @@
 import type { MessagePath } from "../../iommu/dma-target.ts";
-import { fail } from "../../kernel/errors.ts";
+import { fail, KernelError } from "../../kernel/errors.ts";
 import type { PageTable } from "./page-table.ts";
 
 /** What a group's devices are attached to, as their interrupt messages find it. */
@@ -33,8 +33,8 @@ export class DoorbellMessages {
     };
   }
 
-  /** The devices are attached to something else. */
-  attached(pageTable: PageTable): void {
+  /** The devices are about to be attached to something else. EEXIST where a mapping is in the doorbell's way. */
+  attaching(pageTable: PageTable): void {
     if (this.#isNeeded) pageTable.paging.installDoorbell();
   }
 
@@ -47,7 +47,13 @@ export class DoorbellMessages {
         `${name} is attached to no page table, in which the kernel could map where its interrupt messages go: attach it first (VFIO_DEVICE_ATTACH_IOMMUFD_PT)`,
       );
     }
-    pageTable.paging.installDoorbell();
+    try {
+      pageTable.paging.installDoorbell();
+    } catch (error) {
+      // whatever the reason, the core of message interrupts has no vectors then
+      if (error instanceof KernelError) fail("ENOSPC", error.reason);
+      throw error;
+    }
     this.#isNeeded = true;
   }
 

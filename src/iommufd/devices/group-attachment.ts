@@ -2,7 +2,7 @@ import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { NoTarget } from "../../iommu/dma-target.ts";
 import { NO_PASID } from "../../iommu/domain.ts";
 import { binds, groupLabel } from "../../iommu/group.ts";
-import type { DmaOwner, RequesterIdentity } from "../../iommu/requester.ts";
+import { type DmaOwner, PASID_BITS, type RequesterIdentity } from "../../iommu/requester.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
 import { faultPoint } from "../../kernel/fault-points.ts";
@@ -41,9 +41,10 @@ export class GroupAttachment {
     this.#warn = context.warn;
     this.#messages = this.#makeMessages(unit, context.release.has("softwareMsi"));
     if (!pasidHardware || !unit.secondStage) return;
+    const { pasidBits = PASID_BITS } = unit.iommufd;
     const devices = group.iommuGroup.deviceNames.map((name) => requesters.find(name));
     const own = devices.filter((device) => device !== undefined && !device.isMediated) as RequesterIdentity[];
-    this.#places = new PasidPlaces(pasidHardware, owner, own, (pasid) => this.#attachments.get(pasid));
+    this.#places = new PasidPlaces(pasidHardware, owner, own, (pasid) => this.#attachments.get(pasid), pasidBits);
   }
 
   #makeMessages({ doorbell }: IommuUnit, needsAttachment: boolean): DoorbellMessages | undefined {
@@ -102,6 +103,7 @@ export class GroupAttachment {
     try {
       if (!old) {
         faultPoint("failslab");
+        if (pasid === NO_PASID) this.#messages?.attaching(pageTable);
         checkCompatible(this, device, pageTable, pasid, this.#places);
         this.#places?.enter(pageTable, pasid);
       }
@@ -114,7 +116,6 @@ export class GroupAttachment {
     pageTable.users++;
     if (old) return;
     this.#attachments.set(pasid, attachment);
-    if (pasid === NO_PASID) this.#messages?.attached(pageTable);
     this.#translate();
   }
 
@@ -129,6 +130,7 @@ export class GroupAttachment {
     try {
       if (moves) for (const each of devices) reserveFor(each, to);
       faultPoint("failslab");
+      if (pasid === NO_PASID) this.#messages?.attaching(pageTable);
       checkCompatible(this, device, pageTable, pasid, this.#places);
       this.#places?.move(pageTable, pasid);
     } catch (error) {
@@ -140,7 +142,6 @@ export class GroupAttachment {
     pageTable.users += devices.size;
     old.users -= devices.size;
     const handle = attachment.move(pageTable, device);
-    if (pasid === NO_PASID) this.#messages?.attached(pageTable);
     this.#translate();
     old.fault?.refuseAll(handle);
     return old;

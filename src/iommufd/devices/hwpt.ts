@@ -69,7 +69,7 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
     if (doorbell === undefined || this.#doorbellPage !== undefined) return;
     const page = doorbell - (doorbell % this.ioas.table.pageSize);
     const area = this.ioas.table.areas.meeting(page, page);
-    if (area) fail("ENOSPC", `${area.label} is where the kernel would map the doorbell of interrupts, ${hex(page)}`);
+    if (area) fail("EEXIST", `${area.label} is where the kernel would map the doorbell of interrupts, ${hex(page)}`);
     this.#doorbellPage = page;
   }
 
