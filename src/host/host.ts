@@ -124,7 +124,7 @@ export class Host implements HostKernel {
     if (newer !== undefined) context.warn(newer);
     const requesters = new Requesters(description);
     this.#pci = new PciDevices(description, context);
-    this.#iommus = nestingIommusOf(description.iommu.model);
+    this.#iommus = nestingIommusOf(description.iommu);
     for (const [name, value] of Object.entries(vfioPciParameters(description)))
       this.parameters.define(`vfio_pci/${name}`, "bool", value === "Y", false);
     this.#parts = hostParts({

@@ -8,9 +8,11 @@ import type { IommuUnit } from "./unit.ts";
 export function unitOf(description: IommuDescription, release: Release): IommuUnit | undefined {
   const kind = kindOf(description.model);
   if (!kind.translates) return undefined;
-  const { driver, iommufd } = kind;
+  const { driver } = kind;
+  const iommufd = kind.iommufdOf?.(description) ?? kind.iommufd;
   const unit: IommuUnit = {
     label: `${kind.title}, ${bitsOfLast(description.apertureLast)} address bits`,
+    instance: description.instance ?? 0,
     driver: kind.model,
     apertureStart: kind.geometry?.start ?? description.apertureStart,
     apertureLast: kind.geometry?.last ?? description.apertureLast,
@@ -28,7 +30,10 @@ export function unitOf(description: IommuDescription, release: Release): IommuUn
     refusesLastByte: iommufd.refusesLastByte?.(release) ?? false,
     attachesOneDevice: iommufd.attachesOneDevice?.(release) ?? false,
     iommufd,
+    ...(driver.doorbell !== undefined && { doorbell: driver.doorbell }),
     ...(description.registers && { registers: description.registers }),
   };
-  return description.nesting && driver.secondStage ? { ...unit, secondStage: driver.secondStage(unit, release) } : unit;
+  return description.nesting && driver.secondStage
+    ? { ...unit, secondStage: driver.secondStage(unit, release, description) }
+    : unit;
 }

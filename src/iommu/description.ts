@@ -34,10 +34,31 @@ export interface IommuDescription {
    * Whether it notes in its tables which pages devices write (IOMMU_HW_CAP_DIRTY_TRACKING); left out where it does not.
    */
   readonly dirtyTracking?: boolean;
+  /**
+   * Which of the machine's IOMMUs of this kind it is, from 0: left out for the first, and where the kind does not tell
+   * (a page table of one cannot be walked by another).
+   */
+  readonly instance?: number;
+  /**
+   * ID registers of an Arm SMMUv3; left out for a kind without such, and where nothing but plain page tables is used.
+   */
+  readonly smmu?: SmmuRegisters;
   /** VT-d's capability registers where a capture has them; made from the facts above where it has not. */
   readonly registers?: UnitRegisters;
   /** Present exactly when the kind is POWER's TCE. */
   readonly spapr?: SpaprDescription;
+}
+
+/** The ID registers of an Arm SMMUv3, and what firmware says of the devices behind it. */
+export interface SmmuRegisters {
+  /** SMMU_IDR0 to SMMU_IDR5. */
+  readonly idr: readonly number[];
+  /** SMMU_IIDR */
+  readonly iidr: number;
+  /** SMMU_AIDR */
+  readonly aidr: number;
+  /** Devices' accesses can always be written back to caches (CANWBS of their root complex in ACPI's IORT). */
+  readonly coherentWriteBack: boolean;
 }
 
 /** CAP_REG and ECAP_REG as intel-iommu shows them. */

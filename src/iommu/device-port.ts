@@ -1,4 +1,11 @@
-import { type DeviceDma, type DmaFault, type DmaTarget, NoTarget, type PasidRequest } from "./dma-target.ts";
+import {
+  type DeviceDma,
+  type DmaFault,
+  type DmaTarget,
+  type MessagePath,
+  NoTarget,
+  type PasidRequest,
+} from "./dma-target.ts";
 import type { MappedRange, MappingListener } from "./mapping-feed.ts";
 
 const UNATTACHED = new NoTarget("the device's group is in no container with an IOMMU");
@@ -21,6 +28,8 @@ const EVERYTHING: MappedRange = {
  */
 export class DevicePort implements DeviceDma {
   #reach: DeviceDma | undefined;
+  /** Undefined where messages are no DMA that the IOMMU translates. */
+  messages: MessagePath | undefined;
   readonly #listeners = new Map<MappingListener, (() => void) | undefined>();
 
   /** From now on accesses go there; undefined: nowhere. */

@@ -39,8 +39,21 @@ export interface DeviceDma extends DmaTarget {
    * @returns ends that
    */
   readonly watchMappings?: ((listener: MappingListener) => () => void) | undefined;
+  /** How interrupt messages get to the processor; left out where they are no DMA that an IOMMU translates. */
+  readonly messages?: MessagePath | undefined;
   /** Left out where nothing translates PASIDs. */
   withPasid?(request: PasidRequest): DmaTarget;
+}
+
+/** The way of a device's interrupt messages through an IOMMU that translates them. */
+export interface MessagePath {
+  /**
+   * The device is to send messages from now on: the kernel maps a doorbell for them.
+   * @throws KernelError ENOSPC
+   */
+  setUp(): void;
+  /** It sends one. @returns whether it arrives */
+  send(vector: number): boolean;
 }
 
 /** How a request with a PASID is made (its PASID TLP prefix, and whether the device translates it itself). */

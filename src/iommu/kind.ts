@@ -1,6 +1,6 @@
 import type { Arch } from "../kernel/arch.ts";
 import type { FeatureName, Release } from "../kernel/releases.ts";
-import type { IommuDescription, SpaprPlatform } from "./description.ts";
+import type { IommuDescription, SmmuRegisters, SpaprPlatform } from "./description.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { NestingIommus } from "./nesting-iommus.ts";
 import type { IommufdFacts, IommuUnit } from "./unit.ts";
@@ -44,17 +44,35 @@ export interface IommuKind {
   /** Keys of `iommu` in a host file that only this kind has. */
   readonly ownKeys: readonly string[];
   /** Makes its IOMMUs as those use them who nest page tables; undefined where a host file cannot ask for `nesting`. */
-  readonly makeNesting: (() => NestingIommus) | undefined;
+  readonly makeNesting: ((description: IommuDescription) => NestingIommus) | undefined;
+  /**
+   * What follows from what only this kind has in a host file, or a recording; it counts above all else. Absent where
+   * nothing does.
+   */
+  describe?(said: SaidOfIommu): Partial<IommuDescription>;
   /** Whether it may ask for `dirty_tracking`. */
   readonly tracksDirtyPages: "yes" | "when nesting" | "no";
   /** What a kernel must have for it; absent where every release with VFIO does. */
   readonly needs?: FeatureName;
   readonly driver: IommuDriverFacts;
   readonly iommufd: IommufdFacts;
+  /** The same of one IOMMU, where its registers decide; undefined: `iommufd`. */
+  iommufdOf?(description: IommuDescription): IommufdFacts | undefined;
   /** A kernel has it only when it was built for its own tests; then it can inject faults, too. */
   readonly isForSelftests?: true;
   /** How it shows in /sys/class/iommu; absent for kinds that register nothing there. */
   readonly sysfs?: SysfsUnit;
+}
+
+/** What a host file says of an IOMMU, as far as a kind may want to know it. */
+export interface SaidOfIommu {
+  readonly addressBits: number | undefined;
+  readonly apertureLast: bigint | undefined;
+  readonly cacheCoherent: boolean | undefined;
+  readonly nesting: boolean | undefined;
+  readonly dirtyTracking: boolean | undefined;
+  readonly smmu: Omit<SmmuRegisters, "coherentWriteBack"> | undefined;
+  readonly coherentWriteBack: boolean | undefined;
 }
 
 /** What a host file leaves open. */
@@ -83,10 +101,12 @@ export interface IommuDriverFacts {
   writeImpliesRead(release: Release): boolean;
   refusesDirectRegions(release: Release): boolean;
   readonly beyondAperture: IommuUnit["beyondAperture"];
+  /** As IommuUnit has it. */
+  readonly doorbell?: bigint;
   /** The errno of VFIO_TYPE1_NESTING_IOMMU, where no proposal with nesting is spoken. */
   readonly nestingErrno: IommuUnit["nesting"];
   /** Second-stage tables of a unit that nests; absent where the kind does not. */
-  secondStage?(unit: IommuUnit, release: Release): IommuUnit;
+  secondStage?(unit: IommuUnit, release: Release, description: IommuDescription): IommuUnit;
   /** Its domains take mappings for neither reading nor writing. */
   readonly mapsNoAccess: boolean;
   /** Its driver wants page requests of a device before its page tables may report faults. */

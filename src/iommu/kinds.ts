@@ -1,5 +1,6 @@
 import type { Arch } from "../kernel/arch.ts";
 import { amdVi } from "./amd-vi/kind.ts";
+import type { IommuDescription } from "./description.ts";
 import type { ReservedRegion } from "./group.ts";
 import type { IommuKind } from "./kind.ts";
 import { mock } from "./mock/kind.ts";
@@ -40,12 +41,13 @@ export function kindOf(model: string): IommuKind {
 }
 
 /**
- * The IOMMUs of a host as those use them who bind page tables and PASIDs. The vSVA proposals were written for the one
- * kind that nests, and on a host of another kind speak to such ones.
+ * The IOMMUs of a host as those use them who bind page tables and PASIDs. The vSVA proposals were written for one kind
+ * that nests, and on a host that does not nest speak to such ones.
  */
-export function nestingIommusOf(model: string): NestingIommus {
-  const make = kindOf(model).makeNesting ?? IOMMU_KINDS.find((kind) => kind.makeNesting)!.makeNesting!;
-  return make();
+export function nestingIommusOf(description: IommuDescription): NestingIommus {
+  const own = kindOf(description.model).makeNesting;
+  const make = (description.nesting && own) || IOMMU_KINDS.find((kind) => kind.makeNesting)!.makeNesting!;
+  return make(description);
 }
 
 /** What a model is called in a host file or, with free text behind it, in a recording. Undefined when it names none. */

@@ -27,8 +27,9 @@ export interface NestingIommus {
   disconnect(requester: Requester): void;
   /** A page table over mappings. */
   paging(mappings: Mappings, stage: Stage): IommuDomain;
-  readonly tables: UserFormat<UserTable>;
-  readonly invalidations: UserFormat<UserInvalidation>;
+  /** Guests' tables and their invalidations without a virtual IOMMU; absent where there are none. */
+  readonly tables?: UserFormat<UserTable>;
+  readonly invalidations?: UserFormat<UserInvalidation>;
   readonly use: NestingUse;
   /** The same as the vSVA proposals use them; undefined where the proposals do not know the kind. */
   readonly proposed: ProposedIommus | undefined;

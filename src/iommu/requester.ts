@@ -32,6 +32,8 @@ export interface RequesterIdentity {
   readonly ats: boolean;
   /** Its page requests are on. */
   readonly pri: boolean;
+  /** Its requests reach the IOMMU under another source-id too, that of a bridge to conventional PCI; absent: not so. */
+  readonly hasAlias?: true;
 }
 
 /** One entry in an IOMMU's tables that was made for one requester. Whoever made it undoes it by this object. */
@@ -39,6 +41,12 @@ export interface Place {
   readonly requester: Requester;
   /** Where a request through it goes. */
   reach(request: PasidRequest): DmaTarget;
+  /**
+   * The device writes an interrupt message to where the kernel has mapped a doorbell. Absent where every message
+   * arrives.
+   * @returns whether it arrives there; if not, it went where the tables led it
+   */
+  sendMessage?(doorbell: bigint, message: Uint8Array): boolean;
   /** Takes it back, with what is cached of it. Cannot fail; a second time does nothing. */
   leave(): void;
 }

@@ -8,6 +8,7 @@ import type { IommuUnit } from "./unit.ts";
 export function canShareDomain(made: IommuUnit, unit: IommuUnit): boolean {
   return (
     made.driver === unit.driver &&
+    made.instance === unit.instance &&
     made.cacheCoherent === unit.cacheCoherent &&
     made.apertureStart >= unit.apertureStart &&
     made.apertureLast <= unit.apertureLast &&

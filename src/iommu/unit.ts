@@ -12,6 +12,8 @@ export function smallestPage({ pageSizes }: IommuUnit): bigint {
 export interface IommuUnit {
   /** For messages: "Intel VT-d, 39 address bits". */
   readonly label: string;
+  /** Which of several IOMMUs of its kind it is, for kinds whose page tables belong to one of them; else 0. */
+  readonly instance: number;
   /** The driver's operations: domains of different drivers are never shared (vfio_iommu_type1.c compares ops). */
   readonly driver: string;
   /** First and last byte that a domain can translate (struct iommu_domain_geometry). */
@@ -50,6 +52,11 @@ export interface IommuUnit {
   readonly iommufd: IommufdFacts;
   /** Its registers, where a capture has them. */
   readonly registers?: UnitRegisters;
+  /**
+   * Where interrupt messages are written to, for an IOMMU that translates them: an IOVA in the window that the kernel
+   * maps doorbells in (IOMMU_RESV_SW_MSI). Absent where messages go around it.
+   */
+  readonly doorbell?: bigint;
   /** Whether it notes in its page tables which pages devices write (IOMMU_CAP_DIRTY_TRACKING). */
   readonly dirtyTracking: boolean;
 }
@@ -61,6 +68,15 @@ export interface IommufdFacts {
    * looks at.
    */
   readonly hwptFlags: number | undefined;
+  /**
+   * Flags that only second-stage tables take, of a unit that has both stages. Absent: IOMMU_HWPT_ALLOC_NEST_PARENT and
+   * IOMMU_HWPT_ALLOC_DIRTY_TRACKING.
+   */
+  readonly secondStageFlags?: number;
+  /** A page table that others are nested on is made with no other flag. */
+  readonly parentsAlone?: true;
+  /** Bits of the PASIDs that it takes; absent: as many as a device has. */
+  readonly pasidBits?: number;
   /** Whether it nests page tables itself, without a virtual IOMMU. */
   readonly nests: boolean;
   /** The virtual IOMMUs that its driver makes; absent where it has none. */

@@ -6,6 +6,8 @@ import type { UserFormat } from "./domain.ts";
 /** No allocation of the kernel's is larger, in bytes (KMALLOC_MAX_SIZE). */
 const ALLOCATION_MAX = 2 ** 22;
 const PIECE = 4096;
+/** How many entries of a list are read before others have their turn. */
+const ENTRIES_OF_A_STEP = 64;
 
 /** A structure in a caller's memory that is for the IOMMU's driver (struct iommu_user_data). */
 export interface UserData {
@@ -53,13 +55,17 @@ export function writeUserData({ task, address, length }: UserData, bytes: Uint8A
 }
 
 /**
- * Reads a whole list before anything is done with it (iommu.h:iommu_copy_struct_from_full_user_array). Entries may be
- * shorter than the structure, and longer when the rest is zero.
+ * Reads a whole list, in steps, before anything is done with it (iommu.h:iommu_copy_struct_from_full_user_array).
+ * Entries may be shorter than the structure, and longer when the rest is zero.
  * @param done `entries` is what the caller hears as the number of those that were done: all of them when there is no
  * memory for the list, as in the kernel, else none
  * @throws KernelError ENOMEM, EINVAL, E2BIG, EFAULT
  */
-export function readUserArray<T>(array: UserDataArray, format: UserFormat<T>, done: { entries: number }): readonly T[] {
+export function* readUserArray<T>(
+  array: UserDataArray,
+  format: UserFormat<T>,
+  done: { entries: number },
+): Generator<void, readonly T[]> {
   const { task, entries, entryLength } = array;
   if (entries * format.size > ALLOCATION_MAX) {
     done.entries = entries;
@@ -74,6 +80,7 @@ export function readUserArray<T>(array: UserDataArray, format: UserFormat<T>, do
     const bytes = new Uint8Array(format.size);
     task.memory.copyIn(wordFromBigInt(address), bytes, Math.min(entryLength, format.size));
     list.push(format.decode(bytes, task.memory.littleEndian));
+    if (list.length % ENTRIES_OF_A_STEP === 0) yield;
   }
   return list;
 }

@@ -1,4 +1,4 @@
-import type { UserFormat, UserInvalidation, UserTable } from "./domain.ts";
+import type { IommuDomain, UserFormat, UserInvalidation, UserTable } from "./domain.ts";
 import type { RequesterIdentity } from "./requester.ts";
 import type { UserData, UserDataArray } from "./user-data.ts";
 
@@ -14,6 +14,8 @@ export interface MappedWindow {
 
 /** A virtual IOMMU as its driver finds it (struct iommufd_viommu). */
 export interface VirtualIommuGround {
+  /** What its tables are nested on. */
+  readonly parentDomain: IommuDomain;
   /**
    * The number that a guest's IOMMU has for a device; undefined for a device that was given none here
    * (driver.c:iommufd_viommu_get_vdev_id).
@@ -28,6 +30,10 @@ export interface VirtualIommuGround {
    * @throws KernelError EOPNOTSUPP without such a queue
    */
   report(type: number, event: Uint8Array): void;
+  /** Whether there is a queue of this type. */
+  hears(type: number): boolean;
+  /** Tells the person at the host of a kernel's defect that a program has met. */
+  warn(message: string): void;
   readonly littleEndian: boolean;
   readonly pageSize: number;
   /** Zeroed memory that programs can map (driver.c:iommufd_viommu_alloc_mmap). ENOMEM. */
@@ -59,10 +65,10 @@ export interface VirtualIommu {
   /** Invalidations of such a table; absent where they are the virtual IOMMU's. */
   readonly tableInvalidations?: UserFormat<UserInvalidation>;
   /**
-   * A guest's invalidations (cache_invalidate).
+   * A guest's invalidations (cache_invalidate), in steps: they may be many.
    * @param done how many were done counts there, also when it throws
    */
-  invalidate?(array: UserDataArray, done: { entries: number }): void;
+  invalidate?(array: UserDataArray, done: { entries: number }): Generator<void, void>;
   /** Looks at a device that is to be given a number, and may refuse it (vdevice_init). */
   accept?(device: RequesterIdentity): void;
   readonly queues?: {

@@ -78,6 +78,8 @@ export interface EventSignal {
 /** What programs wait for on a file (poll): that there is something to read. */
 export interface Readiness {
   readonly isReadable: boolean;
+  /** Whether it always takes what programs write (POLLOUT); absent where it takes nothing. */
+  readonly isWritable?: true;
   /** Calls `changed` whenever `isReadable` may have changed; returns how to stop that. */
   watch(changed: () => void): () => void;
 }

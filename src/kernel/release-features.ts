@@ -328,6 +328,7 @@ export const FEATURES = {
     since: "6.15",
     source: "e36ba5ab808e iommufd: Add IOMMUFD_OBJ_VEVENTQ and IOMMUFD_CMD_VEVENTQ_ALLOC",
   },
+  softwareMsi: { since: "6.15", source: "40f5175d0eb7 iommufd: Implement sw_msi support natively" },
   hwptPasidFlag: { since: "6.15", source: "dbc5f37b4f8a iommufd: Allow allocating PASID-compatible domain" },
   pasidAttach: { since: "6.15", source: "ad744ed5dd8b vfio: VFIO_DEVICE_[AT|DE]TACH_IOMMUFD_PT support pasid" },
   virtualIommuQueues: { since: "6.17", source: "2238ddc2b056 iommufd/viommu: Add IOMMUFD_CMD_HW_QUEUE_ALLOC ioctl" },

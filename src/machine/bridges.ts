@@ -1,4 +1,7 @@
 import { isBridge } from "../devices/description.ts";
+import { findCapability } from "../devices/pci/capabilities.ts";
+import { PCI_CAP_ID_EXP, PCI_EXP_FLAGS } from "../devices/pci/registers.ts";
+import { leadsToConventionalBus } from "./express.ts";
 import type { HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { routingId, segmentOf } from "./virtual-functions.ts";
 import { vmdControllers } from "./vmd.ts";
@@ -20,6 +23,36 @@ const PCI_SECONDARY_BUS = 0x19;
 /** "0000:01" */
 export function busOf(bdf: string): string {
   return bdf.slice(0, bdf.indexOf(":") + 3);
+}
+
+/** Device/port types of bridges to conventional PCI and from there, bits 7:4 of PCI_EXP_FLAGS. */
+const TO_CONVENTIONAL: ReadonlySet<number> = new Set([7, 8]);
+
+/**
+ * Whether a bridge to conventional PCI is above a function: its requests then have the bridge's source-id too
+ * (drivers/pci/search.c:pci_for_each_dma_alias).
+ */
+export function isBelowConventionalBridge(host: HostDescription, bdf: string): boolean {
+  const { leadingTo } = bridgesOf(host);
+  const seen = new Set<string>();
+  for (
+    let bridge = leadingTo.get(busOf(bdf));
+    bridge && !seen.has(bridge.bdf);
+    bridge = leadingTo.get(busOf(bridge.bdf))
+  ) {
+    seen.add(bridge.bdf);
+    if (isConventionalBridge(bridge)) return true;
+  }
+  return false;
+}
+
+function isConventionalBridge(bridge: PciDeviceDescription): boolean {
+  const { config } = bridge;
+  if (!config) return leadsToConventionalBus(bridge);
+  const at = findCapability(config, PCI_CAP_ID_EXP);
+  if (at === undefined) return true;
+  const flags = config[at + PCI_EXP_FLAGS] ?? 0;
+  return TO_CONVENTIONAL.has(flags >> 4);
 }
 
 const known = new WeakMap<HostDescription, Bridges>();

@@ -3,12 +3,13 @@ import type { QemuDevice } from "../devices/kind.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
+import type { SaidOfIommu } from "../iommu/kind.ts";
 import { kindOf } from "../iommu/kinds.ts";
 import { defaultSpapr } from "../iommu/tce/kind.ts";
 import { defaultRegions, mdevDevice, mergeRegions, type PciDeviceFacts, pciDevice } from "./describe.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, ModuleParameters } from "./host-description.ts";
 import type { DeviceFile, GroupFile, HostFile, PciFile } from "./host-schema.ts";
-import { qemuDevices } from "./qemu-command-line.ts";
+import { type IommuBus, iommuBuses, qemuDevices } from "./qemu-command-line.ts";
 import { withoutRefusedDrivers } from "./refused-driver.ts";
 import { withVirtualFunctions } from "./virtual-functions.ts";
 import { groupsWithoutIommu, VFIO_GROUP_NAME } from "./without-iommu.ts";
@@ -24,7 +25,10 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   const iommufd = file.iommufd ?? vfioContainer === "iommufd";
   const iommu = completeIommu(file, { arch, pageSize });
   const recorded = file.machine == null ? undefined : qemuDevices(file.qemu ?? "");
-  const groups = file.groups.map((group) => completeGroup(group, { iommu, arch }, recorded, kinds));
+  const instances = file.machine == null ? [] : iommuBuses(file.qemu ?? "");
+  const groups = inBindingOrder(file.groups, recorded)
+    .map((group) => completeGroup(group, { iommu, arch }, recorded, kinds))
+    .map((group) => behindItsIommu(group, iommu, instances));
   const alone = (file.devices ?? []).map((device) => completeDevice(device, { arch, iommu }, recorded, kinds));
   const host: HostDescription = {
     name: file.name ?? file.machine ?? "",
@@ -42,6 +46,34 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   return withoutRefusedDrivers(host);
 }
 
+/**
+ * The groups of a recorded machine in the order in which its devices were given to their drivers, which numbers the
+ * nodes of VFIO: that of QEMU's command line. As they are where that does not name all of them.
+ */
+function inBindingOrder(groups: readonly GroupFile[], recorded: RecordedDevices | undefined): readonly GroupFile[] {
+  const order = [...(recorded?.keys() ?? [])];
+  const places = new Map<GroupFile, number>();
+  for (const group of groups) {
+    const named = (group.devices ?? []).flatMap(({ name }) => (name ? [order.indexOf(`d${name}`)] : []));
+    if (named.length === 0 || named.includes(-1)) return groups;
+    places.set(group, Math.min(...named));
+  }
+  return [...groups].sort((a, b) => places.get(a)! - places.get(b)!);
+}
+
+/** A recorded machine with several IOMMUs says on its command line which buses each has. */
+function behindItsIommu(
+  group: GroupDescription,
+  host: IommuDescription,
+  instances: readonly IommuBus[],
+): GroupDescription {
+  const [device] = group.devices;
+  if (device?.bus !== "pci") return group;
+  const bus = Number.parseInt(device.bdf.slice(device.bdf.indexOf(":") + 1), 16);
+  const instance = instances.findLast(({ firstBus }) => firstBus <= bus)?.instance ?? 0;
+  return instance === 0 ? group : { ...group, iommu: { ...(group.iommu ?? host), instance } };
+}
+
 /** Devices of the QEMU that a recording was made in, by id. */
 type RecordedDevices = ReadonlyMap<string, QemuDevice>;
 
@@ -56,7 +88,7 @@ function recordedOptions(file: PciFile, recorded: RecordedDevices | undefined, k
 function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pageSize">): IommuDescription {
   const { iommu } = file;
   const { model } = iommu;
-  const { defaults } = kindOf(model);
+  const { defaults, describe } = kindOf(model);
   const spapr = defaults.container === "spapr" ? completeSpapr(iommu) : undefined;
   const aperture = spapr ? spaprAperture(spapr) : defaults.aperture;
   // On a recorded machine whose container is iommufd's, GET_INFO was asked before anything was attached, and then
@@ -81,6 +113,21 @@ function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pag
     ...(iommu.dirty_tracking && { dirtyTracking: true }),
     ...registersOf(iommu),
     ...(spapr && { spapr }),
+    ...describe?.(saidOf(iommu)),
+  };
+}
+
+/** What is said of an IOMMU that its kind makes something of. */
+function saidOf(iommu: HostFile["iommu"]): SaidOfIommu {
+  const { hw_info: info } = iommu;
+  return {
+    addressBits: iommu.address_bits ?? undefined,
+    apertureLast: iommu.aperture_end ?? undefined,
+    cacheCoherent: iommu.cache_coherent ?? undefined,
+    nesting: iommu.nesting ?? undefined,
+    dirtyTracking: iommu.dirty_tracking ?? undefined,
+    smmu: info == null ? undefined : { idr: info.idr, iidr: info.iidr ?? 0, aidr: info.aidr ?? 0 },
+    coherentWriteBack: iommu.canwbs ?? undefined,
   };
 }
 
@@ -216,6 +263,7 @@ function ownIommu(file: NonNullable<GroupFile["iommu"]>, host: IommuDescription)
     cacheCoherent: file.cache_coherent ?? host.cacheCoherent,
     interruptRemapping: file.interrupt_remapping ?? host.interruptRemapping,
     ...(file.dirty_tracking != null && { dirtyTracking: file.dirty_tracking }),
+    ...(file.instance != null && { instance: file.instance }),
   };
 }
 

@@ -71,7 +71,22 @@ const EXPRESS_IDS: ReadonlyMap<number, readonly (readonly [number, number])[]> =
 
 /** PCI bridges that lead to a conventional bus from one. */
 const CONVENTIONAL_BRIDGES: ReadonlySet<string> = new Set(["1b36:1", "8086:244e", "8086:2448", "8086:2918"]);
+/** Bridges from PCI Express to a conventional bus. */
+const REVERSE_BRIDGES: ReadonlySet<string> = new Set([
+  "1b36:e", // QEMU's pcie-pci-bridge
+  "104c:8231", // XIO2000
+  "10b5:8112", // PEX8112
+  "12d8:e111", // PI7C9X111
+  "1283:8892", // IT8892
+  "1b21:1080", // ASM1083
+]);
 const BRIDGE = 0x0604;
+
+/** Whether what is below a bridge without a recorded config space is conventional PCI. */
+export function leadsToConventionalBus({ vendor, device }: PciDeviceDescription): boolean {
+  const id = `${vendor.toString(16)}:${device.toString(16)}`;
+  return CONVENTIONAL_BRIDGES.has(id) || REVERSE_BRIDGES.has(id);
+}
 
 /** Whether a device without a recorded config space is PCI Express. */
 export function isExpressKind({ vendor, device, class: code, pcie, ...facts }: PciDeviceDescription): boolean {

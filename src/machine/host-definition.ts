@@ -48,12 +48,16 @@ export type IommuModel = (typeof IOMMU_MODELS)[number];
 export interface IommuDefinition extends GroupIommuDefinition {
   /** The kind. */
   readonly model: IommuModel;
-  /** Second-stage tables that first-stage ones nest on (intel-vtd-sm). */
+  /** Second-stage tables that first-stage ones nest on (intel-vtd-sm, arm-smmu-v3). */
   readonly nesting?: boolean | null | undefined;
   /** VT-d's register CAP. */
   readonly vtd_cap?: NumberInCode | null | undefined;
   /** VT-d's register ECAP. */
   readonly vtd_ecap?: NumberInCode | null | undefined;
+  /** The ID registers of an Arm SMMUv3 (arm-smmu-v3). */
+  readonly hw_info?: SmmuInfoDefinition | null | undefined;
+  /** Its devices' accesses can always be written back to caches (CANWBS in ACPI's IORT), which a virtual SMMU wants. */
+  readonly canwbs?: boolean | null | undefined;
   /** POWER: what it runs on. */
   readonly platform?: (typeof SPAPR_PLATFORMS)[number] | null | undefined;
   /** First bus address of the 32-bit window. */
@@ -64,6 +68,16 @@ export interface IommuDefinition extends GroupIommuDefinition {
   readonly max_dynamic_windows?: NumberInCode | null | undefined;
   /** Levels of a window's table. */
   readonly levels?: NumberInCode | null | undefined;
+}
+
+/** ID registers of an Arm SMMUv3, as IOMMU_GET_HW_INFO shows them. */
+export interface SmmuInfoDefinition {
+  /** SMMU_IDR0 to SMMU_IDR5. */
+  readonly idr: readonly NumberInCode[];
+  /** SMMU_IIDR */
+  readonly iidr?: NumberInCode | null | undefined;
+  /** SMMU_AIDR */
+  readonly aidr?: NumberInCode | null | undefined;
 }
 
 /** What may differ between IOMMUs of one kind in one machine. */
@@ -82,6 +96,8 @@ export interface GroupIommuDefinition {
   readonly interrupt_remapping?: boolean | null | undefined;
   /** Whether it notes which pages devices write. */
   readonly dirty_tracking?: boolean | null | undefined;
+  /** Which of several it is that share no page tables; the first is 0. */
+  readonly instance?: NumberInCode | null | undefined;
 }
 
 /** Module parameters (`modules` of a host file). */

@@ -31,6 +31,9 @@ import {
 
 const UINT32 = 0xffff_ffff;
 
+/** A register of 32 bits. */
+const register = numberBetween(0, UINT32);
+
 /** "6.12". Text, because 6.10 is not the number 6.1. */
 const kernel = checked((value) => {
   const problem = refuseRelease(typeof value === "string" ? value : "");
@@ -143,6 +146,14 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     dirty_tracking: boolean.nullish(),
     vtd_cap: address.nullish(),
     vtd_ecap: address.nullish(),
+    // Of an Arm SMMUv3: what GET_HW_INFO shows, and whether ACPI says that its devices' accesses are always written
+    // back.
+    hw_info: mapping({
+      idr: z.array(register, { error: "the six registers SMMU_IDR0 to SMMU_IDR5" }).length(6),
+      iidr: register.nullish(),
+      aidr: register.nullish(),
+    }).nullish(),
+    canwbs: boolean.nullish(),
     platform: oneOf(SPAPR_PLATFORMS).nullish(),
     dma32_window_start: address.nullish(),
     dma32_window_size: byteSize.nullish(),
@@ -279,6 +290,8 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     cache_coherent: boolean.nullish(),
     interrupt_remapping: boolean.nullish(),
     dirty_tracking: boolean.nullish(),
+    // Which of several that share no page tables.
+    instance: numberBetween(0, 255).nullish(),
   });
 
   const group = mapping({

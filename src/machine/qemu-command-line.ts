@@ -9,12 +9,9 @@ const WORD = /(?:[^\s']|'[^']*')+/g;
  * @param text the whole command line
  */
 export function qemuDevices(text: string): ReadonlyMap<string, QemuDevice> {
-  const words = text.match(WORD) ?? [];
-  const argumentsOf = (option: string) =>
-    words.flatMap((word, index) => (words[index - 1] === option ? [propertiesOf(word)] : []));
-  const devices = argumentsOf("-device");
-  const objects = argumentsOf("-object");
-  const netdevs = argumentsOf("-netdev");
+  const devices = argumentsOf(text, "-device");
+  const objects = argumentsOf(text, "-object");
+  const netdevs = argumentsOf(text, "-netdev");
   const found = new Map<string, QemuDevice>();
   for (const properties of devices) {
     const id = properties.get("id");
@@ -27,6 +24,26 @@ export function qemuDevices(text: string): ReadonlyMap<string, QemuDevice> {
     });
   }
   return found;
+}
+
+/** A PCI bus from which on devices are behind another IOMMU. */
+export interface IommuBus {
+  readonly firstBus: number;
+  readonly instance: number;
+}
+
+/** IOMMUs on a command line that has several, each for a root bus of its own, in the order of their buses. */
+export function iommuBuses(text: string): readonly IommuBus[] {
+  const devices = argumentsOf(text, "-device");
+  const own = devices.flatMap((device) => device.get("primary-bus") ?? []);
+  if (own.length < 2) return [];
+  const first = (bus: string) => Number(devices.find((device) => device.get("id") === bus)?.get("bus_nr") ?? 0);
+  return own.map((bus, instance) => ({ firstBus: first(bus), instance })).sort((a, b) => a.firstBus - b.firstBus);
+}
+
+function argumentsOf(text: string, option: string): ReadonlyMap<string, string>[] {
+  const words = text.match(WORD) ?? [];
+  return words.flatMap((word, index) => (words[index - 1] === option ? [propertiesOf(word)] : []));
 }
 
 /** "nvme,id=dN,serial=oracle": the word before the first comma is its "driver". */

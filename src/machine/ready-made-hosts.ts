@@ -1,6 +1,7 @@
 import type { HostDescription } from "./host-description.ts";
 import { amd } from "./hosts/amd.ts";
 import { arm } from "./hosts/arm.ts";
+import { armNesting } from "./hosts/arm-nesting.ts";
 import { intel } from "./hosts/intel.ts";
 import { lab } from "./hosts/lab.ts";
 import { labNesting } from "./hosts/lab-nesting.ts";
@@ -29,6 +30,7 @@ export const READY_MADE_HOSTS: readonly HostDescription[] = [
   s390,
   lab,
   labNesting,
+  armNesting,
   mock,
 ];
 

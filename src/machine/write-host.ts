@@ -1,7 +1,7 @@
 import type { PciBar, ZpciDescription } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { DeviceOptions, OptionSchema, OptionValue } from "../devices/options.ts";
-import type { IommuDescription } from "../iommu/description.ts";
+import type { IommuDescription, SmmuRegisters } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
 import { IOMMU_MODELS } from "../iommu/kinds.ts";
 import type {
@@ -67,6 +67,7 @@ function iommu({ iommu: unit }: HostDescription): string[] {
           `  vtd_ecap: ${hex(unit.registers.ecap)}`,
         ]
       : []),
+    ...(unit.smmu ? smmuLines(unit.smmu) : []),
     ...(unit.nesting
       ? [
           "  # Second-stage tables too, and first-stage ones nested on them; PASIDs, ATS, page requests.",
@@ -83,6 +84,15 @@ function iommu({ iommu: unit }: HostDescription): string[] {
           `  levels: ${spapr.levels}`,
         ]
       : []),
+  ];
+}
+
+function smmuLines({ idr, iidr, aidr, coherentWriteBack }: SmmuRegisters): string[] {
+  return [
+    "  # Its ID registers, as IOMMU_GET_HW_INFO shows them.",
+    `  hw_info: { idr: [${idr.map(hex).join(", ")}], iidr: ${hex(iidr)}, aidr: ${hex(aidr)} }`,
+    "  # Devices' accesses are always written back to caches (CANWBS in ACPI's IORT).",
+    `  canwbs: ${coherentWriteBack}`,
   ];
 }
 
@@ -147,6 +157,9 @@ function ownIommuLines(unit: IommuDescription): string[] {
     `  cache_coherent: ${unit.cacheCoherent}`,
     `  interrupt_remapping: ${unit.interruptRemapping}`,
     ...dirtyTrackingLines(unit),
+    ...(unit.instance === undefined
+      ? []
+      : ["  # Which of several that share no page tables.", `  instance: ${unit.instance}`]),
   ];
 }
 
@@ -306,7 +319,7 @@ function text(value: string): string {
   return plain ? value : JSON.stringify(value);
 }
 
-function hex(value: bigint): string {
+function hex(value: bigint | number): string {
   return `0x${value.toString(16)}`;
 }
 

@@ -1,4 +1,4 @@
-import { alignedU64, struct, u32 } from "./layout.ts";
+import { alignedU64, array, struct, u32, u64 } from "./layout.ts";
 
 /** Requests of <linux/iommufd.h> about I/O page faults, virtual IOMMUs and their events. */
 
@@ -101,6 +101,9 @@ export const IommufdVeventHeader = struct("iommufd_vevent_header", { flags: u32,
 export const IOMMU_VEVENTQ_TYPE_DEFAULT = 0;
 export const IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1;
 export const IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2;
+
+/** An event of a virtual Arm SMMUv3: the record of its event queue, little-endian. Out. Source: iommufd.h. */
+export const IommuVeventArmSmmuv3 = struct("iommu_vevent_arm_smmuv3", { evt: array(u64, 4) });
 
 /**
  * Argument of IOMMU_VEVENTQ_ALLOC. In: `veventq_depth` events at most (1..2^19). Out: an id and a descriptor. Source:

@@ -1,6 +1,7 @@
 import type { TranslationAbilities } from "../devices/description.ts";
 import type { RequesterIdentity } from "../iommu/requester.ts";
 import { fail } from "../kernel/errors.ts";
+import { isBelowConventionalBridge } from "../machine/bridges.ts";
 import { translationOf } from "../machine/device-instance.ts";
 import { allDevices, deviceName } from "../machine/find-device.ts";
 import type { DeviceDescription, HostDescription, PciDeviceDescription } from "../machine/host-description.ts";
@@ -35,6 +36,7 @@ export class Requesters {
         pasidPrivileged: pasid,
         ats,
         pri,
+        ...aliasOf(host, functionName),
         ...addressOf(functionName),
       });
     }
@@ -52,6 +54,7 @@ export class Requesters {
       pasidPrivileged: pasid,
       ats,
       pri,
+      ...aliasOf(host, name),
       ...addressOf(name),
     });
   }
@@ -81,6 +84,10 @@ export function refuseUnseen(name: string): never {
     "ENODEV",
     `${name} is a mediated device without IOMMU backing (no iommu_backed): no IOMMU could translate its PASIDs; take it out of the container first`,
   );
+}
+
+function aliasOf(host: HostDescription, bdf: string): Pick<RequesterIdentity, "hasAlias"> {
+  return isBelowConventionalBridge(host, bdf) ? { hasAlias: true } : {};
 }
 
 function functionOf(device: DeviceDescription): string | undefined {

@@ -74,7 +74,7 @@ describe("an error names file, line and field", () => {
       "intel-vtd",
       "intel-vtd\n  nesting: true",
       5,
-      "iommu.nesting: intel-vtd does not nest; these do: intel-vtd-sm, mock",
+      "iommu.nesting: intel-vtd does not nest; these do: intel-vtd-sm, arm-smmu-v3, mock",
     ],
     [
       "id: 8086:10d3",
@@ -118,7 +118,7 @@ describe("an error names file, line and field", () => {
       "model: intel-vtd",
       "model: virtio-iommu\n  dirty_tracking: true",
       5,
-      "iommu.dirty_tracking: virtio-iommu has no dirty tracking; intel-vtd, intel-vtd-ss, amd-vi, mock, and intel-vtd-sm with nesting can have it",
+      "iommu.dirty_tracking: virtio-iommu has no dirty tracking; intel-vtd, intel-vtd-ss, amd-vi, arm-smmu-v3, mock, and intel-vtd-sm with nesting can have it",
     ],
     ["address_bits: 48", "page_sizes: 0", 5, "iommu.page_sizes: an IOMMU has at least one page size"],
     [

@@ -28,6 +28,9 @@ const FACTS: Record<string, readonly unknown[]> = {
   s390x: ["s390", 0x1_7fff_ffffn, 0x1000n, false, true, "type1", false],
   "s390x-mixed": ["s390", 0x1_3fff_ffffn, 0x1000n, false, true, "type1", false],
   smmuv3: ["arm-smmu-v3", BITS_48, SIZES, false, true, "type1", false],
+  "smmuv3-nest-k72fd": ["arm-smmu-v3", BITS_48, SIZES, true, true, "type1", true],
+  "smmuv3-s1-k72fd": ["arm-smmu-v3", BITS_48, SIZES, false, true, "type1", true],
+  "smmuv3-two-k72fd": ["arm-smmu-v3", BITS_48, SIZES, true, true, "type1", true],
   virtio: ["virtio-iommu", BITS_39, 0xffff_ffff_ffff_f000n, false, false, "type1", false],
   "virtio-safe": ["virtio-iommu", BITS_39, 0xffff_ffff_ffff_f000n, false, false, "type1", false],
 };

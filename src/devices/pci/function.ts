@@ -327,7 +327,12 @@ export class PciFunction implements DeviceBus {
       return;
     }
     if (this.usesMsix && this.msixTable && !this.msixTable.mayMessage(vector)) return;
-    this.interrupts?.message(vector & this.#vectorMask);
+    const sent = vector & this.#vectorMask;
+    if (this.#dma.messages?.send(sent) === false) {
+      this.#onFault(`${this.name}: interrupt message ${sent} is lost: the IOMMU does not lead it to the doorbell`);
+      return;
+    }
+    this.interrupts?.message(sent);
   }
 
   dropMessage(vector: number): void {

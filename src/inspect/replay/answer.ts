@@ -9,6 +9,7 @@ export interface Answer extends Outcome {
   readonly over?: string;
   readonly value?: string;
   readonly text?: string;
+  readonly revents?: string;
   readonly done?: number;
   readonly ok?: boolean;
   readonly fired?: boolean;

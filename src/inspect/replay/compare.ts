@@ -9,7 +9,7 @@ export interface Difference {
 }
 
 /** Fields that are compared as they are where the recording has them. */
-const PLAIN_FIELDS = ["done", "VmLck_kB", "VmPin_kB", "vmlck_kB", "text", "ok", "fired"] as const;
+const PLAIN_FIELDS = ["done", "VmLck_kB", "VmPin_kB", "vmlck_kB", "text", "ok", "fired", "revents"] as const;
 
 /** Compares what the kernel and the model gave for one operation; undefined when they agree. */
 export function difference(operation: Operation, answer: Answer): Difference | undefined {

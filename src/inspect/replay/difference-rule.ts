@@ -9,7 +9,8 @@ export interface Rule {
   /**
    * Whether the difference in this operation is this rule's. Called for every operation, without a difference too.
    * @param said what the model said while it made the call: its warnings and its reason
+   * @param line of the operation in its recording, from 1
    */
-  explains(operation: Operation, difference: Difference | undefined, said: readonly string[]): boolean;
+  explains(operation: Operation, difference: Difference | undefined, said: readonly string[], line: number): boolean;
   readonly reason: string;
 }

@@ -11,6 +11,10 @@ import type { OperationOf } from "./operation.ts";
 import { DONE, fromHex, type Outcome, outcomeOf, outcomeOfVoid, toHex } from "./outcome.ts";
 import { deviceOf, POLLS, type ReplayedProgram } from "./program.ts";
 
+/** <asm-generic/poll.h> */
+const POLLIN = 1;
+const POLLOUT = 4;
+
 /** Opening, reading, writing and closing of files: VFIO's, eventfds, and those of sysfs and of module parameters. */
 export function fileOperations(program: ReplayedProgram) {
   const live = new LiveFiles(program.host);
@@ -19,7 +23,8 @@ export function fileOperations(program: ReplayedProgram) {
     close: (o) => outcomeOfVoid(() => program.close(o.fd)),
     dup: (o) => program.installed(o.fd, () => program.task.files.dup(program.fd(o.of))),
     pread: (o) => readFile(program, o, true),
-    read: (o) => readFile(program, o, false),
+    read: (o) => (o.buf === undefined ? readFile(program, o, false) : readInto(program, { ...o, buf: o.buf })),
+    pollfd: (o) => pollFile(program, o),
     pwrite: (o) => writeFile(program, o, true),
     write: (o) => writeFile(program, o, false),
     eventfd: (o) => program.installed(o.fd, () => program.task.files.install(new EventFile(), false)),
@@ -50,6 +55,25 @@ function readFile(program: ReplayedProgram, o: OperationOf<"pread" | "read">, po
     const isCompared = outcome.ret > 0 && o.data !== undefined;
     return { ...outcome, bytes: isCompared ? toHex(program.read(buffer, outcome.ret)) : "" };
   });
+}
+
+/** A read into memory that the program looks at itself. */
+function readInto(program: ReplayedProgram, o: OperationOf<"read"> & { readonly buf: string }): Answer {
+  return access(program, o, false, (file, offset) => file.read(program.task, program.at(o), o.len, offset));
+}
+
+/** What poll() tells of a file that can be waited for. */
+function pollFile(program: ReplayedProgram, o: OperationOf<"pollfd">): Answer {
+  let revents = 0;
+  // poll() passes over a descriptor of -1
+  if (program.fd(o.fd) < 0) return { ...DONE, revents: "0x0" };
+  const outcome = outcomeOf(() => {
+    const file = program.file(o);
+    const ready = file.readiness ?? fail("EINVAL", `${file.label} cannot be waited for`);
+    revents = (ready.isReadable ? POLLIN : 0) | (ready.isWritable ? POLLOUT : 0);
+    return revents ? 1 : 0;
+  });
+  return { ...outcome, revents: `0x${revents.toString(16)}` };
 }
 
 /** A recording begins in the middle of a machine's life: what was there before it shows in its first reads. */
@@ -101,6 +125,7 @@ function access(
 ): Outcome {
   return outcomeOf(() => {
     const file = program.file(o);
+    if (positioned && file.readiness) fail("ESPIPE", `${file.label} is read and written without an offset`);
     const count = make(file, positioned && "off" in o ? wordFromBigInt(BigInt(o.off)) : file.position);
     if (!positioned && !file.readiness) file.position += count;
     return count;

@@ -79,8 +79,19 @@ function ioctlBytes(program: ReplayedProgram, o: BytesIoctl, call: CallWith): An
   const opened = name !== undefined && outcome.errno === null;
   if (opened) program.nameFd(name, o.out_fd === undefined ? outcome.ret : program.view(result).s32(o.out_fd));
   if (opened && o.out_fd !== undefined) result.fill(0, o.out_fd, o.out_fd + 4);
+  if (outcome.errno === null) nameReturned(program, o, result);
   const over = o.edge ? "" : overrun(program, address + input.length);
   return { ...outcome, ret: opened ? 0 : outcome.ret, bytes: toHex(result), ...(over && { over }) };
+}
+
+/** Descriptors that came back in the structure get their names; their numbers are not compared. */
+function nameReturned(program: ReplayedProgram, { out_fds: returned = [] }: BytesIoctl, result: Uint8Array): void {
+  for (const { off, w, fd } of returned) {
+    if (w !== 4 || off + w > result.length)
+      fail("EINVAL", `a descriptor of ${w} bytes at ${off} is not in the structure's ${result.length} bytes`);
+    program.nameFd(fd, program.view(result).s32(off));
+    result.fill(0, off, off + w);
+  }
 }
 
 /** Puts an address or a descriptor number into a structure; returns its bytes. */

@@ -1,3 +1,4 @@
+import { edu } from "../../devices/kinds/edu/kind.ts";
 import { nvme } from "../../devices/kinds/nvme/kind.ts";
 import { findCapability } from "../../devices/pci/capabilities.ts";
 import { PCI_CAP_ID_MSI } from "../../devices/pci/registers.ts";
@@ -11,17 +12,29 @@ import type { Rule } from "./difference-rule.ts";
 import { igbRules } from "./igb-differences.ts";
 import { isBytesIoctl, type Operation } from "./operation.ts";
 import { fromHex } from "./outcome.ts";
+import { smmuRules } from "./smmu-differences.ts";
 
 /** The reasons for intended differences in one recording. */
 export class KnownDifferences {
   readonly #rules: readonly Rule[];
 
-  /** @param littleEndian the byte order of the recorded structures */
-  constructor(host: HostDescription, littleEndian: boolean) {
-    const rules: Rule[] = [processorsRule(), ...igbRules(host)];
+  /**
+   * @param littleEndian the byte order of the recorded structures
+   * @param operations all of the recording
+   */
+  constructor(host: HostDescription, littleEndian: boolean, operations: Iterable<Operation>) {
+    const rules: Rule[] = [
+      processorsRule(),
+      machinesGroupsRule(host),
+      ...igbRules(host),
+      ...smmuRules(host, operations),
+    ];
     if (!new Release(host.kernel).has("lastByteUsable")) rules.push(lastByteRule(littleEndian));
-    if (host.arch === "arm64") rules.push(partialCopyRule());
+    if (host.arch === "arm64") rules.push(partialCopyRule(), emptyFlashRule());
+    if (host.groups.some(({ devices }) => devices.some(({ model }) => model === edu.model)))
+      rules.push(leftBufferRule());
     if (host.vfioContainer === "spapr") rules.push(pastWindowRule());
+    rules.push(romImageRule());
     if (host.arch === "s390x") rules.push(unsetRomRule(), leftMessageAddressRule(host));
     const isNvme = ({ model }: { readonly model: string }) => model === nvme.model;
     if (host.groups.some(({ devices }) => devices.some(isNvme))) rules.push(lostDataRule(), leftLineRule());
@@ -32,10 +45,15 @@ export class KnownDifferences {
    * The reason why this operation differs, or undefined for one that should not. To be called for all operations in
    * order.
    */
-  explain(operation: Operation, difference: Difference | undefined, said: readonly string[]): string | undefined {
+  explain(
+    operation: Operation,
+    difference: Difference | undefined,
+    said: readonly string[],
+    line: number,
+  ): string | undefined {
     let reason: string | undefined;
     for (const rule of this.#rules)
-      if (rule.explains(operation, difference, said) && difference) reason ??= rule.reason;
+      if (rule.explains(operation, difference, said, line) && difference) reason ??= rule.reason;
     return reason;
   }
 }
@@ -45,6 +63,72 @@ function processorsRule(): Rule {
   return {
     reason: "the processors that a device is near to are those of the machine that replays",
     explains: (operation) => operation.op === "readfile" && /\/local_cpu(s|list)$/.test(operation.path),
+  };
+}
+
+/**
+ * A recording's host has the groups of the devices that VFIO has, and not those of root ports and of the host bridge.
+ */
+function machinesGroupsRule({ groups }: HostDescription): Rule {
+  const known = new Set(groups.map(({ id }) => id));
+  return {
+    reason: "a group of the machine's own devices, which its description does not have",
+    explains(operation) {
+      const group = operation.op === "readfile" && /^\/sys\/kernel\/iommu_groups\/(\d+)\//.exec(operation.path);
+      return group ? !known.has(Number(group[1])) : false;
+    },
+  };
+}
+
+/** Where a file of a device has a region of it. */
+const regionOf = (off: string | number) => Number(BigInt(off) >> 40n);
+const ROM_REGION = 6;
+
+/** Each release of QEMU has newer images of network cards' boot programs. */
+function romImageRule(): Rule {
+  return {
+    reason: "the image behind an expansion ROM BAR is that of the recorded QEMU's release",
+    explains(operation, difference) {
+      if (operation.op !== "pread" || difference?.field !== "data" || regionOf(operation.off) !== ROM_REGION)
+        return false;
+      return [difference.recorded, difference.ours].every((text) => text.startsWith("55aa"));
+    },
+  };
+}
+
+/** A flash without content is memory that nobody answers for: what that reads as is the architecture's affair. */
+function emptyFlashRule(): Rule {
+  return {
+    reason:
+      "memory of a device that nothing answers for reads as ones on QEMU's arm64 machine, and as zeros on its x86",
+    explains(operation, difference) {
+      if (operation.op !== "pread" || difference?.field !== "data") return false;
+      return /^f+$/.test(difference.recorded) && /^0+$/.test(difference.ours);
+    },
+  };
+}
+
+/** Bits of the edu device's DMA command at 0x98 of its BAR: start, and whether it goes to memory. */
+const DMA_COMMAND = 0x98;
+const DMA_START = 1n;
+const DMA_TO_MEMORY = 2n;
+
+/** The edu device's buffer outlives resets and programs: what a recording's first transfer from it brings is older. */
+function leftBufferRule(): Rule {
+  let isFilled = false;
+  let isSpread = false;
+  return {
+    reason: "the edu device's buffer has what an earlier program left in it; recordings begin later",
+    explains(operation, difference) {
+      if (operation.op === "w64" && Number(operation.off ?? 0) === DMA_COMMAND) {
+        const command = BigInt(operation.value);
+        if ((command & DMA_START) !== 0n) {
+          if ((command & DMA_TO_MEMORY) !== 0n) isSpread ||= !isFilled;
+          else isFilled = true;
+        }
+      }
+      return isSpread && operation.op === "dump" && difference?.field === "data" && /^0+$/.test(difference.ours);
+    },
   };
 }
 

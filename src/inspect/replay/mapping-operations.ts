@@ -21,7 +21,7 @@ export class MappingOperations {
 
   readonly handlers = {
     mmap: (o) => this.#mmap(o),
-    munmap: (o) => outcomeOfVoid(() => this.#program.memory.munmap(this.#program.at(o), Number(o.size))),
+    munmap: (o) => outcomeOfVoid(() => this.#unmap(this.#program.at(o), Number(o.size))),
     mprotect: (o) =>
       outcomeOfVoid(() => this.#program.memory.mprotect(this.#program.at(o), Number(o.size), protection(o.prot))),
     memfd: (o) => this.#memfd(o),
@@ -65,7 +65,14 @@ export class MappingOperations {
     file.mmap(task, request);
     const mapped = file.mappedObject(request);
     if (!mapped) fail("ENODEV", "this file has no memory to map");
-    return memory.mmap({ ...base, ...mapped, shared: true });
+    const address = memory.mmap({ ...base, ...mapped, shared: true });
+    this.#program.holdMapped(file, address, length);
+    return address;
+  }
+
+  #unmap(address: number, size: number): void {
+    this.#program.memory.munmap(address, size);
+    this.#program.releaseMapped(address, size);
   }
 
   #mappedDevice(o: OperationOf<"mmap">): Pick<Buffer, "device"> {

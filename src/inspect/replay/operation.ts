@@ -64,6 +64,9 @@ const COMMON = {
   vmlck_kB: optional(count),
 };
 
+/** A descriptor that came back in a structure, and where. */
+const returnedFd = record("a returned descriptor", { off: upTo(2 ** 20), w: upTo(8), fd: text });
+
 const IOCTL = {
   fd: fdName,
   req: optional(text),
@@ -115,6 +118,8 @@ const VARIANTS = {
         readonly_from: optional(upTo(2 ** 16)),
         /** The descriptor that `ret_is_fd` names came back in the structure, at this offset. */
         out_fd: optional(upTo(2 ** 20)),
+        /** The same with names: descriptors that came back in the structure, which are zero in `out`. */
+        out_fds: optional(listOf(returnedFd)),
         fields: optional(anything),
         changed: optional(anything),
       },
@@ -153,7 +158,8 @@ const SHAPES = {
   poll64: { ...AT, mask: word, want: word, ok: optional(flag) },
   poll32: { fd: fdName, off: word, mask: word, want: word, ok: optional(flag), value: optional(word) },
   pread: { ...ACCESS, off: word, len: upTo(ACCESS_MAX), data: optional(bytes) },
-  read: { fd: fdName, len: upTo(ACCESS_MAX), data: optional(bytes) },
+  /** Into a buffer of the program's, or one of its own whose bytes are `data`. */
+  read: { fd: fdName, len: upTo(ACCESS_MAX), data: optional(bytes), buf: optional(text), off: optional(offset) },
   pwrite: { ...ACCESS, off: word, in: bytes, len: optional(upTo(ACCESS_MAX)) },
   write: { fd: fdName, in: bytes },
   /** The same read so many times, one behind the other. */
@@ -165,6 +171,8 @@ const SHAPES = {
     done: optional(count),
     data: optional(bytes),
   },
+  /** Waits for something to read, then asks what there is: POLLIN and POLLOUT. */
+  pollfd: { fd: fdName, revents: optional(word) },
   evread: { fd: fdName, value: optional(word) },
   /** Whether an eventfd was raised, where how often is not known. */
   evwait: { fd: fdName, fired: optional(flag) },

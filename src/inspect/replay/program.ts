@@ -3,6 +3,7 @@ import { CdevFile } from "../../iommufd/cdev-file.ts";
 import { fail } from "../../kernel/errors.ts";
 import { type FileDescription, ForeignFile } from "../../kernel/file-description.ts";
 import { PROT_READ, PROT_WRITE } from "../../kernel/model-areas.ts";
+import { holdFile } from "../../kernel/model-files.ts";
 import type { ModelMemory } from "../../kernel/model-memory.ts";
 import { ModelTask } from "../../kernel/model-task.ts";
 import { StructView } from "../../uapi/struct-view.ts";
@@ -23,6 +24,8 @@ interface Process {
   readonly task: ModelTask;
   readonly fds: Map<string, number>;
   readonly buffers: Map<string, Buffer>;
+  /** Mappings of files, which keep those open. */
+  readonly mapped: { readonly address: number; readonly size: number; readonly release: () => void }[];
 }
 
 /**
@@ -95,7 +98,7 @@ export class ReplayedProgram {
     task.files.dup(fd);
     const protection = PROT_READ | PROT_WRITE;
     task.memory.mmap({ address: SCRATCH_ADDRESS, length: 2 * SCRATCH_SIZE, protection });
-    return { task, fds: new Map(), buffers: new Map() };
+    return { task, fds: new Map(), buffers: new Map(), mapped: [] };
   }
 
   get task(): ModelTask {
@@ -124,7 +127,7 @@ export class ReplayedProgram {
   fork(): void {
     const { task, fds, buffers } = this.#current;
     this.#parents.push(this.#current);
-    this.#current = { task: task.fork(), fds: new Map(fds), buffers: new Map(buffers) };
+    this.#current = { task: task.fork(), fds: new Map(fds), buffers: new Map(buffers), mapped: [] };
   }
 
   /** The child exits, and its parent goes on. */
@@ -135,8 +138,25 @@ export class ReplayedProgram {
     this.#current = parent;
   }
 
+  /** A mapping keeps its file open. */
+  holdMapped(file: FileDescription, address: number, size: number): void {
+    this.#current.mapped.push({ address, size, release: holdFile(file) });
+  }
+
+  /** What lies within a range is mapped no more. */
+  releaseMapped(address: number, size: number): void {
+    const { mapped } = this.#current;
+    for (const [index, part] of [...mapped.entries()].reverse()) {
+      if (part.address < address || part.address + part.size > address + size) continue;
+      mapped.splice(index, 1);
+      part.release();
+    }
+  }
+
   /** All processes end: their descriptors are closed. */
   exit(): void {
+    for (const { mapped } of [...this.#parents, this.#current, ...this.#processes.values()])
+      for (const { release } of mapped.splice(0)) release();
     for (const { task } of [...this.#parents, this.#current, ...this.#processes.values()]) task.exit();
   }
 
@@ -181,6 +201,8 @@ export class ReplayedProgram {
   close(name: string | -1): void {
     if (this.#processes.size === 1 || typeof name !== "string") {
       this.task.files.close(this.fd(name));
+      // its number may be another one's from now on
+      if (typeof name === "string") this.#current.fds.delete(name);
       return;
     }
     const holders = [...this.#processes.values()].filter(({ fds }) => fds.has(name));

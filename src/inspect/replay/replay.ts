@@ -79,7 +79,7 @@ export function replay(
   looker.booted?.(host);
   const littleEndian = isRecordedLittleEndian(description, facts);
   const process = new ReplayProcess(host, littleEndian, looker.identity);
-  const knownDifferences = new KnownDifferences(description, littleEndian);
+  const knownDifferences = new KnownDifferences(description, littleEndian, operations);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();
   let calls = 0;
@@ -92,7 +92,7 @@ export function replay(
     if (!answer) continue;
     calls++;
     const found = difference(operation, answer);
-    const reason = knownDifferences.explain(operation, found, [...warnings.splice(0), answer.reason ?? ""]);
+    const reason = knownDifferences.explain(operation, found, [...warnings.splice(0), answer.reason ?? ""], line);
     if (!found) continue;
     if (reason !== undefined) known.set(reason, (known.get(reason) ?? 0) + 1);
     else different.push({ ...found, line, operation, ...reasonOf(answer) });

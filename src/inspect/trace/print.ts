@@ -52,6 +52,9 @@ const SURROUNDINGS = new Set([
 ]);
 const SHOWN_BYTES = 16;
 
+/** What a descriptor is of that came back in a structure, by the field. */
+const OUT_FILES: Readonly<Record<string, string>> = { out_fault_fd: "fault queue", out_veventq_fd: "event queue" };
+
 /** Whether the program made a call here (or the like: wrote a register, was told something). */
 export function isCall(operation: Operation): boolean {
   if (operation.op === "mmap") return operation.kind === "fd";
@@ -134,7 +137,8 @@ export class TracePrinter {
     const { ret_is_fd: opened, num_ret: number } = operation;
     if (number !== undefined) this.#numbers.set(opened, number);
     if (!isBytesIoctl(operation)) return;
-    if (operation.out_fd !== undefined) this.#paths.set(opened, "fault queue");
+    const returned = rowOf(operation)?.outFd;
+    if (operation.out_fd !== undefined) this.#paths.set(opened, OUT_FILES[returned ?? ""] ?? "file");
     else if (rowOf(operation)?.argument === "string") this.#paths.set(opened, nameIn(fromHex(operation.in)));
   }
 

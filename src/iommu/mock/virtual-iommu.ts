@@ -62,9 +62,9 @@ class MockVirtualIommu implements VirtualIommu {
   }
 
   /** selftest.c:mock_viommu_cache_invalidate. What is before a bad entry is done. */
-  invalidate(array: UserDataArray, done: { entries: number }): void {
+  *invalidate(array: UserDataArray, done: { entries: number }): Generator<void, void> {
     if (array.entries === 0 && array.type === INVALIDATION.type) return;
-    const list = readUserArray(array, INVALIDATION, done);
+    const list = yield* readUserArray(array, INVALIDATION, done);
     for (const [index, { flags, vdev_id, cache_id }] of list.entries()) {
       const what = `entry ${index}`;
       const device = this.#deviceAt(BigInt(vdev_id));

@@ -1,4 +1,4 @@
-import { EvictingMap, type VictimChooser } from "./evicting-map.ts";
+import { EvictingMap, type VictimChooser } from "../evicting-map.ts";
 import type { Permission } from "./first-level.ts";
 import type { SecondLevel } from "./second-level.ts";
 

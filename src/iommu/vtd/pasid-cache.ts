@@ -1,4 +1,4 @@
-import { EvictingMap, type VictimChooser } from "./evicting-map.ts";
+import { EvictingMap, type VictimChooser } from "../evicting-map.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 
 interface CachedEntry {

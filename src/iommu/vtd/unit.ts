@@ -1,10 +1,10 @@
 import { PAGE_SIZE } from "../../address/pages.ts";
 import type { Descriptor } from "../../uapi/intel-invalidation.ts";
 import { type AccessMap, addressIn, pieceOf, walkAccess } from "../dma-walk.ts";
+import { VictimChooser } from "../evicting-map.ts";
 import type { FirstLevelTable } from "../proposed.ts";
 import { type Access, isRefused, type Refused, refuse } from "./access.ts";
 import type { DeviceContext } from "./device-context.ts";
-import { VictimChooser } from "./evicting-map.ts";
 import { FaultLog } from "./fault-log.ts";
 import { type FaultReason, isRecoverable } from "./fault-reasons.ts";
 import { checkPermission, markDirty, walkFirstLevel } from "./first-level.ts";

@@ -1,4 +1,4 @@
-import { EvictingMap, type VictimChooser } from "./evicting-map.ts";
+import { EvictingMap, type VictimChooser } from "../evicting-map.ts";
 import type { Permission, WalkCache } from "./first-level.ts";
 import { type AddressRange, SMALL_RANGE, type Tag } from "./iotlb.ts";
 

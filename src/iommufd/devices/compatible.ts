@@ -5,9 +5,6 @@ import type { PasidPlaces } from "../nesting/pasid-places.ts";
 import type { AttachedDevice, Attachment } from "./attachment.ts";
 import type { PageTable } from "./page-table.ts";
 
-/** PASIDs have 20 bits wherever there are any. */
-const PASIDS = 2 ** 20;
-
 /** What a group is attached to so far. */
 interface AttachedGroup {
   /** For messages: "group 12". */
@@ -31,8 +28,8 @@ export function checkCompatible(
   const devices = places?.devices(pasid) ?? [];
   if (pasid !== NO_PASID) {
     // devices without PASIDs are passed over: an attach to them alone has no effect (iommu.c:__iommu_set_group_pasid)
-    if (devices.length === 0) return;
-    if (pasid >= PASIDS) fail("EINVAL", `PASID ${pasid} is beyond the devices' ${PASIDS}`);
+    if (!places || devices.length === 0) return;
+    if (pasid >= places.pasidEnd) fail("EINVAL", `PASID ${pasid} is beyond the devices' ${places.pasidEnd}`);
   }
   checkShare(device, pageTable);
   const { fault } = pageTable;

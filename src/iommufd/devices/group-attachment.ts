@@ -2,7 +2,7 @@ import type { DmaGroup } from "../../iommu/dma-group.ts";
 import { NoTarget } from "../../iommu/dma-target.ts";
 import { NO_PASID } from "../../iommu/domain.ts";
 import { binds, groupLabel } from "../../iommu/group.ts";
-import type { DmaOwner, RequesterIdentity } from "../../iommu/requester.ts";
+import { type DmaOwner, PASID_BITS, type RequesterIdentity } from "../../iommu/requester.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import { fail, hexRange } from "../../kernel/errors.ts";
 import { faultPoint } from "../../kernel/fault-points.ts";
@@ -11,6 +11,7 @@ import type { IommufdModule } from "../module.ts";
 import { PasidPlaces } from "../nesting/pasid-places.ts";
 import { type AttachedDevice, Attachment } from "./attachment.ts";
 import { checkCompatible } from "./compatible.ts";
+import { DoorbellMessages } from "./doorbell-messages.ts";
 import type { PageTable, PagingTable } from "./page-table.ts";
 
 const NO_AUX_DOMAIN = new NoTarget("an iommufd gives a mediated device no PASID of its parent's, nor one of its own");
@@ -25,14 +26,36 @@ export class GroupAttachment {
   /** The devices in the IOMMUs' PASID tables, where they have any. */
   readonly #places: PasidPlaces | undefined;
   readonly #requesters: Requesters;
+  /** Interrupt messages, where the IOMMU translates them. */
+  readonly #messages: DoorbellMessages | undefined;
+  readonly #warn: (message: string) => void;
 
-  constructor(owner: DmaOwner, { requesters, pasidHardware }: IommufdModule, group: DmaGroup, unit: IommuUnit) {
+  constructor(
+    owner: DmaOwner,
+    { context, requesters, pasidHardware }: IommufdModule,
+    group: DmaGroup,
+    unit: IommuUnit,
+  ) {
     this.group = group;
     this.#requesters = requesters;
+    this.#warn = context.warn;
+    this.#messages = this.#makeMessages(unit, context.release.has("softwareMsi"));
     if (!pasidHardware || !unit.secondStage) return;
+    const { pasidBits = PASID_BITS } = unit.iommufd;
     const devices = group.iommuGroup.deviceNames.map((name) => requesters.find(name));
     const own = devices.filter((device) => device !== undefined && !device.isMediated) as RequesterIdentity[];
-    this.#places = new PasidPlaces(pasidHardware, owner, own, (pasid) => this.#attachments.get(pasid));
+    this.#places = new PasidPlaces(pasidHardware, owner, own, (pasid) => this.#attachments.get(pasid), pasidBits);
+  }
+
+  #makeMessages({ doorbell }: IommuUnit, needsAttachment: boolean): DoorbellMessages | undefined {
+    if (doorbell === undefined) return undefined;
+    const messages = new DoorbellMessages({
+      needsAttachment,
+      attached: () => this.#attachments.get(NO_PASID)?.pageTable,
+      send: (name, message) => this.#places?.sendMessage(name, doorbell, message) ?? true,
+    });
+    for (const name of this.group.iommuGroup.deviceNames) this.group.port(name).messages = messages.of(name);
+    return messages;
   }
 
   /** For messages: "group 12". */
@@ -43,6 +66,8 @@ export class GroupAttachment {
   /** The last device of the group leaves the iommufd. */
   close(): void {
     this.group.disconnect();
+    if (this.#messages)
+      for (const name of this.group.iommuGroup.deviceNames) this.group.port(name).messages = undefined;
     this.#places?.close();
   }
 
@@ -78,6 +103,7 @@ export class GroupAttachment {
     try {
       if (!old) {
         faultPoint("failslab");
+        if (pasid === NO_PASID) this.#messages?.attaching(pageTable);
         checkCompatible(this, device, pageTable, pasid, this.#places);
         this.#places?.enter(pageTable, pasid);
       }
@@ -104,10 +130,12 @@ export class GroupAttachment {
     try {
       if (moves) for (const each of devices) reserveFor(each, to);
       faultPoint("failslab");
+      if (pasid === NO_PASID) this.#messages?.attaching(pageTable);
       checkCompatible(this, device, pageTable, pasid, this.#places);
       this.#places?.move(pageTable, pasid);
     } catch (error) {
       if (moves) for (const each of devices) to.table.unreserve(each);
+      else if (pasid === NO_PASID) this.#loseReserved(from, devices);
       throw error;
     }
     if (moves) for (const each of devices) from.table.unreserve(each);
@@ -147,6 +175,19 @@ export class GroupAttachment {
 
   get hasPasids(): boolean {
     return [...this.#attachments.keys()].some((pasid) => pasid !== NO_PASID);
+  }
+
+  /**
+   * A replace within one address space adds no reserved ranges, and takes them away when it fails: the group stays
+   * attached without (device.c:iommufd_device_do_replace; recorded, sm_replace_failed_window).
+   */
+  #loseReserved({ table }: PagingTable["ioas"], devices: Iterable<AttachedDevice>): void {
+    const before = table.reserved.length;
+    for (const each of devices) table.unreserve(each);
+    if (table.reserved.length === before) return;
+    this.#warn(
+      `a replace that failed has taken the reserved ranges of ${this.label} from its address space, as the kernel does (iommufd_device_do_replace); they come back with a detach and an attach`,
+    );
   }
 
   #translate(): void {

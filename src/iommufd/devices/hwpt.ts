@@ -3,6 +3,7 @@ import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
+import { fail, hex } from "../../kernel/errors.ts";
 import type { Task } from "../../kernel/task.ts";
 import {
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -16,9 +17,6 @@ import { TableDma } from "../memory/table-dma.ts";
 import { IoasMappings } from "../nesting/ioas-mappings.ts";
 import { PageTable, type PagingTable } from "./page-table.ts";
 
-/** What first-stage tables cannot do (intel/iommu.c:intel_iommu_domain_alloc_paging_flags). */
-const SECOND_STAGE_FLAGS = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
-
 /** A page table that an IOMMU walks, over an address space (struct iommufd_hwpt_paging). */
 export class Hwpt extends PageTable implements Domain, PagingTable {
   readonly ioas: Ioas;
@@ -31,6 +29,7 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
   readonly nested = new Set<PageTable>();
   /** Which of its pages devices wrote; undefined when it was not made to tell. */
   readonly dirty: DirtyPages | undefined;
+  #doorbellPage: bigint | undefined;
 
   /**
    * @param flags IOMMU_HWPT_ALLOC_*, that the unit's driver takes
@@ -40,7 +39,7 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
     super((flags & IOMMU_HWPT_ALLOC_PASID) !== 0);
     this.ioas = ioas;
     this.isParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
-    this.isSecondStage = unit.secondStage !== undefined && (flags & SECOND_STAGE_FLAGS) !== 0;
+    this.isSecondStage = (flags & secondStageFlags(unit)) !== 0;
     this.unit = describe(this.isSecondStage ? unit.secondStage! : unit);
     this.dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING ? new DirtyPages(smallestPage(this.unit)) : undefined;
     ioas.users++;
@@ -58,6 +57,20 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
   /** Where DMA of the devices that are attached to it goes. */
   get dma(): DmaTarget {
     return new TableDma(this.ioas.table, this.unit, this.dirty);
+  }
+
+  /** The page that the kernel has mapped for interrupt messages; undefined as long as it needs none. */
+  get doorbellPage(): bigint | undefined {
+    return this.#doorbellPage;
+  }
+
+  installDoorbell(): void {
+    const { doorbell } = this.unit;
+    if (doorbell === undefined || this.#doorbellPage !== undefined) return;
+    const page = doorbell - (doorbell % this.ioas.table.pageSize);
+    const area = this.ioas.table.areas.meeting(page, page);
+    if (area) fail("EEXIST", `${area.label} is where the kernel would map the doorbell of interrupts, ${hex(page)}`);
+    this.#doorbellPage = page;
   }
 
   /**
@@ -104,6 +117,15 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
     }
     this.ioas.users--;
   }
+}
+
+/**
+ * What only second-stage tables of a unit that has both stages can do
+ * (intel/iommu.c:intel_iommu_domain_alloc_paging_flags). 0 for other units.
+ */
+export function secondStageFlags({ secondStage, iommufd }: IommuUnit): number {
+  if (!secondStage) return 0;
+  return iommufd.secondStageFlags ?? IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 }
 
 /** Bytes of the entry that an IOVA is mapped by; 0 where nothing is mapped. */

@@ -19,6 +19,8 @@ export interface PagingTable {
   readonly dirty: DirtyPages | undefined;
   /** Where DMA of the devices that are attached to it goes. */
   readonly dma: DmaTarget;
+  /** The kernel maps the page in it that interrupt messages are written to. EEXIST where something is mapped there. */
+  installDoorbell(): void;
 }
 
 /**

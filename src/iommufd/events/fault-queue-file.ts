@@ -22,6 +22,8 @@ const RESPONSE_NEEDS_PASID = 1 << 2;
  * iommufd.
  */
 export class FaultQueueFile extends QueueFile<FaultQueue> {
+  protected override readonly takesWrites = true;
+
   /** eventq.c:iommufd_fault_fops_read. Whole requests, as many as there is room for; 0 when nothing waits. */
   override read(task: Task, address: Word, count: number, offset: Word): number {
     refuseParts(count, IommuHwptPgfault.size, offset, "requests are read");

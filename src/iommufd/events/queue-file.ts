@@ -30,9 +30,13 @@ export abstract class QueueFile<Q extends Queue> extends FileDescription {
     return this.queue.label;
   }
 
+  /** Whether programs write to it. */
+  protected readonly takesWrites: boolean = false;
+
   override get readiness(): Readiness {
     const { queue } = this;
     return {
+      ...(this.takesWrites && { isWritable: true as const }),
       get isReadable() {
         return queue.next !== undefined;
       },

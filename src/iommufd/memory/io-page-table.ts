@@ -26,6 +26,8 @@ export interface Domain {
   readonly isParent: boolean;
   /** Whether it wants to hear of entries that go. */
   readonly listens: boolean;
+  /** First byte of a page in it that the kernel has mapped for interrupt messages; undefined without. */
+  readonly doorbellPage: bigint | undefined;
   /** Its entries for a mapping are gone. Inclusive bytes. */
   unmapped(start: bigint, last: bigint): void;
 }
@@ -316,8 +318,11 @@ export class IoPageTable {
  * (vfio_compat.c); only a driver without page tables in memory takes that: those cannot say it (generic_pt/iommu_pt.h,
  * io-pgtable-arm.c).
  */
-export function refuseArea(area: Area, { unit, isParent }: Domain): void {
+export function refuseArea(area: Area, { unit, isParent, doorbellPage }: Domain): void {
   faultPoint("fail_page_alloc");
+  if (doorbellPage !== undefined && area.start <= doorbellPage && doorbellPage <= area.last) {
+    fail("EEXIST", `${area.label} covers ${hex(doorbellPage)}, where the kernel has mapped the doorbell of interrupts`);
+  }
   if (unit.refusesLastByte && area.last === ALL_ADDRESSES.last) {
     fail(
       "EINVAL",

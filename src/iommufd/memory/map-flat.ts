@@ -47,7 +47,7 @@ export function mapFlat(
   const length = numberAt(user, at.length);
   if (table.isReserved(start, length) || !table.areas.isFree(start, length)) return false;
   const { readable, writeable } = access;
-  for (const domain of table.domains) if (!takes(domain, access)) return false;
+  for (const domain of table.domains) if (!takes(domain, access, start, length)) return false;
   const address = numberAt(user, at.address);
   const account = context.module.accounts.of(task, context.accountMode);
   let pin: number | undefined;
@@ -68,7 +68,9 @@ export function mapFlat(
 }
 
 /** refuseArea() says why not. */
-function takes(domain: Domain, { readable, writeable }: AreaAccess): boolean {
+function takes(domain: Domain, { readable, writeable }: AreaAccess, start: number, length: number): boolean {
+  const { doorbellPage } = domain;
+  if (doorbellPage !== undefined && start <= doorbellPage && doorbellPage < start + length) return false;
   if (!writeable && wantsWriteable(domain)) return false;
   return readable || writeable || domain.unit.mapsNoAccess;
 }

@@ -19,18 +19,23 @@ export class PasidPlaces {
   readonly #hardware: PasidHardware;
   readonly #requesters: readonly Requester[];
   readonly #attachmentOf: AttachmentOf;
+  /** How many PASIDs there are. */
+  readonly #pasids: number;
   readonly #places = new Map<number, readonly Place[]>();
 
   /**
    * @param devices those of the group that have entries of their own: a mediated device has none, its parent's are
    * others'
+   * @param pasidBits of the PASIDs that the IOMMU takes
    */
   constructor(
     hardware: PasidHardware,
     owner: DmaOwner,
     devices: readonly RequesterIdentity[],
     attachmentOf: AttachmentOf,
+    pasidBits: number,
   ) {
+    this.#pasids = pasidBits > 0 ? 2 ** pasidBits : 0;
     this.#hardware = hardware;
     this.#attachmentOf = attachmentOf;
     this.#requesters = devices.map((identity) => hardware.iommus.connect(identity, owner, BLOCKED));
@@ -38,6 +43,11 @@ export class PasidPlaces {
 
   requester(name: string): Requester | undefined {
     return this.#requesters.find(({ identity }) => identity.name === name);
+  }
+
+  /** PASIDs from this one on are no device's. */
+  get pasidEnd(): number {
+    return this.#pasids;
   }
 
   /** The devices that an attach concerns: with a PASID, those that have PASIDs. */
@@ -98,6 +108,15 @@ export class PasidPlaces {
     }
   }
 
+  /**
+   * A device that is attached without a PASID sends an interrupt message.
+   * @returns whether it arrives
+   */
+  sendMessage(name: string, doorbell: bigint, message: Uint8Array): boolean {
+    const place = this.#places.get(NO_PASID)?.find(({ requester }) => requester.identity.name === name);
+    return place?.sendMessage?.(doorbell, message) ?? true;
+  }
+
   /** The devices leave the iommufd. */
   close(): void {
     for (const pasid of [...this.#places.keys()]) this.leave(pasid);
@@ -105,7 +124,8 @@ export class PasidPlaces {
   }
 
   #concerned(pasid: number): readonly Requester[] {
-    return pasid === NO_PASID ? this.#requesters : this.#requesters.filter(({ identity }) => identity.pasid);
+    if (pasid === NO_PASID) return this.#requesters;
+    return this.#pasids === 0 ? [] : this.#requesters.filter(({ identity }) => identity.pasid);
   }
 
   /**

@@ -29,8 +29,9 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   const identity = context.module.requesters.find(name);
   // a mediated device has no PASIDs of its parent's
   const abilities = unit.secondStage && context.module.pasidHardware && !identity?.isMediated ? identity : undefined;
-  const hasPasids = release.has("pasidAttach") && abilities?.pasid;
   const driver = unit.iommufd;
+  const { pasidBits = PASID_BITS } = driver;
+  const hasPasids = release.has("pasidAttach") && abilities?.pasid && pasidBits > 0;
   const wanted = request.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE ? request.in_data_type : IOMMU_HW_INFO_TYPE_DEFAULT;
   faultPoint("failslab");
   const data = driver.info(unit);
@@ -41,7 +42,7 @@ export function getHwInfo(context: IommufdContext, command: Command): number {
   HwInfo.write(command.view, 0, {
     data_len: data.length,
     out_data_type: driver.infoType,
-    out_max_pasid_log2: hasPasids ? PASID_BITS : 0,
+    out_max_pasid_log2: hasPasids ? Math.min(PASID_BITS, pasidBits) : 0,
     out_capabilities: BigInt(
       (unit.dirtyTracking && release.has("hwptDirtyTracking") ? IOMMU_HW_CAP_DIRTY_TRACKING : 0) |
         (hasPasids && identity?.pasidPrivileged ? IOMMU_HW_CAP_PCI_PASID_PRIV : 0) |

@@ -11,7 +11,7 @@ import {
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
 import { BoundDevice } from "../devices/bound-device.ts";
-import { Hwpt } from "../devices/hwpt.ts";
+import { Hwpt, secondStageFlags } from "../devices/hwpt.ts";
 import type { PageTable } from "../devices/page-table.ts";
 import { FaultQueue } from "../events/fault-queue.ts";
 import { Ioas } from "../ioas.ts";
@@ -77,6 +77,10 @@ function refuseFlags(context: IommufdContext, { unit }: BoundDevice, flags: numb
   }
   const refused = flags & ~IOMMU_HWPT_FAULT_ID_VALID & ~((hwptFlags ?? 0) | secondStageFlags(unit));
   if (refused) fail("EOPNOTSUPP", `${unit.label} makes no page tables with flags ${hex(refused)}`);
+  const beside = flags & ~IOMMU_HWPT_ALLOC_NEST_PARENT;
+  if (unit.iommufd.parentsAlone && beside && beside !== flags) {
+    fail("EOPNOTSUPP", `${unit.label} makes parents without other flags, not with ${hex(beside)}`);
+  }
   if (hasData && !unit.iommufd.pagingData) {
     fail("EOPNOTSUPP", `${unit.label} takes no data for a page table over an ioas`);
   }
@@ -88,9 +92,4 @@ function describedTable({ label, iommufd }: IommuUnit, data: UserData): ((unit: 
   if (data.length === 0 || !format) return undefined;
   if (data.type !== format.type) fail("EOPNOTSUPP", `data_type ${data.type} describes no page table of ${label}`);
   return readUserData(data, format);
-}
-
-/** Flags beyond those of the driver that a unit takes because it has second-stage tables too. */
-function secondStageFlags(unit: IommuUnit): number {
-  return unit.secondStage ? IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0;
 }

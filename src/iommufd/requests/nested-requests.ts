@@ -2,6 +2,7 @@ import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import { readUserData, readUserEntry, type UserData, type UserDataArray } from "../../iommu/user-data.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import { faultPoint } from "../../kernel/fault-points.ts";
+import type { RequestSteps } from "../../kernel/request-steps.ts";
 import { IOMMU_HWPT_ALLOC_PASID, IOMMU_HWPT_FAULT_ID_VALID, IommuHwptInvalidate } from "../../uapi/iommufd-hwpt.ts";
 import type { Command } from "../command.ts";
 import type { IommufdContext } from "../context.ts";
@@ -30,6 +31,7 @@ export function makeNested(
   }
   if (!unit.secondStage) fail("EOPNOTSUPP", `${unit.label} nests no page tables`);
   const { tables, invalidations } = iommusOf(context);
+  if (!tables) fail("EOPNOTSUPP", `${unit.label} nests page tables on a virtual IOMMU only`);
   if (data.type !== tables.type) {
     fail(
       "EOPNOTSUPP",
@@ -61,19 +63,46 @@ export function makeNestedOfViommu(
   });
 }
 
-/** hw_pagetable.c:iommufd_hwpt_invalidate. How many entries were done goes back with an error too. */
-export function invalidate(context: IommufdContext, command: Command): number {
+/**
+ * hw_pagetable.c:iommufd_hwpt_invalidate. How many entries were done goes back with an error too. A kernel keeps the
+ * object until it has answered; here it may be destroyed between two steps, and what remains is done to nothing.
+ */
+export function invalidate(context: IommufdContext, command: Command): number | RequestSteps {
   const done = { entries: 0 };
+  let steps: Generator<void, void> | undefined;
   try {
-    invalidateEntries(context, command, done);
-  } finally {
-    IommuHwptInvalidate.write(command.view, 0, { entry_num: done.entries });
-    command.respond(IommuHwptInvalidate);
+    steps = invalidateEntries(context, command, done);
+  } catch (error) {
+    tellDone(command, done);
+    throw error;
   }
+  if (steps) return answerAfter(steps, command.keep(), done);
+  tellDone(command, done);
   return 0;
 }
 
-function invalidateEntries(context: IommufdContext, command: Command, done: { entries: number }): void {
+function* answerAfter(steps: Generator<void, void>, command: Command, done: { entries: number }): RequestSteps {
+  try {
+    yield* steps;
+  } catch (error) {
+    tellDone(command, done);
+    throw error;
+  }
+  tellDone(command, done);
+  return 0;
+}
+
+function tellDone(command: Command, done: { readonly entries: number }): void {
+  IommuHwptInvalidate.write(command.view, 0, { entry_num: done.entries });
+  command.respond(IommuHwptInvalidate);
+}
+
+/** Returns what remains to be done of a virtual IOMMU's; undefined when all is done. */
+function invalidateEntries(
+  context: IommufdContext,
+  command: Command,
+  done: { entries: number },
+): Generator<void, void> | undefined {
   const request = IommuHwptInvalidate.read(command.view, 0);
   refuseReserved(request.__reserved);
   const { data_uptr: list, data_type, entry_num, entry_len } = request;
@@ -95,7 +124,7 @@ function invalidateEntries(context: IommufdContext, command: Command, done: { en
   } else if (object instanceof Viommu) {
     const { driver, label } = object;
     if (!driver.invalidate) fail("EOPNOTSUPP", `${label} takes no invalidations`);
-    driver.invalidate(array, done);
+    return driver.invalidate(array, done);
   } else {
     fail("EINVAL", `${object.label} is neither nested nor a virtual IOMMU: the kernel invalidates it itself`);
   }

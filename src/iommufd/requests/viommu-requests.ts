@@ -68,11 +68,12 @@ export function viommuAlloc(context: IommufdContext, command: Command): number {
   const { task } = command;
   const data = length > 0 ? { task, type, address, length } : undefined;
   const { littleEndian } = task.memory;
-  const { pageSize } = module.context;
+  const { pageSize, warn } = module.context;
+  if (hwpt.unit.instance !== unit.instance) fail("EINVAL", `${hwpt.label} is of another IOMMU than ${unit.label}`);
   faultPoint("failslab");
-  const viommu = new Viommu(hwpt, unit, { iommus, windows, littleEndian, pageSize });
+  const viommu = new Viommu(hwpt, unit, { iommus, windows, littleEndian, pageSize, warn });
   addAndAnswer(context, viommu, () => {
-    viommu.init(kind, data, iommus);
+    viommu.init(kind, data);
     IommuViommuAlloc.write(command.view, 0, { out_viommu_id: viommu.id });
     command.respond(IommuViommuAlloc);
   });

@@ -1,3 +1,4 @@
+import type { IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import type { RequesterIdentity } from "../../iommu/requester.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
@@ -22,6 +23,7 @@ export interface ViommuSurroundings {
   readonly windows: MmapWindows;
   readonly littleEndian: boolean;
   readonly pageSize: number;
+  warn(message: string): void;
 }
 
 /** A share of an IOMMU that a guest's own IOMMU driver talks to (struct iommufd_viommu). */
@@ -36,21 +38,30 @@ export class Viommu extends IommufdObject implements VirtualIommuGround, QueueOw
   readonly #devices = new Map<bigint, NumberedDevice>();
   readonly #queues = new Map<number, EventQueue>();
   readonly #windows: MmapWindows;
+  readonly #warn: (message: string) => void;
+  readonly #iommus: NestingIommus;
   #driver: VirtualIommu | undefined;
 
-  constructor(parent: Hwpt, unit: IommuUnit, { windows, littleEndian, pageSize }: ViommuSurroundings) {
+  constructor(parent: Hwpt, unit: IommuUnit, surroundings: ViommuSurroundings) {
     super();
+    const { iommus, windows, littleEndian, pageSize, warn } = surroundings;
+    this.#iommus = iommus;
     this.parent = parent;
     this.unit = unit;
     this.littleEndian = littleEndian;
     this.pageSize = pageSize;
     this.#windows = windows;
+    this.#warn = warn;
     parent.users++;
   }
 
   /** Its driver makes its part. Errors are the driver's. */
-  init(kind: VirtualIommuKind, data: UserData | undefined, iommus: NestingIommus): void {
-    this.#driver = kind.make(this, data, iommus);
+  init(kind: VirtualIommuKind, data: UserData | undefined): void {
+    this.#driver = kind.make(this, data, this.#iommus);
+  }
+
+  get parentDomain(): IommuDomain {
+    return this.parent.domainIn(this.#iommus);
   }
 
   get driver(): VirtualIommu {
@@ -64,7 +75,7 @@ export class Viommu extends IommufdObject implements VirtualIommuGround, QueueOw
 
   /** Whether a device is behind the IOMMU that this is a share of. */
   isOf(unit: IommuUnit): boolean {
-    return unit.driver === this.unit.driver;
+    return unit.driver === this.unit.driver && unit.instance === this.unit.instance;
   }
 
   numberOf(device: RequesterIdentity): bigint | undefined {
@@ -109,6 +120,14 @@ export class Viommu extends IommufdObject implements VirtualIommuGround, QueueOw
   report(type: number, event: Uint8Array): void {
     const queue = this.#queues.get(type) ?? fail("EOPNOTSUPP", `${this.label} has no event queue of type ${type}`);
     queue.report(event);
+  }
+
+  hears(type: number): boolean {
+    return this.#queues.has(type);
+  }
+
+  warn(message: string): void {
+    this.#warn(message);
   }
 
   shareMemory(length: number): MappedWindow {

@@ -22,6 +22,7 @@ export function setMessages(device: OpenDevice, request: IrqRequest): number {
       return 0;
     }
     if (start + count === 0) fail("EINVAL", `${kind} cannot be set up with 0 vectors`);
+    device.target.dma.messages?.setUp();
     messages.enable(kind, start + count);
     try {
       setBlock(device, request);

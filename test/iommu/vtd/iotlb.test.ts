@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { EvictingMap, VictimChooser } from "../../../src/iommu/vtd/evicting-map.ts";
+import { EvictingMap, VictimChooser } from "../../../src/iommu/evicting-map.ts";
 import { type AddressRange, type Translation, TranslationCache } from "../../../src/iommu/vtd/iotlb.ts";
 import type { SecondLevel } from "../../../src/iommu/vtd/second-level.ts";
 import { Random } from "./guest.ts";
