@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import postject from "postject";
-import { dist, joinModules, joinStart, root } from "./joined/join.mjs";
+import { dist, firstModules, joinModules, joinStart, root } from "./joined/join.mjs";
 
 class NotBuilt extends Error {}
 
@@ -55,11 +55,11 @@ async function build() {
     "guard-main": join(dist, "interpose/launch/guard-main.js"),
     "tracer-main": join(dist, "interpose/doorbells/tracer-main.js"),
   };
-  const { files, build } = await joinModules(entries, true);
+  const { text, index, build } = await joinModules(entries, true, JSON.parse(readFileSync(firstModules, "utf8")));
   const assets = { "koffi.node": native };
   for (const name of readdirSync(join(dist, "view"))) assets[`view-${name}`] = join(dist, "view", name);
-  for (const [file, text] of files) assets[file] = write(file, text);
-  const main = write("start.js", await joinStart("binary.mjs", { BUILD: build, VERSION: version }));
+  assets["command.js"] = write("command.js", text);
+  const main = write("start.js", await joinStart("binary.mjs", { BUILD: build, INDEX: index, VERSION: version }));
 
   mkdirSync(dirname(output), { recursive: true });
   await put(node, main, assets);

@@ -1,6 +1,5 @@
-// The command's code as V8 has compiled it, kept from one start to the next: compiling it takes a fifth of a start. Who can write such a file has
-// node run what he likes, so one is used only from a folder that nobody else can write to. It is no more than a cache: where it cannot be
-// read or written all works without.
+// The command's code as V8 has compiled it, kept from one start to the next. Who can write such a file has node run what he likes, so one is used only
+// from a folder that nobody else can write to. It is no more than a cache: where it cannot be read or written all works without.
 import fs from "node:fs";
 import { dirname } from "node:path";
 
@@ -21,7 +20,7 @@ export function codeCache(build) {
   const file = `${folder}/${build}-${process.version}-${process.arch}-${startKind()}`;
   return {
     read: () => quietly(() => read(folder, file)),
-    write: (data) => quietly(() => write(base, folder, file, data)),
+    write: (parts) => quietly(() => write(base, folder, file, parts)),
   };
 }
 
