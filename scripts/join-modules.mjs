@@ -3,9 +3,11 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { dist, firstModules, joined, joinModules, joinStart } from "./joined/join.mjs";
+import { dist, firstModules, helpTexts, joined, joinModules, joinStart, version } from "./joined/join.mjs";
 
 const main = join(joined, "main.js");
+/** A build leaves nothing in its user's home. */
+const withoutCache = { ...process.env, XDG_CACHE_HOME: "/dev/null" };
 const entries = { main: join(dist, "cli/main.js") };
 
 rmSync(joined, { recursive: true, force: true });
@@ -14,13 +16,28 @@ writeFileSync(join(joined, "package.json"), '{ "type": "commonjs" }\n');
 writeFileSync(firstModules, JSON.stringify(await loadedByRun()));
 const { text, index, build } = await joinModules(entries, false, JSON.parse(readFileSync(firstModules, "utf8")));
 writeFileSync(join(joined, "command.js"), text);
-writeFileSync(main, `#!/usr/bin/env node\n${await joinStart("package.mjs", { BUILD: build, INDEX: index })}`);
+writeFileSync(
+  main,
+  `#!/usr/bin/env node\n${await joinStart("package.mjs", { BUILD: build, INDEX: index, VERSION: version })}`,
+);
 chmodSync(main, 0o755);
 
-const page = spawnSync(process.execPath, [main, "man"], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-if (page.status !== 0) throw new Error(`the manual page cannot be made (status ${page.status})`);
 mkdirSync(join(dist, "man"), { recursive: true });
-writeFileSync(join(dist, "man/uvfio.1"), page.stdout);
+const page = printed("man");
+writeFileSync(join(dist, "man/uvfio.1"), page);
+mkdirSync(helpTexts);
+writeFileSync(join(helpTexts, "uvfio.txt"), printed("--help"));
+for (const [, command] of page.matchAll(/^\.SS "uvfio ([a-z\\-]+)/gm)) {
+  const name = command.replaceAll("\\", "");
+  writeFileSync(join(helpTexts, `${name}.txt`), printed(name, "--help"));
+}
+
+function printed(...args) {
+  const stdio = ["ignore", "pipe", "inherit"];
+  const made = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", stdio, env: withoutCache });
+  if (made.status !== 0) throw new Error(`uvfio ${args.join(" ")} prints nothing (status ${made.status})`);
+  return made.stdout;
+}
 
 /** The modules that `uvfio run` loads to run a program. None where none can be run: then they are by folder, and a start takes longer. */
 async function loadedByRun() {
@@ -28,7 +45,7 @@ async function loadedByRun() {
   writeFileSync(join(joined, "command.js"), text);
   writeFileSync(main, await joinStart("recording.mjs", { INDEX: index }));
   const list = join(joined, "loaded");
-  const env = { ...process.env, LOADED: list };
+  const env = { ...withoutCache, LOADED: list };
   const run = spawnSync(process.execPath, [main, "run", "--", "true"], { env, encoding: "utf8" });
   try {
     if (run.status === 0) return JSON.parse(readFileSync(list, "utf8")).map((number) => names[number]);

@@ -1,6 +1,7 @@
 // Joins modules of dist/ into one file of functions, as node wraps modules, with an index of it; scripts/start/modules.mjs runs them. node takes longer
 // to find, read and compile hundreds of small modules than to do all the rest, and a program waits for it.
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { join, posix, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,6 +12,9 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const dist = join(root, "dist");
 /** Where the joined modules lie: a module that asks where it lies itself is told by its way from here. */
 export const joined = join(dist, "command");
+/** What `--help` of each command prints, and of all. */
+export const helpTexts = join(joined, "help");
+export const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 /** Names of the modules that the command's start needs, as JSON. */
 export const firstModules = join(dist, ".first-modules");
 /** Modules for require(): the loader of import takes a fifth of node's own start, and cannot take compiled code. */

@@ -31,7 +31,10 @@ export function lazyModule(code, name, numberOf) {
     }
   }
   const shorts = [...imports.values()].map(({ short }) => short);
-  return `${shorts.length > 0 ? `let ${shorts.join(", ")};` : ""}${edited(code, edits).trimStart()}`;
+  const lazy = `${shorts.length > 0 ? `let ${shorts.join(", ")};` : ""}${edited(code, edits).trimStart()}`;
+  // Where something else has the name of an import, it is a mistake of syntax now.
+  parseAst(lazy);
+  return lazy;
 }
 
 function use({ short, id }) {

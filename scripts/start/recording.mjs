@@ -1,7 +1,6 @@
 // A start of the command that writes down which modules it loads, by number and as JSON, to the file that LOADED names: scripts/join-modules.mjs puts these
 // together. INDEX is filled in.
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { joinedModules } from "./modules.mjs";
 
 const text = readFileSync(`${__dirname}/command.js`);
@@ -9,7 +8,7 @@ const { load, modules } = joinedModules({
   groups: INDEX.groups,
   readText: (begin, length) => text.latin1Slice(begin, begin + length),
   compiledCode: () => undefined,
-  otherwise: createRequire(__filename),
+  otherwise: (id) => module.require(id),
   folder: __dirname,
 });
 process.once("exit", () => writeFileSync(process.env.LOADED, JSON.stringify(Object.keys(modules).map(Number))));

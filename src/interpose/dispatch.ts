@@ -1,4 +1,5 @@
 import { KernelError } from "../kernel/errors.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import { wordAdd } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
@@ -71,7 +72,7 @@ function handleNamespace({ on: { processes, task } }: CallContext): Reply {
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
   const { listener, task, caller, looks, installs } = context.on;
-  const start = observer === undefined ? 0 : performance.now();
+  const start = observer === undefined ? 0 : monotonic();
   const abi = names.abi(listener.arch);
   const call = names.name(listener.arch, listener.number);
   if (abi === undefined || call === undefined) {
@@ -88,7 +89,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
 
 /** Goes on for a moment with a call that takes long. */
 export function resumeLongCall(context: CallContext, observer: Observer | undefined, milliseconds: number): void {
-  const start = observer === undefined ? 0 : performance.now();
+  const start = observer === undefined ? 0 : monotonic();
   context.on.longCalls.run(context, milliseconds, (goOn) => conclude(context, observer, start, goOn));
 }
 
@@ -202,7 +203,7 @@ function answer(context: CallContext, observer: Observer | undefined, { reply, e
   const delivered = reply === "native" ? listener.continue() : listener.answer(reply);
   if (observer === undefined || finished === undefined) return;
   try {
-    const call = { ...finished, delivered, microseconds: (performance.now() - start) * 1000 };
+    const call = { ...finished, delivered, microseconds: (monotonic() - start) * 1000 };
     observer.finished?.(call);
     if (call.result < 0) observer.failed?.(call);
   } catch (thrown) {

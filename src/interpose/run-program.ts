@@ -47,6 +47,8 @@ export interface TimeLimit {
 /** Sent to uvfio, these go on to the program. Ctrl-C and Ctrl-\ of a terminal reach it without us. */
 const FORWARDED = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const;
 const FROM_TERMINAL = ["SIGINT", "SIGQUIT"] as const;
+/** What is for programs that run on is done then: those that end at once need not wait for it. */
+const SETTLED_MS = 50;
 /** How long a program that has lost its host may take to end by itself. */
 const PATIENCE_US = 2_000_000;
 
@@ -134,6 +136,9 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
   let guard: Guard | undefined;
   let takeBack = () => {};
   let collectTogether = () => {};
+  const settled = setTimeout(() => {
+    collectTogether = collectAlone();
+  }, SETTLED_MS);
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const { files, nodes, supervisor, takeFuse, trapReadOpens } = host;
@@ -151,7 +156,6 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
     guard = new Guard(launch.pid);
     launch.become(program, words, variables);
     takeBack = giveUpRights();
-    collectTogether = collectAlone();
     await server.serve();
     host.ended?.();
     return launch.wait();
@@ -161,6 +165,7 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
     if (signals.seen && status > 128) return status;
     throw error;
   } finally {
+    clearTimeout(settled);
     deadline?.release();
     signals.release();
     guard?.release();

@@ -1,5 +1,6 @@
 import type { KernelError } from "../kernel/errors.ts";
 import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import type { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
 import type { CallLimit } from "./call-limit.ts";
@@ -184,7 +185,7 @@ export class ServedProgram {
 
   /** The last task has let go of the filter. */
   hangUp(): void {
-    this.#hungUp = performance.now();
+    this.#hungUp = monotonic();
   }
 
   get isHungUp(): boolean {
@@ -194,9 +195,9 @@ export class ServedProgram {
   /** Whether nothing of it is left. */
   isOver(): boolean {
     if (this.#hungUp === 0) return false;
-    if (this.processes.size > 0) this.#hungUp = performance.now();
+    if (this.processes.size > 0) this.#hungUp = monotonic();
     const isClosed = this.processes.size === 0 && this.#shared.files.countOf(this) === 0;
-    return isClosed || performance.now() - this.#hungUp > LAST_CLOSES_MS;
+    return isClosed || monotonic() - this.#hungUp > LAST_CLOSES_MS;
   }
 
   /** No call of it is answered any more: those of processes that still run are ENOSYS. */
