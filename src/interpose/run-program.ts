@@ -48,7 +48,7 @@ export interface TimeLimit {
 const FORWARDED = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const;
 const FROM_TERMINAL = ["SIGINT", "SIGQUIT"] as const;
 /** What is for programs that run on is done then: those that end at once need not wait for it. */
-const SETTLED_MS = 50;
+const SETTLED_MS = 300;
 /** How long a program that has lost its host may take to end by itself. */
 const PATIENCE_US = 2_000_000;
 

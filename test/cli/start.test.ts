@@ -63,7 +63,7 @@ describe("a start", () => {
   test("of a program reads one group of modules, and loads little of node", () => {
     const start = started("run", "--", "true");
     expect(ours(start)).toEqual(["dist/command/command.js"]);
-    const heavy = ["net", "stream", "tty", "crypto", "child_process", "perf_hooks", "v8", "os", "url", "module"];
+    const heavy = ["net", "tty", "crypto", "child_process", "perf_hooks", "os", "module"];
     const loaded = (name: string) => start.modules.includes(`NativeModule ${name}`);
     const always = started("--version").modules;
     expect(heavy.filter((name) => loaded(name) && !always.includes(`NativeModule ${name}`))).toEqual([]);
