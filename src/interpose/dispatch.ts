@@ -5,10 +5,12 @@ import { ERRNO } from "../uapi/errno.ts";
 import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { handleIoctl, handleMount, handleWaiting } from "./call-ioctl.ts";
+import { handleAccessPath, handleReadlink, handleXattr } from "./call-led.ts";
 import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
 import { handlePathStat, handleStat, handleStatAt } from "./call-stat.ts";
 import { handleStatfs } from "./call-statfs.ts";
+import { handleEventfd } from "./event-copies.ts";
 import type { FinishedCall, Observer } from "./observer.ts";
 import type { Taken } from "./parked-calls.ts";
 import { installError } from "./program-files.ts";
@@ -53,6 +55,17 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   unshare: handleNamespace,
   setns: handleNamespace,
   fsopen: handleMount,
+  readlink: handleReadlink,
+  readlinkat: handleReadlink,
+  access: handleAccessPath,
+  faccessat: handleAccessPath,
+  faccessat2: handleAccessPath,
+  getxattr: handleXattr,
+  lgetxattr: handleXattr,
+  listxattr: handleXattr,
+  llistxattr: handleXattr,
+  eventfd: handleEventfd,
+  eventfd2: handleEventfd,
 };
 
 function handleExec({ on: { processes, task } }: CallContext): Reply {
@@ -224,6 +237,7 @@ function report(
 ): Omit<FinishedCall, "delivered" | "microseconds"> | undefined {
   // A call that is not for us is not reported: those that go on natively, unless they are about a file of ours.
   if (reply === "native" && context.description === undefined) return undefined;
+  if (context.isLed && error === undefined) return undefined;
   const result = reply === "native" ? 0 : reply;
   if (observer.finished === undefined && (result >= 0 || observer.failed === undefined)) return undefined;
   const { task, processes } = context.on;

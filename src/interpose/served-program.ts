@@ -8,11 +8,13 @@ import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dispatch, resumeLongCall } from "./dispatch.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
+import { EventCopies } from "./event-copies.ts";
 import type { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { Installs } from "./installs.ts";
 import type { KeptInfos } from "./kept-infos.ts";
+import type { LedTree } from "./led-tree.ts";
 import { close } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
@@ -57,6 +59,8 @@ export interface ProgramOptions {
   readonly fuse?: FuseServer | undefined;
   /** Serves the host's files to it and to others; left open. */
   readonly sharedFuse?: FuseServer | undefined;
+  /** Where its paths to the host's files lead: it has no mounts. Removed at the end. */
+  readonly tree?: LedTree | undefined;
   /** Its last task is gone, and what it had is closed. */
   readonly ended?: () => void;
 }
@@ -96,6 +100,8 @@ export class ServedProgram {
   isPaused = false;
   readonly #shared: SharedParts;
   readonly #root: number;
+  readonly #tree: LedTree | undefined;
+  readonly #events: EventCopies | undefined;
   readonly #nodes: NodeFiles;
   readonly #parked: ParkedCalls;
   readonly #context: CallContext;
@@ -126,10 +132,13 @@ export class ServedProgram {
       { come: ({ pidfd }) => shared.watchProcess(pidfd), gone: ({ pid }) => infos.gone(pid) },
     );
     const credentials = new Credentials(userNamespace, launcher, options.starter);
-    this.#nodes = nodeFiles(this.#root, nodes, options, credentials);
+    const { tree } = options;
+    this.#tree = tree;
+    this.#events = tree && new EventCopies(() => this.processes.pids());
+    this.#nodes = nodeFiles(tree?.fd ?? this.#root, nodes, options, credentials);
     this.#parked = new ParkedCalls(this.listener);
     const installs = new Installs(this.listener, files, jobs);
-    const programFiles = new ProgramFiles(files, installs, watches);
+    const programFiles = new ProgramFiles(files, installs, watches, this.#events);
     this.#context = new CallContext({
       listener: this.listener,
       kernel,
@@ -139,14 +148,16 @@ export class ServedProgram {
       infos,
       doorbells,
       nodes: this.#nodes,
-      sysfs: new SysfsMounts(this.#root, kernel.files),
-      resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes }),
+      sysfs: new SysfsMounts(tree ? undefined : this.#root, kernel.files),
+      resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes, tree }),
       credentials,
       caller,
       looks,
       parked: this.#parked,
       longCalls: this.longCalls,
       installs,
+      tree,
+      events: this.#events,
     });
     this.#parked.again = (taken) => {
       shared.catchUp(true);
@@ -208,6 +219,8 @@ export class ServedProgram {
   /** Lets go of what is left, when its files are released. */
   close(): void {
     this.processes.clear();
+    this.#events?.close();
+    this.#tree?.remove();
     close(this.#root);
   }
 }

@@ -11,7 +11,7 @@ import { tce } from "./tce/kind.ts";
 import { virtioIommu } from "./virtio-iommu/kind.ts";
 import { vtd, vtdScalable, vtdSecondStage } from "./vtd/kinds.ts";
 
-/** All kinds of IOMMU by their names in host files. A new one is a folder and a line here. The command loads what it uses. */
+/** All kinds of IOMMU by their names. A new one is a folder and a line here. The command loads what it uses. */
 const KINDS: Readonly<Record<string, () => IommuKind>> = {
   "intel-vtd": () => vtd,
   "intel-vtd-sm": () => vtdScalable,

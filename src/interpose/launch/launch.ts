@@ -4,10 +4,12 @@ import type { HostFiles } from "../../kernel/host-files.ts";
 import type { DeviceNode } from "../../kernel/host-kernel.ts";
 import { Arena } from "../../native/arena.ts";
 import { ERRNO } from "../../uapi/errno.ts";
+import { shortageText } from "../descriptor-shortage.ts";
 import { Epoll } from "../epoll.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
+import type { LedTree } from "../led-tree.ts";
 import { close, syscall } from "../libc.ts";
 import {
   AT_FDCWD,
@@ -16,12 +18,16 @@ import {
   FD_CLOEXEC,
   O_CLOEXEC,
   OPEN_TREE_CLONE,
+  PR_SET_NO_NEW_PRIVS,
   PR_SET_PTRACER,
   RLIMIT_NOFILE,
+  SCM_RIGHTS,
   SIGACTION_SIZE,
   SIGSET_SIZE,
+  SOL_SOCKET,
 } from "../linux.ts";
-import { inheritedOpenFiles } from "../process-facts.ts";
+import { inheritedOpenFiles, mayMount } from "../process-facts.ts";
+import { receiveSome } from "../serve/unix-socket.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
 import { describeFormat } from "./find-program.ts";
@@ -29,6 +35,7 @@ import { hasFuse, mountFuse, placeFuse } from "./fuse-calls.ts";
 import { nearest } from "./graft.ts";
 import { namespaceCalls } from "./namespace-calls.ts";
 import { type Launcher, spawnLauncher } from "./spawn-launcher.ts";
+import { takeListener } from "./take-listener.ts";
 import { TreeCalls } from "./tree-calls.ts";
 
 const SIGPIPE = 13;
@@ -54,10 +61,13 @@ export interface World {
   readonly serveFiles: boolean;
   /** The process that will look into the program. */
   readonly supervisor: number;
+  /** The host's files and nodes, for a program that gets no mounts: calls lead to them. */
+  readonly tree?: LedTree;
   /** Serves the files: takes the descriptor for it. This process does when left out. */
   readonly takeFuse?: (fd: number) => void;
 }
 
+const CMSG_HEADER = 16;
 /** Waits for ever. */
 const FOR_EVER = -1;
 
@@ -82,23 +92,49 @@ export class Launch {
   /**
    * @param descriptors those above 2 that the program inherits under the same numbers
    * @param standard its stdin, stdout and stderr, in the place of ours
+   * @param sends it is prepared with a `tree`
    */
-  constructor(descriptors: readonly number[], standard?: readonly (number | undefined)[]) {
-    this.#launcher = spawnLauncher(descriptors, { name: "uvfio-launcher", ...(standard && { standard }) });
+  constructor(descriptors: readonly number[], standard?: readonly (number | undefined)[], sends = false) {
+    this.#launcher = spawnLauncher(descriptors, { name: "uvfio-launcher", ...(standard && { standard }), sends });
     this.pid = this.#launcher.pid;
     this.control = this.#launcher.socket;
     this.pidfd = syscall(HOST_CALLS.pidfd_open, this.pid, 0);
   }
 
   /**
-   * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
+   * Makes the world around the process. Returns the listener of its filter, a descriptor of ours. InterposerError when it
+   * cannot be done.
    */
   prepare(world: World): number {
+    if (world.tree) return this.#prepareLed(world);
     const last = this.#show(world);
-    const listener = filterCalls(last, world);
+    const listener = filterCalls(last, { ...world, trapPaths: false });
     this.#send(last);
     this.#hearAll(last);
-    return last.result(listener);
+    return takeListener(this.pid, last.result(listener));
+  }
+
+  /** Without mounts, and without fetching anything from the process: it sends the listener. */
+  #prepareLed(world: World): number {
+    const { socket, number } = this.#launcher.rights!;
+    const list = new CallList();
+    list.call(HOST_CALLS.prctl, [PR_SET_PTRACER, world.supervisor]);
+    restoreSignals(list);
+    restoreOpenFiles(list);
+    enterDirectory(list, world.cwd, new Set());
+    // A filter asks for that or for CAP_SYS_ADMIN (kernel/seccomp.c:seccomp_prepare_filter).
+    if (!mayMount()) list.call(HOST_CALLS.prctl, [PR_SET_NO_NEW_PRIVS, 1]);
+    const { scratch } = this.#launcher;
+    list.call(HOST_CALLS.dup3, [filterCalls(list, { ...world, trapPaths: true }), scratch, O_CLOEXEC]);
+    list.call(HOST_CALLS.sendmsg, [number, descriptorMessage(list, scratch)]);
+    list.call(HOST_CALLS.close, [number]);
+    this.#send(list);
+    this.#hearAll(list);
+    const received = receiveSome(socket);
+    close(socket);
+    const [listener] = typeof received === "number" ? [] : received.descriptors;
+    if (listener === undefined) throw new InterposerError("host-failed", shortageText());
+    return listener;
   }
 
   /**
@@ -282,6 +318,14 @@ export class Launch {
 }
 
 const NUL = Buffer.alloc(1);
+
+/** A struct msghdr with a byte and a descriptor of the process (unix(7)), in its memory. */
+function descriptorMessage(list: CallList, descriptor: number) {
+  const bytes = list.words([list.words([0]), 1]);
+  // struct cmsghdr: len u64, level s32, type s32, data
+  const control = list.words([CMSG_HEADER + 4, SOL_SOCKET + SCM_RIGHTS * 0x1_0000_0000, descriptor]);
+  return list.words([0, 0, bytes, 1, control, CMSG_HEADER + 8, 0]);
+}
 
 /** What is to be there beside files that are served: the directories for those, and what lies elsewhere. */
 function around({ roots, grafts, rest }: HostFiles): FileTree {
