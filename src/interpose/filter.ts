@@ -137,8 +137,7 @@ function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens, trapPath
   for (const call of ["openat2", "execve", "execveat", "fstatfs", "userfaultfd", "fsopen", "unshare", "setns"] as const)
     jump(call, notify);
   jump("mount", label("mount"));
-  if (trapPaths)
-    for (const call of LED_CALLS) jump(call, notify);
+  if (trapPaths) for (const call of LED_CALLS) jump(call, notify);
   if (trapPathStat || trapPaths)
     for (const call of ["stat", "stat64", "lstat", "lstat64", "newfstatat", "fstatat64", "statx"] as const)
       jump(call, notify);
