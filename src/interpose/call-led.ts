@@ -24,7 +24,7 @@ import { statDescriptor } from "./path-stat.ts";
 const PATH_MAX = 4096;
 const arena = new Arena(PATH_MAX + 8);
 
-/** A descriptor of ours of what a path is led to (led-tree.ts), with the thread's rights; undefined when it is not led. */
+/** A descriptor of ours of what a path is led to (led-tree.ts), with the thread's rights; undefined when it is not. */
 function openLed(context: CallContext, directory: number, path: string, flags: number): number | undefined {
   const { tree, task, credentials, processes, caller } = context.on;
   const led = tree?.lead(task.tid, directory, path);
@@ -87,7 +87,7 @@ export function handleReadlink(context: CallContext): Reply {
   return length;
 }
 
-/** access, faccessat, faccessat2: with the thread's effective rights, which are its real ones but for set-user-ID programs. */
+/** access, faccessat, faccessat2: with the thread's effective rights; no set-user-ID program has others here. */
 export function handleAccessPath(context: CallContext): Reply {
   const at = context.call === "access" ? 0 : 1;
   const { listener, credentials, task, processes, tree } = context.on;
@@ -117,6 +117,21 @@ export function handleXattr(context: CallContext): Reply {
   if (found === undefined) return "native";
   if (found < 0) return found;
   return context.call.endsWith("listxattr") ? 0 : -ERRNO.EOPNOTSUPP;
+}
+
+/** eventfd, eventfd2. EFD_CLOEXEC is O_CLOEXEC. */
+export function handleEventfd(context: CallContext): Reply {
+  const { call } = context;
+  const { listener, events } = context.on;
+  context.isLed = true;
+  if (events === undefined) return "native";
+  const flags = call === "eventfd2" ? listener.int(1) : 0;
+  const made = syscall(HOST_CALLS.eventfd2, listener.low(0), flags | O_CLOEXEC);
+  if (made < 0) return "native";
+  const fd = listener.addDescriptor(made, LOWEST, flags & O_CLOEXEC);
+  if (fd >= 0) events.keep(made);
+  close(made);
+  return fd === -ERRNO.EINTR ? "native" : fd;
 }
 
 function pathOf({ abi, on: { listener, task } }: CallContext, argument: number): string | undefined {

@@ -1,9 +1,7 @@
 import { ERRNO } from "../uapi/errno.ts";
-import type { CallContext, Reply } from "./call-context.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
-import { F_DUPFD_CLOEXEC, O_CLOEXEC } from "./linux.ts";
-import { LOWEST } from "./listener.ts";
+import { F_DUPFD_CLOEXEC } from "./linux.ts";
 import { descriptorsOf, readProc } from "./proc-file.ts";
 
 /** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
@@ -63,19 +61,4 @@ export class EventCopies {
     }
     this.#nextLook = Math.max(FIRST_LOOK, 2 * this.#byId.size);
   }
-}
-
-/** eventfd, eventfd2. EFD_CLOEXEC is O_CLOEXEC. */
-export function handleEventfd(context: CallContext): Reply {
-  const { call } = context;
-  const { listener, events } = context.on;
-  context.isLed = true;
-  if (events === undefined) return "native";
-  const flags = call === "eventfd2" ? listener.int(1) : 0;
-  const made = syscall(HOST_CALLS.eventfd2, listener.low(0), flags | O_CLOEXEC);
-  if (made < 0) return "native";
-  const fd = listener.addDescriptor(made, LOWEST, flags & O_CLOEXEC);
-  if (fd >= 0) events.keep(made);
-  close(made);
-  return fd === -ERRNO.EINTR ? "native" : fd;
 }

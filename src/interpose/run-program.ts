@@ -53,8 +53,6 @@ export interface TimeLimit {
 /** Sent to uvfio, these go on to the program. Ctrl-C and Ctrl-\ of a terminal reach it without us. */
 const FORWARDED = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const;
 const FROM_TERMINAL = ["SIGINT", "SIGQUIT"] as const;
-/** What is for programs that run on is done then: those that end at once need not wait for it. */
-const SETTLED_MS = 300;
 /** How long a program that has lost its host may take to end by itself. */
 const PATIENCE_US = 2_000_000;
 
@@ -192,10 +190,7 @@ async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<nu
   let guard: Guard | undefined;
   let tree: LedTree | undefined;
   let takeBack = () => {};
-  let collectTogether = () => {};
-  const settled = setTimeout(() => {
-    collectTogether = collectAlone();
-  }, SETTLED_MS);
+  const collectTogether = collectAlone();
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const { files, nodes, supervisor, takeFuse, trapReadOpens } = host;
@@ -222,7 +217,6 @@ async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<nu
     if (signals.seen && status > 128) return status;
     throw error;
   } finally {
-    clearTimeout(settled);
     deadline?.release();
     signals.release();
     guard?.release();

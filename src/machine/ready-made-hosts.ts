@@ -14,8 +14,8 @@ import { virtio } from "./hosts/virtio.ts";
 export const DEFAULT_HOST = "intel";
 
 /**
- * The hosts that need no file, by name, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed at
- * start-up, and the command loads the one that is asked for.
+ * The hosts that need no file, by name, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed
+ * at start-up, and the command loads the one that is asked for.
  */
 const HOSTS: Readonly<Record<string, () => HostDescription>> = {
   intel: () => intel,

@@ -19,14 +19,8 @@ import {
   O_CLOEXEC,
   OPEN_TREE_CLONE,
   PR_SET_NO_NEW_PRIVS,
-  PR_SET_PTRACER,
-  RLIMIT_NOFILE,
-  SCM_RIGHTS,
-  SIGACTION_SIZE,
-  SIGSET_SIZE,
-  SOL_SOCKET,
 } from "../linux.ts";
-import { inheritedOpenFiles, mayMount } from "../process-facts.ts";
+import { mayMount } from "../process-facts.ts";
 import { receiveSome } from "../serve/unix-socket.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
@@ -34,17 +28,10 @@ import { describeFormat } from "./find-program.ts";
 import { hasFuse, mountFuse, placeFuse } from "./fuse-calls.ts";
 import { nearest } from "./graft.ts";
 import { namespaceCalls } from "./namespace-calls.ts";
+import { descriptorMessage, restoreProcess } from "./process-calls.ts";
 import { type Launcher, spawnLauncher } from "./spawn-launcher.ts";
 import { takeListener } from "./take-listener.ts";
 import { TreeCalls } from "./tree-calls.ts";
-
-const SIGPIPE = 13;
-const SIGXFSZ = 25;
-/** glibc's own. */
-const SIGCANCEL = 32;
-const SIGSETXID = 33;
-/** Stands for "no limit" and "no offset". */
-const NONE = -1;
 
 /** What the process is to look like before it becomes the program. */
 export interface World {
@@ -67,7 +54,6 @@ export interface World {
   readonly takeFuse?: (fd: number) => void;
 }
 
-const CMSG_HEADER = 16;
 /** Waits for ever. */
 const FOR_EVER = -1;
 
@@ -102,8 +88,8 @@ export class Launch {
   }
 
   /**
-   * Makes the world around the process. Returns the listener of its filter, a descriptor of ours. InterposerError when it
-   * cannot be done.
+   * Makes the world around the process. Returns the listener of its filter, a descriptor of ours. InterposerError when
+   * it cannot be done.
    */
   prepare(world: World): number {
     if (world.tree) return this.#prepareLed(world);
@@ -118,9 +104,7 @@ export class Launch {
   #prepareLed(world: World): number {
     const { socket, number } = this.#launcher.rights!;
     const list = new CallList();
-    list.call(HOST_CALLS.prctl, [PR_SET_PTRACER, world.supervisor]);
-    restoreSignals(list);
-    restoreOpenFiles(list);
+    restoreProcess(list, world.supervisor);
     enterDirectory(list, world.cwd, new Set());
     // A filter asks for that or for CAP_SYS_ADMIN (kernel/seccomp.c:seccomp_prepare_filter).
     if (!mayMount()) list.call(HOST_CALLS.prctl, [PR_SET_NO_NEW_PRIVS, 1]);
@@ -163,11 +147,7 @@ export class Launch {
   #show(world: World): CallList {
     const { files, nodes, cwd, userNamespace, serveFiles, supervisor } = world;
     const namespaces = new CallList();
-    // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
-    // it.
-    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, supervisor]);
-    restoreSignals(namespaces);
-    restoreOpenFiles(namespaces);
+    restoreProcess(namespaces, supervisor);
     namespaceCalls(namespaces, userNamespace);
     // In a user namespace nobody is root; the files are the user's.
     const owner = userNamespace ? { uid: process.geteuid!(), gid: process.getegid!() } : { uid: 0, gid: 0 };
@@ -319,14 +299,6 @@ export class Launch {
 
 const NUL = Buffer.alloc(1);
 
-/** A struct msghdr with a byte and a descriptor of the process (unix(7)), in its memory. */
-function descriptorMessage(list: CallList, descriptor: number) {
-  const bytes = list.words([list.words([0]), 1]);
-  // struct cmsghdr: len u64, level s32, type s32, data
-  const control = list.words([CMSG_HEADER + 4, SOL_SOCKET + SCM_RIGHTS * 0x1_0000_0000, descriptor]);
-  return list.words([0, 0, bytes, 1, control, CMSG_HEADER + 8, 0]);
-}
-
 /** What is to be there beside files that are served: the directories for those, and what lies elsewhere. */
 function around({ roots, grafts, rest }: HostFiles): FileTree {
   return {
@@ -351,22 +323,4 @@ function workingDirectory(): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/**
- * What node, and glibc's posix_spawn(), have ignored, because "ignored" survives execve(); all others are as a program
- * finds them.
- */
-function restoreSignals(list: CallList): void {
-  const standard = list.words(new Array(SIGACTION_SIZE / 8).fill(0));
-  for (const signal of [SIGPIPE, SIGXFSZ, SIGCANCEL, SIGSETXID])
-    list.call(HOST_CALLS.rt_sigaction, [signal, standard, 0, SIGSET_SIZE]);
-}
-
-function restoreOpenFiles(list: CallList): void {
-  const limit = inheritedOpenFiles();
-  if (limit === null) return;
-  const number = (files: number) => (files === Number.POSITIVE_INFINITY ? NONE : files);
-  const words = list.words([number(limit.soft), number(limit.hard)]);
-  list.call(HOST_CALLS.prlimit64, [0, RLIMIT_NOFILE, words, 0]);
 }
