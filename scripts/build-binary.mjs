@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import postject from "postject";
-import { dist, joinModules, joinStart, root } from "./joined/join.mjs";
+import { dist, firstModules, helpTexts, joinModules, joinStart, root, version } from "./joined/join.mjs";
 
 class NotBuilt extends Error {}
 
@@ -44,7 +44,7 @@ async function build() {
   if (!readFileSync(node).includes(`${FUSE}:0`))
     fail(`${node} cannot carry a program (it is no official build): use another node`);
   const koffi = `linux_${arch}/koffi.node`;
-  const { version, optionalDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const { optionalDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const name = `@koromix/koffi-linux-${arch}`;
   const native = isOwn
     ? join(dirname(createRequire(import.meta.url).resolve(name)), koffi)
@@ -55,11 +55,12 @@ async function build() {
     "guard-main": join(dist, "interpose/launch/guard-main.js"),
     "tracer-main": join(dist, "interpose/doorbells/tracer-main.js"),
   };
-  const { files, build } = await joinModules(entries, true);
+  const { text, index, build } = await joinModules(entries, true, JSON.parse(readFileSync(firstModules, "utf8")));
   const assets = { "koffi.node": native };
   for (const name of readdirSync(join(dist, "view"))) assets[`view-${name}`] = join(dist, "view", name);
-  for (const [file, text] of files) assets[file] = write(file, text);
-  const main = write("start.js", await joinStart("binary.mjs", { BUILD: build, VERSION: version }));
+  for (const name of readdirSync(helpTexts)) assets[`help-${name.replace(/\.txt$/, "")}`] = join(helpTexts, name);
+  assets["command.js"] = write("command.js", text);
+  const main = write("start.js", await joinStart("binary.mjs", { BUILD: build, INDEX: index, VERSION: version }));
 
   mkdirSync(dirname(output), { recursive: true });
   await put(node, main, assets);

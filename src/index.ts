@@ -31,6 +31,7 @@ export { type ExplainOptions, explainFile, explainRequest } from "./library/expl
 export { FitAnswer, type ReportStyle } from "./library/fit/answer.ts";
 export type { GuestOptions, Size } from "./library/fit/answer-fit.ts";
 export { type FitOptions, fit } from "./library/fit.ts";
+export { READY_MADE_HOSTS } from "./library/ready-made.ts";
 export type { CallFailure } from "./library/run/call-failure.ts";
 export { FAILURES_MAX, type RunOptions, type RunResult, run } from "./library/run.ts";
 export type { Trace, TracedCall, TraceOptions } from "./library/trace/read-trace.ts";
@@ -61,5 +62,4 @@ export type {
 export type { HostDescription } from "./machine/host-description.ts";
 export { HostDescriptionError } from "./machine/host-description-error.ts";
 export { type HostOverrides, type HostSource, type LoadOptions, loadHost } from "./machine/load-host.ts";
-export { READY_MADE_HOSTS } from "./machine/ready-made-hosts.ts";
 export { toYaml } from "./machine/write-host.ts";

@@ -2,7 +2,7 @@ import { Host } from "../../dist/host/host.js";
 import { PROT_READ, PROT_WRITE } from "../../dist/kernel/model-areas.js";
 import { FlatMemory } from "../../dist/kernel/model-pages.js";
 import { ModelTask } from "../../dist/kernel/model-task.js";
-import { READY_MADE_HOSTS } from "../../dist/machine/ready-made-hosts.js";
+import { readyMadeHost } from "../../dist/machine/ready-made-hosts.js";
 import * as vfio from "../../dist/uapi/vfio.js";
 import * as type1 from "../../dist/uapi/vfio-type1.js";
 
@@ -28,7 +28,7 @@ export class Program {
 
   /** @param host the name of a ready-made host, or a description */
   constructor(host = "lab", { limit } = {}) {
-    const description = typeof host === "string" ? READY_MADE_HOSTS.find(({ name }) => name === host) : host;
+    const description = typeof host === "string" ? readyMadeHost(host) : host;
     this.host = new Host(description);
     this.task = new ModelTask({ pageSize: description.pageSize, memlock: Number.POSITIVE_INFINITY });
     if (limit !== undefined) this.host.parameters.write(LIMIT, String(limit));

@@ -1,9 +1,13 @@
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { alternate, median, wallClock } from "../lib/measure.mjs";
+import { alternate, least, median, processorTime, wallClock } from "../lib/measure.mjs";
 
 const ROUNDS = { quick: 11, long: 31 };
 const PHASE_ROUNDS = 5;
+const DEVICE_ROUNDS = { quick: 3, long: 7 };
+/** Devices of hosts that are started, four in a group. */
+const DEVICES = [10, 100, 1000, 4000];
+const NODE = [process.execPath, "-e", "0"];
 const PROBE = fileURLToPath(new URL("../start-probe.cjs", import.meta.url));
 
 /** What happens between two events that the probe notes. */
@@ -43,8 +47,86 @@ function phaseTable(programs, unit) {
   return ["| phase | node -e 0 |", "| --- | --- |", ...lines].join("\n");
 }
 
+/** A host file with so many devices. */
+function hostFile(programs, devices) {
+  const lines = ["name: many", 'kernel: "6.12"', "iommu:", "  model: intel-vtd", "groups:"];
+  const hex = (number, digits) => number.toString(16).padStart(digits, "0");
+  for (let n = 0; n < devices; n++) {
+    const group = n >> 2;
+    if (n % 4 === 0) lines.push(`  - id: ${group}`, "    devices:");
+    const bdf = `${hex(group >> 8, 4)}:${hex(group & 0xff, 2)}:${hex(n & 3, 2)}.0`;
+    lines.push(`      - bdf: "${bdf}"`, `        name: NIC ${n}`, '        id: "8086:10d3"');
+  }
+  const path = programs.file(`host-${devices}.yaml`);
+  writeFileSync(path, `${lines.join("\n")}\n`);
+  return path;
+}
+
+/** What a start takes in the least of some rounds, against node's own. */
+function startCost({ name, measures, target, explanation, command }) {
+  return {
+    name,
+    measures,
+    baseline: "`node -e 0`, in processor time as well",
+    target,
+    explanation,
+    run: (programs) =>
+      alternate(
+        programs.long ? ROUNDS.long : ROUNDS.quick,
+        () => processorTime(command(programs)),
+        () => processorTime(NODE),
+        least,
+      ),
+  };
+}
+
 /** @type {import("../lib/workload.mjs").Workload[]} */
 export const workloads = [
+  startCost({
+    name: "processor time of uvfio --version",
+    measures: "processor time of `uvfio --version`",
+    target: { atMost: 1.3 },
+    explanation:
+      "What `--version` and `--help` print is written down when the command is built; nothing else is loaded.",
+    command: (programs) => [...programs.uvfio([]).slice(0, 2), "--version"],
+  }),
+  startCost({
+    name: "processor time of uvfio run -- true",
+    measures: "processor time of `uvfio run -- true`, all its processes together",
+    target: { atMost: 2 },
+    explanation: `node's own start is one unit of it, and it is the only node. Memory that is touched for the first time is the largest part of the rest:
+the modules' code as V8 has compiled it, the text that it belongs to, what they make of it; then koffi's native module, and the processes and mounts. Modules are
+loaded when something of them is first used, and those that a run uses lie together (\`scripts/joined/\`).`,
+    command: (programs) => programs.uvfio(["true"]),
+  }),
+  {
+    name: "start of a host with 4,000 devices",
+    measures: "processor time of `uvfio run -m FILE -- true` with 1,000 groups of four devices",
+    baseline: "the same with 10 devices",
+    target: { atMost: 3 },
+    explanation: `Devices are made when a program first looks at them. What is left is the file: reading YAML, checking it, and going through all devices once or twice.`,
+    run(programs) {
+      const rounds = programs.long ? DEVICE_ROUNDS.long : DEVICE_ROUNDS.quick;
+      const files = new Map(DEVICES.map((devices) => [devices, hostFile(programs, devices)]));
+      const time = (devices) => processorTime(programs.uvfio(["true"], { host: files.get(devices) }));
+      for (const devices of DEVICES) time(devices);
+      const units = [];
+      const compared = alternate(
+        rounds,
+        () => time(4000),
+        () => {
+          units.push(processorTime(NODE));
+          return time(10);
+        },
+        least,
+      );
+      const lines = DEVICES.map((devices) => {
+        const taken = least(Array.from({ length: rounds }, () => time(devices)));
+        return `| ${devices.toLocaleString("en")} | ${(taken / least(units)).toFixed(1)} |`;
+      });
+      return { ...compared, details: ["| devices | node -e 0 |", "| --- | --- |", ...lines].join("\n") };
+    },
+  },
   {
     name: "uvfio run -- true",
     measures: "from the start of `uvfio run -- true` to its end",

@@ -1,37 +1,46 @@
-// The start of the single executable (scripts/build-binary.mjs): what an installed package has in files is in the executable itself. BUILD and VERSION
-// are filled in when it is built.
+// The start of the single executable (scripts/build-binary.mjs): what an installed package has in files is in the executable itself. BUILD, INDEX
+// and VERSION are filled in when it is built.
 import { getRawAsset } from "node:sea";
 import { loadCarried } from "./carried-koffi.mjs";
 import { codeCache, startKind } from "./code-cache.mjs";
-import { joinedModules, saidPlainly } from "./modules.mjs";
+import { compiledGroups } from "./compiled.mjs";
+import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
+import { printedText } from "./texts.mjs";
 
 /** As src/native/own-program.ts has it. */
 const PART = "--uvfio-part=";
 
-saidPlainly(() => {
+if (!printedText(process.argv.slice(2), VERSION, (command) => asset(`help-${command}`)?.toString())) saidPlainly(start);
+
+function start() {
   const koffi = loadCarried(new Uint8Array(getRawAsset("koffi.node")));
   const page = (name) => Buffer.from(getRawAsset(`view-${name}`)).toString("utf8");
   globalThis[Symbol.for("uvfio.carried")] = { koffi, version: VERSION, page };
 
-  let entry = "./main.js";
-  if (process.argv[2]?.startsWith(PART)) entry = `./${process.argv.splice(2, 1)[0].slice(PART.length)}.js`;
+  let entry = "main";
+  if (process.argv[2]?.startsWith(PART)) entry = process.argv.splice(2, 1)[0].slice(PART.length);
   const carried = asset(`compiled-${startKind()}`);
   const cache = carried === undefined ? codeCache(BUILD) : undefined;
-  const compiled = carried ?? cache?.read();
-  const { load, command } = joinedModules({
-    readFile: (name) => Buffer.from(getRawAsset(name)).toString("latin1"),
-    compiled,
+  const compiled = compiledGroups(carried ?? cache?.read(Buffer.alloc(0)));
+  const text = Buffer.from(getRawAsset("command.js"));
+  const { load, scripts, modules } = joinedModules({
+    groups: INDEX.groups,
+    readText: (begin, length) => text.latin1Slice(begin, begin + length),
+    compiledCode: compiled.code,
     otherwise: require,
     folder: "/",
   });
-  if (cache && (compiled === undefined || command.cachedDataRejected))
-    process.once("exit", () => cache.write(command.createCachedData()));
-  load(entry);
-});
+  process.once("exit", () => {
+    if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
+    const updated = compiled.updated(scripts);
+    if (updated) cache.write(updated);
+  });
+  load(INDEX.starts[entry]);
+}
 
 function asset(name) {
   try {
-    return new Uint8Array(getRawAsset(name));
+    return Buffer.from(getRawAsset(name));
   } catch {
     return undefined;
   }

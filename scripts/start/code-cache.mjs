@@ -1,6 +1,5 @@
-// The command's code as V8 has compiled it, kept from one start to the next: compiling it takes a fifth of a start. Who can write such a file has
-// node run what he likes, so one is used only from a folder that nobody else can write to. It is no more than a cache: where it cannot be
-// read or written all works without.
+// The command's code as V8 has compiled it, kept from one start to the next. Who can write such a file has node run what he likes, so one is used only
+// from a folder that nobody else can write to. It is no more than a cache: where it cannot be read or written all works without.
 import fs from "node:fs";
 import { dirname } from "node:path";
 
@@ -12,7 +11,8 @@ const KEPT = 6;
 
 /**
  * @param build tells this build's code from others'
- * @returns undefined where no cache can be: no home, or options that make V8 compile otherwise
+ * @returns undefined where no cache can be: no home, or options that make V8 compile otherwise; `read` reads to the memory that it is given, if there is
+ * enough of it
  */
 export function codeCache(build) {
   const base = cacheHome();
@@ -20,8 +20,8 @@ export function codeCache(build) {
   const folder = `${base}/uvfio`;
   const file = `${folder}/${build}-${process.version}-${process.arch}-${startKind()}`;
   return {
-    read: () => quietly(() => read(folder, file)),
-    write: (data) => quietly(() => write(base, folder, file, data)),
+    read: (room) => quietly(() => read(folder, file, room)),
+    write: (parts) => quietly(() => write(base, folder, file, parts)),
   };
 }
 
@@ -37,12 +37,14 @@ export function cacheHome() {
   return home?.startsWith("/") ? `${home}/.cache` : undefined;
 }
 
-function read(folder, file) {
+function read(folder, file, room) {
   if (!isSafe(folder)) return undefined;
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK);
   try {
     const stat = fs.fstatSync(fd);
-    return stat.isFile() && MINE.has(stat.uid) && (stat.mode & OTHERS_WRITE) === 0 ? fs.readFileSync(fd) : undefined;
+    if (!stat.isFile() || !MINE.has(stat.uid) || (stat.mode & OTHERS_WRITE) !== 0) return undefined;
+    if (stat.size > room.length) return fs.readFileSync(fd);
+    return room.subarray(0, fs.readSync(fd, room, 0, stat.size, 0));
   } finally {
     fs.closeSync(fd);
   }

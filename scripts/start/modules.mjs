@@ -1,36 +1,83 @@
 import { Script } from "node:vm";
 
 /**
- * Runs joined modules (scripts/joined/join.mjs): returns what loads one by its name, "./main.js", and each only once.
- * @param readFile the text of a joined file by its name
- * @param compiled the code of command.js as V8 has compiled it before, if there is any
+ * Runs joined modules (scripts/joined/join.mjs).
+ * @param groups of the index of the joined file
+ * @param readText what is there: its begin and length
+ * @param compiledCode a group as V8 has compiled it before, undefined for none
  * @param otherwise loads a package or a part of node
  * @param folder where they are said to lie
+ * @returns `load`, which loads one by its number, and each only once; `scripts`, the groups that were compiled so far, by name;
+ * `modules`, what was loaded so far, by number
  */
-export function joinedModules({ readFile, compiled, otherwise, folder }) {
-  const command = script("command.js", compiled);
-  const wrapped = command.runInThisContext();
-  const modules = new Map();
+export function joinedModules({ groups, readText, compiledCode, otherwise, folder }) {
+  const scripts = new Map();
+  const modules = [];
+  const namespaces = new Map();
+  const filename = `${folder}/main.js`;
 
   function load(id) {
-    if (!id.startsWith("./")) return otherwise(id);
-    const name = id.slice(2);
-    let module = modules.get(name);
-    if (module === undefined) {
-      module = { exports: {} };
-      modules.set(name, module);
-      const run = wrapped[name] ?? script(name).runInThisContext();
-      run(module.exports, load, module, `${folder}/${name}`, folder);
+    const loaded = modules[id];
+    return loaded === undefined ? first(id) : loaded.exports;
+  }
+
+  function first(id) {
+    if (typeof id === "string") return namespace(id);
+    const module = { exports: {} };
+    const run = functionOf(id);
+    modules[id] = module;
+    try {
+      run(module.exports, load, module, filename);
+    } catch (error) {
+      // Who asks again is to hear why, and not to get half a module.
+      modules[id] = undefined;
+      throw error;
     }
     return module.exports;
   }
 
-  /** The name that V8 keeps with compiled code is none of this machine: another installation of the same build may use it. */
-  function script(name, cachedData) {
-    return new Script(readFile(name), { filename: `uvfio:${name}`, cachedData });
+  /** Modules are numbered through all groups. */
+  function functionOf(id) {
+    let start = 0;
+    for (const group of groups) {
+      const size = group[3];
+      if (id < start + size) {
+        group.functions ??= compile(...group).runInThisContext();
+        return group.functions[id - start];
+      }
+      start += size;
+    }
+    throw new Error(`there is no module ${id}`);
   }
 
-  return { load, command };
+  function compile(name, begin, length) {
+    // The name that V8 keeps with compiled code is none of this machine: another installation of the same build may use it.
+    const script = new Script(readText(begin, length), { filename: `uvfio:${name}`, cachedData: compiledCode(name) });
+    scripts.set(name, script);
+    return script;
+  }
+
+  /** What `import` gives of a module that is none of ours: its exports by their names, and all of them as `default`. */
+  function namespace(id) {
+    let made = namespaces.get(id);
+    if (made === undefined) {
+      const exported = otherwise(id);
+      made = Object.create(exported, { default: { value: exported } });
+      namespaces.set(id, made);
+    }
+    return made;
+  }
+
+  return { load, scripts, modules };
+}
+
+/**
+ * Whether all was loaded that it takes to run a program. A run that only says what is wrong with its command line compiles next to nothing: that is not
+ * worth to be kept in the place of what the next run needs.
+ */
+export function hasRun(modules, [[, , , firstModules]]) {
+  for (let id = 0; id < firstModules; id++) if (modules[id] === undefined) return false;
+  return true;
 }
 
 /** Runs what starts the command. What keeps modules from being loaded at all is said here: they say everything else themselves. */

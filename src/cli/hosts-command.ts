@@ -1,5 +1,5 @@
 import { loadHost } from "../machine/load-host.ts";
-import { READY_MADE_HOSTS } from "../machine/ready-made-hosts.ts";
+import { readyMadeHosts } from "../machine/ready-made-hosts.ts";
 import { toYaml } from "../machine/write-host.ts";
 import { toJson } from "../machine/write-host-json.ts";
 import { UsageError } from "./errors.ts";
@@ -26,7 +26,7 @@ export async function hostsCommand(
     print(json ? `${toJson(host)}\n` : yaml ? toYaml(host) : hostTable(host));
     return 0;
   }
-  const list = READY_MADE_HOSTS.map(({ name, description }) => ({ name, description }));
+  const list = readyMadeHosts().map(({ name, description }) => ({ name, description }));
   if (json) {
     printLine(JSON.stringify(list, null, 2));
     return 0;

@@ -65,6 +65,7 @@ export async function buildProgram(args: readonly string[]): Promise<number> {
     .option("--fault-each <request>", "run again and again, failing the 1st, 2nd, 3rd... such call, and report")
     .option("--fault-timeout <seconds>", "with --fault-each: end a run that takes longer; 0 for never (default: 60)")
     .option("--stat-nodes", "nodes in /dev show VFIO's numbers to stat too, for who copies them; each stat is slower")
+    .option("--no-mounts", "lead the program's calls to the host's files, as where mounts are refused; see docs/ci.md")
     .option("--sanitize", "report misuse of DMA mappings; with --sanitize=error it makes the exit status 1")
     .addOption(new Option("--sanitize-error").hideHelp())
     .option("--view", "show the host as it lives on a page of this machine; --view=PORT says where")

@@ -1,5 +1,5 @@
-import { isatty } from "node:tty";
 import { printable } from "../kernel/printable.ts";
+import { isTerminal } from "./colours.ts";
 import { complainRaw } from "./output.ts";
 
 /** How often the line is written again, in milliseconds. */
@@ -35,7 +35,7 @@ export class Progress {
   }
 
   #show(what: string): void {
-    if (!isatty(2)) return;
+    if (!isTerminal(2)) return;
     this.#shown = true;
     const line = `${this.#verb} ${this.#done}${this.#total === undefined ? "" : ` of ${this.#total}`}: ${printable(what)}`;
     complainRaw(`\r\x1b[K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`);

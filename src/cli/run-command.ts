@@ -20,6 +20,8 @@ export interface RunOptions extends HostOverrides {
   readonly faultEach?: string;
   readonly faultTimeout?: string;
   readonly statNodes?: boolean;
+  /** false: --no-mounts */
+  readonly mounts?: boolean;
   readonly sanitize?: boolean;
   readonly sanitizeError?: boolean;
   readonly view?: boolean;
@@ -58,6 +60,7 @@ export async function runCommand(argv: readonly string[], options: RunOptions): 
         argv: argv.map(bytesOfText),
         descriptors: messages.without(descriptors()),
         trapPathStat: options.statNodes ?? false,
+        ...(options.mounts === false && { mounts: false }),
         ...(limit && { limit }),
       },
       listener,

@@ -15,8 +15,13 @@ export interface HostOrder {
 
 /** Says a line about a failed call: what failed stands out on a terminal. */
 function runLine(): (line: string) => void {
-  if (!hasColours(2)) return complain;
-  return (line) => complainRaw(coloured(messageLine(line)));
+  // asked when there is something to say
+  let isColoured: boolean | undefined;
+  return (line) => {
+    isColoured ??= hasColours(2);
+    if (isColoured) complainRaw(coloured(messageLine(line)));
+    else complain(line);
+  };
 }
 
 /**

@@ -30,6 +30,8 @@ export async function runOnCommand(
     throw new UsageError("--fault-each and --on: each run needs a host as it booted; leave out --on");
   if (options.view || options.viewPort !== undefined)
     throw new UsageError(`--view and --on: uvfio view --on ${socket} shows that host; leave out --view`);
+  if (options.mounts === false)
+    throw new UsageError("--no-mounts and --on: a served host is shown by mounts; leave out --on");
   const messages = messagesOf(options);
   const { listener } = messages;
   const file = options.trace === undefined ? undefined : openOutput(options.trace, "--trace");

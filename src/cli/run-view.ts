@@ -1,12 +1,10 @@
-import { isatty } from "node:tty";
 import { LiveView } from "../library/view/live-view.ts";
 import { ViewPage } from "../library/view/view-page.ts";
 import type { HostDescription } from "../machine/host-description.ts";
+import { isTerminal } from "./colours.ts";
 import { complain } from "./output.ts";
 import { parsePort } from "./port.ts";
 import { untilSignal } from "./until-signal.ts";
-
-const STDERR = 2;
 
 /** The page of a run. */
 export class RunView {
@@ -24,7 +22,7 @@ export class RunView {
    */
   async ended(status: number): Promise<void> {
     this.live.hub.end(`The program has ended with exit status ${status}.`);
-    if (!isatty(STDERR)) return;
+    if (!isTerminal(2)) return;
     complain(`the program has ended (exit status ${status}); the page stays until Ctrl-C: ${this.#page.url}`);
     await untilSignal();
   }

@@ -56,6 +56,11 @@ export interface PciDeviceKind<Values extends DeviceOptions = DeviceOptions> ext
   discover?(device: DeviceInstance<Values>, ids: Pick<PciIdentity, "vendor" | "device">): DiscoveredDevice | undefined;
   /** Its config space, where none was recorded. */
   config(device: PciInstance<Values>): ConfigLayout;
+  /**
+   * Whether one with such options may be made when somebody first looks at it, and not when its host boots: nothing can
+   * be wrong with it, and nobody misses it before. A host has thousands of devices of which few are used.
+   */
+  canWait?(options: Values): boolean;
   /** Makes one. */
   create(bus: DeviceBus, device: PciInstance<Values>): DeviceModel;
 }

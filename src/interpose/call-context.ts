@@ -4,10 +4,12 @@ import type { Word } from "../kernel/word.ts";
 import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
+import type { EventCopies } from "./event-copies.ts";
 import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import type { Installs, PendingInstall } from "./installs.ts";
 import type { KeptInfos } from "./kept-infos.ts";
+import type { LedTree } from "./led-tree.ts";
 import type { Listener } from "./listener.ts";
 import type { LongCalls } from "./long-calls.ts";
 import type { NodeFiles } from "./node-files.ts";
@@ -56,6 +58,10 @@ export interface Machinery {
   readonly parked: ParkedCalls;
   readonly longCalls: LongCalls;
   readonly installs: Installs;
+  /** Where the program's paths to the host's files lead; undefined where it has them mounted. */
+  readonly tree: LedTree | undefined;
+  /** Its eventfds, where they cannot be fetched. */
+  readonly events: EventCopies | undefined;
 }
 
 /** The call in hand, and what its handler found out about it for the observer. One object for all calls. */
@@ -68,6 +74,8 @@ export class CallContext {
   request = 0;
   argument: Word = 0;
   path: string | undefined;
+  /** It is answered as the kernel answers it of a file of the host's, and is no call of VFIO. */
+  isLed = false;
   offset: Word = 0;
   length = 0;
   /** Begins what a call that goes on natively waits for, and calls `go` when it may. False: it may go on now. */
@@ -85,6 +93,7 @@ export class CallContext {
     this.request = 0;
     this.argument = 0;
     this.path = undefined;
+    this.isLed = false;
     this.offset = 0;
     this.length = 0;
     this.before = undefined;

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { fail } from "../kernel/errors.ts";
+import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
@@ -38,7 +39,7 @@ export function handleKvmAttribute(context: CallContext, fd: number): Reply {
   const added = new DataView(descriptor.buffer).getInt32(0, true);
   const file = context.stat(added) ? files.findLastStat() : undefined;
   if (file === undefined || (file.description.kind !== "group" && file.description.kind !== "device")) return "native";
-  const known = filesOf(task.process.pidfd, fd);
+  const known = filesOf(task.process, fd);
   if (known === undefined) return "native";
   context.description = file.description;
   if (name === KVM_DEV_VFIO_FILE_ADD) {
@@ -53,6 +54,7 @@ export function handleKvmAttribute(context: CallContext, fd: number): Reply {
 /** Marks that a file can have: the signals that F_SETSIG takes. */
 const MARKS = 64;
 const added: WeakSet<InjectedFile>[] = [];
+const ofProcesses = new WeakMap<object, WeakSet<InjectedFile>>();
 let lastMark = 0;
 
 /**
@@ -60,8 +62,9 @@ let lastMark = 0;
  * virtual machine alive; so the open file itself carries a mark, in a property that it has no use for (it never sends
  * SIGIO).
  */
-function filesOf(pidfd: number, fd: number): WeakSet<InjectedFile> | undefined {
-  const device = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
+function filesOf(process: { readonly pidfd: number }, fd: number): WeakSet<InjectedFile> | undefined {
+  const device = syscall(HOST_CALLS.pidfd_getfd, process.pidfd, fd, 0);
+  if (device === -ERRNO.EPERM) return filesOfProcess(process);
   refuseShortage(device);
   if (device < 0) return undefined;
   let mark = syscall(HOST_CALLS.fcntl, device, F_GETSIG);
@@ -75,4 +78,14 @@ function filesOf(pidfd: number, fd: number): WeakSet<InjectedFile> | undefined {
   close(device);
   added[mark] ??= new WeakSet();
   return added[mark];
+}
+
+/** Where a device's file cannot be fetched: a process has one virtual machine, as far as anybody can tell. */
+function filesOfProcess(process: object): WeakSet<InjectedFile> {
+  let files = ofProcesses.get(process);
+  if (files === undefined) {
+    files = new WeakSet();
+    ofProcesses.set(process, files);
+  }
+  return files;
 }

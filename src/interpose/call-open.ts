@@ -2,6 +2,7 @@ import { fail } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallContext, Reply } from "./call-context.ts";
+import { openLedFile } from "./call-led.ts";
 import {
   AT_FDCWD,
   O_ACCMODE,
@@ -64,6 +65,13 @@ export function handleOpen(context: CallContext): Reply {
   caller.isHarmless = true;
   const opening = readOpening(context);
   if (opening === undefined) return "native";
+  const { tree } = context.on;
+  if ((opening.flags & (O_PATH | O_DIRECTORY)) !== 0 && tree !== undefined) {
+    const led = openLedFile(context, opening);
+    if (led !== undefined) return led;
+  }
+  // no node is a directory
+  if ((opening.flags & O_DIRECTORY) !== 0) return "native";
   if ((opening.flags & O_PATH) !== 0) {
     context.on.files.arePathsOpen ||= resolver.isMagic(opening);
     return "native";
@@ -72,6 +80,11 @@ export function handleOpen(context: CallContext): Reply {
   if (target === undefined) {
     const opened = openProcFile(context, opening);
     if (opened !== undefined) return opened;
+    if (tree) {
+      const led = openLedFile(context, opening);
+      if (led === -ERRNO.ENOENT) refuseMissing(context, opening);
+      if (led !== undefined) return led;
+    }
     refuseMissing(context, opening);
     return "native";
   }
@@ -189,6 +202,6 @@ function readOpening({ call, abi, on: { listener, task } }: CallContext): Openin
 function withFlags(opening: Opening): Opening | undefined {
   const { flags } = opening;
   if ((flags & O_PATH) !== 0) return opening;
-  if ((flags & (O_DIRECTORY | O_TMPFILE | O_NOATIME)) !== 0) return undefined;
+  if ((flags & (O_TMPFILE | O_NOATIME)) !== 0) return undefined;
   return (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0 ? undefined : opening;
 }

@@ -1,5 +1,6 @@
 import type { DeviceNode } from "../kernel/host-kernel.ts";
 import type { CallContext, Reply } from "./call-context.ts";
+import { statLed } from "./call-led.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, S_IFCHR, S_IFMT, STATX } from "./linux.ts";
 import type { Opening } from "./path-resolver.ts";
 import { lastStat } from "./path-stat.ts";
@@ -68,16 +69,22 @@ function statByPath(
 ): Reply {
   const { task, resolver } = context.on;
   const found = resolver.resolve({ tid: task.tid, resolve: 0, ...opening });
-  if (found === undefined) return "native";
+  if (found === undefined) {
+    const led = statLed(context, opening.directory, opening.path, opening.flags);
+    if (led === undefined) return "native";
+    return led < 0 ? led : writeLastStat(context, target);
+  }
   lastStat.bytes.set(found.stat);
   return writeStat(context, found.node ?? found.file?.node, target);
 }
 
 /** Writes what lastStat is of to the caller. @param target which argument says where */
 function writeStat(context: CallContext, node: DeviceNode | undefined, target: number): Reply {
-  const { abi, call } = context;
-  const { listener, task } = context.on;
   describe(node);
+  return writeLastStat(context, target);
+}
+
+function writeLastStat({ abi, call, on: { listener, task } }: CallContext, target: number): Reply {
   const bytes =
     call === "statx"
       ? lastStat.bytes
@@ -118,11 +125,13 @@ function x64Stat(): Buffer {
   const to = Buffer.alloc(144);
   to.writeUInt32LE(encodedDevice(STATX.devMajor), 0);
   from.copy(to, 8, STATX.ino, STATX.ino + 8);
-  to.writeUInt32LE(1, 16);
+  from.copy(to, 16, STATX.nlink, STATX.nlink + 4);
   to.writeUInt32LE(lastStat.mode, 24);
   from.copy(to, 28, STATX.uid, STATX.uid + 8);
   to.writeUInt32LE(encodedDevice(STATX.rdevMajor), 40);
+  from.copy(to, 48, STATX.size, STATX.size + 8);
   to.writeUInt32LE(4096, 56);
+  from.copy(to, 64, STATX.size + 8, STATX.size + 16);
   for (const [index, time] of TIMES.entries()) from.copy(to, 72 + 16 * index, time, time + 12);
   return to;
 }
@@ -134,10 +143,12 @@ function ia32Stat(): Buffer {
   to.writeUInt32LE(encodedDevice(STATX.devMajor), 0);
   from.copy(to, 12, STATX.ino, STATX.ino + 4);
   to.writeUInt32LE(lastStat.mode, 16);
-  to.writeUInt32LE(1, 20);
+  from.copy(to, 20, STATX.nlink, STATX.nlink + 4);
   from.copy(to, 24, STATX.uid, STATX.uid + 8);
   to.writeUInt32LE(encodedDevice(STATX.rdevMajor), 32);
+  from.copy(to, 44, STATX.size, STATX.size + 8);
   to.writeUInt32LE(4096, 52);
+  from.copy(to, 56, STATX.size + 8, STATX.size + 16);
   for (const [index, time] of TIMES.entries()) {
     from.copy(to, 64 + 8 * index, time, time + 4);
     from.copy(to, 68 + 8 * index, time + 8, time + 12);
@@ -153,10 +164,12 @@ function arm64Stat(): Buffer {
   to.writeUInt32LE(encodedDevice(STATX.devMajor), 0);
   from.copy(to, 8, STATX.ino, STATX.ino + 8);
   to.writeUInt32LE(lastStat.mode, 16);
-  to.writeUInt32LE(1, 20);
+  from.copy(to, 20, STATX.nlink, STATX.nlink + 4);
   from.copy(to, 24, STATX.uid, STATX.uid + 8);
   to.writeUInt32LE(encodedDevice(STATX.rdevMajor), 32);
+  from.copy(to, 48, STATX.size, STATX.size + 8);
   to.writeUInt32LE(4096, 56);
+  from.copy(to, 64, STATX.size + 8, STATX.size + 16);
   for (const [index, time] of TIMES.entries()) from.copy(to, 72 + 16 * index, time, time + 12);
   return to;
 }

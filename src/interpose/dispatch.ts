@@ -1,9 +1,11 @@
 import { KernelError } from "../kernel/errors.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import { wordAdd } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { handleAccess, handleSeek, handleVectorAccess } from "./call-access.ts";
 import type { CallContext, Reply } from "./call-context.ts";
 import { handleIoctl, handleMount, handleWaiting } from "./call-ioctl.ts";
+import { handleAccessPath, handleEventfd, handleReadlink, handleXattr } from "./call-led.ts";
 import { handleMmap } from "./call-mmap.ts";
 import { handleOpen } from "./call-open.ts";
 import { handlePathStat, handleStat, handleStatAt } from "./call-stat.ts";
@@ -53,6 +55,17 @@ const HANDLERS: Readonly<Record<TrappedCall, (context: CallContext) => Reply>> =
   unshare: handleNamespace,
   setns: handleNamespace,
   fsopen: handleMount,
+  readlink: handleReadlink,
+  readlinkat: handleReadlink,
+  access: handleAccessPath,
+  faccessat: handleAccessPath,
+  faccessat2: handleAccessPath,
+  getxattr: handleXattr,
+  lgetxattr: handleXattr,
+  listxattr: handleXattr,
+  llistxattr: handleXattr,
+  eventfd: handleEventfd,
+  eventfd2: handleEventfd,
 };
 
 function handleExec({ on: { processes, task } }: CallContext): Reply {
@@ -72,7 +85,7 @@ function handleNamespace({ on: { processes, task } }: CallContext): Reply {
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
   const { listener, task, caller, looks, installs } = context.on;
-  const start = observer === undefined ? 0 : performance.now();
+  const start = observer === undefined ? 0 : monotonic();
   const abi = names.abi(listener.arch);
   const call = names.name(listener.arch, listener.number);
   if (abi === undefined || call === undefined) {
@@ -89,7 +102,7 @@ export function dispatch(context: CallContext, observer: Observer | undefined, t
 
 /** Goes on for a moment with a call that takes long. */
 export function resumeLongCall(context: CallContext, observer: Observer | undefined, milliseconds: number): void {
-  const start = observer === undefined ? 0 : performance.now();
+  const start = observer === undefined ? 0 : monotonic();
   context.on.longCalls.run(context, milliseconds, (goOn) => conclude(context, observer, start, goOn));
 }
 
@@ -204,7 +217,7 @@ function answer(context: CallContext, observer: Observer | undefined, { reply, e
   if (observer === undefined || finished === undefined) return;
   try {
     finished.delivered = delivered;
-    finished.microseconds = (performance.now() - start) * 1000;
+    finished.microseconds = (monotonic() - start) * 1000;
     observer.finished?.(finished);
     if (finished.result < 0) observer.failed?.(finished);
   } catch (thrown) {
@@ -222,6 +235,7 @@ function report(
 ): FinishedCallReport | undefined {
   // A call that is not for us is not reported: those that go on natively, unless they are about a file of ours.
   if (reply === "native" && context.description === undefined) return undefined;
+  if (context.isLed && error === undefined) return undefined;
   const result = reply === "native" ? 0 : reply;
   if (observer.finished === undefined && (result >= 0 || observer.failed === undefined)) return undefined;
   return new FinishedCallReport(context, result, error, observer.namesAll === true || result < 0);

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { fail, hex, KernelError } from "../kernel/errors.ts";
 import type { FileMemory } from "../kernel/file-description.ts";
+import { borrowMemoryFile } from "./borrow.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, pwrite, syscall } from "./libc.ts";
@@ -47,7 +48,7 @@ export class HeldFileMemory implements FileMemory {
    * is_file_hugepages())
    */
   static open(pidfd: number, fd: number): HeldFileMemory | undefined {
-    const own = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
+    const own = borrowMemoryFile(pidfd, fd);
     if (own < 0) {
       refuseShortage(own);
       return undefined;

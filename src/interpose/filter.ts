@@ -38,6 +38,21 @@ const ARCH = 4;
 const low = (argument: number) => 16 + 8 * argument;
 const high = (argument: number) => 20 + 8 * argument;
 
+/** Beside opens and stats, what names a file by its path and is answered for the host's; and eventfds. */
+const LED_CALLS = [
+  "readlink",
+  "readlinkat",
+  "access",
+  "faccessat",
+  "faccessat2",
+  "getxattr",
+  "lgetxattr",
+  "listxattr",
+  "llistxattr",
+  "eventfd",
+  "eventfd2",
+] as const;
+
 const load = (value: number): Instruction => ({ code: BPF.load, value });
 const and = (value: number): Instruction => ({ code: BPF.and, value });
 const equal = (value: number, ifTrue?: string, ifFalse?: string): Instruction => ({
@@ -67,6 +82,11 @@ export interface FilterOptions {
   readonly trapPathStat: boolean;
   /** Trap opens for reading too: a program then reads of itself in /proc what the model holds of it. */
   readonly trapReadOpens: boolean;
+  /**
+   * The host's files are where calls lead to (led-tree.ts), and not where the program looks: every call with a path is
+   * trapped. Eventfds too, which cannot be fetched then.
+   */
+  readonly trapPaths: boolean;
 }
 
 /**
@@ -96,7 +116,7 @@ export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_A
   return assemble(lines);
 }
 
-function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens }: FilterOptions): Line[] {
+function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens, trapPaths }: FilterOptions): Line[] {
   const label = (name: string) => `${abi.name}:${name}`;
   const notify = label("notify");
   const allow = label("allow");
@@ -117,7 +137,8 @@ function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens }: Filter
   for (const call of ["openat2", "execve", "execveat", "fstatfs", "userfaultfd", "fsopen", "unshare", "setns"] as const)
     jump(call, notify);
   jump("mount", label("mount"));
-  if (trapPathStat)
+  if (trapPaths) for (const call of LED_CALLS) jump(call, notify);
+  if (trapPathStat || trapPaths)
     for (const call of ["stat", "stat64", "lstat", "lstat64", "newfstatat", "fstatat64", "statx"] as const)
       jump(call, notify);
   if (trapFstat) {
@@ -144,7 +165,7 @@ function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens }: Filter
   lines.push(equal(USERFAULTFD_IOC_NEW, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));
-  const otherOpens = trapReadOpens ? notify : allow;
+  const otherOpens = trapReadOpens || trapPaths ? notify : allow;
   lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, otherOpens));
   if (abi.numbers.open !== undefined) {
     lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, otherOpens));

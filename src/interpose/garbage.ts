@@ -5,11 +5,21 @@ import { setFlagsFromString } from "node:v8";
  * of them have had a processor.
  */
 const TOGETHER = ["parallel-scavenge", "parallel-compaction", "parallel-pointer-update"];
+/** Programs that end at once need not wait for it. */
+const SETTLED_MS = 300;
 
-/** Has this thread collect its garbage alone; what goes on beside it goes on beside it. @returns ends that */
+/**
+ * Has this thread collect its garbage alone, soon; what goes on beside it goes on beside it.
+ * @returns ends that
+ */
 export function collectAlone(): () => void {
-  for (const flag of TOGETHER) setFlagsFromString(`--no-${flag}`);
+  let isAlone = false;
+  const settled = setTimeout(() => {
+    isAlone = true;
+    for (const flag of TOGETHER) setFlagsFromString(`--no-${flag}`);
+  }, SETTLED_MS);
   return () => {
-    for (const flag of TOGETHER) setFlagsFromString(`--${flag}`);
+    clearTimeout(settled);
+    if (isAlone) for (const flag of TOGETHER) setFlagsFromString(`--${flag}`);
   };
 }

@@ -1,5 +1,7 @@
 import type { FileDescription, SharedMemory } from "../kernel/file-description.ts";
 import type { DeviceNode } from "../kernel/host-kernel.ts";
+import { ERRNO } from "../uapi/errno.ts";
+import { positionOf } from "./borrow.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
 import { FileWindows } from "./file-windows.ts";
 import { HOST_CALLS } from "./host-calls.ts";
@@ -99,6 +101,8 @@ export class InjectedFile implements SharedMemory {
  * others of the inode.
  */
 const MARK = 64;
+/** LLONG_MAX, where makeUnreadable() puts it (injected-files.ts). */
+const LAST_POSITION = "9223372036854775807";
 
 /** Marks the open file that programs are given. */
 export function markOpened(fd: number): void {
@@ -110,7 +114,8 @@ export function isMarked(pidfd: number, fd: number): boolean {
   const copy = syscall(HOST_CALLS.pidfd_getfd, pidfd, fd, 0);
   if (copy < 0) {
     refuseShortage(copy);
-    return false;
+    // Where descriptors may not be fetched: only the one that was given out is at the very end.
+    return copy === -ERRNO.EPERM && positionOf(pidfd, fd) === LAST_POSITION;
   }
   const mark = syscall(HOST_CALLS.fcntl, copy, F_GETSIG);
   close(copy);

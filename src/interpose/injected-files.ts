@@ -1,4 +1,5 @@
 import { FileDescription } from "../kernel/file-description.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { noteShortage } from "./descriptor-shortage.ts";
@@ -259,7 +260,7 @@ export class InjectedFiles {
    * counted off (__fput() in fs/file_table.c), so a refusal is believed only when it lasts.
    */
   #releaseClosed(): void {
-    const now = performance.now();
+    const now = monotonic();
     for (const [file, since] of this.#closing) {
       const lease = syscall(HOST_CALLS.fcntl, file.memory, F_SETLEASE, F_WRLCK);
       if (lease === -ERRNO.EAGAIN) {

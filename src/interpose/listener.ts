@@ -1,3 +1,4 @@
+import { monotonic } from "../kernel/monotonic.ts";
 import { type Word, wordFromHalves } from "../kernel/word.ts";
 import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
@@ -182,11 +183,11 @@ export class Listener {
   addDescriptor(fd: number, number: number, closeOnExec: number): number {
     const arena = this.#arena;
     writeAddition(arena.view, ADDFD, { id: this.#id(), fd, number, closeOnExec });
-    const over = performance.now() + this.#limit.microseconds / 1000;
+    const over = monotonic() + this.#limit.microseconds / 1000;
     for (;;) {
       const result = this.#limit.syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_ADDFD, arena.address + ADDFD);
       // other signals interrupt it too
-      if (result !== -ERRNO.EINTR || performance.now() >= over || !this.#limit.isUsable) return result;
+      if (result !== -ERRNO.EINTR || monotonic() >= over || !this.#limit.isUsable) return result;
     }
   }
 

@@ -1,3 +1,4 @@
+import { monotonic } from "../kernel/monotonic.ts";
 import type { RequestSteps } from "../kernel/request-steps.ts";
 import type { CallContext, HeldCall } from "./call-context.ts";
 
@@ -21,7 +22,7 @@ export class LongCalls {
    * @param moment milliseconds that a call may take before it is put aside
    * @param now milliseconds
    */
-  constructor(moment: number, now: () => number = () => performance.now()) {
+  constructor(moment: number, now: () => number = monotonic) {
     this.#moment = moment;
     this.#now = now;
   }

@@ -7,6 +7,7 @@ import { HOST_CALLS } from "./host-calls.ts";
 import type { Ids } from "./identity.ts";
 import type { InjectedFile, Owned } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
+import type { LedTree } from "./led-tree.ts";
 import { syscall } from "./libc.ts";
 import {
   AT_FDCWD,
@@ -42,6 +43,7 @@ interface Tools {
   readonly credentials: Credentials;
   readonly looks: SlowLooks;
   readonly processes: ProcessTable;
+  readonly tree: LedTree | undefined;
 }
 
 /** An open() that a thread asks for. */
@@ -86,8 +88,10 @@ export class PathResolver {
   readonly #credentials: Credentials;
   readonly #looks: SlowLooks;
   readonly #processes: ProcessTable;
+  readonly #tree: LedTree | undefined;
 
-  constructor({ nodes, files, credentials, looks, processes }: Tools) {
+  constructor({ nodes, files, credentials, looks, processes, tree }: Tools) {
+    this.#tree = tree;
     this.#processes = processes;
     this.#nodes = nodes;
     this.#files = files;
@@ -95,10 +99,13 @@ export class PathResolver {
     this.#looks = looks;
   }
 
-  resolve(opening: Opening): Target | undefined {
+  resolve(given: Opening): Target | undefined {
+    if (given.path === "" || given.path.length >= PATH_MAX) return undefined;
+    const led = isScoped(given.resolve) ? undefined : this.#tree?.lead(given.tid, given.directory, given.path);
+    const opening = led === undefined ? given : { ...given, path: led };
     const { tid, directory, path, resolve } = opening;
-    if (path === "" || path.length >= PATH_MAX) return undefined;
-    const root = start(tid, "root");
+    const root =
+      led === undefined ? start(tid, "root") : briefly(() => openPath(this.#tree!.fd, ".", O_PATH | O_CLOEXEC));
     if (root < 0) {
       if (this.#nodes.hasPath(path)) refuseNotedShortage();
       return undefined;

@@ -1,5 +1,6 @@
 import { AddressSpace, type SharedFile } from "../kernel/address-space.ts";
 import { fail, hex } from "../kernel/errors.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
@@ -211,9 +212,9 @@ export class ProcessMemory extends AddressSpace {
     if (done === length) return;
     if (held === undefined || !looks.required) fail("EFAULT", `the memory at ${hex(address + done)} is gone`);
     const tryAside = (from: HeldMemory, at: number) => {
-      const start = performance.now();
+      const start = monotonic();
       const moved = looks.move(this.#pid, aside(from, at), Math.max(this.#patience, SHORT_PATIENCE_MS));
-      this.#patience -= performance.now() - start;
+      this.#patience -= monotonic() - start;
       return moved;
     };
     if (tryAside(held, address)) return;

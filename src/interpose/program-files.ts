@@ -4,6 +4,7 @@ import { type EventSignal, type FileDescription, type FileMemory, ForeignFile } 
 import type { FileTable } from "../kernel/task.ts";
 import { ERRNO, type ErrnoName, errnoName } from "../uapi/errno.ts";
 import { refuseShortage } from "./descriptor-shortage.ts";
+import { type EventCopies, eventfdId } from "./event-copies.ts";
 import type { EventWatches } from "./event-watches.ts";
 import { HeldFileMemory } from "./file-memory.ts";
 import { HOST_CALLS } from "./host-calls.ts";
@@ -13,7 +14,7 @@ import type { Installs } from "./installs.ts";
 import { close, syscall } from "./libc.ts";
 import { O_CLOEXEC, O_RDWR } from "./linux.ts";
 import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
-import { descriptorsOf, readProc } from "./proc-file.ts";
+import { descriptorsOf } from "./proc-file.ts";
 import type { ProcessTask } from "./process-task.ts";
 
 /** The descriptors of the thread whose call is being handled. */
@@ -23,7 +24,11 @@ export class ProgramFiles implements FileTable {
   readonly #watches: EventWatches;
   #task: ProcessTask | undefined;
 
-  constructor(files: InjectedFiles, installs: Installs, watches: EventWatches) {
+  readonly #events: EventCopies | undefined;
+
+  /** @param events the program's eventfds, where they cannot be fetched */
+  constructor(files: InjectedFiles, installs: Installs, watches: EventWatches, events?: EventCopies) {
+    this.#events = events;
     this.#files = files;
     this.#watches = watches;
     this.#installs = installs;
@@ -40,7 +45,7 @@ export class ProgramFiles implements FileTable {
     // fget() does not see what was opened with O_PATH.
     if (isPathOnly(task.tid, fd)) return undefined;
     const isOpen = ours !== undefined && (!ours.isOpenedAgain || isMarked(task.process.pidfd, fd));
-    return isOpen ? ours.description : new ProgramFile(task, fd, this.#watches);
+    return isOpen ? ours.description : new ProgramFile(task, fd, this.#watches, this.#events);
   }
 
   install(description: FileDescription, closeOnExec: boolean): number {
@@ -68,10 +73,12 @@ class ProgramFile extends ForeignFile {
   readonly #pidfd: () => number;
   readonly #fd: number;
   readonly #watches: EventWatches;
+  readonly #events: EventCopies | undefined;
 
-  constructor(task: ProcessTask, fd: number, watches: EventWatches) {
+  constructor(task: ProcessTask, fd: number, watches: EventWatches, events: EventCopies | undefined) {
     super();
     this.#watches = watches;
+    this.#events = events;
     this.#tid = task.tid;
     this.#pidfd = () => task.process.pidfd;
     this.#fd = fd;
@@ -83,7 +90,8 @@ class ProgramFile extends ForeignFile {
     } catch {
       return undefined;
     }
-    const fd = syscall(HOST_CALLS.pidfd_getfd, this.#pidfd(), this.#fd, 0);
+    const own = this.#events?.find(this.#tid, this.#fd);
+    const fd = own ?? syscall(HOST_CALLS.pidfd_getfd, this.#pidfd(), this.#fd, 0);
     refuseShortage(fd);
     return fd < 0 ? undefined : new HeldEvent(fd, this.#watches);
   }
@@ -91,11 +99,6 @@ class ProgramFile extends ForeignFile {
   override memory(): FileMemory | undefined {
     return HeldFileMemory.open(this.#pidfd(), this.#fd);
   }
-}
-
-/** Which eventfd a descriptor is, system-wide (fdinfo, Linux 5.2); undefined for other files. */
-function eventfdId(pid: number, fd: number | string): string | undefined {
-  return /^eventfd-id:\s*(\S+)/m.exec(readProc(pid, `fdinfo/${fd}`) ?? "")?.[1];
 }
 
 class HeldEvent implements EventSignal {

@@ -1,3 +1,5 @@
+import { monotonic } from "../kernel/monotonic.ts";
+
 /** A thread that makes its call again does it at once: after that it is another one. Milliseconds. */
 const SOON_MS = 1000;
 /** Answers that are kept; further ones are not. */
@@ -19,7 +21,7 @@ export class Restarts {
   readonly #now: () => number;
 
   /** @param now milliseconds */
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number = monotonic) {
     this.#now = now;
   }
 

@@ -18,6 +18,8 @@ const NEEDED = [
   28, // CAP_LEASE
 ].reduce((set, capability) => set | (1 << capability), 0);
 
+const SYS_PTRACE = 1 << 19;
+
 /**
  * Gives up the use of all other capabilities, in the one thread that serves programs: what a program could trick it
  * into, it may not do. They stay permitted, so that another program can be started later.
@@ -25,6 +27,9 @@ const NEEDED = [
  */
 export function giveUpRights(): () => void {
   const { low, high } = readCapabilities();
+  // Without CAP_SYS_PTRACE one looks into a process only with all the capabilities that it has
+  // (security/commoncap.c:cap_ptrace_access_check).
+  if ((low & SYS_PTRACE) === 0) return () => {};
   setEffective(low & NEEDED, 0);
   return () => setEffective(low, high);
 }

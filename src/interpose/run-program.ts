@@ -6,8 +6,9 @@ import { collectAlone } from "./garbage.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { findProgram } from "./launch/find-program.ts";
 import { Guard } from "./launch/guard.ts";
-import { Launch } from "./launch/launch.ts";
-import { adoptOrphans, takeListener } from "./launch/take-listener.ts";
+import { Launch, type World } from "./launch/launch.ts";
+import { adoptOrphans } from "./launch/take-listener.ts";
+import { LedTree } from "./led-tree.ts";
 import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
 import { giveUpRights } from "./rights.ts";
 import type { Served } from "./served.ts";
@@ -36,6 +37,11 @@ export interface RunOptions {
    * Serve the host's /sys as a file system, where that can be. On by default; otherwise it shows what was at the start.
    */
   readonly serveFiles?: boolean;
+  /**
+   * false: the program gets no mounts and no namespaces, and is led to the host's files by its calls; true: it gets
+   * them, or does not run. Left out: without where they are refused.
+   */
+  readonly mounts?: boolean;
 }
 
 export interface TimeLimit {
@@ -71,8 +77,16 @@ export interface LaunchHost {
   readonly supervisor: number;
   /** Takes the descriptor that the host's files are served by, and serves them from now on; here when left out. */
   readonly takeFuse?: (fd: number) => void;
-  /** Serves the program from now on. @param listener the seccomp listener; it is the host's to close */
-  begin(listener: number, launch: Launch, userNamespace: boolean): ProgramServer;
+  /** It can serve programs that get no mounts. */
+  readonly leadsPaths?: boolean;
+  /**
+   * Serves the program from now on.
+   * @param listener the seccomp listener; it is the host's to close
+   * @param tree where its paths lead, when it has no mounts; removed at the end
+   */
+  begin(listener: number, launch: Launch, userNamespace: boolean, tree?: LedTree): ProgramServer;
+  /** What a person should know. A line. */
+  noticed?(line: string): void;
   /** The program's last task is gone. */
   ended?(): void;
 }
@@ -108,11 +122,17 @@ class LocalHost implements LaunchHost {
     return this.#served.kernel.hasProcFiles ?? false;
   }
 
-  begin(listener: number, launch: Launch, userNamespace: boolean): ProgramServer {
+  readonly leadsPaths = true;
+
+  begin(listener: number, launch: Launch, userNamespace: boolean, tree?: LedTree): ProgramServer {
     const { kernel, observer } = this.#served;
     const server = new Server({ kernel, observer });
-    server.add({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse });
+    server.add({ listener, kernel, launcher: launch.pid, userNamespace, observer, fuse: launch.fuse, tree });
     return server;
+  }
+
+  noticed(line: string): void {
+    this.#served.observer?.noticed?.(line);
   }
 
   ended(): void {
@@ -129,18 +149,55 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
   const variables = environment(env);
   const program = locate(words[0]!, variables, cwd ?? ".");
   adoptOrphans();
-  const launch = new Launch(descriptors, options.standard);
+  const { mounts, standard } = options;
+  const shown = { cwd, trapFstat, trapPathStat, userNamespace, serveFiles };
+  const order: Order = { words, variables, program, descriptors, standard, limit, shown };
+  if (mounts === false) return runOnce(host, order, true);
+  try {
+    return await runOnce(host, order, false);
+  } catch (error) {
+    if (mounts === true || !host.leadsPaths || !isRefusal(error)) throw error;
+    host.noticed?.(
+      `no mounts for the program: ${error.message}; so its calls are led to the host's files (--no-mounts)`,
+    );
+    return runOnce(host, order, true);
+  }
+}
+
+/** A program that is to be run, as it was found. */
+interface Order {
+  readonly words: readonly Buffer[];
+  readonly variables: readonly Buffer[];
+  /** Where it lies. */
+  readonly program: Buffer;
+  readonly descriptors: readonly number[];
+  readonly standard: readonly (number | undefined)[] | undefined;
+  readonly limit: TimeLimit | undefined;
+  readonly shown: Pick<World, "cwd" | "trapFstat" | "trapPathStat" | "userNamespace" | "serveFiles">;
+}
+
+/** The process may not have what showing it the host's files by mounts takes. */
+function isRefusal(error: unknown): error is InterposerError {
+  return error instanceof InterposerError && (error.code === "not-permitted" || error.code === "no-user-namespace");
+}
+
+/** @param led without mounts */
+async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<number> {
+  const { words, variables, program, descriptors, standard, limit, shown } = order;
+  const userNamespace = shown.userNamespace && !led;
+  const launch = new Launch(descriptors, standard, led);
   const signals = new Signals(launch);
   let guard: Guard | undefined;
+  let tree: LedTree | undefined;
   let takeBack = () => {};
-  let collectTogether = () => {};
+  const collectTogether = collectAlone();
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const { files, nodes, supervisor, takeFuse, trapReadOpens } = host;
-    const world = { files, nodes, cwd, trapFstat, trapPathStat, trapReadOpens, userNamespace, serveFiles, supervisor };
-    const number = launch.prepare({ ...world, ...(takeFuse && { takeFuse: (fd) => takeFuse.call(host, fd) }) });
-    const listener = takeListener(launch.pid, number);
-    const server = host.begin(listener, launch, userNamespace);
+    if (led) tree = new LedTree(files, nodes);
+    const world = { ...shown, files, nodes, trapReadOpens, userNamespace, supervisor, ...(tree && { tree }) };
+    const listener = launch.prepare({ ...world, ...(takeFuse && { takeFuse: (fd) => takeFuse.call(host, fd) }) });
+    const server = host.begin(listener, launch, userNamespace, tree);
     signals.server = server;
     server.watch(launch.control, () => launch.hear());
     server.watch(launch.pidfd, () => {
@@ -148,10 +205,9 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
       signals.programEnded = true;
       return true;
     });
-    guard = new Guard(launch.pid);
+    guard = new Guard(launch.pid, led);
     launch.become(program, words, variables);
     takeBack = giveUpRights();
-    collectTogether = collectAlone();
     await server.serve();
     host.ended?.();
     return launch.wait();
@@ -164,12 +220,12 @@ export async function launchProgram(host: LaunchHost, options: RunOptions): Prom
     deadline?.release();
     signals.release();
     guard?.release();
+    tree?.remove();
     takeBack();
     collectTogether();
     launch.close();
   }
 }
-
 /** What signals to this process do while a program runs. */
 class Signals {
   server: ProgramServer | undefined;

@@ -1,5 +1,6 @@
 import type { KernelError } from "../kernel/errors.ts";
 import type { DeviceNode, HostKernel } from "../kernel/host-kernel.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import type { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallContext } from "./call-context.ts";
 import type { CallLimit } from "./call-limit.ts";
@@ -7,11 +8,13 @@ import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dispatch, resumeLongCall } from "./dispatch.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
+import { EventCopies } from "./event-copies.ts";
 import type { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 import { Installs } from "./installs.ts";
 import type { KeptInfos } from "./kept-infos.ts";
+import type { LedTree } from "./led-tree.ts";
 import { close } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
@@ -56,6 +59,8 @@ export interface ProgramOptions {
   readonly fuse?: FuseServer | undefined;
   /** Serves the host's files to it and to others; left open. */
   readonly sharedFuse?: FuseServer | undefined;
+  /** Where its paths to the host's files lead: it has no mounts. Removed at the end. */
+  readonly tree?: LedTree | undefined;
   /** Its last task is gone, and what it had is closed. */
   readonly ended?: () => void;
 }
@@ -95,6 +100,8 @@ export class ServedProgram {
   isPaused = false;
   readonly #shared: SharedParts;
   readonly #root: number;
+  readonly #tree: LedTree | undefined;
+  readonly #events: EventCopies | undefined;
   readonly #nodes: NodeFiles;
   readonly #parked: ParkedCalls;
   readonly #context: CallContext;
@@ -125,10 +132,13 @@ export class ServedProgram {
       { come: ({ pidfd }) => shared.watchProcess(pidfd), gone: ({ pid }) => infos.gone(pid) },
     );
     const credentials = new Credentials(userNamespace, launcher, options.starter);
-    this.#nodes = nodeFiles(this.#root, nodes, options, credentials);
+    const { tree } = options;
+    this.#tree = tree;
+    this.#events = tree && new EventCopies(() => this.processes.pids());
+    this.#nodes = nodeFiles(tree?.fd ?? this.#root, nodes, options, credentials);
     this.#parked = new ParkedCalls(this.listener);
     const installs = new Installs(this.listener, files, jobs, this.processes);
-    const programFiles = new ProgramFiles(files, installs, watches);
+    const programFiles = new ProgramFiles(files, installs, watches, this.#events);
     this.#context = new CallContext({
       listener: this.listener,
       kernel,
@@ -138,14 +148,16 @@ export class ServedProgram {
       infos,
       doorbells,
       nodes: this.#nodes,
-      sysfs: new SysfsMounts(this.#root, kernel.files),
-      resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes }),
+      sysfs: new SysfsMounts(tree ? undefined : this.#root, kernel.files),
+      resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes, tree }),
       credentials,
       caller,
       looks,
       parked: this.#parked,
       longCalls: this.longCalls,
       installs,
+      tree,
+      events: this.#events,
     });
     this.#parked.again = (taken) => {
       shared.catchUp(true);
@@ -184,7 +196,7 @@ export class ServedProgram {
 
   /** The last task has let go of the filter. */
   hangUp(): void {
-    this.#hungUp = performance.now();
+    this.#hungUp = monotonic();
   }
 
   get isHungUp(): boolean {
@@ -194,9 +206,9 @@ export class ServedProgram {
   /** Whether nothing of it is left. */
   isOver(): boolean {
     if (this.#hungUp === 0) return false;
-    if (this.processes.size > 0) this.#hungUp = performance.now();
+    if (this.processes.size > 0) this.#hungUp = monotonic();
     const isClosed = this.processes.size === 0 && this.#shared.files.countOf(this) === 0;
-    return isClosed || performance.now() - this.#hungUp > LAST_CLOSES_MS;
+    return isClosed || monotonic() - this.#hungUp > LAST_CLOSES_MS;
   }
 
   /** No call of it is answered any more: those of processes that still run are ENOSYS. */
@@ -207,6 +219,8 @@ export class ServedProgram {
   /** Lets go of what is left, when its files are released. */
   close(): void {
     this.processes.clear();
+    this.#events?.close();
+    this.#tree?.remove();
     close(this.#root);
   }
 }

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import type { KernelError } from "../kernel/errors.ts";
 import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
 import { CallLimit } from "./call-limit.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
@@ -218,16 +219,16 @@ export class Server {
     try {
       // short waits are short: a thread's timers are 50 microseconds late otherwise
       syscall(HOST_CALLS.prctl, PR_SET_TIMERSLACK, 1000);
-      let turn = performance.now();
+      let turn = monotonic();
       while (!this.#over) {
         const tick = this.#tick();
         let count = this.#epoll.wait(tick < 0 ? BLOCK_US : Math.min(tick, BLOCK_US));
         if (count < 1 && (tick < 0 || tick > BLOCK_US)) {
           count = await this.#epoll.waitAside(tick);
-          turn = performance.now();
-        } else if (performance.now() - turn > TURN_MS) {
+          turn = monotonic();
+        } else if (monotonic() - turn > TURN_MS) {
           await new Promise(setImmediate);
-          turn = performance.now();
+          turn = monotonic();
         }
         this.#look(count);
       }

@@ -36,7 +36,18 @@ export type TrappedCall =
   | "mount"
   | "unshare"
   | "setns"
-  | "fsopen";
+  | "fsopen"
+  | "readlink"
+  | "readlinkat"
+  | "access"
+  | "faccessat"
+  | "faccessat2"
+  | "eventfd"
+  | "eventfd2"
+  | "getxattr"
+  | "lgetxattr"
+  | "listxattr"
+  | "llistxattr";
 
 /** How one architecture's programs call the kernel. */
 export interface Abi {
@@ -82,6 +93,17 @@ export const X64: Abi = {
     unshare: 272,
     setns: 308,
     fsopen: 430,
+    readlink: 89,
+    readlinkat: 267,
+    access: 21,
+    faccessat: 269,
+    faccessat2: 439,
+    eventfd: 284,
+    eventfd2: 290,
+    getxattr: 191,
+    lgetxattr: 192,
+    listxattr: 194,
+    llistxattr: 195,
   },
 };
 
@@ -119,6 +141,17 @@ export const IA32: Abi = {
     unshare: 310,
     setns: 346,
     fsopen: 430,
+    readlink: 85,
+    readlinkat: 305,
+    access: 33,
+    faccessat: 307,
+    faccessat2: 439,
+    eventfd: 323,
+    eventfd2: 328,
+    getxattr: 229,
+    lgetxattr: 230,
+    listxattr: 232,
+    llistxattr: 233,
   },
 };
 
@@ -153,6 +186,14 @@ export const ARM64: Abi = {
     unshare: 97,
     setns: 268,
     fsopen: 430,
+    readlinkat: 78,
+    faccessat: 48,
+    faccessat2: 439,
+    eventfd2: 19,
+    getxattr: 8,
+    lgetxattr: 9,
+    listxattr: 11,
+    llistxattr: 12,
   },
 };
 

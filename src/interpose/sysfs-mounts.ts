@@ -5,8 +5,9 @@ import { lastStat, statPath } from "./path-stat.ts";
 export class SysfsMounts {
   readonly #devices = new Set<string>();
 
-  /** @param root a descriptor of the program's root directory */
-  constructor(root: number, { roots, grafts }: HostFiles) {
+  /** @param root a descriptor of the program's root directory; undefined when nothing is mounted there */
+  constructor(root: number | undefined, { roots, grafts }: HostFiles) {
+    if (root === undefined) return;
     for (const directory of [...roots, ...grafts.map((graft) => graft.directory)])
       if (directory.startsWith("/sys/") && statPath(root, directory.slice(1)) === 0) this.#devices.add(fileSystem());
   }

@@ -12,32 +12,36 @@ import { tce } from "./tce/kind.ts";
 import { virtioIommu } from "./virtio-iommu/kind.ts";
 import { vtd, vtdScalable, vtdSecondStage } from "./vtd/kinds.ts";
 
-/** All kinds of IOMMU. A new one is a folder and a line here. */
-export const IOMMU_KINDS: readonly IommuKind[] = [
-  vtd,
-  vtdScalable,
-  vtdSecondStage,
-  amdVi,
-  virtioIommu,
-  smmuV3,
-  tce,
-  s390,
-  mock,
-  none,
-];
+/** All kinds of IOMMU by their names. A new one is a folder and a line here. The command loads what it uses. */
+const KINDS: Readonly<Record<string, () => IommuKind>> = {
+  "intel-vtd": () => vtd,
+  "intel-vtd-sm": () => vtdScalable,
+  "intel-vtd-ss": () => vtdSecondStage,
+  "amd-vi": () => amdVi,
+  "virtio-iommu": () => virtioIommu,
+  "arm-smmu-v3": () => smmuV3,
+  "spapr-tce": () => tce,
+  s390: () => s390,
+  mock: () => mock,
+  none: () => none,
+};
 
 /** The names of kinds in host files. */
-export const IOMMU_MODELS: readonly string[] = IOMMU_KINDS.map(({ model }) => model);
+export const IOMMU_MODELS: readonly string[] = Object.keys(KINDS);
+
+/** All of them. */
+export function iommuKinds(): readonly IommuKind[] {
+  return IOMMU_MODELS.map((model) => KINDS[model]!());
+}
 
 /**
  * The kind of that name. Descriptions that are made in code are not checked before, so it throws RangeError for a name
  * that there is not.
  */
 export function kindOf(model: string): IommuKind {
-  const kind = IOMMU_KINDS.find((candidate) => candidate.model === model);
-  if (!kind)
+  if (!Object.hasOwn(KINDS, model))
     throw new RangeError(`iommu.model: no kind of IOMMU is called "${model}" (there are: ${IOMMU_MODELS.join(", ")})`);
-  return kind;
+  return KINDS[model]!();
 }
 
 /**
@@ -46,14 +50,14 @@ export function kindOf(model: string): IommuKind {
  */
 export function nestingIommusOf(description: IommuDescription): NestingIommus {
   const own = kindOf(description.model).makeNesting;
-  const make = (description.nesting && own) || IOMMU_KINDS.find((kind) => kind.makeNesting)!.makeNesting!;
+  const make = (description.nesting && own) || iommuKinds().find((kind) => kind.makeNesting)!.makeNesting!;
   return make(description);
 }
 
 /** What a model is called in a host file or, with free text behind it, in a recording. Undefined when it names none. */
 export function kindFromText(text: string): IommuKind | undefined {
   const word = /^[a-z0-9-]+(?=$|[\s,(;])/.exec(text)?.[0];
-  return IOMMU_KINDS.find((kind) => kind.means?.(text)) ?? IOMMU_KINDS.find(({ model }) => model === word);
+  return iommuKinds().find((kind) => kind.means?.(text)) ?? iommuKinds().find(({ model }) => model === word);
 }
 
 /** The regions that a group behind a kind of IOMMU has when it lists none. */
@@ -65,7 +69,7 @@ export function regionsOf(model: string, arch: Arch): readonly ReservedRegion[] 
 
 /** What people call a reserved region that some kind gives its groups; undefined for others. */
 export function regionName(region: { readonly start: bigint; readonly last: bigint }): string | undefined {
-  for (const kind of IOMMU_KINDS) {
+  for (const kind of iommuKinds()) {
     const known = [...kind.defaults.reservedRegions(kind.usualArch), ...kind.defaults.reservedRegions("arm64")].find(
       (candidate) => candidate.region.start === region.start && candidate.region.last === region.last,
     );

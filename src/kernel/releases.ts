@@ -12,22 +12,25 @@ export function changingReleases(): readonly string[] {
 /** A kernel release, `major.minor`. */
 export class Release {
   readonly name: string;
-  readonly #has: ReadonlySet<FeatureName>;
+  readonly #number: number;
+  /** What was asked for so far. */
+  readonly #has = new Map<FeatureName, boolean>();
 
   constructor(name: string) {
     const number = releaseNumber(name);
     if (number === undefined) throw new RangeError(`not a kernel release: "${name}" (write it like 6.12)`);
     this.name = name;
-    this.#has = new Set(
-      (Object.keys(FEATURES) as FeatureName[]).filter((key) => {
-        const { since, until }: Feature = FEATURES[key];
-        return (!since || number >= releaseNumber(since)!) && (!until || number < releaseNumber(until)!);
-      }),
-    );
+    this.#number = number;
   }
 
   has(feature: FeatureName): boolean {
-    return this.#has.has(feature);
+    let known = this.#has.get(feature);
+    if (known === undefined) {
+      const { since, until }: Feature = FEATURES[feature];
+      known = (!since || this.#number >= releaseNumber(since)!) && (!until || this.#number < releaseNumber(until)!);
+      this.#has.set(feature, known);
+    }
+    return known;
   }
 }
 

@@ -2,7 +2,7 @@ import type { MediatedKind, PciDeviceKind } from "../devices/kind.ts";
 import type { DeviceKinds } from "../devices/kinds.ts";
 import { readOptions } from "../devices/options.ts";
 import type { IommuKind } from "../iommu/kind.ts";
-import { IOMMU_KINDS, kindOf } from "../iommu/kinds.ts";
+import { iommuKinds, kindOf } from "../iommu/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { hexRange } from "../kernel/errors.ts";
 import { devicePlaces, functionProblems } from "./check-functions.ts";
@@ -45,7 +45,7 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
       message: `the aperture ends before it starts (${hexRange(start, iommu.aperture_end)})`,
     };
   const kind = kindOf(iommu.model);
-  for (const other of IOMMU_KINDS)
+  for (const other of iommuKinds())
     for (const key of other.ownKeys as readonly (keyof typeof iommu)[])
       if (iommu[key] != null && !kind.ownKeys.includes(key))
         yield { path: ["iommu"], key, message: `only an ${other.model} IOMMU has this` };
@@ -78,7 +78,8 @@ function dirtyTrackingProblem(model: string, nesting: boolean): string | undefin
 }
 
 function names(which: (kind: IommuKind) => boolean): string {
-  return IOMMU_KINDS.filter(which)
+  return iommuKinds()
+    .filter(which)
     .map(({ model }) => model)
     .join(", ");
 }

@@ -10,7 +10,7 @@ import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescript
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
 import { refuseKernel } from "./kernel-fits.ts";
-import { DEFAULT_HOST, READY_MADE_HOSTS, readyMadeHost } from "./ready-made-hosts.ts";
+import { DEFAULT_HOST, READY_MADE_NAMES, readyMadeHost } from "./ready-made-hosts.ts";
 
 /** What a command line may change about a host. */
 export interface HostOverrides {
@@ -117,10 +117,9 @@ function attempt(path: string): string {
 }
 
 function notReadable(path: string, error: InputFileError): HostDescriptionError {
-  const names = READY_MADE_HOSTS.map((host) => host.name);
-  const hint = `ready-made hosts: ${names.join(", ")}; or give a YAML file (or a recording's host.json)`;
+  const hint = `ready-made hosts: ${READY_MADE_NAMES.join(", ")}; or give a YAML file (or a recording's host.json)`;
   if (error.code === "ENOENT" || error.code === "ENOTDIR") {
-    const meant = didYouMean(path, names);
+    const meant = didYouMean(path, READY_MADE_NAMES);
     return new HostDescriptionError(
       /[/.]/.test(path) ? `${path}: no such file${meant}; ${hint}` : `unknown host "${path}"${meant}; ${hint}`,
     );

@@ -4,6 +4,8 @@ import { completeHost } from "./complete-host.ts";
 import type { HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { describeIssue, hostSchema } from "./host-schema.ts";
+import { readPlainYaml } from "./plain-yaml.ts";
+import { refuseMasses } from "./refuse-masses.ts";
 import { type Problem, pathText, YamlSource } from "./yaml-source.ts";
 
 /**
@@ -13,8 +15,15 @@ import { type Problem, pathText, YamlSource } from "./yaml-source.ts";
  * Throws HostDescriptionError with one line: file, line, field and what is wrong.
  */
 export function parseHost(text: string, file: string, kinds: DeviceKinds = DEVICE_KINDS): HostDescription {
-  const source = new YamlSource(text, file);
-  return readHost(source.values(), source, kinds);
+  refuseMasses(text, file);
+  // The reader that knows the lines is needed for what it alone can read, and for what is wrong.
+  let source: YamlSource | undefined;
+  const all = () => {
+    source ??= new YamlSource(text, file);
+    return source;
+  };
+  const values = readPlainYaml(text) ?? all().values();
+  return readHost(values, { error: (problems) => all().error(problems) }, kinds);
 }
 
 /**

@@ -15,25 +15,33 @@ import { virtio } from "./hosts/virtio.ts";
 export const DEFAULT_HOST = "intel";
 
 /**
- * The hosts that need no file, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed at
- * start-up.
+ * The hosts that need no file, by name, in the order in which `uvfio hosts` lists them. Plain data: nothing is parsed
+ * at start-up, and the command loads the one that is asked for.
  */
-export const READY_MADE_HOSTS: readonly HostDescription[] = [
-  intel,
-  amd,
-  arm,
-  virtio,
-  power9,
-  power9With4k,
-  pseries,
-  pseriesWith4k,
-  s390,
-  lab,
-  labNesting,
-  armNesting,
-  mock,
-];
+const HOSTS: Readonly<Record<string, () => HostDescription>> = {
+  intel: () => intel,
+  amd: () => amd,
+  arm: () => arm,
+  virtio: () => virtio,
+  power9: () => power9,
+  "power9-4k": () => power9With4k,
+  pseries: () => pseries,
+  "pseries-4k": () => pseriesWith4k,
+  s390: () => s390,
+  lab: () => lab,
+  "lab-nesting": () => labNesting,
+  "arm-nesting": () => armNesting,
+  mock: () => mock,
+};
+
+/** What the ready-made hosts are called. */
+export const READY_MADE_NAMES: readonly string[] = Object.keys(HOSTS);
 
 export function readyMadeHost(name: string): HostDescription | undefined {
-  return READY_MADE_HOSTS.find((host) => host.name === name);
+  return Object.hasOwn(HOSTS, name) ? HOSTS[name]!() : undefined;
+}
+
+/** All of them. */
+export function readyMadeHosts(): readonly HostDescription[] {
+  return READY_MADE_NAMES.map((name) => HOSTS[name]!());
 }

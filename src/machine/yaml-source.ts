@@ -11,6 +11,7 @@ import {
   visit,
 } from "yaml";
 import { HostDescriptionError } from "./host-description-error.ts";
+import { refuseMasses } from "./refuse-masses.ts";
 
 /** Where a value is: keys and indices from the top. */
 export type FieldPath = readonly (string | number)[];
@@ -27,11 +28,6 @@ export interface Problem {
 
 /** Problems that are told of; further ones often come from the same mistake. */
 const PROBLEMS_MAX = 20;
-/** Lines, or parts of lists: a host of ten thousand devices has fewer. */
-const VALUES_MAX = 400_000;
-const NEWLINE = 10;
-const COMMA = 44;
-
 /** A YAML (or JSON) document whose values know their lines. */
 export class YamlSource {
   readonly file: string;
@@ -133,19 +129,6 @@ export class YamlSource {
     }
     return offset;
   }
-}
-
-/**
- * Throws HostDescriptionError for what would take the reader minutes and gigabytes: nobody describes a host like that.
- */
-function refuseMasses(text: string, file: string): void {
-  let count = 0;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === NEWLINE || code === COMMA) count++;
-  }
-  if (count > VALUES_MAX)
-    throw new HostDescriptionError(`${file}: more than ${VALUES_MAX} values: this is no description of a host`);
 }
 
 /** The tags of plain YAML, less what would change the text of a value before it can be looked at. */

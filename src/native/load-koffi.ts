@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Koffi } from "./c-functions.ts";
 import { carried } from "./carried.ts";
@@ -9,6 +10,15 @@ export class NativeModuleError extends Error {
     this.name = "NativeModuleError";
   }
 }
+
+/**
+ * Where musl is there are two native modules to choose from, and the package does it: it looks into the file of node
+ * itself, which takes as long as all the rest.
+ */
+const MUSL: Readonly<Record<string, string>> = { x64: "/lib/ld-musl-x86_64.so.1", arm64: "/lib/ld-musl-aarch64.so.1" };
+
+/** The joined command has its own (scripts/start/package.mjs): node's module that makes one takes a while to load. */
+const givenRequire = (globalThis as Record<symbol, unknown>)[Symbol.for("uvfio.require")] as NodeJS.Require | undefined;
 
 let loaded: Koffi | undefined;
 
@@ -26,8 +36,15 @@ export function loadKoffi(): Koffi {
 
 /** @throws NativeModuleError when there is none: one line for the person who installed uvfio */
 function prebuilt(): Koffi {
-  const require = createRequire(import.meta.url);
-  const name = `@koromix/koffi-${process.platform}-${process.arch}`;
+  const require = givenRequire ?? createRequire(import.meta.url);
+  const { platform, arch } = process;
+  const name = `@koromix/koffi-${platform}-${arch}`;
+  try {
+    const musl = MUSL[arch];
+    if (musl !== undefined && !existsSync(musl)) return require(`${name}/${platform}_${arch}/koffi.node`);
+  } catch {
+    // The package may find another one, or say better what is wrong.
+  }
   try {
     return require(name);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { DEVICE_KINDS } from "../../src/devices/kinds.ts";
-import { IOMMU_KINDS } from "../../src/iommu/kinds.ts";
+import { iommuKinds } from "../../src/iommu/kinds.ts";
 import { codeOf, FILES, IMPORTS } from "./sources.ts";
 
 /** Sources that name a kind of IOMMU although they are not its own, and why. A path that ends with a slash means all below it. */
@@ -40,7 +40,9 @@ const NAME_DEVICES: Readonly<Record<string, string>> = {
 const iommuFolders = FILES.flatMap((file) => /^iommu\/([^/]+)\//.exec(file)?.[1] ?? []);
 const IOMMU_NAMES = new RegExp(
   [
-    ...IOMMU_KINDS.filter(({ translates }) => translates).flatMap(({ model, title }) => [`"${model}"`, title]),
+    ...iommuKinds()
+      .filter(({ translates }) => translates)
+      .flatMap(({ model, title }) => [`"${model}"`, title]),
     ...["\\bVtd[A-Z]\\w*", "\\bvtd_\\w+", "\\b[Vv]endor\\.vtd\\b", "VT-d\\b", "AMD-Vi"],
   ].join("|"),
 );

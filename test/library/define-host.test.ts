@@ -12,7 +12,7 @@ import { HostDescriptionError } from "../../src/machine/host-description-error.t
 import type { DeviceFile, GroupFile, HostFile, PciFile } from "../../src/machine/host-schema.ts";
 import { loadHost } from "../../src/machine/load-host.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
-import { READY_MADE_HOSTS } from "../../src/machine/ready-made-hosts.ts";
+import { readyMadeHosts } from "../../src/machine/ready-made-hosts.ts";
 import { toYaml } from "../../src/machine/write-host.ts";
 
 /** A host's devices by group: what was filled in. */
@@ -66,7 +66,7 @@ describe("a host in code", () => {
     expect([host.name, host.iommu.model]).toEqual(["host in code", "intel-vtd"]);
   });
 
-  test.each(READY_MADE_HOSTS.map((host) => [host.name, host] as const))("is the same as a host file: %s", (_, host) => {
+  test.each(readyMadeHosts().map((host) => [host.name, host] as const))("is the same as a host file: %s", (_, host) => {
     const yaml = toYaml(host);
     const values = parse(yaml, { intAsBigInt: true, schema: "core" }) as HostDefinition & { kernel: unknown };
     expect(defineHost({ ...values, kernel: String(host.kernel) })).toEqual(parseHost(yaml, "it"));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { parseHost } from "../../src/machine/parse-host.ts";
-import { READY_MADE_HOSTS } from "../../src/machine/ready-made-hosts.ts";
+import { readyMadeHosts } from "../../src/machine/ready-made-hosts.ts";
 import { toYaml } from "../../src/machine/write-host.ts";
 import { RECORDED, recording } from "./recordings.ts";
 
@@ -8,7 +8,7 @@ import { RECORDED, recording } from "./recordings.ts";
 const SMALLEST = "name: small\niommu: { model: intel-vtd }\ngroups: []\n";
 
 describe("written as YAML and read again, a host is the same", () => {
-  test.each(READY_MADE_HOSTS.map((host) => [host.name, host] as const))("%s", (_name, host) => {
+  test.each(readyMadeHosts().map((host) => [host.name, host] as const))("%s", (_name, host) => {
     expect(parseHost(toYaml(host), "again.yaml")).toEqual(host);
   });
 
@@ -34,7 +34,7 @@ describe("written as YAML and read again, a host is the same", () => {
       "é",
       "*a",
     ]) {
-      const host = { ...READY_MADE_HOSTS[0]!, name, description: name };
+      const host = { ...readyMadeHosts()[0]!, name, description: name };
       expect(parseHost(toYaml(host), "again.yaml")).toEqual(host);
     }
   });

@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { HostDescriptionError } from "../../src/machine/host-description-error.ts";
 import { loadHost } from "../../src/machine/load-host.ts";
-import { READY_MADE_HOSTS, readyMadeHost } from "../../src/machine/ready-made-hosts.ts";
+import { readyMadeHost, readyMadeHosts } from "../../src/machine/ready-made-hosts.ts";
 import { recordingText } from "./recordings.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "uvfio-hosts-"));
@@ -79,7 +79,9 @@ describe("a host by name", () => {
 
   test("nobody of that name", async () => {
     expect(await refusal("inetl")).toBe(
-      `unknown host "inetl" (did you mean intel?); ready-made hosts: ${READY_MADE_HOSTS.map(({ name }) => name).join(", ")}; or give a YAML file (or a recording's host.json)`,
+      `unknown host "inetl" (did you mean intel?); ready-made hosts: ${readyMadeHosts()
+        .map(({ name }) => name)
+        .join(", ")}; or give a YAML file (or a recording's host.json)`,
     );
   });
 });

@@ -20,7 +20,7 @@ import type { HostDescription } from "../../src/machine/host-description.ts";
 import { amd } from "../../src/machine/hosts/amd.ts";
 import { intel } from "../../src/machine/hosts/intel.ts";
 import { parseHost } from "../../src/machine/parse-host.ts";
-import { READY_MADE_HOSTS } from "../../src/machine/ready-made-hosts.ts";
+import { readyMadeHosts } from "../../src/machine/ready-made-hosts.ts";
 import { bootState } from "../../src/machine/sysfs/boot-state.ts";
 import { sysfsTree } from "../../src/machine/sysfs-tree.ts";
 import { RECORDED, recording } from "./recordings.ts";
@@ -29,7 +29,7 @@ const nodesAtBoot = (host: HostDescription) => deviceNodes(host, bootState(host)
 
 const UUID = "c08db5ed-05d3-4b39-b150-438a18bc698f";
 const nothing = () => [];
-const ALL: readonly HostDescription[] = [...READY_MADE_HOSTS, ...RECORDED.map(recording)];
+const ALL: readonly HostDescription[] = [...readyMadeHosts(), ...RECORDED.map(recording)];
 
 /** The tree as real files below a directory, so that the real readdir, readlink and realpath look at it. */
 function materialise(tree: FileTree): string {

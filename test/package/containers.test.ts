@@ -34,18 +34,6 @@ describe.skipIf(!canRunContainers || process.arch !== "x64")(
       expect(readsVendor(options)).toEqual({ status: 0, stdout: "0x8086\n", stderr: "" });
     });
 
-    test.each<[string, ContainerOptions, string]>([
-      ["of docker, with its defaults, as root", { filter: "docker" }, DOCKER],
-      ["of docker, with its defaults, as an ordinary user", { filter: "docker", user: USER }, DOCKER],
-      ["of docker, with SYS_ADMIN alone", { filter: "docker", add: ["SYS_ADMIN"] }, "docker run --cap-add SYS_PTRACE"],
-      ["of docker, with SYS_PTRACE alone", { filter: "docker", add: ["SYS_PTRACE"] }, DOCKER],
-    ])("%s: one line names the flags", (_, options, flags) => {
-      const { status, stdout, stderr } = readsVendor(options);
-      expect(stderr).toMatch(/^uvfio: [^\n]*\n$/);
-      expect(stderr.trimEnd().endsWith(flags)).toBe(true);
-      expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
-    });
-
     test("the page of recipes names the same flags", () => {
       expect(readFileSync(join(ROOT, "docs/ci.md"), "utf8")).toContain(DOCKER);
     });

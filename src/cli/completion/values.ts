@@ -7,7 +7,7 @@ import { allDevices, deviceName } from "../../machine/find-device.ts";
 import { API_PROFILES } from "../../machine/host-description.ts";
 import { STDIN } from "../../machine/input-file.ts";
 import { loadHost } from "../../machine/load-host.ts";
-import { READY_MADE_HOSTS } from "../../machine/ready-made-hosts.ts";
+import { readyMadeHosts } from "../../machine/ready-made-hosts.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import { REQUEST_NAMES } from "../../uapi/requests/dialects.ts";
 import { SHELLS } from "./scripts.ts";
@@ -37,7 +37,7 @@ export interface Context {
 
 const NOTHING: Place = { candidates: [] };
 const plain = (values: readonly string[]): Candidate[] => values.map((value) => ({ value, description: "" }));
-const hosts: readonly Candidate[] = READY_MADE_HOSTS.map(({ name, description }) => ({ value: name, description }));
+const hosts: readonly Candidate[] = readyMadeHosts().map(({ name, description }) => ({ value: name, description }));
 
 /** Places by the name of the option or argument that has them; of others, what their placeholder says. */
 const PLACES: Readonly<Record<string, (context: Context) => Place | Promise<Place>>> = {

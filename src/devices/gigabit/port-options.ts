@@ -48,6 +48,12 @@ const NOTHING = { step: () => undefined };
 /** Of a port that touches nothing of this machine. */
 export const NO_FILES = { socket: undefined, peer: undefined, tap: undefined, pcap: undefined, receive: undefined };
 
+/** Whether a port is wired to nobody, and opens nothing of this machine. */
+export function touchesNobody({ link, hub, ...options }: PortOptions): boolean {
+  const files = Object.keys(NO_FILES) as (keyof typeof NO_FILES)[];
+  return link === undefined && hub === undefined && files.every((option) => options[option] === undefined);
+}
+
 /** What is wrong with options that are fine one by one. */
 export function checkOptions(options: PortOptions): readonly OptionProblem[] {
   const { mac, link, loopback, socket, peer, tap, hub } = options;

@@ -53,5 +53,6 @@ export const generic: PciDeviceKind = {
   mmap: true,
   translates: false,
   config: () => PLAIN_CONFIG,
+  canWait: () => true,
   create: (_bus, { rom }) => new GenericDevice(new Map(rom ? [[ROM_BAR, rom]] : [])),
 };

@@ -138,5 +138,6 @@ export const pciTestdev: PciDeviceKind = {
   translates: false,
   // as recorded (d_config_F)
   config: () => ({ interruptPin: false, capabilities: [] }),
+  canWait: () => true,
   create: () => new PciTestDevice(),
 };

@@ -64,10 +64,13 @@ export class PciFunction implements DeviceBus {
   /** "0000:00:04.0"; a mediated device's UUID. */
   readonly name: string;
   readonly description: FunctionDescription;
-  readonly config: ConfigSpace;
   /** What it does by itself. */
   readonly clock: Activity;
-  readonly model: DeviceModel;
+  #config: ConfigSpace | (() => Uint8Array);
+  #model: DeviceModel | undefined;
+  readonly #makeModel: (bus: DeviceBus) => DeviceModel;
+  /** Called when there is a model. */
+  onModel: (() => void) | undefined;
   interrupts: InterruptHandler | undefined;
   /** Shows registers to who has mapped them. */
   onShow: (() => void) | undefined;
@@ -80,10 +83,8 @@ export class PciFunction implements DeviceBus {
   /** Its link is down, or it was pulled out: nobody answers, and nothing comes from it. */
   isCutOff = false;
   readonly #bars = new Map<number, PciBar>();
-  readonly #msi: number | undefined;
-  readonly #msix: number | undefined;
-  /** Of a model with registers; in plain memory the table is memory like the rest. */
-  readonly msixTable: MsixTable | undefined;
+  #capabilities: { readonly msi: number | undefined; readonly msix: number | undefined } | undefined;
+  #msixTable: MsixTable | undefined;
   readonly #onFault: (message: string) => void;
   readonly #errors: FunctionErrors | undefined;
   #dma: DeviceDma = NO_DRIVER;
@@ -97,16 +98,16 @@ export class PciFunction implements DeviceBus {
   onDmaWrite: ((iova: bigint, length: number) => void) | undefined;
 
   /**
-   * @param config as firmware leaves it
+   * @param config as firmware leaves it; a function makes it when somebody first looks
    * @param clock the one of all of the host's devices
    * @param onFault what a person should know about an access that did not reach memory
-   * @param makeModel makes what is behind its regions
+   * @param makeModel makes what is behind its regions, when somebody first looks
    * @param errors where a fault of its DMA puts it, on machines that have such a state
    */
   constructor(
     name: string,
     description: FunctionDescription,
-    config: Uint8Array,
+    config: Uint8Array | (() => Uint8Array),
     clock: DeviceClock,
     onFault: (message: string) => void,
     makeModel: (bus: DeviceBus) => DeviceModel,
@@ -114,21 +115,45 @@ export class PciFunction implements DeviceBus {
   ) {
     this.name = name;
     this.description = description;
-    this.config = new ConfigSpace(config);
+    this.#config = typeof config === "function" ? config : new ConfigSpace(config);
     for (const bar of description.bars) this.#bars.set(bar.index, bar);
-    this.#msi = findCapability(config, pci.PCI_CAP_ID_MSI);
-    this.#msix = findCapability(config, pci.PCI_CAP_ID_MSIX);
     this.clock = new Activity(clock);
     this.#onFault = onFault;
     this.#errors = errors;
-    this.model = makeModel(this);
-    this.msixTable = this.#makeMsixTable();
+    this.#makeModel = makeModel;
   }
 
-  #makeMsixTable(): MsixTable | undefined {
-    if (this.#msix === undefined) return undefined;
-    const table = new MsixTable(viewOf(this.config.bytes), this.#msix, (vector) => this.sendMessage(vector));
-    return table.bars.some((bar) => this.model.memory(bar)) ? undefined : table;
+  get config(): ConfigSpace {
+    if (typeof this.#config === "function") this.#config = new ConfigSpace(this.#config());
+    return this.#config;
+  }
+
+  /** What is behind its regions. */
+  get model(): DeviceModel {
+    if (this.#model === undefined) {
+      const model = this.#makeModel(this);
+      this.#model = model;
+      this.#msixTable = this.#makeMsixTable(model);
+      this.onModel?.();
+    }
+    return this.#model;
+  }
+
+  /** Whether somebody has looked. */
+  get hasModel(): boolean {
+    return this.#model !== undefined;
+  }
+
+  /** Of a model with registers; in plain memory the table is memory like the rest. */
+  get msixTable(): MsixTable | undefined {
+    return this.model && this.#msixTable;
+  }
+
+  #makeMsixTable(model: DeviceModel): MsixTable | undefined {
+    const { msix } = this;
+    if (msix === undefined) return undefined;
+    const table = new MsixTable(viewOf(this.config.bytes), msix, (vector) => this.sendMessage(vector));
+    return table.bars.some((bar) => model.memory(bar)) ? undefined : table;
   }
 
   /** Where its DMA goes: set by whoever gives it an address space. */
@@ -159,11 +184,20 @@ export class PciFunction implements DeviceBus {
 
   /** Offset of the MSI capability, if there is one. */
   get msi(): number | undefined {
-    return this.#msi;
+    return this.#found.msi;
   }
 
   get msix(): number | undefined {
-    return this.#msix;
+    return this.#found.msix;
+  }
+
+  get #found() {
+    const { bytes } = this.config;
+    this.#capabilities ??= {
+      msi: findCapability(bytes, pci.PCI_CAP_ID_MSI),
+      msix: findCapability(bytes, pci.PCI_CAP_ID_MSIX),
+    };
+    return this.#capabilities;
   }
 
   /** Whether it is a PCI Express function. */
@@ -297,21 +331,21 @@ export class PciFunction implements DeviceBus {
   }
 
   get messagesEnabled(): boolean {
-    const { config } = this;
-    if (this.#msi !== undefined && config.read(this.#msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_ENABLE)
-      return true;
+    const { config, msi } = this;
+    if (msi !== undefined && config.read(msi + pci.PCI_MSI_FLAGS, 2) & pci.PCI_MSI_FLAGS_ENABLE) return true;
     return this.usesMsix;
   }
 
   get usesMsix(): boolean {
-    const at = this.#msix;
+    const at = this.msix;
     return at !== undefined && (this.config.read(at + pci.PCI_MSIX_FLAGS, 2) & pci.PCI_MSIX_FLAGS_ENABLE) !== 0;
   }
 
   /** A program may give a function fewer MSI vectors than it has, a power of two: then some of its vectors are one. */
   get #vectorMask(): number {
-    if (this.#msi === undefined) return ALL_VECTORS;
-    const flags = this.config.read(this.#msi + pci.PCI_MSI_FLAGS, 2);
+    const { msi } = this;
+    if (msi === undefined) return ALL_VECTORS;
+    const flags = this.config.read(msi + pci.PCI_MSI_FLAGS, 2);
     if (!(flags & pci.PCI_MSI_FLAGS_ENABLE)) return ALL_VECTORS;
     return (1 << ((flags & pci.PCI_MSI_FLAGS_QSIZE) >> 4)) - 1;
   }

@@ -1,6 +1,7 @@
 import { KernelError } from "../../kernel/errors.ts";
 import type { FileContent } from "../../kernel/file-tree.ts";
 import { type HostEntry, type HostFiles, writeText } from "../../kernel/host-files.ts";
+import { monotonic } from "../../kernel/monotonic.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { CallLimit } from "../call-limit.ts";
 import { O_ACCMODE, O_RDONLY, O_WRONLY } from "../linux.ts";
@@ -84,13 +85,13 @@ export class FuseServer {
 
   /** Answers the requests that there are, for a moment. */
   take(): void {
-    const end = performance.now() + MOMENT_MS;
+    const end = monotonic() + MOMENT_MS;
     do {
       const next = this.#channel.next();
       if (next === "over") this.#isOver = true;
       if (next !== "request") return;
       this.#handle();
-    } while (performance.now() < end);
+    } while (monotonic() < end);
   }
 
   /** Something was given back: writes that wait for it are made again. */

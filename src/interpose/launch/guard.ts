@@ -19,9 +19,10 @@ export class Guard {
 
   /**
    * @param launched a process in the mount namespace that was made for the program: that is how its processes are known
+   * @param isShared none was made: they are known by their parents alone
    */
-  constructor(launched: number) {
-    const namespace = statPath(AT_FDCWD, `/proc/${launched}/ns/mnt`) === 0 ? lastStat.inode : 0;
+  constructor(launched: number, isShared = false) {
+    const namespace = !isShared && statPath(AT_FDCWD, `/proc/${launched}/ns/mnt`) === 0 ? lastStat.inode : 0;
     const nothing = fs.openSync("/dev/null", "r+");
     const { pid, socket, control } = spawnLauncher([], {
       name: "uvfio-guard",

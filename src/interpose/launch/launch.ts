@@ -4,10 +4,12 @@ import type { HostFiles } from "../../kernel/host-files.ts";
 import type { DeviceNode } from "../../kernel/host-kernel.ts";
 import { Arena } from "../../native/arena.ts";
 import { ERRNO } from "../../uapi/errno.ts";
+import { shortageText } from "../descriptor-shortage.ts";
 import { Epoll } from "../epoll.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
+import type { LedTree } from "../led-tree.ts";
 import { close, syscall } from "../libc.ts";
 import {
   AT_FDCWD,
@@ -16,28 +18,20 @@ import {
   FD_CLOEXEC,
   O_CLOEXEC,
   OPEN_TREE_CLONE,
-  PR_SET_PTRACER,
-  RLIMIT_NOFILE,
-  SIGACTION_SIZE,
-  SIGSET_SIZE,
+  PR_SET_NO_NEW_PRIVS,
 } from "../linux.ts";
-import { inheritedOpenFiles } from "../process-facts.ts";
+import { mayMount } from "../process-facts.ts";
+import { receiveSome } from "../serve/unix-socket.ts";
 import { CallList } from "./call-list.ts";
 import { filterCalls } from "./filter-calls.ts";
 import { describeFormat } from "./find-program.ts";
 import { hasFuse, mountFuse, placeFuse } from "./fuse-calls.ts";
 import { nearest } from "./graft.ts";
 import { namespaceCalls } from "./namespace-calls.ts";
+import { descriptorMessage, restoreProcess } from "./process-calls.ts";
 import { type Launcher, spawnLauncher } from "./spawn-launcher.ts";
+import { takeListener } from "./take-listener.ts";
 import { TreeCalls } from "./tree-calls.ts";
-
-const SIGPIPE = 13;
-const SIGXFSZ = 25;
-/** glibc's own. */
-const SIGCANCEL = 32;
-const SIGSETXID = 33;
-/** Stands for "no limit" and "no offset". */
-const NONE = -1;
 
 /** What the process is to look like before it becomes the program. */
 export interface World {
@@ -54,6 +48,8 @@ export interface World {
   readonly serveFiles: boolean;
   /** The process that will look into the program. */
   readonly supervisor: number;
+  /** The host's files and nodes, for a program that gets no mounts: calls lead to them. */
+  readonly tree?: LedTree;
   /** Serves the files: takes the descriptor for it. This process does when left out. */
   readonly takeFuse?: (fd: number) => void;
 }
@@ -82,23 +78,47 @@ export class Launch {
   /**
    * @param descriptors those above 2 that the program inherits under the same numbers
    * @param standard its stdin, stdout and stderr, in the place of ours
+   * @param sends it is prepared with a `tree`
    */
-  constructor(descriptors: readonly number[], standard?: readonly (number | undefined)[]) {
-    this.#launcher = spawnLauncher(descriptors, { name: "uvfio-launcher", ...(standard && { standard }) });
+  constructor(descriptors: readonly number[], standard?: readonly (number | undefined)[], sends = false) {
+    this.#launcher = spawnLauncher(descriptors, { name: "uvfio-launcher", ...(standard && { standard }), sends });
     this.pid = this.#launcher.pid;
     this.control = this.#launcher.socket;
     this.pidfd = syscall(HOST_CALLS.pidfd_open, this.pid, 0);
   }
 
   /**
-   * Makes the world around the process. Returns the listener's number in it. InterposerError when it cannot be done.
+   * Makes the world around the process. Returns the listener of its filter, a descriptor of ours. InterposerError when
+   * it cannot be done.
    */
   prepare(world: World): number {
+    if (world.tree) return this.#prepareLed(world);
     const last = this.#show(world);
-    const listener = filterCalls(last, world);
+    const listener = filterCalls(last, { ...world, trapPaths: false });
     this.#send(last);
     this.#hearAll(last);
-    return last.result(listener);
+    return takeListener(this.pid, last.result(listener));
+  }
+
+  /** Without mounts, and without fetching anything from the process: it sends the listener. */
+  #prepareLed(world: World): number {
+    const { socket, number } = this.#launcher.rights!;
+    const list = new CallList();
+    restoreProcess(list, world.supervisor);
+    enterDirectory(list, world.cwd, new Set());
+    // A filter asks for that or for CAP_SYS_ADMIN (kernel/seccomp.c:seccomp_prepare_filter).
+    if (!mayMount()) list.call(HOST_CALLS.prctl, [PR_SET_NO_NEW_PRIVS, 1]);
+    const { scratch } = this.#launcher;
+    list.call(HOST_CALLS.dup3, [filterCalls(list, { ...world, trapPaths: true }), scratch, O_CLOEXEC]);
+    list.call(HOST_CALLS.sendmsg, [number, descriptorMessage(list, scratch)]);
+    list.call(HOST_CALLS.close, [number]);
+    this.#send(list);
+    this.#hearAll(list);
+    const received = receiveSome(socket);
+    close(socket);
+    const [listener] = typeof received === "number" ? [] : received.descriptors;
+    if (listener === undefined) throw new InterposerError("host-failed", shortageText());
+    return listener;
   }
 
   /**
@@ -127,11 +147,7 @@ export class Launch {
   #show(world: World): CallList {
     const { files, nodes, cwd, userNamespace, serveFiles, supervisor } = world;
     const namespaces = new CallList();
-    // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
-    // it.
-    namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, supervisor]);
-    restoreSignals(namespaces);
-    restoreOpenFiles(namespaces);
+    restoreProcess(namespaces, supervisor);
     namespaceCalls(namespaces, userNamespace);
     // In a user namespace nobody is root; the files are the user's.
     const owner = userNamespace ? { uid: process.geteuid!(), gid: process.getegid!() } : { uid: 0, gid: 0 };
@@ -307,22 +323,4 @@ function workingDirectory(): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/**
- * What node, and glibc's posix_spawn(), have ignored, because "ignored" survives execve(); all others are as a program
- * finds them.
- */
-function restoreSignals(list: CallList): void {
-  const standard = list.words(new Array(SIGACTION_SIZE / 8).fill(0));
-  for (const signal of [SIGPIPE, SIGXFSZ, SIGCANCEL, SIGSETXID])
-    list.call(HOST_CALLS.rt_sigaction, [signal, standard, 0, SIGSET_SIZE]);
-}
-
-function restoreOpenFiles(list: CallList): void {
-  const limit = inheritedOpenFiles();
-  if (limit === null) return;
-  const number = (files: number) => (files === Number.POSITIVE_INFINITY ? NONE : files);
-  const words = list.words([number(limit.soft), number(limit.hard)]);
-  list.call(HOST_CALLS.prlimit64, [0, RLIMIT_NOFILE, words, 0]);
 }

@@ -18,6 +18,8 @@ export interface Launcher {
   readonly scratch: number;
   /** Another that is free. */
   readonly fuse: number;
+  /** Our end of a socket that descriptors come over, and its end as it numbers it; undefined without `sends`. */
+  readonly rights: { readonly socket: number; readonly number: number } | undefined;
 }
 
 interface Looks {
@@ -26,6 +28,8 @@ interface Looks {
   readonly standard?: readonly (number | undefined)[];
   /** It has a session of its own. */
   readonly session?: boolean;
+  /** It will send descriptors. */
+  readonly sends?: boolean;
 }
 
 /**
@@ -33,7 +37,7 @@ interface Looks {
  */
 export function spawnLauncher(
   descriptors: readonly number[],
-  { name, standard = [], session = false }: Looks = { name: "uvfio-launcher" },
+  { name, standard = [], session = false, sends = false }: Looks = { name: "uvfio-launcher" },
 ): Launcher {
   const free = (from: number): number => (descriptors.includes(from) ? free(from + 1) : from);
   const control = free(3);
@@ -45,15 +49,27 @@ export function spawnLauncher(
   const far = aside(pair[1], control);
   const image = aside(imageFile(control), control);
   const kept = new Map(descriptors.map((fd) => [fd, fd]));
+  const rights = sends ? rightsSocket(kept, free(fuse + 1)) : undefined;
   for (const fd of [0, 1, 2]) kept.set(fd, standard[fd] ?? fd);
   const path = `/proc/self/fd/${image}`;
   const pid = posixSpawn({ path, argv: [name], descriptors: kept.set(control, far), session });
   close(image);
   close(far);
-  if (pid > 0) return { pid, socket, control, scratch, fuse };
+  if (rights) close(rights.far);
+  if (pid > 0) return { pid, socket, control, scratch, fuse, rights };
   close(socket);
+  if (rights) close(rights.socket);
   const noexec = errnoName(-pid) === "EACCES" ? ": sysctl vm.memfd_noexec must be below 2" : "";
   throw new InterposerError("host-failed", `the launcher cannot be started (${errnoName(-pid)})${noexec}`);
+}
+
+/** A socket for the launcher to send descriptors over, called `number` there. */
+function rightsSocket(kept: Map<number, number>, number: number) {
+  const pair = socketPair();
+  if (pair === undefined) throw new InterposerError("host-failed", shortageText());
+  const [socket, far] = pair;
+  kept.set(number, far);
+  return { socket, far, number };
 }
 
 /** Moves a descriptor out of the way of the one number of the new process that may be another one's here. */

@@ -6,7 +6,7 @@ import { allDevices, deviceName } from "../../machine/find-device.ts";
 import type { HostDescription } from "../../machine/host-description.ts";
 import { HostDescriptionError } from "../../machine/host-description-error.ts";
 import { type HostOverrides, loadHost, loadHostText, readHostText } from "../../machine/load-host.ts";
-import { READY_MADE_HOSTS } from "../../machine/ready-made-hosts.ts";
+import { READY_MADE_NAMES } from "../../machine/ready-made-hosts.ts";
 import { UsageError } from "../usage-error.ts";
 import type { FitAnswer } from "./answer.ts";
 import { answerFit, checkQuestion, type GuestOptions } from "./answer-fit.ts";
@@ -55,7 +55,7 @@ export async function* judgeFleet(
   checkQuestion(guest);
   const known = new Map<string, Judged>();
   for (const source of hosts) {
-    if (READY_MADE_HOSTS.some(({ name }) => name === source)) {
+    if (READY_MADE_NAMES.includes(source)) {
       yield { host: source, ...judged(guest, await loadHost(source, overrides), shapeOf(source, "")) };
       continue;
     }

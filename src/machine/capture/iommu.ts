@@ -1,5 +1,5 @@
 import type { CapturedUnit } from "../../iommu/kind.ts";
-import { IOMMU_KINDS, kindOf } from "../../iommu/kinds.ts";
+import { iommuKinds, kindOf } from "../../iommu/kinds.ts";
 import type { HostFile } from "../host-schema.ts";
 import { CaptureError } from "./capture-error.ts";
 import type { SourceTree } from "./source-tree.ts";
@@ -37,7 +37,7 @@ export function unitFacts(tree: SourceTree, unit: string): CapturedUnit {
 }
 
 function sysfsOf(unit: string) {
-  return IOMMU_KINDS.find(({ sysfs }) => sysfs?.names.test(unit))?.sysfs;
+  return iommuKinds().find(({ sysfs }) => sysfs?.names.test(unit))?.sysfs;
 }
 
 /** Hex without 0x, up to a colon where a file has two. */
@@ -51,7 +51,7 @@ function modelWithoutUnit(tree: SourceTree, arch: string | undefined): string {
   const groups = tree.list("sys/kernel/iommu_groups") ?? [];
   const made = groups.filter((id) => tree.text(`sys/kernel/iommu_groups/${id}/name`) === NOIOMMU_GROUP);
   const isThere = groups.length > made.length;
-  const kind = IOMMU_KINDS.find(
+  const kind = iommuKinds().find(
     ({ sysfs, translates, usualArch }) => !sysfs && translates === isThere && (!translates || usualArch === arch),
   );
   if (kind) return kind.model;

@@ -12,6 +12,16 @@ import { TreeBuilder } from "./tree-builder.ts";
 /** What is made anew together: a group with all that its devices show, by its number, or what is no group's. */
 export type SysfsPart = number | "fixed";
 
+const DIRECTORY: HostEntry = { kind: "directory" };
+
+/** What is seen of the files from outside of their roots. */
+interface Outside {
+  readonly roots: readonly string[];
+  readonly rest: FileTree;
+  /** The roots, and all directories that lead to them. */
+  readonly above: ReadonlySet<string>;
+}
+
 /**
  * The /sys of a running host. It is made when somebody first looks, and the parts of it that have changed when somebody
  * looks again.
@@ -26,6 +36,7 @@ export class SysfsFiles implements HostFiles {
   readonly #stale = new Set<SysfsPart>();
   /** Parts that nobody has looked for yet, the last first. */
   #unmade: SysfsPart[] = [];
+  #outside: Outside | undefined;
 
   /** @param host its description as it is now: devices may come and go */
   constructor(host: () => HostDescription, state: SysfsState, kinds: DeviceKinds) {
@@ -36,10 +47,13 @@ export class SysfsFiles implements HostFiles {
 
   /** A part is not what it was. */
   change(part: SysfsPart): void {
+    this.#outside = undefined;
     if (this.#index !== undefined) this.#stale.add(part);
   }
 
   find(path: string): HostEntry | undefined {
+    // Who only puts the roots where they belong need not wait for all that is in them.
+    if (!this.#isMade && this.#outermost().above.has(path)) return DIRECTORY;
     return this.#now().find(path);
   }
 
@@ -52,16 +66,29 @@ export class SysfsFiles implements HostFiles {
   }
 
   get roots(): readonly string[] {
-    const host = this.#host();
-    const fixed = FileIndex.of(this.#make("fixed"));
-    const buses = allDevices(host).map(({ device }) => devicePath(host, device).split("/", 4).join("/"));
-    return [...new Set([...fixed.roots, ...buses])];
+    return this.#outermost().roots;
   }
 
   get rest(): FileTree {
-    const fixed = new FileIndex(this.grafts);
-    fixed.add(this.#make("fixed"));
-    return fixed.rest;
+    return this.#outermost().rest;
+  }
+
+  get #isMade(): boolean {
+    return this.#index !== undefined && this.#unmade.length === 0;
+  }
+
+  #outermost(): Outside {
+    if (this.#outside === undefined) {
+      const host = this.#host();
+      const fixed = FileIndex.of(this.#make("fixed"));
+      const buses = allDevices(host).map(({ device }) => devicePath(host, device).split("/", 4).join("/"));
+      const roots = [...new Set([...fixed.roots, ...buses])];
+      const above = new Set(["/"]);
+      for (const root of roots)
+        for (let at = root; at !== "" && !above.has(at); at = at.slice(0, at.lastIndexOf("/"))) above.add(at);
+      this.#outside = { roots, rest: fixed.rest, above };
+    }
+    return this.#outside;
   }
 
   /** Makes a part that is needed sooner or later. Returns whether all are there: then a first look takes no longer. */

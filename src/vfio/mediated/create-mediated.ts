@@ -25,9 +25,8 @@ export function createMediated(
   const kind = kinds.mediatedKind(description.model);
   const identity = kind.identity(parentOf(host, description));
   const placed = identity.bars.map((bar) => ({ ...bar, address: 0n }));
-  let model: MediatedModel | undefined;
-  const makeModel = (bus: DeviceBus): MediatedModel => {
-    model = kind.create(
+  const makeModel = (bus: DeviceBus): MediatedModel =>
+    kind.create(
       {
         memory,
         dma: host.api === "mainline" ? undefined : bus,
@@ -37,13 +36,11 @@ export function createMediated(
       },
       deviceInstance(kind, description),
     );
-    return model;
-  };
   // an access to a mapping would reach nobody: the driver has to see each one
   const facts = { ...identity, mmap: false };
   const config = composeConfig(identity, placed, kind.config);
   const target: PciFunction = new PciFunction(description.uuid, facts, config, clock, warn, makeModel);
-  return { target, model: model! };
+  return { target, model: target.model as MediatedModel };
 
   /** The driver signals the eventfd itself, there is no bus between: bus mastering does not matter. */
   function raise(bus: DeviceBus): void {

@@ -27,28 +27,33 @@ export function createFunction(
   context: ModelContext,
 ): PciFunction {
   const { clock, warn, kinds, errors } = context;
-  const config = configSpace(host, device, kinds);
+  const config = () => configSpace(host, device, kinds);
   const kind = kinds.pciKind(device.model);
-  const instance = {
+  const instance = () => ({
     ...deviceInstance(kind, device),
     translation: translationOf(host, device),
     ids: device,
     virtual: virtualOf(host, device),
     rom: romOf(device),
-  };
-  const create = (bus: DeviceBus) => withPlace(host, device, () => kind.create(bus, instance));
+  });
+  const create = (bus: DeviceBus) => withPlace(host, device, () => kind.create(bus, instance()));
   return new PciFunction(device.bdf, device, config, clock, warn, create, device.zpci && errors);
+}
+
+/** Whether a function's model need not be there when its host boots. */
+export function canWait(device: PciDeviceDescription, { kinds }: ModelContext): boolean {
+  const kind = kinds.pciKind(device.model);
+  return kind.canWait?.(deviceInstance(kind, device).options) ?? false;
 }
 
 /** Has a function's model find the others that it has to do with. */
 export function connectFunction(
   host: HostDescription,
-  { name, model }: PciFunction,
+  device: PciDeviceDescription,
   topology: { find(name: string): PciFunction | undefined; all(): Iterable<PciFunction> },
 ): void {
-  if (!model.connect) return;
-  const device = findPciDevice(host, name);
-  if (!device) return;
+  const model = topology.find(device.bdf)?.model;
+  if (!model?.connect) return;
   withPlace(host, device, () =>
     model.connect!({
       find: (other) => topology.find(other)?.model,
@@ -57,11 +62,6 @@ export function connectFunction(
       },
     }),
   );
-}
-
-function findPciDevice(host: HostDescription, name: string): PciDeviceDescription | undefined {
-  for (const { device } of allDevices(host)) if (device.bus === "pci" && device.bdf === name) return device;
-  return undefined;
 }
 
 function virtualOf(host: HostDescription, { bdf, physfn }: PciDeviceDescription) {

@@ -14,7 +14,7 @@ import { errorState } from "../error-state.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
-import { connectFunction, createFunction, createFunctions } from "./create-functions.ts";
+import { canWait, connectFunction, createFunction, createFunctions } from "./create-functions.ts";
 import { PciDeviceFile } from "./device-file.ts";
 import type { HotResetSurroundings } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
@@ -38,11 +38,18 @@ export class PciDevices implements HotResetSurroundings {
     this.#model = context;
     this.#context = pciContext(host, context);
     this.topology = new PciTopology(createFunctions(host, context));
-    for (const { device, group } of allDevices(host)) if (device.bus === "pci") this.#groups.set(device.bdf, group.id);
+    const needed: PciDeviceDescription[] = [];
+    for (const { device, group } of allDevices(host)) {
+      if (device.bus !== "pci") continue;
+      this.#groups.set(device.bdf, group.id);
+      const target = this.topology.find(device.bdf)!;
+      if (canWait(device, context)) target.onModel = () => connectFunction(host, device, this.topology);
+      else if (target.model) needed.push(device);
+    }
     this.#physical = physicalFunctions(host);
     for (const [name, { functions }] of this.#physical)
       this.topology.find(name)?.model.hasFunctions?.(functions.length);
-    for (const target of this.topology.all()) connectFunction(host, target, this.topology);
+    for (const device of needed) connectFunction(host, device, this.topology);
   }
 
   /** The host has other virtual functions now. */
@@ -55,7 +62,7 @@ export class PciDevices implements HotResetSurroundings {
     const target = createFunction(host, device, this.#model);
     this.topology.add(target);
     this.#groups.set(device.bdf, group);
-    connectFunction(host, target, this.topology);
+    connectFunction(host, device, this.topology);
   }
 
   /** Resets a function alone, whoever has it (pci_reset_function). ENOTTY. */
@@ -84,7 +91,7 @@ export class PciDevices implements HotResetSurroundings {
 
   /** The host is needed no more. */
   close(): void {
-    for (const { model } of this.topology.all()) model.close?.();
+    for (const target of this.topology.all()) if (target.hasModel) target.model.close?.();
   }
 
   /** A function that nobody has is gone. */
@@ -147,7 +154,7 @@ class VfioPciDevice implements VfioDevice {
   /** While any file for it is open. */
   state: OpenDevice | undefined;
   /** Of a physical function (vfio_pci_core.c:vfio_pci_vf_init). */
-  readonly token: VfToken | undefined;
+  #token: VfToken | undefined;
   /** The physical function's token that this one, being open, keeps from being changed by another user. */
   #used: VfToken | undefined;
   #openCount = 0;
@@ -157,7 +164,12 @@ class VfioPciDevice implements VfioDevice {
     this.group = group;
     this.#context = context;
     this.#devices = devices;
-    if (context.release.has("vfTokens") && devices.isPhysical(target)) this.token = new VfToken();
+  }
+
+  get token(): VfToken | undefined {
+    if (this.#token === undefined && this.#context.release.has("vfTokens") && this.#devices.isPhysical(this.target))
+      this.#token = new VfToken();
+    return this.#token;
   }
 
   get name(): string {

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { capture } from "../../../src/machine/capture/capture.ts";
 import type { HostDescription } from "../../../src/machine/host-description.ts";
 import { parseHost } from "../../../src/machine/parse-host.ts";
-import { READY_MADE_HOSTS } from "../../../src/machine/ready-made-hosts.ts";
+import { readyMadeHosts } from "../../../src/machine/ready-made-hosts.ts";
 import { RECORDED, recording } from "../recordings.ts";
 import { write, writeTree } from "../write-tree.ts";
 
@@ -48,7 +48,7 @@ const shown = ({ groups }: HostDescription) =>
         .sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
     }));
 
-const HOSTS: readonly HostDescription[] = [...READY_MADE_HOSTS, ...RECORDED.map(recording)].filter(
+const HOSTS: readonly HostDescription[] = [...readyMadeHosts(), ...RECORDED.map(recording)].filter(
   (host) => host.groups.length > 0,
 );
 

@@ -83,6 +83,8 @@ function world() {
       return model;
     },
   );
+  // it is made when somebody looks
+  expect(target.model).toBe(model);
   const written: bigint[] = [];
   target.dma = {
     read: () => undefined,

@@ -8,6 +8,7 @@ import {
   type PortOptions,
   portFacts,
   recordedOptions,
+  touchesNobody,
 } from "../../gigabit/port-options.ts";
 import type { PciDeviceKind } from "../../kind.ts";
 import { type Capability, msi, pciExpress, placedAt, powerManagement, serialNumber } from "../../pci/capability-kit.ts";
@@ -70,6 +71,7 @@ export const e1000e: PciDeviceKind<PortOptions> = {
     ],
     extended: [ERRORS, placedAt(0x140, serialNumber(serialOf(addressOf(instance))))],
   }),
+  canWait: touchesNobody,
   create: (bus, { rom = ROM, ...instance }) => new E1000eDevice(bus, portFacts(bus, instance), rom),
 };
 

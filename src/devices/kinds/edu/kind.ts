@@ -37,5 +37,6 @@ export const edu: PciDeviceKind<{ readonly dma_mask: bigint }> = {
           ],
           extended: translationCapabilities(translation),
         },
+  canWait: () => true,
   create: (bus, { options, translation }) => new EduDevice(bus, options.dma_mask, translation),
 };

@@ -7,6 +7,7 @@ import {
   type PortOptions,
   portFacts,
   recordedOptions,
+  touchesNobody,
 } from "../../gigabit/port-options.ts";
 import type { PciDeviceKind } from "../../kind.ts";
 import { msi, placedAt, powerManagement } from "../../pci/capability-kit.ts";
@@ -50,5 +51,6 @@ export const igb: PciDeviceKind<PortOptions> = {
     ],
     extended: [ERRORS],
   }),
+  canWait: touchesNobody,
   create: (bus, instance) => new IgbDevice(bus, portFacts(bus, instance)),
 };

@@ -30,5 +30,6 @@ export const ioat: PciDeviceKind = {
     // its driver looks into the space behind, at 0x148 and 0x180 (drivers/dma/ioat/registers.h), which is plain here
     extended: [ADVANCED_ERRORS],
   }),
+  canWait: () => true,
   create: (bus) => new IoatDevice(bus),
 };
