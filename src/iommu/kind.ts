@@ -50,6 +50,8 @@ export interface IommuKind {
    * nothing does.
    */
   describe?(said: SaidOfIommu): Partial<IommuDescription>;
+  /** What of it contradicts something else: the key, and why. Undefined where nothing does. */
+  contradiction?(said: SaidOfIommu): readonly [key: "nesting" | "dirty_tracking", why: string] | undefined;
   /** Whether it may ask for `dirty_tracking`. */
   readonly tracksDirtyPages: "yes" | "when nesting" | "no";
   /** What a kernel must have for it; absent where every release with VFIO does. */

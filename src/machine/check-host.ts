@@ -9,6 +9,7 @@ import { devicePlaces, functionProblems } from "./check-functions.ts";
 import { pciFactProblems } from "./check-pci-facts.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import { refuseKernel } from "./kernel-fits.ts";
+import { saidOf } from "./said-of-iommu.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type PciDeviceFile = Exclude<DeviceFile, { uuid: string }>;
@@ -56,6 +57,8 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
     };
   const cannotTrack = dirtyTrackingProblem(iommu.model, iommu.nesting ?? false);
   if (iommu.dirty_tracking && cannotTrack) yield { path: ["iommu", "dirty_tracking"], message: cannotTrack };
+  const contradiction = kind.contradiction?.(saidOf(iommu));
+  if (contradiction) yield { path: ["iommu", contradiction[0]], message: contradiction[1] };
   if (iommu.page_sizes === 0n && kind.translates)
     yield { path: ["iommu", "page_sizes"], message: "an IOMMU has at least one page size" };
   if (vfio_container === "spapr" && kind.defaults.container !== "spapr")
