@@ -45,6 +45,8 @@ export interface IommuKind {
   readonly ownKeys: readonly string[];
   /** Makes its IOMMUs as those use them who nest page tables; undefined where a host file cannot ask for `nesting`. */
   readonly makeNesting: ((description: IommuDescription) => NestingIommus) | undefined;
+  /** The vSVA proposals know IOMMUs of this kind that nest; absent where they do not. */
+  readonly nestsForProposals?: true;
   /**
    * What follows from what only this kind has in a host file, or a recording; it counts above all else. Absent where
    * nothing does.

@@ -8,7 +8,7 @@ import { hexRange } from "../kernel/errors.ts";
 import { devicePlaces, functionProblems } from "./check-functions.ts";
 import { pciFactProblems } from "./check-pci-facts.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
-import { refuseKernel } from "./kernel-fits.ts";
+import { refuseApi, refuseKernel } from "./kernel-fits.ts";
 import { saidOf } from "./said-of-iommu.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
@@ -68,6 +68,8 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
     };
   if (api != null && api !== "mainline" && !isLittleEndian(arch ?? kind.usualArch))
     yield { path: ["api"], message: `${api} was proposed for little-endian machines; an s390x host speaks mainline` };
+  const cannot = refuseApi(api, iommu.model, iommu.nesting ?? false);
+  if (cannot !== undefined) yield { path: ["api"], message: cannot };
   if (vfio_container === "iommufd" && iommufd === false)
     yield { path: ["iommufd"], message: "vfio_container is iommufd, so iommufd cannot be false" };
 }
