@@ -45,11 +45,15 @@ export interface IommuKind {
   readonly ownKeys: readonly string[];
   /** Makes its IOMMUs as those use them who nest page tables; undefined where a host file cannot ask for `nesting`. */
   readonly makeNesting: ((description: IommuDescription) => NestingIommus) | undefined;
+  /** The vSVA proposals know IOMMUs of this kind that nest; absent where they do not. */
+  readonly nestsForProposals?: true;
   /**
    * What follows from what only this kind has in a host file, or a recording; it counts above all else. Absent where
    * nothing does.
    */
   describe?(said: SaidOfIommu): Partial<IommuDescription>;
+  /** What of it contradicts something else: the key, and why. Undefined where nothing does. */
+  contradiction?(said: SaidOfIommu): readonly [key: "nesting" | "dirty_tracking", why: string] | undefined;
   /** Whether it may ask for `dirty_tracking`. */
   readonly tracksDirtyPages: "yes" | "when nesting" | "no";
   /** What a kernel must have for it; absent where every release with VFIO does. */

@@ -8,7 +8,8 @@ import { hexRange } from "../kernel/errors.ts";
 import { devicePlaces, functionProblems } from "./check-functions.ts";
 import { pciFactProblems } from "./check-pci-facts.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
-import { refuseKernel } from "./kernel-fits.ts";
+import { refuseApi, refuseKernel } from "./kernel-fits.ts";
+import { saidOf } from "./said-of-iommu.ts";
 import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type PciDeviceFile = Exclude<DeviceFile, { uuid: string }>;
@@ -56,6 +57,8 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
     };
   const cannotTrack = dirtyTrackingProblem(iommu.model, iommu.nesting ?? false);
   if (iommu.dirty_tracking && cannotTrack) yield { path: ["iommu", "dirty_tracking"], message: cannotTrack };
+  const contradiction = kind.contradiction?.(saidOf(iommu));
+  if (contradiction) yield { path: ["iommu", contradiction[0]], message: contradiction[1] };
   if (iommu.page_sizes === 0n && kind.translates)
     yield { path: ["iommu", "page_sizes"], message: "an IOMMU has at least one page size" };
   if (vfio_container === "spapr" && kind.defaults.container !== "spapr")
@@ -65,6 +68,8 @@ function* iommuProblems({ iommu, arch, api, vfio_container, iommufd }: HostFile)
     };
   if (api != null && api !== "mainline" && !isLittleEndian(arch ?? kind.usualArch))
     yield { path: ["api"], message: `${api} was proposed for little-endian machines; an s390x host speaks mainline` };
+  const cannot = refuseApi(api, iommu.model, iommu.nesting ?? false);
+  if (cannot !== undefined) yield { path: ["api"], message: cannot };
   if (vfio_container === "iommufd" && iommufd === false)
     yield { path: ["iommufd"], message: "vfio_container is iommufd, so iommufd cannot be false" };
 }

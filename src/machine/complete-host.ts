@@ -3,7 +3,6 @@ import type { QemuDevice } from "../devices/kind.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import type { IommuDescription, SpaprDescription } from "../iommu/description.ts";
 import type { ReservedRegion } from "../iommu/group.ts";
-import type { SaidOfIommu } from "../iommu/kind.ts";
 import { kindOf } from "../iommu/kinds.ts";
 import { defaultSpapr } from "../iommu/tce/kind.ts";
 import { defaultRegions, mdevDevice, mergeRegions, type PciDeviceFacts, pciDevice } from "./describe.ts";
@@ -11,6 +10,7 @@ import type { DeviceDescription, GroupDescription, HostDescription, ModuleParame
 import type { DeviceFile, GroupFile, HostFile, PciFile } from "./host-schema.ts";
 import { type IommuBus, iommuBuses, qemuDevices } from "./qemu-command-line.ts";
 import { withoutRefusedDrivers } from "./refused-driver.ts";
+import { saidOf } from "./said-of-iommu.ts";
 import { withVirtualFunctions } from "./virtual-functions.ts";
 import { groupsWithoutIommu, VFIO_GROUP_NAME } from "./without-iommu.ts";
 import { barsOfResources, rangeBetween, zpciFunction } from "./zpci.ts";
@@ -114,20 +114,6 @@ function completeIommu(file: HostFile, host: Pick<HostDescription, "arch" | "pag
     ...registersOf(iommu),
     ...(spapr && { spapr }),
     ...describe?.(saidOf(iommu)),
-  };
-}
-
-/** What is said of an IOMMU that its kind makes something of. */
-function saidOf(iommu: HostFile["iommu"]): SaidOfIommu {
-  const { hw_info: info } = iommu;
-  return {
-    addressBits: iommu.address_bits ?? undefined,
-    apertureLast: iommu.aperture_end ?? undefined,
-    cacheCoherent: iommu.cache_coherent ?? undefined,
-    nesting: iommu.nesting ?? undefined,
-    dirtyTracking: iommu.dirty_tracking ?? undefined,
-    smmu: info == null ? undefined : { idr: info.idr, iidr: info.iidr ?? 0, aidr: info.aidr ?? 0 },
-    coherentWriteBack: iommu.canwbs ?? undefined,
   };
 }
 

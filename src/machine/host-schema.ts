@@ -149,7 +149,7 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
     // Of an Arm SMMUv3: what GET_HW_INFO shows, and whether ACPI says that its devices' accesses are always written
     // back.
     hw_info: mapping({
-      idr: z.array(register, { error: "the six registers SMMU_IDR0 to SMMU_IDR5" }).length(6),
+      idr: z.array(register, { error: "must be six numbers, SMMU_IDR0 to SMMU_IDR5" }).length(6),
       iidr: register.nullish(),
       aidr: register.nullish(),
     }).nullish(),

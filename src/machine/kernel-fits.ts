@@ -14,6 +14,12 @@ export interface KernelNeeds {
   readonly hasMediatedDevices: boolean;
 }
 
+/** Why a host that nests cannot speak a proposal; undefined when it can. */
+export function refuseApi(api: ApiProfile | null | undefined, model: string, nesting: boolean): string | undefined {
+  if ((api ?? "mainline") === "mainline" || !nesting || kindOf(model).nestsForProposals) return undefined;
+  return `${api} was proposed before ${model} could nest: leave nesting out, or speak mainline`;
+}
+
 /**
  * Why a kernel of that release cannot have such a host; undefined when it can. Releases that have less answer as they
  * did.

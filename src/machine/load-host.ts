@@ -9,7 +9,7 @@ import type { HostDefinition } from "./host-definition.ts";
 import { API_PROFILES, type ApiProfile, type GroupDescription, type HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 import { InputFileError, inputName, readInput } from "./input-file.ts";
-import { refuseKernel } from "./kernel-fits.ts";
+import { refuseApi, refuseKernel } from "./kernel-fits.ts";
 import { DEFAULT_HOST, READY_MADE_NAMES, readyMadeHost } from "./ready-made-hosts.ts";
 
 /** What a command line may change about a host. */
@@ -138,6 +138,8 @@ function override(host: HostDescription, { kernel, api }: HostOverrides): HostDe
     throw new HostDescriptionError(
       `--api: ${api} was proposed for little-endian machines; ${host.name} is ${host.arch}`,
     );
+  const cannot = refuseApi(api, host.iommu.model, host.iommu.nesting ?? false);
+  if (cannot !== undefined) throw new HostDescriptionError(`--api: ${cannot}`);
   if (kernel === undefined) return { ...host, ...(api !== undefined && { api }) };
   const release = releaseFrom(kernel)!;
   const { iommu, vfioContainer: container } = host;

@@ -307,6 +307,11 @@ describe("two SMMUs", () => {
   });
 });
 
+test("a proposal knows no SMMU that nests", () => {
+  const yaml = toYaml(HOST).replace("api: mainline", "api: vsva-v1");
+  expect(() => parseHost(yaml, "proposal.yaml")).toThrow(/api: vsva-v1 was proposed before arm-smmu-v3 could nest/);
+});
+
 test("a host that says only that it nests is the recorded machine", () => {
   const host = parseHost(
     `name: bare\nkernel: "7.2"\niommufd: true\niommu: { model: arm-smmu-v3, nesting: true }\ngroups: [{ id: 1, devices: [{ bdf: "0000:01:00.0", id: "1234:11e8" }] }]\n`,

@@ -177,6 +177,25 @@ describe("an error names file, line and field", () => {
       18,
       "groups[1].devices[0].parent: no PCI device 0000:00:05.0 in this file",
     ],
+    [
+      "intel-vtd",
+      "arm-smmu-v3\n  nesting: true\n  hw_info: { idr: [0xd44101a, 0, 0, 0, 0, 0x74] }",
+      5,
+      "iommu.nesting: hw_info has not both stages (bits 0 and 1 of IDR0)",
+    ],
+    [
+      "intel-vtd",
+      "arm-smmu-v3\n  dirty_tracking: true\n  hw_info: { idr: [0xd44101b, 0, 0, 0, 0, 0x74] }",
+      5,
+      "iommu.dirty_tracking: hw_info has no dirty state by hardware (HTTU, bits 7:6 of IDR0, is not 2)",
+    ],
+    [
+      "intel-vtd",
+      "arm-smmu-v3\n  hw_info: { idr: [1, 2] }",
+      5,
+      "iommu.hw_info.idr: must be six numbers, SMMU_IDR0 to SMMU_IDR5",
+    ],
+    ["intel-vtd", "intel-vtd\n  canwbs: true", 5, "iommu.canwbs: only an arm-smmu-v3 IOMMU has this"],
     ["c08db5ed-05d3-4b39-b150-438a18bc698f", "c08db5ed", 17, 'groups[1].devices[0].uuid: not a UUID: "c08db5ed"'],
   ])("%s -> %s", (was, is, line, message) => {
     expect(problem(was, is)).toBe(`myhost.yaml:${line}: ${message}`);

@@ -417,9 +417,8 @@ EADDRINUSE	device cdev†	{area} is not made of whole pages of {alignment} bytes
 EADDRINUSE	device cdev	{area} overlaps {range}; unmap it first
 EADDRINUSE	device cdev	{text} was promised by IOMMU_IOAS_ALLOW_IOVAS and overlaps {range}
 EBUSY	device cdev†	PASID {pasid} of {functionName} belongs to {owner}, where it is bound for {identity}; {owner} cannot have it for {identity}
-EBUSY	device cdev†	{device} is attached to {pageTable} already
+EBUSY	device cdev	{device} is attached to {pageTable} already
 EFAULT	device cdev†	memory at {where} cannot be pinned: some of it is not mapped or not {wanted}
-EINVAL	device cdev†	PASID {pasid} is beyond the devices' {PASIDS}
 EINVAL	device cdev	a device is attached to an ioas or a hwpt, not to {target}
 EINVAL	device cdev†	addr_width is {addressWidth}; tables have 48 bits (4 levels) or 57 (5 levels)
 EINVAL	device cdev†	another device of {group} is attached, and behind {unit} this kernel attaches one of a group; detach that first
@@ -432,11 +431,13 @@ EINVAL	device cdev	{group} is attached to {pageTable}; all its devices share tha
 EINVAL	device cdev†	{group} is attached to {plain} without PASID, which was not made for PASIDs
 EINVAL	device cdev†	{group} is attached with PASIDs, and {pageTable} was not made for such groups
 EINVAL	device cdev	{label} is not bound to an iommufd yet (VFIO_DEVICE_BIND_IOMMUFD)
-EINVAL	device cdev†	{pageTable} was not made for PASIDs (IOMMU_HWPT_ALLOC_PASID)
+EINVAL	device cdev	{pageTable} was not made for PASIDs (IOMMU_HWPT_ALLOC_PASID)
+EINVAL	device cdev	{unit} of {label} cannot walk {hwpt}, made for {unit}
 EINVAL	device cdev†	{unit} of {label} has no dirty tracking, which {hwpt} was made for
 ENODEV	device cdev†	{unable} has no page requests that could go to {fault} (pri)
 ENOENT	device cdev	there is no object with id {id}
 ENOENT	device cdev†	there is no {what} with id {id}
+ENOENT	device cdev	{device} has no number in this virtual SMMU (IOMMU_VDEVICE_ALLOC), which stage 1 needs
 ENOSPC	device cdev†	PASID {pasid} is beyond 2^31
 ENOSPC	device cdev†	made to fail
 ENOTTY	device cdev	{label} knows no request {request} (kernel {release})
@@ -455,7 +456,7 @@ EINVAL	device cdev	{fd} is no descriptor of an iommufd
 EINVAL	device cdev	{label} is bound already
 EINVAL	device cdev	{label} is open through another file
 ENOTTY	device cdev	{label} knows no request {request} (kernel {release})
-EPERM	device cdev†	{label} belongs to {owner}
+EPERM	device cdev	{label} belongs to {owner}
 EPERM	device cdev†	{unit} does not remap interrupts, so {name} could fake them; set iommufd.allow_unsafe_interrupts=1 to accept that
 VFIO_DEVICE_DETACH_IOMMUFD_PT
 EINVAL	device cdev	argsz of struct {layout} is {argsz}, at least {least} are needed
@@ -558,6 +559,7 @@ EINVAL	device cdev	{label} is not bound to an iommufd yet (VFIO_DEVICE_BIND_IOMM
 EINVAL	device pci	{name} has no eventfd to raise or to take away
 EINVAL	device mediated†,device pci	{target} uses {used} now; switch that index off first (DATA_NONE, ACTION_TRIGGER, count 0)
 EINVAL	device pci	{target}: {kind} was set up with fewer vectors ({allocated}) and has no vector {vectors} while it is on; switch the index off (DATA_NONE, ACTION_TRIGGER, count 0) and set all vectors at once
+ENOSPC	device pci	{name} is attached to no page table, in which the kernel could map where its interrupt messages go: attach it first (VFIO_DEVICE_ATTACH_IOMMUFD_PT)
 ENOTTY	device pci	no kernel masks INTx through an eventfd
 ENOTTY	device mediated†,device pci	{request} has no such action ({action}); exactly one of MASK, UNMASK and TRIGGER is wanted, and only INTx can be masked
 IOMMU_DESTROY
@@ -567,6 +569,7 @@ EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 ENOENT	iommufd	there is no object with id {id}
 IOMMU_FAULT_QUEUE_ALLOC
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
@@ -577,6 +580,7 @@ EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 ENOENT	iommufd	id {id} is no {what} but {object}
 ENOENT	iommufd	there is no {what} with id {id}
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
+EOPNOTSUPP	iommufd	the field __reserved must be 0
 EOPNOTSUPP	iommufd	unknown flag bits {unknown} (known: {known})
 EOPNOTSUPP	iommufd	{unit} has information of type {infoType}, not of type {wanted}
 IOMMU_HWPT_ALLOC
@@ -587,13 +591,18 @@ EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 EINVAL	iommufd†	struct {name} has {known} bytes, not {length}
 EINVAL	iommufd	there is no object with id {pt_id}
 EINVAL	iommufd†	{area} is read-only, which a page table that others are nested on cannot have
+EINVAL	iommufd	{label} is behind another IOMMU than {viommu} is a share of
 EINVAL	iommufd†	{parent} was not made as a parent (IOMMU_HWPT_ALLOC_NEST_PARENT)
+EIO	iommufd	Config {config} is not 0 (abort), 4 (bypass) or 5 (stage 1)
+EIO	iommufd	EATS {eats} is not 0 (no translation requests) or 1 (all)
+EIO	iommufd	a guest's stream table entry cannot have bits {unknown} of word 0, {unknown} of word 1
 ENOENT	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
+ENOENT	iommufd	id {id} is no {what} but {object}
 ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 EOPNOTSUPP	iommufd†	a page table of {viommu} wants data that describes it
-EOPNOTSUPP	iommufd†	a parent reports no faults: what is nested on it does
+EOPNOTSUPP	iommufd	a parent reports no faults: what is nested on it does
 EOPNOTSUPP	iommufd†	data_type {type} describes no table of it
 EOPNOTSUPP	iommufd†	data_type {type} describes no table of {unit} (it takes {type}: struct {tables})
 EOPNOTSUPP	iommufd†	flags {flags} are unknown
@@ -602,59 +611,73 @@ EOPNOTSUPP	iommufd	the field __reserved is {value} and must be 0
 EOPNOTSUPP	iommufd	unknown flag bits {unknown} (known: {known})
 EOPNOTSUPP	iommufd	{unit} has no dirty tracking (iommu: dirty_tracking in the host file)
 EOPNOTSUPP	iommufd	{unit} makes no page tables with flags {refused}
+EOPNOTSUPP	iommufd	{unit} makes parents without other flags, not with {beside}
 EOPNOTSUPP	iommufd†	{unit} makes plain page tables only
-EOPNOTSUPP	iommufd†	{unit} nests no page table of this kind on {parent}
+EOPNOTSUPP	iommufd	{unit} nests no page table of this kind on {parent}
 EOPNOTSUPP	iommufd	{unit} takes no data for a page table over an ioas
 IOMMU_HWPT_GET_DIRTY_BITMAP
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd†	iova {iova} or its end {end} is no multiple of {size}
 EINVAL	iommufd†	page_size is 0
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
-ENOENT	iommufd†	id {id} is no {what} but {object}
+ENOENT	iommufd	id {id} is no {what} but {object}
 ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	the bitmap at {data} is not writable memory
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 EOPNOTSUPP	iommufd†	the field __reserved is {value} and must be 0
-EOPNOTSUPP	iommufd†	unknown flag bits {unknown}
-EOPNOTSUPP	iommufd†	{hwpt} was not made for dirty tracking (IOMMU_HWPT_ALLOC_DIRTY_TRACKING)
+EOPNOTSUPP	iommufd	unknown flag bits {unknown}
+EOPNOTSUPP	iommufd	{hwpt} was not made for dirty tracking (IOMMU_HWPT_ALLOC_DIRTY_TRACKING)
 EOVERFLOW	iommufd†	iova {iova} plus length {length} runs past 2^64
 IOMMU_HWPT_INVALIDATE
-E2BIG	iommufd†	an entry has {length} bytes; those behind struct {name} ({size}) must be zero
+E2BIG	iommufd	an entry has {length} bytes; those behind struct {name} ({size}) must be zero
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EFAULT	iommufd	nothing is mapped at {address}
+EFAULT	iommufd	{address} is mapped, but not for {writing or reading}
 EINVAL	iommufd†	data_type {type} is no invalidation of {label} ({type}: struct {invalidations})
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 EINVAL	iommufd†	struct {name} has {known} bytes, not {length}
-EINVAL	iommufd†	{entry_num} entries of {entry_len} bytes at {list}: a list has 1 to 2^19
+EINVAL	iommufd	the list is empty
+EINVAL	iommufd	type {type} is not that of struct {format}, {type}
+EINVAL	iommufd	{entry_num} entries of {entry_len} bytes at {list}: a list has 1 to 2^19
 EINVAL	iommufd	{object} is neither nested nor a virtual IOMMU: the kernel invalidates it itself
 EINVAL	iommufd†	{what} is about entry {entry}, and there are {entries}
 EINVAL	iommufd†	{what}: address {addr} is no page's first, or not 0 for all pages
 EINVAL	iommufd†	{what}: no device has the number {vdev_id} in this virtual IOMMU
+EIO	iommufd	command {code} is none that a guest may give (TLBI by address, ASID or all; CFGI_CD; ATC_INV)
+EIO	iommufd	no device has the number {stream} in this virtual SMMU (VDEVICE_ALLOC)
 ENOENT	iommufd	there is no object with id {id}
+ENOMEM	iommufd	{entries} times {size} bytes are more than the {ALLOCATION_MAX} that a kernel allocates
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
+EOPNOTSUPP	iommufd	the field __reserved is {value} and must be 0
+EOPNOTSUPP	iommufd	{label} is invalidated through its virtual IOMMU
 EOPNOTSUPP	iommufd†	{what} has unknown flags {unknown}
 EOPNOTSUPP	iommufd†	{what} has unknown flags {unknown}, or its __reserved is not 0
 IOMMU_HWPT_SET_DIRTY_TRACKING
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
-ENOENT	iommufd†	id {id} is no {what} but {object}
+ENOENT	iommufd	id {id} is no {what} but {object}
 ENOENT	iommufd	there is no {what} with id {id}
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 EOPNOTSUPP	iommufd	unknown flag bits {unknown}
 EOPNOTSUPP	iommufd	{hwpt} was not made for dirty tracking (IOMMU_HWPT_ALLOC_DIRTY_TRACKING)
 IOMMU_HW_QUEUE_ALLOC
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EEXIST	iommufd†	there is a queue {index} already
 EFAULT	iommufd	nothing is mapped at {address}
 EFAULT	iommufd†	the pages of the queue do not lie side by side; take a huge page
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
-EINVAL	iommufd†	the length is 0
+EINVAL	iommufd	the length is 0
 EINVAL	iommufd†	there are queues 0 to {IOMMU_TEST_HW_QUEUE_MAX}
 EIO	iommufd†	queue {index} comes after queue {index}, which is not there
 ENOENT	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
+ENOENT	iommufd	id {id} is no {what} but {object}
 ENOENT	iommufd†	iova {iova} is not mapped
+ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 EOPNOTSUPP	iommufd	flags {flags} or type {type} is unknown
-EOVERFLOW	iommufd†	address {address} plus length {length} runs past 2^64
+EOPNOTSUPP	iommufd	{viommu} has no queues of type {type}
+EOVERFLOW	iommufd	address {address} plus length {length} runs past 2^64
 IOMMU_IOAS_ALLOC
 E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EFAULT	iommufd	nothing is mapped at {address}
@@ -672,9 +695,10 @@ ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	{count} ranges are more than the {MOST} that uvfio takes in one list
 EOPNOTSUPP	iommufd	the field __reserved is {value} and must be 0
 IOMMU_IOAS_CHANGE_PROCESS
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
-EINVAL	iommufd†	{area} of {object} is of a process's memory; only files can change hands
+EINVAL	iommufd	{area} of {object} is of a process's memory; only files can change hands
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 IOMMU_IOAS_COPY
 EEXIST	iommufd	iova {range} overlaps {area}; unmap that first
@@ -726,6 +750,7 @@ EOVERFLOW	iommufd	an address or a length is 2^64-1
 EOVERFLOW	iommufd	iova {iova} plus length {length} runs past 2^64
 EOVERFLOW	iommufd	{length} bytes are more than half of the address space
 IOMMU_IOAS_MAP_FILE
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EBADF	iommufd	file descriptor {fd} is not open
 EEXIST	iommufd†	iova {range} overlaps {area}; unmap that first
 EFAULT	iommufd	nothing is mapped at {address}
@@ -799,23 +824,31 @@ EOPNOTSUPP	iommufd†	this access was not made to hold pages (NEEDS_PIN_PAGES)
 EOPNOTSUPP	iommufd†	{label} has no event queue of type {type}
 EOVERFLOW	iommufd†	start {start} plus length {length} runs past 2^64
 IOMMU_VDEVICE_ALLOC
-EEXIST	iommufd†	{device} has a number in a virtual IOMMU: {vdevice}
-EEXIST	iommufd†	{identity} has the number {virtId} in {label}
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
+EEXIST	iommufd	{device} has a number in a virtual IOMMU: {vdevice}
+EEXIST	iommufd	{identity} has the number {virtId} in {label}
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
+EINVAL	iommufd	{device} is behind another IOMMU than {viommu}
 ENOENT	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
+ENOENT	iommufd	id {id} is no {what} but {object}
 ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
+EOPNOTSUPP	iommufd	{device} has more than one stream id: it is behind a bridge to conventional PCI
 IOMMU_VEVENTQ_ALLOC
-EEXIST	iommufd†	{other} is the queue of {viommu} for events of type {type}
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
+EEXIST	iommufd	{other} is the queue of {viommu} for events of type {type}
 EFAULT	iommufd	nothing is mapped at {address}
-EINVAL	iommufd†	a queue holds 1 to {VEVENTQ_DEPTH_MAX} events, not {depth}
+EINVAL	iommufd	a queue holds 1 to {VEVENTQ_DEPTH_MAX} events, not {depth}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 ENOENT	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
+ENOENT	iommufd	id {id} is no {what} but {object}
+ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 EOPNOTSUPP	iommufd	flags {flags} or type {type} is unknown
+EOPNOTSUPP	iommufd	the field __reserved is {value} and must be 0
 IOMMU_VFIO_IOAS
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
@@ -824,13 +857,15 @@ ENOENT	iommufd	there is no {what} with id {id}
 EOPNOTSUPP	iommufd	the field __reserved is {value} and must be 0
 EOPNOTSUPP	iommufd	unknown operation {op} (0 GET, 1 SET, 2 CLEAR)
 IOMMU_VIOMMU_ALLOC
+E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EFAULT	iommufd	nothing is mapped at {address}
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 EINVAL	iommufd†	struct {name} has {known} bytes, not {length}
-EINVAL	iommufd†	{parent} was not made as a parent (IOMMU_HWPT_ALLOC_NEST_PARENT)
+EINVAL	iommufd	{hwpt} is of another IOMMU than {unit}
+EINVAL	iommufd	{parent} was not made as a parent (IOMMU_HWPT_ALLOC_NEST_PARENT)
 ENOENT	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
-ENOENT	iommufd†	id {id} is no {what} but {object}
-ENOENT	iommufd†	there is no {what} with id {id}
+ENOENT	iommufd	id {id} is no {what} but {object}
+ENOENT	iommufd	there is no {what} with id {id}
 ENOMEM	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
 EOPNOTSUPP	iommufd	flags {flags} or type {type} is unknown
@@ -873,7 +908,7 @@ EINVAL	device mediated†,device pci	{target} has no {expansion ROM or BAR {inde
 EIO	device pci	memory regions of {name} are switched off (PCI_COMMAND bit 1, or the device sleeps)
 EIO	device pci	{device} is in the error state since a DMA request of it faulted; write 1 to /sys/bus/pci/devices/{device}/recover
 ENOMEM	device pci†	the expansion ROM of {target} has no image (drivers/pci/rom.c:pci_map_rom)
-ESPIPE	iommufd fault queue†	{what} whole, {size} bytes each, not {count}
+ESPIPE	iommufd fault queue	{what} whole, {size} bytes each, not {count}
 ESPIPE	iommufd fault queue†	{what} without an offset
 write to a file of sysfs
 EACCES	sysfs†	{path} cannot be written
@@ -901,13 +936,13 @@ ERANGE	sysfs	{digits} is more than {what} can hold ({most})
 write, pwrite
 EBUSY	device pci†	BAR {index} of {target} belongs to {claimedBy} (/proc/iomem shows who has it): unload it, or keep it off with video=efifb:off, initcall_blacklist=sysfb_init or the like
 EFAULT	device pci†	{target} has {size} bytes of config space; {at} plus {count} is beyond
-EINVAL	iommufd fault queue†	code {code} of a response is unknown (0 success, 1 invalid)
-EINVAL	iommufd fault queue†	no page request with cookie {cookie} waits for a response
+EINVAL	iommufd fault queue	code {code} of a response is unknown (0 success, 1 invalid)
+EINVAL	iommufd fault queue	no page request with cookie {cookie} waits for a response
 EINVAL	device pci	region {index} of {target} has {size} bytes; {at} is beyond
 EINVAL	device pci†	the expansion ROM cannot be written
 EINVAL	container,iommufd,type1	{label} cannot be written
 EINVAL	device pci	{target} has no {expansion ROM or BAR {index}}
 EIO	device pci	memory regions of {name} are switched off (PCI_COMMAND bit 1, or the device sleeps)
-ESPIPE	iommufd fault queue†	{what} whole, {size} bytes each, not {count}
+ESPIPE	iommufd fault queue	{what} whole, {size} bytes each, not {count}
 ESPIPE	iommufd fault queue†	{what} without an offset
 `;

@@ -59,6 +59,7 @@ export const smmuV3: IommuKind = {
   driver: DRIVER,
   iommufd: factsOf({}),
   describe,
+  contradiction,
   iommufdOf: factsOf,
   sysfs: {
     name: "smmu3.0x0000000009050000",
@@ -84,6 +85,16 @@ function describe(said: SaidOfIommu): Partial<IommuDescription> {
     ...(nesting && { nesting }),
     ...(httu === 2 && { dirtyTracking: true }),
   };
+}
+
+function contradiction({ smmu, nesting, dirtyTracking }: SaidOfIommu) {
+  if (!smmu) return undefined;
+  const { stage1, stage2, httu } = featuresOf({ ...smmu, coherentWriteBack: false });
+  if (nesting && !(stage1 && stage2)) return ["nesting", "hw_info has not both stages (bits 0 and 1 of IDR0)"] as const;
+  if (dirtyTracking && httu !== 2) {
+    return ["dirty_tracking", "hw_info has no dirty state by hardware (HTTU, bits 7:6 of IDR0, is not 2)"] as const;
+  }
+  return undefined;
 }
 
 /** arm-smmu-v3.c:arm_smmu_domain_alloc_paging_flags; arm-smmu-v3-iommufd.c:arm_smmu_get_viommu_size */

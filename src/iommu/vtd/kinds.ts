@@ -103,6 +103,7 @@ export const vtdScalable: IommuKind = {
   means: (text) => /^intel-vtd\b/.test(text) && /scalable/i.test(text) && !/second/i.test(text),
   defaults: FIRST_STAGE_DEFAULTS,
   makeNesting: () => new VtdUnits(),
+  nestsForProposals: true,
   // the driver does not use the dirty bits of first-stage tables
   tracksDirtyPages: "when nesting",
   driver: { ...DRIVER, writeImpliesRead: () => true, secondStage, hasPasidTables: true },
