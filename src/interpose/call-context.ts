@@ -70,8 +70,6 @@ export class CallContext {
   path: string | undefined;
   offset: Word = 0;
   length = 0;
-  /** Begins what a call that goes on natively waits for, and calls `go` when it may. False: it may go on now. */
-  before: ((go: () => boolean) => boolean) | undefined;
 
   constructor(on: Machinery) {
     this.on = on;
@@ -87,7 +85,6 @@ export class CallContext {
     this.path = undefined;
     this.offset = 0;
     this.length = 0;
-    this.before = undefined;
   }
 
   /** The call as it stands, for when its answer comes later. */

@@ -127,8 +127,7 @@ export class Launch {
   #show(world: World): CallList {
     const { files, nodes, cwd, userNamespace, serveFiles, supervisor } = world;
     const namespaces = new CallList();
-    // Yama lets an ordinary user's doorbell tracer in, which is a child of this process, only where the program allows
-    // it.
+    // Yama lets an ordinary user look into a program that is no child of this process only where the program allows it.
     namespaces.call(HOST_CALLS.prctl, [PR_SET_PTRACER, supervisor]);
     restoreSignals(namespaces);
     restoreOpenFiles(namespaces);
