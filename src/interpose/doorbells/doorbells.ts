@@ -223,7 +223,7 @@ export class Doorbells {
       if (inode === 0 || !shared || deviceMajor !== major || deviceMinor !== minor) continue;
       const file = this.#files.find(inode, deviceMajor, deviceMinor);
       if (file === undefined || !file.description.registerPages?.length) continue;
-      if (memory.add(mapping, file)) covered.add(file);
+      if (memory.add(mapping, file) || this.#isChilds(mapping.start, file)) covered.add(file);
       else {
         this.#refuse(pid);
         return;
@@ -234,6 +234,12 @@ export class Doorbells {
     // what was written before it was watched
     for (const file of covered) file.description.pollMemory();
     if (!memory.isInUse) this.#drop(memory);
+  }
+
+  /** Whether a mapping is watched that a forked child has from its parent, which nobody else can watch any more. */
+  #isChilds(start: number, file: InjectedFile): boolean {
+    const children = [...this.#memories.values()].filter(({ pid }) => pid === undefined);
+    return children.some((memory) => memory.find(start)?.file === file);
   }
 
   #add(memory: WatchedMemory): void {
@@ -254,7 +260,9 @@ export class Doorbells {
     this.#noticed.add(pid);
     const tracer = Number(/^TracerPid:\s+(\d+)/m.exec(readProc(pid, "status") ?? "")?.[1] ?? 0);
     const why =
-      tracer === 0 ? "its memory cannot be watched" : `${readProc(tracer, "comm")?.trimEnd()}[${tracer}] traces it`;
+      tracer === 0 || tracer === process.pid
+        ? "its memory cannot be watched"
+        : `${readProc(tracer, "comm")?.trimEnd()}[${tracer}] traces it`;
     const what = "what it reads right after writing a doorbell may be old (docs/memory.md)";
     this.#notice(`process ${pid} maps registers of ${description.label}, and ${why}: ${what}`);
   }
