@@ -12,8 +12,8 @@ export interface MappedRegister {
   /** Bytes. */
   readonly width: AccessWidth;
   /**
-   * Each write counts, also one of the value that is there, and a driver may go on at once as if the device had acted. So
-   * the model is told that a write comes (expectsWrite), where a transport can, and writes to this page take longer.
+   * Each write counts, also one of the value that is there, and a driver may go on at once as if the device had acted.
+   * So the model is told that a write comes (expectsWrite), where a transport can, and writes to this page take longer.
    */
   readonly doorbell?: true;
   /**

@@ -2,8 +2,8 @@ import type { Doorbells } from "./doorbells/doorbells.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 
 /**
- * Intervals in microseconds between looks at registers that programs write to without being stopped: just after a write,
- * while a device works, for a while afterwards, and when nothing happens.
+ * Intervals in microseconds between looks at registers that programs write to without being stopped: just after a
+ * write, while a device works, for a while afterwards, and when nothing happens.
  */
 const HOT_US = 25;
 const BUSY_US = 50;
@@ -15,7 +15,8 @@ const BUSY_MS = 20;
 const WARM_MS = 1000;
 /**
  * How long after a write the next one is waited for without sleeping, in milliseconds: a program that drives a device
- * answers within that, when it has a processor of its own. Who never slept would lose the processor to others for longer.
+ * answers within that, when it has a processor of its own. Who never slept would lose the processor to others for
+ * longer.
  */
 const AWAKE_MS = 0.06;
 /** For how many writes that is done after it has paid, and after how many others it is tried again. */

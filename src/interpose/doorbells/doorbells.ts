@@ -27,9 +27,9 @@ export interface Mapper extends StoppedCaller {
 
 /**
  * Hears of writes to mapped registers without looking for them: their pages are protected from writing
- * (userfaultfd(2)), in the memory of each program that maps them. A thread that writes is stopped, announced, and let go
- * on; its write lands, and the model carries it out. As long as a program goes on writing the page is left open, and is
- * looked at. What cannot be watched is looked at now and then.
+ * (userfaultfd(2)), in the memory of each program that maps them. A thread that writes is stopped, announced, and let
+ * go on; its write lands, and the model carries it out. As long as a program goes on writing the page is left open, and
+ * is looked at. What cannot be watched is looked at now and then.
  */
 export class Doorbells {
   readonly #epoll: Epoll;

@@ -8,8 +8,8 @@ import type { WatchedMemory, WatchedPage } from "./watched-memory.ts";
  */
 const LANDING_MS = 0.08;
 /**
- * How long a page that is closed behind each write is left open for one that does not come, in milliseconds: at first, and
- * at most, for threads that do not get a processor in that time.
+ * How long a page that is closed behind each write is left open for one that does not come, in milliseconds: at first,
+ * and at most, for threads that do not get a processor in that time.
  */
 const EXPECTED_MS = 1;
 const EXPECTED_MOST_MS = 128;
@@ -72,8 +72,8 @@ export class OpenPages {
   }
 
   /**
-   * Closes the pages whose registers are expected, when something was written to them: before that is carried out, since
-   * the program may write again as soon as it sees the outcome.
+   * Closes the pages whose registers are expected, when something was written to them: before that is carried out,
+   * since the program may write again as soon as it sees the outcome.
    */
   look(): void {
     for (const { page, since } of [...this.#open.values()]) {

@@ -86,7 +86,10 @@ export class Userfault {
     this.isUserModeOnly = isUserModeOnly;
   }
 
-  /** Takes over a new userfaultfd. @returns undefined when the kernel has not what is needed: the descriptor is closed */
+  /**
+   * Takes over a new userfaultfd.
+   * @returns undefined when the kernel has not what is needed: the descriptor is closed
+   */
   static agree(fd: number, isUserModeOnly: boolean): Userfault | undefined {
     for (const forks of [FEATURE_EVENT_FORK, 0]) {
       arena.setU64(0, UFFD_API);
@@ -115,8 +118,8 @@ export class Userfault {
 
   /**
    * Stops the next thread that writes to a page.
-   * @returns 0 or a negative errno: EAGAIN as long as the program is forking or moving a mapping, others when the page is
-   * not mapped there any more
+   * @returns 0 or a negative errno: EAGAIN as long as the program is forking or moving a mapping, others when the page
+   * is not mapped there any more
    */
   protect(page: number): number {
     return this.#setProtection(page, WRITEPROTECT_MODE_WP);
