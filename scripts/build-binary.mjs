@@ -53,7 +53,6 @@ async function build() {
   const entries = {
     main: join(dist, "cli/main.js"),
     "guard-main": join(dist, "interpose/launch/guard-main.js"),
-    "tracer-main": join(dist, "interpose/doorbells/tracer-main.js"),
   };
   const { text, index, build } = await joinModules(entries, true, JSON.parse(readFileSync(firstModules, "utf8")));
   const assets = { "koffi.node": native };

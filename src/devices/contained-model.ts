@@ -39,7 +39,8 @@ class ContainedModel implements DeviceModel {
     this.#bus = bus;
     this.#model = make(this.#containedBus());
     const model = this.#model;
-    const { shows, adopt, decodes, isMappable, connect, hasFunctions } = model;
+    const { shows, adopt, decodes, isMappable, connect, hasFunctions, expectsWrite } = model;
+    this.changesUnseen = model.changesUnseen ?? model.advance !== undefined;
     // what it throws here is a problem of the description
     if (connect) this.connect = (others) => connect.call(this.#model, others);
     if (hasFunctions)
@@ -51,12 +52,17 @@ class ContainedModel implements DeviceModel {
     if (isSavable(model)) this.#containSaving(model);
     if (shows)
       this.shows = (...place) => this.#try("a look at its registers", () => shows.apply(this.#model, place), 0n);
+    if (expectsWrite)
+      this.expectsWrite = (...place) =>
+        this.#try("a write to a doorbell", () => expectsWrite.apply(this.#model, place), undefined);
     if (adopt)
       this.adopt = (...place) => this.#try("a look at its registers", () => adopt.apply(this.#model, place), false);
     if (decodes) this.decodes = (...place) => this.#try("a read", () => decodes.apply(this.#model, place), true);
   }
 
+  readonly changesUnseen: boolean;
   shows?: NonNullable<DeviceModel["shows"]>;
+  expectsWrite?: NonNullable<DeviceModel["expectsWrite"]>;
   adopt?: NonNullable<DeviceModel["adopt"]>;
   decodes?: NonNullable<DeviceModel["decodes"]>;
   connect?: NonNullable<DeviceModel["connect"]>;

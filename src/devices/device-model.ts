@@ -12,9 +12,8 @@ export interface MappedRegister {
   /** Bytes. */
   readonly width: AccessWidth;
   /**
-   * A write has the device act, and a driver goes on at once as if it had: what it reads next must be no older than the
-   * write. A transport may have means for a few of these (an x86 processor watches four addresses), so only registers
-   * that need it are.
+   * Each write counts, also one of the value that is there, and a driver may go on at once as if the device had acted.
+   * So the model is told that a write comes (expectsWrite), where a transport can, and writes to this page take longer.
    */
   readonly doorbell?: true;
   /**
@@ -167,6 +166,19 @@ export interface DeviceModel {
    * @returns whether one may have changed since the last time without having been written
    */
   advance?(): boolean;
+  /**
+   * What its registers show changes without a job, a moment or an access (DeviceTime): transports that see memory only
+   * ask advance() again and again. Of a model that is not uvfio's own, where it is left out, that is so when it has
+   * advance().
+   */
+  readonly changesUnseen?: boolean;
+  /**
+   * A program is about to write to the page of a mapping that a doorbell of the model is in, perhaps several registers
+   * of it, and may read others in its next instructions, before the write has been carried out: mappings show from now
+   * on what they may read then. Only some transports can tell.
+   * @param region undefined when no write is expected any more
+   */
+  expectsWrite?(region: number | undefined, offset?: number): void;
   /**
    * It can be reset in a way of its own, whatever its config space says (drivers/pci/quirks.c:pci_dev_specific_reset).
    */

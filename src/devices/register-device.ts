@@ -50,6 +50,7 @@ interface Reached<State, Values extends DeviceOptions> {
 
 /** A device that was defined by its registers (define-device.ts). */
 export class RegisterDevice<State, Values extends DeviceOptions> implements DeviceModel, DefinedDevice<State, Values> {
+  readonly changesUnseen = false;
   readonly options: Values;
   state: State;
   protected readonly definition: DeviceDefinition<State, Values>;
@@ -182,7 +183,7 @@ export class RegisterDevice<State, Values extends DeviceOptions> implements Devi
 
   registers(region: number): readonly MappedRegister[] {
     const own = [...this.#byName.values()].filter((register) => register.region === region);
-    return own.map(({ at, bytes }) => ({ offset: at, width: bytes }));
+    return own.map(({ at, bytes, write }) => ({ offset: at, width: bytes, ...(write && { doorbell: true }) }));
   }
 
   isMappable(region: number): boolean {

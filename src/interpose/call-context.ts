@@ -78,8 +78,6 @@ export class CallContext {
   isLed = false;
   offset: Word = 0;
   length = 0;
-  /** Begins what a call that goes on natively waits for, and calls `go` when it may. False: it may go on now. */
-  before: ((go: () => boolean) => boolean) | undefined;
 
   constructor(on: Machinery) {
     this.on = on;
@@ -96,7 +94,6 @@ export class CallContext {
     this.isLed = false;
     this.offset = 0;
     this.length = 0;
-    this.before = undefined;
   }
 
   /** The call as it stands, for when its answer comes later. */

@@ -1,6 +1,6 @@
 import type { CallContext, Reply } from "./call-context.ts";
-import { handleKvmAttribute } from "./call-kvm.ts";
-import { KVM_SET_DEVICE_ATTR, USERFAULTFD_IOC_NEW } from "./linux.ts";
+import { handleGuest, handleKvmAttribute } from "./call-kvm.ts";
+import { KVM_CREATE_VM, KVM_SET_DEVICE_ATTR, USERFAULTFD_IOC_NEW } from "./linux.ts";
 
 /**
  * VFIO's requests that only tell: GET_API_VERSION, CHECK_EXTENSION, GROUP_GET_STATUS, DEVICE_GET_INFO, _REGION_INFO,
@@ -21,6 +21,7 @@ export function handleIoctl(context: CallContext): Reply {
   const request = listener.low(1);
   if (request === USERFAULTFD_IOC_NEW) return handleWaiting(context);
   if (request === KVM_SET_DEVICE_ATTR) return handleKvmAttribute(context, fd);
+  if (request === KVM_CREATE_VM) return handleGuest(context);
   const file = context.file(fd);
   if (file === undefined) return "native";
   context.request = kernel.plainRequest?.(request) ?? request;
@@ -33,8 +34,9 @@ export function handleIoctl(context: CallContext): Reply {
 }
 
 /** userfaultfd(): memory of the program may have to be waited for from now on. */
-export function handleWaiting({ on: { looks } }: CallContext): Reply {
-  looks.require(false);
+export function handleWaiting({ on: { looks, doorbells, task } }: CallContext): Reply {
+  // what doorbells make a program wait for is over before anybody looks
+  if (!doorbells.makesCall(task.tid)) looks.require(false);
   return "native";
 }
 

@@ -51,6 +51,13 @@ export function handleKvmAttribute(context: CallContext, fd: number): Reply {
   return 0;
 }
 
+/** KVM_CREATE_VM: what the guest writes is not announced everywhere (Doorbells.makesGuest). */
+export function handleGuest({ on: { doorbells, processes, task } }: CallContext): Reply {
+  const process = doorbells.isUsed ? processes.of(task.tid) : undefined;
+  if (process) doorbells.makesGuest(process.pid);
+  return "native";
+}
+
 /** Marks that a file can have: the signals that F_SETSIG takes. */
 const MARKS = 64;
 const added: WeakSet<InjectedFile>[] = [];

@@ -24,7 +24,8 @@ export function handleMmap(context: CallContext): Reply {
     shared: (listener.low(3) & MAP_TYPE) !== MAP_PRIVATE,
   });
   files.noteMapping(file);
-  const { pid, tid } = task;
-  context.before = (go) => doorbells.arm(pid, tid, file, { ...files.fileSystem, go });
+  const { tid, process } = task;
+  const { instruction, isInterruptible } = listener;
+  doorbells.arm({ pid: process.pid, pidfd: process.pidfd, tid, instruction, isInterruptible }, file);
   return "native";
 }

@@ -170,10 +170,7 @@ function writeDescriptor({ description, request, argument, on: { task } }: CallC
   }
 }
 
-/**
- * Answers the call in hand when what it writes to its caller is there, and what it waits for before it goes on
- * natively.
- */
+/** Answers the call in hand when what it writes to its caller is there. */
 function goOn(
   context: CallContext,
   observer: Observer | undefined,
@@ -181,22 +178,16 @@ function goOn(
   writes: ReturnType<SlowLooks["takeWrites"]>,
 ): void {
   const { listener, task, parked } = context.on;
-  const { reply, start } = outcome;
-  if (writes.length === 0 && context.before === undefined) {
+  if (writes.length === 0) {
     answer(context, observer, outcome);
     return;
   }
   const later = context.copy();
-  const answerLater = (how: Outcome) => {
+  const failed: Outcome = { reply: -ERRNO.EFAULT, error: unwritten(), start: outcome.start };
+  parked.untilWritten(writes, (written) => {
     task.use(listener.tid);
-    answer(later, observer, how);
-  };
-  if (writes.length > 0) {
-    const failed: Outcome = { reply: -ERRNO.EFAULT, error: unwritten(), start };
-    parked.untilWritten(writes, (written) => answerLater(written ? outcome : failed));
-  } else if (reply !== "native" || !context.before?.(parked.hold(() => answerLater(outcome)))) {
-    answer(context, observer, outcome);
-  }
+    answer(later, observer, written ? outcome : failed);
+  });
 }
 
 /** How the handling of a call ended, and when it began. */

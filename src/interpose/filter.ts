@@ -2,6 +2,7 @@ import { assemble, BPF, type Instruction, type Line } from "./bpf.ts";
 import { WINDOW_END, WINDOW_FIRST } from "./descriptor-window.ts";
 import {
   AT_EMPTY_PATH,
+  KVM_CREATE_VM,
   KVM_SET_DEVICE_ATTR,
   MAP_ANONYMOUS,
   MAP_SHARED,
@@ -92,7 +93,7 @@ export interface FilterOptions {
 /**
  * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not
  * memory, so it picks by what is rare in other programs:
- * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR;
+ * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR or KVM_CREATE_VM;
  * - open: read and write, as VFIO's nodes are opened, all others when asked for, and with O_PATH, which may make
  *   descriptors of our files that are not for using (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
@@ -161,7 +162,7 @@ function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens, trapPath
     atLeast(WINDOW_FIRST, undefined, allow),
     atLeast(WINDOW_END, allow, notify),
   );
-  lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify));
+  lines.push(label("ioctl"), load(low(1)), equal(KVM_SET_DEVICE_ATTR, notify), equal(KVM_CREATE_VM, notify));
   lines.push(equal(USERFAULTFD_IOC_NEW, notify), and(0xff00));
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));

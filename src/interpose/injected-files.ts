@@ -94,9 +94,9 @@ export class InjectedFiles {
     else this.#counts.set(creator, count);
   }
 
-  /** Whether programs have mappings whose memory the model wants to look at. */
-  get hasMappings(): boolean {
-    return this.#mapped.size > 0;
+  /** Files of which programs have mappings, whose memory the model wants to look at. */
+  get mapped(): ReadonlySet<InjectedFile> {
+    return this.#mapped;
   }
 
   /** A program maps a file: from now on, until its release, its memory may be written at any time. */
@@ -104,16 +104,15 @@ export class InjectedFiles {
     if (file.description.pollMemory !== FileDescription.prototype.pollMemory) this.#mapped.add(file);
   }
 
-  /** Lets the model look at memory that programs can write to. Returns whether one has. */
-  pollMappings(): boolean {
+  /**
+   * Lets the model look at memory that programs can write to.
+   * @param isLeft of which files it does not
+   * @returns whether one has
+   */
+  pollMappings(isLeft: (file: InjectedFile) => boolean): boolean {
     let written = false;
-    for (const file of this.#mapped) if (file.description.pollMemory()) written = true;
+    for (const file of this.#mapped) if (!isLeft(file) && file.description.pollMemory()) written = true;
     return written;
-  }
-
-  /** A program has written to a doorbell of a mapped file. */
-  ring(inode: number, offset: number): void {
-    this.#byInode.get(inode)?.description.ringDoorbell(offset);
   }
 
   /** The device number of all files here. */

@@ -211,6 +211,7 @@ export const KVM_SET_DEVICE_ATTR = 0x4018_aee1;
 export const KVM_DEV_VFIO_FILE = 1;
 export const KVM_DEV_VFIO_FILE_ADD = 1;
 export const KVM_DEV_VFIO_FILE_DEL = 2;
+export const KVM_CREATE_VM = 0xae01;
 
 // userfaultfd.h: makes one from an open /dev/userfaultfd
 export const USERFAULTFD_IOC_NEW = 0xaa00;

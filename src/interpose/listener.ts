@@ -24,6 +24,7 @@ const NOTIF_SIZE = 80;
 const PID = 8;
 const NUMBER = 16;
 const ARCH = 20;
+const INSTRUCTION = 24;
 const ARGS = 32;
 // struct seccomp_notif_resp: id u64@0, val s64@8, error s32@16, flags u32@20
 const RESPONSE = 96;
@@ -137,6 +138,16 @@ export class Listener {
 
   get arch(): number {
     return this.#arena.u32(ARCH);
+  }
+
+  /** Address behind the instruction that made the call. */
+  get instruction(): number {
+    return this.#arena.u64(INSTRUCTION);
+  }
+
+  /** Whether a signal to its caller interrupts a call that is being handled. */
+  get isInterruptible(): boolean {
+    return this.#restarts !== undefined;
   }
 
   /** An argument as the signed int that descriptors are. */

@@ -129,7 +129,13 @@ export class ServedProgram {
       files.find(inode, major, minor) !== undefined;
     this.processes = new ProcessTable(
       { caller, looks, isDeviceMemory, sharing: (place) => this.processes.sharing(place) },
-      { come: ({ pidfd }) => shared.watchProcess(pidfd), gone: ({ pid }) => infos.gone(pid) },
+      {
+        come: ({ pidfd }) => shared.watchProcess(pidfd),
+        gone: ({ pid }) => {
+          infos.gone(pid);
+          doorbells.gone(pid);
+        },
+      },
     );
     const credentials = new Credentials(userNamespace, launcher, options.starter);
     const { tree } = options;

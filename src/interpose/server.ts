@@ -79,14 +79,14 @@ export class Server {
       (description) => {
         release(description, observer);
         for (const { fuse } of this.#fuses.values()) guarded(() => fuse.retry(), observer);
+        this.#doorbells.sweep();
         guarded(() => this.onRelease?.(), observer);
       },
       () => this.#pids(),
     );
     this.#watches = new EventWatches(this.#limit, () => this.#pids());
-    this.#mappings = new MappingWatch(this.#files);
-    const ring = (inode: number, offset: number) => guarded(() => this.#mappings.ring(inode, offset), observer);
-    this.#doorbells = new Doorbells(this.#epoll, ring, (message) => observer?.noticed?.(message));
+    this.#doorbells = new Doorbells(this.#epoll, this.#files, (message) => observer?.noticed?.(message));
+    this.#mappings = new MappingWatch(this.#files, this.#doorbells);
     const { deviceWork } = kernel;
     if (deviceWork) {
       deviceWork.inSlices = true;
@@ -244,7 +244,7 @@ export class Server {
     const patience = this.#turns.patience();
     if (patience >= 0) return patience;
     const interval = this.#mappings.interval();
-    if (interval > 0) return interval;
+    if (interval >= 0) return interval;
     return this.#files.undecided || this.#isSomebodyHungUp() ? TICK_US : -1;
   }
 
@@ -257,7 +257,7 @@ export class Server {
   #look(count: number): void {
     const epoll = this.#epoll;
     const notified: [ServedProgram, number][] = [];
-    let rung = false;
+    const rung: number[] = [];
     let taken = false;
     let closed = epoll.isFull(count);
     const others: number[] = [];
@@ -268,20 +268,19 @@ export class Server {
       if (program !== undefined) notified.push([program, epoll.events(i)]);
       else if (fd === this.#stop) this.#over = true;
       else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
-      else if (fd === this.#doorbells.fd) rung = true;
+      else if (this.#doorbells.has(fd)) rung.push(fd);
       else if (fd === this.#jobs.event) taken = true;
       else if (this.#fuses.has(fd)) asked.push(fd);
       else if (fd === this.#files.inotify || fd === this.#files.streamEvent) closed = true;
       else if (fd !== this.#watches.event) others.push(fd);
     }
     for (const fd of others) this.#hear(fd);
-    if (rung) this.#doorbells.hear();
+    for (const fd of rung) guarded(() => this.#mappings.hear(fd), this.#observer);
     if (taken) {
       // what a job held for a program that has ended is closed with it, and nobody has announced that
       this.#jobs.hear();
       closed = true;
     }
-    this.#doorbells.expire();
     let received = false;
     for (const [program, events] of notified) {
       // what was closed while others were served was announced after the wait
@@ -289,7 +288,10 @@ export class Server {
     }
     if (notified.length === 0) this.#catchUp(true);
     for (const fd of asked) guarded(() => this.#serveFiles(fd), this.#observer);
-    guarded(() => this.#turns.take(received), this.#observer);
+    guarded(() => {
+      // registers show what a device has done
+      if (this.#turns.take(received)) this.#mappings.look();
+    }, this.#observer);
     for (const program of this.#programs.values()) if (program.isOver()) this.#remove(program);
   }
 

@@ -40,18 +40,20 @@ export class Turns {
   /**
    * Gives the work a slice when it is its turn.
    * @param received whether a call was just handled
+   * @returns whether some work was done
    */
-  take(received: boolean): void {
+  take(received: boolean): boolean {
     // each served call comes by here
-    if (!this.#works.some(isPending)) return;
+    if (!this.#works.some(isPending)) return false;
     const pending = this.#works.filter(isPending);
     this.#callsCome = received;
-    if (received && this.#now() - this.#lastSlice < CALLS_MS) return;
+    if (received && this.#now() - this.#lastSlice < CALLS_MS) return false;
     try {
       for (const work of pending) work.run(SLICE_MS / pending.length);
     } finally {
       this.#lastSlice = this.#now();
     }
+    return true;
   }
 }
 

@@ -1,9 +1,9 @@
 import { fail } from "../kernel/errors.ts";
 import {
-  type Doorbell,
   FileDescription,
   type MappedObject,
   type MmapRequest,
+  type RegisterPage,
   type SharedMemory,
 } from "../kernel/file-description.ts";
 import type { RequestSteps } from "../kernel/request-steps.ts";
@@ -112,12 +112,28 @@ export class CdevFile extends FileDescription {
     this.#opened?.attachMemory(memory);
   }
 
-  override get doorbells(): readonly Doorbell[] {
-    return this.#opened?.doorbells ?? [];
+  override hasNewWrites(): boolean {
+    return this.#opened?.hasNewWrites() ?? false;
   }
 
-  override ringDoorbell(offset: number): void {
-    this.#opened?.ringDoorbell(offset);
+  override get registerPages(): readonly RegisterPage[] | undefined {
+    return this.#opened ? this.#opened.registerPages : [];
+  }
+
+  override expectWrite(offset: number): void {
+    this.#opened?.expectWrite(offset);
+  }
+
+  override isExpected(offset: number): boolean {
+    return this.#opened?.isExpected(offset) ?? false;
+  }
+
+  override carryOutWrite(offset: number): void {
+    this.#opened?.carryOutWrite(offset);
+  }
+
+  override forgetWrites(): void {
+    this.#opened?.forgetWrites();
   }
 
   override pollMemory(): boolean {

@@ -18,15 +18,15 @@ export interface MmapRequest {
   readonly shared: boolean;
 }
 
-/**
- * A register in a file's memory whose writing has the device act at once: a program reads the outcome in its next
- * instruction.
- */
-export interface Doorbell {
-  /** Bytes into the file. */
+/** A page of a file's memory in which programs write registers. */
+export interface RegisterPage {
+  /** Where it begins, bytes into the file. */
   readonly offset: number;
-  /** 1, 2, 4 or 8 bytes. */
-  readonly width: number;
+  /**
+   * A register in it has the device act, and a program that has written it goes on at once as if it had. So each write
+   * to the page is announced to the model before it lands, by expectWrite().
+   */
+  readonly isExpected: boolean;
 }
 
 /**
@@ -123,19 +123,36 @@ export abstract class FileDescription {
     return false;
   }
 
-  /**
-   * What a transport that can notice single writes to the attached memory is to watch, calling ringDoorbell() before
-   * the program goes on.
-   */
-  get doorbells(): readonly Doorbell[] {
-    return [];
+  /** Whether pollMemory() would find that programs have written something. Does nothing yet. */
+  hasNewWrites(): boolean {
+    return false;
   }
 
   /**
-   * pollMemory(), for a doorbell that was certainly written, perhaps with the value that it had.
-   * @param _offset which of `doorbells`
+   * Where programs write registers in the attached memory: a transport that can notice writes there needs not look as
+   * long as none comes. Undefined when it has to look again and again all the same, because what the registers show
+   * changes without anybody saying so.
    */
-  ringDoorbell(_offset: number): void {}
+  get registerPages(): readonly RegisterPage[] | undefined {
+    return undefined;
+  }
+
+  /**
+   * A program is about to write to a byte of the attached memory, at an offset into the file: registers show that until
+   * the write has been carried out, or forgetWrites().
+   */
+  expectWrite(_offset: number): void {}
+
+  /** Whether a write that was expected there has not been carried out yet. */
+  isExpected(_offset: number): boolean {
+    return false;
+  }
+
+  /** A write that was expected there has landed, and has changed nothing: it is carried out with the value there. */
+  carryOutWrite(_offset: number): void {}
+
+  /** No write is expected any more. */
+  forgetWrites(): void {}
 
   /**
    * Carries out one request; returns the ioctl's value. Throws KernelError.

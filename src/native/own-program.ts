@@ -5,7 +5,7 @@ import { carried } from "./carried.ts";
 const PART = "--uvfio-part=";
 
 /** What of uvfio runs as a process of its own. */
-export type Part = "main" | "guard-main" | "tracer-main";
+export type Part = "main" | "guard-main";
 
 /** The first words of the command line that starts a part. @param module where it lies in an installed package */
 export function ownProgram(part: Part, module: URL): readonly [string, ...string[]] {

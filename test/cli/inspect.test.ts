@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { hasWatchpoints } from "../programs/watchpoints.ts";
+import { hasWatchedRegisters } from "../programs/watched-registers.ts";
 import { compile, hasCompiler, scratchFolder, uvfio } from "./uvfio.ts";
 
 const scratch = scratchFolder();
@@ -71,7 +71,7 @@ describe.skipIf(!hasCompiler)("uvfio run of compiled programs (needs gcc and lin
       const driver = compile("ioat-driver", scratch.path);
       const trace = at("ioat.jsonl");
       // where doorbells are not exact both threads only look, and leave uvfio little time
-      const devices = hasWatchpoints(scratch.path) ? ["0000:01:00.0", "0000:02:00.0"] : ["0000:01:00.0"];
+      const devices = hasWatchedRegisters(scratch.path) ? ["0000:01:00.0", "0000:02:00.0"] : ["0000:01:00.0"];
       const run = uvfio("run", "-q", "-m", "lab", "--trace", trace, "--", driver, "3", ...devices);
       expect([run.status, run.stderr]).toEqual([0, ""]);
       const { stdout } = uvfio("trace", trace);

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { finished, scratchFolder, UVFIO, uvfio } from "../cli/uvfio.ts";
 import { mayLock } from "../locked-memory.ts";
 import { guestImage } from "./guest-image.ts";
-import { hasWatchpoints } from "./watchpoints.ts";
+import { hasWatchedRegisters } from "./watched-registers.ts";
 
 /** QEMU 11 or newer with its libraries, a kernel and busybox, as docs/iommufd-nesting.md says. */
 const FOLDER = process.env.UVFIO_NESTING_GUEST ?? "";
@@ -51,8 +51,9 @@ function boot(device: string, iommu: string, modules: readonly string[], script:
   return { guest, hwpts: calls("HWPT"), attaches: calls("ATTACH") };
 }
 
-const isExact = hasWatchpoints(scratch.path);
-if (!isExact) console.log("the guest that uses Intel's DMA engine: skipped, no debug register stops a program here");
+const isExact = hasWatchedRegisters(scratch.path);
+if (!isExact)
+  console.log("the guest that uses Intel's DMA engine: skipped, writes to registers are not announced here");
 
 describe.skipIf(FOLDER === "" || !mayLock(256, "QEMU 11 with a virtual IOMMU"))(
   "QEMU 11 with a virtual IOMMU (needs UVFIO_NESTING_GUEST)",

@@ -128,9 +128,9 @@ class KernelWatch {
     if (file.pollMemory !== FileDescription.prototype.pollMemory) {
       const poll = file.pollMemory.bind(file);
       file.pollMemory = () => this.call({ op: "poll", task: undefined, file }, () => ({ value: poll(), ret: 0 }));
-      const ring = file.ringDoorbell.bind(file);
-      file.ringDoorbell = (offset) =>
-        this.call({ op: "poll", task: undefined, file }, () => ({ value: ring(offset), ret: 0 }));
+      const carryOut = file.carryOutWrite.bind(file);
+      file.carryOutWrite = (offset) =>
+        this.call({ op: "poll", task: undefined, file }, () => ({ value: carryOut(offset), ret: 0 }));
     }
     return file;
   }

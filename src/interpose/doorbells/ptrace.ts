@@ -1,114 +1,95 @@
 import { Arena } from "../../native/arena.ts";
-import { koffi } from "../../native/koffi.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { syscall } from "../libc.ts";
 
 /**
- * ptrace(2) and wait4(2) as far as the tracer needs them; numbers of linux/ptrace.h and wait.h. Functions return
- * negative errnos.
+ * ptrace(2) and wait4(2) as far as calls in another thread need them, on x86-64; numbers of linux/ptrace.h and wait.h.
+ * Functions return negative errnos.
  */
-const PTRACE_PEEKUSER = 3;
-const PTRACE_POKEUSER = 6;
-const PTRACE_CONT = 7;
+const PTRACE_GETREGS = 12;
+const PTRACE_SETREGS = 13;
 const PTRACE_DETACH = 17;
-const PTRACE_GETEVENTMSG = 0x4201;
+const PTRACE_SYSCALL = 24;
 const PTRACE_SEIZE = 0x4206;
 const PTRACE_INTERRUPT = 0x4207;
-const PTRACE_LISTEN = 0x4208;
-export const PTRACE_EVENT_FORK = 1;
-export const PTRACE_EVENT_VFORK = 2;
-export const PTRACE_EVENT_CLONE = 3;
-export const PTRACE_EVENT_EXEC = 4;
-export const PTRACE_EVENT_EXIT = 6;
-export const PTRACE_EVENT_STOP = 128;
-/** Each PTRACE_O_TRACE* is 1 << its event. */
-const OPTIONS =
-  (1 << PTRACE_EVENT_FORK) |
-  (1 << PTRACE_EVENT_VFORK) |
-  (1 << PTRACE_EVENT_CLONE) |
-  (1 << PTRACE_EVENT_EXEC) |
-  (1 << PTRACE_EVENT_EXIT);
-const P_ALL = 0;
+const PTRACE_GETSIGMASK = 0x420a;
+const PTRACE_SETSIGMASK = 0x420b;
+const PTRACE_O_TRACESYSGOOD = 1;
+/** The thread's own filters let everything pass as long as it is traced. For CAP_SYS_ADMIN, where the kernel has it. */
+const PTRACE_O_SUSPEND_SECCOMP = 1 << 21;
 const WNOHANG = 1;
-const WSTOPPED = 2;
-const WEXITED = 4;
-const WNOWAIT = 0x0100_0000;
 const WALL = 0x4000_0000;
+const SIGSET_SIZE = 8;
+/** What PTRACE_O_TRACESYSGOOD makes of SIGTRAP at a system call. */
+const SIGTRAP_AT_CALL = 0x85;
 
-const arena = new Arena(16);
-/** siginfo_t of the thread that waits. */
-const siginfo = new Arena(128);
-const asyncSyscall = koffi.load(null).func("syscall", "int64", Array(7).fill("int64"));
+/** struct user_regs_struct: 27 words. */
+export const REGISTERS_SIZE = 216;
+/** Offsets in it. */
+export const REGISTER = { rsi: 104, rdi: 112, rax: 80, rdx: 96, orig_rax: 120, rip: 128, cs: 136 } as const;
 
-/** What wait4() said of a traced thread. */
-export type Change =
-  | { readonly type: "gone"; readonly tid: number }
-  /** `event` is a PTRACE_EVENT_*, or 0: then the thread is about to take `signal`. */
-  | { readonly type: "stopped"; readonly tid: number; readonly event: number; readonly signal: number };
+const status = new Arena(8);
+const registers = new Arena(REGISTERS_SIZE);
+const signals = new Arena(SIGSET_SIZE);
 
-/** Traces a thread from now on, without stopping it, and what it will fork and clone. */
+/** What wait4() says of a traced thread. */
+export type Stop =
+  /** It has not changed. */
+  | "none"
+  | "gone"
+  /** Where it begins or ends a system call. */
+  | "call"
+  /** It was interrupted, or stops for a signal. */
+  | "other";
+
+/** Traces a thread from now on and has it stop before it executes another instruction of its program. */
 export function seize(tid: number): number {
-  return syscall(HOST_CALLS.ptrace, PTRACE_SEIZE, tid, 0, OPTIONS);
+  const suspended = syscall(HOST_CALLS.ptrace, PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP);
+  const seized = suspended < 0 ? syscall(HOST_CALLS.ptrace, PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD) : suspended;
+  if (seized < 0) return seized;
+  // of a thread that is traced, and gone at worst: wait4() says so
+  syscall(HOST_CALLS.ptrace, PTRACE_INTERRUPT, tid, 0, 0);
+  return 0;
 }
 
-/**
- * Has a thread stop before it executes another instruction of the program. A call that waits killably goes on to its
- * end.
- */
-export function interrupt(tid: number): number {
-  return syscall(HOST_CALLS.ptrace, PTRACE_INTERRUPT, tid, 0, 0);
+/** The next stop of a traced thread, if there is one already. */
+export function nextStop(tid: number): Stop {
+  status.setU32(0, 0);
+  const found = syscall(HOST_CALLS.wait4, tid, status.address, WNOHANG | WALL, 0);
+  if (found === 0) return "none";
+  const word = status.u32(0);
+  if (found < 0 || (word & 0xff) !== 0x7f) return "gone";
+  return word >>> 8 === SIGTRAP_AT_CALL ? "call" : "other";
 }
 
-/** Lets a stopped thread go on, and take `signal` if that is not 0. */
-export function resume(tid: number, signal: number): number {
-  return syscall(HOST_CALLS.ptrace, PTRACE_CONT, tid, 0, signal);
+/** Lets a stopped thread go on to where its next system call begins or ends. */
+export function toNextCall(tid: number): void {
+  syscall(HOST_CALLS.ptrace, PTRACE_SYSCALL, tid, 0, 0);
 }
 
-/** Leaves a thread in its process' group-stop until SIGCONT, which it then reports. */
-export function listen(tid: number): number {
-  return syscall(HOST_CALLS.ptrace, PTRACE_LISTEN, tid, 0, 0);
+/** Lets a stopped thread go on untraced. */
+export function detach(tid: number): void {
+  syscall(HOST_CALLS.ptrace, PTRACE_DETACH, tid, 0, 0);
 }
 
-/** Lets a stopped thread go on untraced. Debug registers stay as they are. */
-export function detach(tid: number, signal: number): number {
-  return syscall(HOST_CALLS.ptrace, PTRACE_DETACH, tid, 0, signal);
+/** A copy of a stopped thread's registers; undefined when it is gone. */
+export function readRegisters(tid: number): Buffer | undefined {
+  if (syscall(HOST_CALLS.ptrace, PTRACE_GETREGS, tid, 0, registers.address) < 0) return undefined;
+  return Buffer.from(registers.bytes);
 }
 
-/** The thread that a fork or clone event is about. */
-export function newThread(tid: number): number {
-  arena.setU64(0, 0);
-  syscall(HOST_CALLS.ptrace, PTRACE_GETEVENTMSG, tid, 0, arena.address);
-  return arena.u64(0);
+export function writeRegisters(tid: number, values: Buffer): void {
+  registers.bytes.set(values);
+  syscall(HOST_CALLS.ptrace, PTRACE_SETREGS, tid, 0, registers.address);
 }
 
-/** A word of a stopped thread's struct user; 0 when it cannot be read. */
-export function peekUser(tid: number, offset: number): number {
-  arena.setU64(0, 0);
-  syscall(HOST_CALLS.ptrace, PTRACE_PEEKUSER, tid, offset, arena.address);
-  return arena.u64(0);
+/** The signals that a stopped thread blocks. */
+export function readSignalMask(tid: number): Buffer {
+  syscall(HOST_CALLS.ptrace, PTRACE_GETSIGMASK, tid, SIGSET_SIZE, signals.address);
+  return Buffer.from(signals.bytes);
 }
 
-export function pokeUser(tid: number, offset: number, value: number): number {
-  return syscall(HOST_CALLS.ptrace, PTRACE_POKEUSER, tid, offset, value);
-}
-
-/** The next change of a traced thread, if there is one already. */
-export function nextChange(): Change | undefined {
-  const tid = syscall(HOST_CALLS.wait4, -1, arena.address + 8, WNOHANG | WALL, 0);
-  if (tid <= 0) return undefined;
-  const status = arena.u32(8);
-  if ((status & 0xff) !== 0x7f) return { type: "gone", tid };
-  return { type: "stopped", tid, event: status >>> 16, signal: (status >> 8) & 0xff };
-}
-
-/**
- * Calls back when there is a change to take. Waits in another thread, which sees the changes but leaves them; ptrace()
- * itself answers only the thread that seized.
- * @param callback hears false when nothing is traced
- */
-export function whenChanged(callback: (any: boolean) => void): void {
-  const options = WEXITED | WSTOPPED | WALL | WNOWAIT;
-  asyncSyscall.async(HOST_CALLS.waitid, P_ALL, 0, siginfo.address, options, 0, 0, (error: unknown, result: number) =>
-    callback(!error && Number(result) === 0),
-  );
+export function writeSignalMask(tid: number, mask: Buffer): void {
+  signals.bytes.set(mask);
+  syscall(HOST_CALLS.ptrace, PTRACE_SETSIGMASK, tid, SIGSET_SIZE, signals.address);
 }

@@ -1,9 +1,9 @@
 import { fail, hex } from "../../kernel/errors.ts";
 import {
-  type Doorbell,
   FileDescription,
   type MappedObject,
   type MmapRequest,
+  type RegisterPage,
   type SharedMemory,
 } from "../../kernel/file-description.ts";
 import { finish, type RequestSteps } from "../../kernel/request-steps.ts";
@@ -63,12 +63,28 @@ export class PciDeviceFile extends FileDescription {
     this.#device.shared.add(this.#shared);
   }
 
-  override get doorbells(): readonly Doorbell[] {
-    return this.#shared?.doorbells() ?? [];
+  override hasNewWrites(): boolean {
+    return this.#shared?.hasNewWrites() ?? false;
   }
 
-  override ringDoorbell(offset: number): void {
+  override get registerPages(): readonly RegisterPage[] | undefined {
+    return this.#shared ? this.#shared.registerPages : [];
+  }
+
+  override expectWrite(offset: number): void {
+    this.#shared?.expectWrite(offset);
+  }
+
+  override isExpected(offset: number): boolean {
+    return this.#shared?.isExpected(offset) ?? false;
+  }
+
+  override carryOutWrite(offset: number): void {
     this.#shared?.poll(offset);
+  }
+
+  override forgetWrites(): void {
+    this.#shared?.forgetWrites();
   }
 
   override pollMemory(): boolean {

@@ -1,6 +1,6 @@
 import type { MappedRegister, RegionMemory } from "../../devices/device-model.ts";
 import { getValue, setValue } from "../../devices/register-value.ts";
-import type { Doorbell, SharedMemory } from "../../kernel/file-description.ts";
+import type { RegisterPage, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
 import { AllOnes } from "./all-ones.ts";
 import type { OpenDevice, ShownMemory } from "./open-device.ts";
@@ -8,6 +8,8 @@ import { isMappable, regionOffset } from "./region.ts";
 
 /** Bytes of a memory region that are compared or copied together. */
 const PIECE = 65536;
+/** Bytes of a page of the machine that programs run on. */
+const PAGE = 4096;
 
 /** The registers of one region, and the bytes of the mapping that they lie in: looked at in one piece. */
 interface RegisterBlock {
@@ -37,8 +39,9 @@ export class SharedRegions implements ShownMemory {
   readonly #memory: SharedMemory;
   readonly #regions: readonly number[];
   readonly #blocks: readonly RegisterBlock[];
-  /** Doorbells whose writing was found out before it was told: that is no second one. */
-  readonly #early = new Set<number>();
+  /** Registers that are expected to be written, by where they begin in the file. */
+  readonly #expected = new Set<number>();
+  readonly #pages: readonly RegisterPage[] | undefined;
   readonly #ones: AllOnes;
 
   constructor(device: OpenDevice, memory: SharedMemory) {
@@ -48,6 +51,8 @@ export class SharedRegions implements ShownMemory {
     const all = Array.from({ length: VFIO_PCI_ROM_REGION_INDEX }, (_, index) => index);
     this.#regions = all.filter((index) => isMappable(target, index, context));
     this.#blocks = this.#regions.flatMap((region) => registerBlock(region, target.model.registers(region)));
+    const { model } = target;
+    this.#pages = model.changesUnseen ? undefined : this.#blocks.flatMap(pagesOf);
     this.#ones = new AllOnes(device, memory, this.#regions, () => {
       for (const { shownBytes } of this.#blocks) shownBytes.fill(0);
       this.show();
@@ -59,13 +64,53 @@ export class SharedRegions implements ShownMemory {
     this.show(true);
   }
 
-  /** The registers that the model calls doorbells, as offsets into the file. */
-  doorbells(): Doorbell[] {
-    return this.#blocks.flatMap(({ region, registers }) =>
-      registers
-        .filter(({ doorbell }) => doorbell)
-        .map(({ offset, width }) => ({ offset: regionOffset(region) + offset, width })),
-    );
+  /** As FileDescription has it. */
+  get registerPages(): readonly RegisterPage[] | undefined {
+    return this.#pages;
+  }
+
+  /** Whether programs have written something that poll() has not seen. */
+  hasNewWrites(): boolean {
+    return this.#blocks.some(({ place, again, shownBytes }) => {
+      this.#memory.read(place, again);
+      return !shownBytes.equals(again);
+    });
+  }
+
+  /** A program is about to write there, offset into the file: registers show that. */
+  expectWrite(offset: number): void {
+    const found = this.#find(offset);
+    if (!found) return;
+    const { block, register } = found;
+    this.#expected.add(regionOffset(block.region) + register.offset);
+    const { model } = this.#device.target;
+    if (!model.expectsWrite) return;
+    model.expectsWrite(block.region, register.offset);
+    this.show();
+  }
+
+  /** Whether a write there is expected and was not carried out. */
+  isExpected(offset: number): boolean {
+    const found = this.#expected.size > 0 ? this.#find(offset) : undefined;
+    return found !== undefined && this.#expected.has(regionOffset(found.block.region) + found.register.offset);
+  }
+
+  /** None is expected any more. */
+  forgetWrites(): void {
+    this.#expected.clear();
+    const { model } = this.#device.target;
+    if (!model.expectsWrite) return;
+    model.expectsWrite(undefined);
+    this.show();
+  }
+
+  #find(offset: number): { block: RegisterBlock; register: MappedRegister } | undefined {
+    for (const block of this.#blocks) {
+      const at = offset - regionOffset(block.region);
+      const register = block.registers.find((each) => at >= each.offset && at < each.offset + each.width);
+      if (register) return { block, register };
+    }
+    return undefined;
   }
 
   /** Takes over what the program wrote to a part of a memory region; nothing for registers. */
@@ -93,7 +138,7 @@ export class SharedRegions implements ShownMemory {
   /**
    * Looks for registers that the program has written to, in the order in which the model lists them, and carries the
    * writes out.
-   * @param rung offset into the file of a doorbell that was written, with whatever value
+   * @param rung offset into the file of a byte that was written with the value that it has
    * @returns whether there was one
    */
   poll(rung?: number): boolean {
@@ -111,17 +156,18 @@ export class SharedRegions implements ShownMemory {
       if (rung === undefined && shownBytes.equals(bytes)) continue;
       this.#lookAgain(block);
       let showsOld = false;
-      for (const { offset, width, doorbell, begins } of registers) {
+      for (const { offset, width, begins } of registers) {
         const at = offset - first;
+        const start = regionOffset(region) + offset;
         if (!bytesEqual(view, shown, at, width)) {
           // a read of many bytes may have met the program in the middle of its write; one of a register does not
           this.#memory.read(place + at, bytes.subarray(at, at + width));
         }
-        const isRung = rung === regionOffset(region) + offset && !this.#early.delete(rung);
+        // of a model that shows something else than what is there, what is shown is nothing that anybody has written
+        const isRung = rung !== undefined && rung >= start && rung < start + width && !target.model.shows;
         if (bytesEqual(view, shown, at, width) && !isRung) continue;
         const value = getValue(view, at, width);
-        if (doorbell && !isRung && rung !== regionOffset(region) + offset)
-          this.#early.add(regionOffset(region) + offset);
+        this.#expected.delete(start);
         if (begins && showsOld) this.show();
         showsOld = !begins;
         setValue(shown, at, width, value);
@@ -212,6 +258,16 @@ function eachPiece(at: number, length: number, each: (from: number, shown: Buffe
     const count = Math.min(size, length - done);
     each(at + done, shown.subarray(0, count), own.subarray(0, count));
   }
+}
+
+/** The pages of a mapping that registers lie in. */
+function pagesOf({ region, registers }: RegisterBlock): RegisterPage[] {
+  const pages = new Map<number, boolean>();
+  for (const { offset, width, doorbell } of registers) {
+    for (let page = offset - (offset % PAGE); page < offset + width; page += PAGE)
+      pages.set(page, doorbell === true || pages.get(page) === true);
+  }
+  return [...pages].map(([page, isExpected]) => ({ offset: regionOffset(region) + page, isExpected }));
 }
 
 /** Whether a register is the same in both; without making a bigint of it, because most are. */

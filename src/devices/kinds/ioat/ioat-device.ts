@@ -40,6 +40,8 @@ export class IoatDevice implements DeviceModel, DeviceJob {
   #resetEnd: number | undefined;
   /** Registers have changed by themselves, which advance() has not told of. */
   #hasChanged = false;
+  /** A program that has the registers mapped is about to write some. */
+  #isWritten = false;
 
   constructor(bus: DeviceBus) {
     this.#bus = bus;
@@ -122,12 +124,22 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     return reg.ALL;
   }
 
-  /** A channel that stands still is set up anew with CHAINADDR and DMACOUNT, perhaps with the values that they have. */
+  expectsWrite(region: number | undefined): void {
+    this.#isWritten = region !== undefined;
+  }
+
+  /**
+   * A channel that stands still is set up anew with CHAINADDR and DMACOUNT, perhaps with the values that they have: an
+   * address that is none, and a count that asks for nothing. While a write is on its way the channel may be at work
+   * already, for all that a driver can know: so it is ACTIVE.
+   */
   shows(_region: number, offset: number, width: AccessWidth): bigint {
     const value = this.read(0, offset, width);
+    if (this.#isWritten && offset === reg.CHANSTS) return value & ~reg.CHANSTS_STATUS;
     const standsStill = this.#status !== reg.ACTIVE && this.#status !== reg.DONE;
-    const isSetUp = offset === reg.CHAINADDR || offset === reg.DMACOUNT;
-    return standsStill && isSetUp ? BigInt.asUintN(width * 8, ~value) : value;
+    if (!standsStill) return value;
+    if (offset === reg.DMACOUNT) return 0n;
+    return offset === reg.CHAINADDR ? BigInt.asUintN(width * 8, ~value) : value;
   }
 
   get #status(): number {
@@ -159,6 +171,7 @@ export class IoatDevice implements DeviceModel, DeviceJob {
       this.#bytes[reg.CHANCMD] = reg.CHANCMD_RESET;
       this.#view.setBigUint64(reg.CHAINADDR, reg.NO_CHAIN, true);
       this.#resetEnd = this.#bus.clock.now() + RESET_MS;
+      this.#bus.clock.later(RESET_MS, () => this.#finishReset());
       return;
     }
     this.#bytes[reg.CHANCMD] = 0;

@@ -38,6 +38,8 @@ type ConfigWidth = 1 | 2 | 4;
 export class RemoteModel implements DeviceModel {
   readonly canReset: boolean;
   readonly takesWideIo = true;
+  /** The device writes to memory that it shares with this process. */
+  readonly changesUnseen = true;
   readonly ownWrites: OwnWrites;
   readonly #bus: DeviceBus;
   readonly #remote: RemoteDevice;
