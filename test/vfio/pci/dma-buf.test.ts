@@ -281,6 +281,9 @@ describe("a dma-buf is taken back", () => {
       expect(pair.mapFile(fd)).toBe(0);
     } else {
       expect(pair.peek(actor)).toBe(0);
+      // also a reset register reads as 0: what is written does not arrive
+      pair.poke(actor, 5);
+      expect(pair.liveness).toBe(0);
       expect(pair.unmapIoas(pair.iommu, pair.space, BAR_IOVA, PAGE)).toBe(PAGE);
       expect(pair.mapFile(fd)).toBe(0);
     }
