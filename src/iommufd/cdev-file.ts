@@ -120,8 +120,8 @@ export class CdevFile extends FileDescription {
     return this.#opened ? this.#opened.registerPages : [];
   }
 
-  override expectWrite(offset: number): void {
-    this.#opened?.expectWrite(offset);
+  override expectWrite(offset: number): boolean {
+    return this.#opened?.expectWrite(offset) ?? false;
   }
 
   override isExpected(offset: number): boolean {

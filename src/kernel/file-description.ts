@@ -140,8 +140,11 @@ export abstract class FileDescription {
   /**
    * A program is about to write to a byte of the attached memory, at an offset into the file: registers show that until
    * the write has been carried out, or forgetWrites().
+   * @returns whether one that changes nothing is for carryOutWrite()
    */
-  expectWrite(_offset: number): void {}
+  expectWrite(_offset: number): boolean {
+    return false;
+  }
 
   /** Whether a write that was expected there has not been carried out yet. */
   isExpected(_offset: number): boolean {

@@ -14,11 +14,19 @@ const LANDING_MS = 0.08;
 const EXPECTED_MS = 1;
 const EXPECTED_MOST_MS = 128;
 
+interface AnnouncedWrite {
+  /** Into the file, bytes. */
+  readonly offset: number;
+  readonly tid: number;
+  /** As expectWrite() says. */
+  readonly counts: boolean;
+}
+
 interface OpenPage {
   readonly memory: WatchedMemory;
   readonly page: WatchedPage;
-  /** Offsets into the file, and who was about to write there. */
-  readonly writes: { readonly offset: number; readonly tid: number }[];
+  /** Which were announced since it is open. */
+  readonly writes: AnnouncedWrite[];
   /** When the last of them was announced, as performance.now() has it. */
   since: number;
 }
@@ -45,13 +53,13 @@ export class OpenPages {
   announced(memory: WatchedMemory, page: WatchedPage, address: number, tid: number): void {
     const offset = page.offset + address - page.address;
     if (this.#unlanded.again(tid)) this.#patience = Math.min(2 * this.#patience, EXPECTED_MOST_MS);
-    page.file.description.expectWrite(offset);
+    const counts = page.file.description.expectWrite(offset);
     let open = this.#open.get(page);
     if (open === undefined) {
       open = { memory, page, writes: [], since: 0 };
       this.#open.set(page, open);
     }
-    open.writes.push({ offset, tid });
+    open.writes.push({ offset, tid, counts });
     open.since = performance.now();
     memory.open(page);
   }
@@ -120,8 +128,8 @@ export class OpenPages {
     const { description } = page.file;
     // what was written before it was closed
     description.pollMemory();
-    for (const { offset, tid } of open.writes)
-      if (description.isExpected(offset)) this.#unlanded.add(page, offset, tid);
+    for (const { offset, tid, counts } of open.writes)
+      if (counts && description.isExpected(offset)) this.#unlanded.add(page, offset, tid);
     this.#forgetWrites(page.file);
   }
 

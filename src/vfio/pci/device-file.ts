@@ -71,8 +71,8 @@ export class PciDeviceFile extends FileDescription {
     return this.#shared ? this.#shared.registerPages : [];
   }
 
-  override expectWrite(offset: number): void {
-    this.#shared?.expectWrite(offset);
+  override expectWrite(offset: number): boolean {
+    return this.#shared?.expectWrite(offset) ?? false;
   }
 
   override isExpected(offset: number): boolean {

@@ -77,16 +77,22 @@ export class SharedRegions implements ShownMemory {
     });
   }
 
-  /** A program is about to write there, offset into the file: registers show that. */
-  expectWrite(offset: number): void {
+  /**
+   * A program is about to write there, offset into the file: registers show that.
+   * @returns whether one of the value that is there means something: not of a model that shows something else there,
+   * which nobody has written then
+   */
+  expectWrite(offset: number): boolean {
     const found = this.#find(offset);
-    if (!found) return;
+    if (!found) return false;
     const { block, register } = found;
     this.#expected.add(regionOffset(block.region) + register.offset);
     const { model } = this.#device.target;
-    if (!model.expectsWrite) return;
-    model.expectsWrite(block.region, register.offset);
-    this.show();
+    if (model.expectsWrite) {
+      model.expectsWrite(block.region, register.offset);
+      this.show();
+    }
+    return model.shows === undefined;
   }
 
   /** Whether a write there is expected and was not carried out. */
@@ -163,8 +169,7 @@ export class SharedRegions implements ShownMemory {
           // a read of many bytes may have met the program in the middle of its write; one of a register does not
           this.#memory.read(place + at, bytes.subarray(at, at + width));
         }
-        // of a model that shows something else than what is there, what is shown is nothing that anybody has written
-        const isRung = rung !== undefined && rung >= start && rung < start + width && !target.model.shows;
+        const isRung = rung !== undefined && rung >= start && rung < start + width;
         if (bytesEqual(view, shown, at, width) && !isRung) continue;
         const value = getValue(view, at, width);
         this.#expected.delete(start);

@@ -124,8 +124,10 @@ export class IoatDevice implements DeviceModel, DeviceJob {
     return reg.ALL;
   }
 
-  expectsWrite(region: number | undefined): void {
-    this.#isWritten = region !== undefined;
+  /** A channel that is HALTED goes to work by no other register: what a driver sets up before leaves it HALTED. */
+  expectsWrite(region: number | undefined, offset?: number): void {
+    if (region === undefined) this.#isWritten = false;
+    else if (this.#status !== reg.HALTED || offset === reg.CHAINADDR || offset === reg.DMACOUNT) this.#isWritten = true;
   }
 
   /**
