@@ -17,7 +17,6 @@ import {
   O_RDONLY,
   O_TRUNC,
 } from "./linux.ts";
-import { LOWEST } from "./listener.ts";
 import type { Opening } from "./path-resolver.ts";
 import { statDescriptor } from "./path-stat.ts";
 
@@ -38,20 +37,15 @@ function openLed(context: CallContext, directory: number, path: string, flags: n
 
 /** An open() of a file or directory of the host's, which is no node. */
 export function openLedFile(context: CallContext, { directory, path, flags }: Opening): number | undefined {
-  const { listener } = context.on;
+  const { installs } = context.on;
   const isWritten = (flags & O_ACCMODE) !== O_RDONLY && (flags & O_PATH) === 0;
   const kept = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
   const fd = openLed(context, directory, path, (isWritten ? kept & ~O_ACCMODE : kept) | O_CLOEXEC);
   if (fd === undefined || fd < 0) return fd;
-  try {
-    if (isWritten) {
-      context.path = path;
-      fail("EROFS", `without mounts the host's files cannot be written: ${path} does nothing here`);
-    }
-    return listener.addDescriptor(fd, LOWEST, flags & O_CLOEXEC);
-  } finally {
-    close(fd);
-  }
+  if (!isWritten) return installs.give(fd, flags & O_CLOEXEC);
+  close(fd);
+  context.path = path;
+  fail("EROFS", `without mounts the host's files cannot be written: ${path} does nothing here`);
 }
 
 /** statx() of what a path is led to, into lastStat: 0 or a negative errno; undefined when it is not led. */
@@ -122,16 +116,14 @@ export function handleXattr(context: CallContext): Reply {
 /** eventfd, eventfd2. EFD_CLOEXEC is O_CLOEXEC. */
 export function handleEventfd(context: CallContext): Reply {
   const { call } = context;
-  const { listener, events } = context.on;
+  const { listener, events, installs } = context.on;
   context.isLed = true;
   if (events === undefined) return "native";
   const flags = call === "eventfd2" ? listener.int(1) : 0;
   const made = syscall(HOST_CALLS.eventfd2, listener.low(0), flags | O_CLOEXEC);
   if (made < 0) return "native";
-  const fd = listener.addDescriptor(made, LOWEST, flags & O_CLOEXEC);
-  if (fd >= 0) events.keep(made);
-  close(made);
-  return fd === -ERRNO.EINTR ? "native" : fd;
+  events.keep(made);
+  return installs.give(made, flags & O_CLOEXEC);
 }
 
 function pathOf({ abi, on: { listener, task } }: CallContext, argument: number): string | undefined {

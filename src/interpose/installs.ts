@@ -17,6 +17,11 @@ export interface Made {
   readonly fd: number;
 }
 
+/** The same, or a file that is the machine's. */
+interface Given extends Pick<Made, "fd"> {
+  readonly file?: InjectedFile;
+}
+
 /** A descriptor that the caller gets as soon as it runs. */
 export interface PendingInstall {
   /** What the call in hand takes for its number meanwhile. */
@@ -88,6 +93,13 @@ export class Installs {
     return search;
   }
 
+  /** Gives the caller a descriptor of a file of the machine's; ours is closed. Its number, or a negative errno. */
+  give(fd: number, closeOnExec: number): number {
+    const result = this.#attempt({ fd }, closeOnExec, only(LOWEST));
+    close(fd);
+    return result;
+  }
+
   #install(made: Made, closeOnExec: number, attempts: Attempts): number {
     const result = this.#attempt(made, closeOnExec, attempts);
     if (result < 0) this.#files.forget(made.file);
@@ -95,7 +107,7 @@ export class Installs {
     return result;
   }
 
-  #attempt(made: Made, closeOnExec: number, attempts: Attempts): number {
+  #attempt(made: Given, closeOnExec: number, attempts: Attempts): number {
     for (let step = attempts.next(0); ; ) {
       if (step.done) return step.value;
       const result = this.#listener.addDescriptor(made.fd, step.value, closeOnExec);
@@ -105,7 +117,7 @@ export class Installs {
   }
 
   #goOnAside(
-    { file, fd }: Made,
+    { file, fd }: Given,
     closeOnExec: number,
     { target, attempts }: { target: number; attempts: Attempts },
   ): number {
@@ -129,6 +141,7 @@ export class Installs {
     if (job.isDone) return job.value;
     const promised = target === LOWEST ? UNKNOWN : target;
     const undo = () => {
+      if (file === undefined) return;
       this.#files.forget(file);
       file.description.release();
     };

@@ -22,6 +22,7 @@ export interface TinyOptions {
   readonly trapFstat?: boolean;
   readonly userNamespace?: boolean;
   readonly serveFiles?: boolean;
+  readonly mounts?: boolean;
   readonly host?: TinyHostOptions;
 }
 

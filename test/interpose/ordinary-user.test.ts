@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Build, finish } from "./build.ts";
+import { Build, finish, type TinyOptions } from "./build.ts";
 
 /** nobody's usual number: where the tests run as root, these run as somebody else. */
 const NOBODY = 65534;
@@ -100,14 +100,21 @@ describe("root", () => {
   });
 });
 
-test("no user namespace: one line says what is needed", async ({ skip }) => {
+test("no user namespace: one line says what is needed, where mounts are asked for; else the program has none", async ({
+  skip,
+}) => {
   if (!usable) return skip();
-  const words = build.command({ userNamespace: true }, "/bin/true").map((word) => `'${word}'`);
-  const script = `echo 0 > /proc/sys/user/max_user_namespaces && exec ${words.join(" ")}`;
-  const namespace = ["unshare", "--user", "--map-current-user", "--keep-caps"];
-  const { status, stderr } = await finish([...namespace, "sh", "-c", script], { ...user, cwd: "/" });
-  expect([status, stderr]).toEqual([
+  const run = (options: TinyOptions) => {
+    const words = build.command(options, "/bin/true").map((word) => `'${word}'`);
+    const script = `echo 0 > /proc/sys/user/max_user_namespaces && exec ${words.join(" ")}`;
+    const namespace = ["unshare", "--user", "--map-current-user", "--keep-caps"];
+    return finish([...namespace, "sh", "-c", script], { ...user, cwd: "/" });
+  };
+  const asked = await run({ userNamespace: true, mounts: true });
+  expect([asked.status, asked.stderr]).toEqual([
     2,
     "tiny-main: no-user-namespace: without root, uvfio needs unprivileged user namespaces, and is refused one (ENOSPC); sysctl user.max_user_namespaces is 0\n",
   ]);
+  const { status, stderr } = await run({ userNamespace: true });
+  expect([status, stderr]).toEqual([0, ""]);
 });

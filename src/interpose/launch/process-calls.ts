@@ -14,8 +14,8 @@ const CMSG_HEADER = 16;
 
 /**
  * Makes a process of this one what a program finds.
- * @param supervisor the process that will look into it: Yama lets an ordinary user look into a program
- * that is no child of this process only where the program allows it
+ * @param supervisor the process that will look into it: Yama lets an ordinary user look into a program that is no child
+ * of this process only where the program allows it
  */
 export function restoreProcess(list: CallList, supervisor: number): void {
   list.call(HOST_CALLS.prctl, [PR_SET_PTRACER, supervisor]);
