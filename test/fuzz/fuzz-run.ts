@@ -56,8 +56,6 @@ export function compileFuzz(folder: string): string {
 const SIGNAL_EVERY_MS = 10;
 const SAMPLE_EVERY_MS = 100;
 const CLOSING_MS = 10_000;
-/** To the one process that watches doorbells, from the first mapped BAR with one until the run ends. */
-const TRACER = "socket:[N]";
 /** A run that says nothing for so long is stuck: signals are answered all the time. */
 const SILENCE_MS = 90_000;
 
@@ -94,7 +92,7 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
     giveUp.refresh();
     if (line.startsWith("ready ")) {
       program = Number(line.slice(6));
-      before = [...descriptors(child.pid!), TRACER];
+      before = descriptors(child.pid!);
       timers = [
         setInterval(() => residentKib.push(resident(child.pid!)), SAMPLE_EVERY_MS),
         setInterval(() => {
