@@ -297,7 +297,8 @@ describe("device nodes", () => {
     expect(nodes(intel)).toEqual(["/dev/vfio/vfio 10:196 666", "/dev/vfio/5 240:0 600", "/dev/vfio/12 240:1 600"]);
     expect(nodes(recording("smmuv3")).map((node) => node.replace(/ .*/, ""))).toEqual([
       "/dev/vfio/vfio",
-      ...[0, 1, 2, 4, 5].map((id) => `/dev/vfio/${id}`),
+      // in the order in which their devices are bound
+      ...[4, 5, 0, 1, 2].map((id) => `/dev/vfio/${id}`),
     ]);
   });
 

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { Host } from "../../src/host/host.ts";
 import { DmaGroup } from "../../src/iommu/dma-group.ts";
 import { PasidPool } from "../../src/iommu/pasid-pool.ts";
 import { VtdTables } from "../../src/iommu/vtd/tables.ts";
@@ -192,7 +191,7 @@ describe.each(["vsva-v1", "vsva-v7", "rfc-2017"] as const)(
     const description = hostDescription(api);
     const dialect = DIALECTS[api]();
     const make = () => {
-      const machine = new ModelMachine(new Host(description), 3);
+      const machine = ModelMachine.booted(description, 3);
       return { machine, world: resolved(new ContainerWorld(dialect, machine, 3, 1)) };
     };
 
@@ -218,7 +217,7 @@ function spaceOf(process: number, device: number): Line[] {
 describe("iommufd: a request that fails at any step changes nothing", () => {
   const description = iommufdDescription();
   const make = () => {
-    const machine = new ModelMachine(new Host(description), 3);
+    const machine = ModelMachine.booted(description, 3);
     return { machine, world: new IommufdWorld(machine, 3, 1) };
   };
   const bystanders: Line[] = [0, 1].flatMap((process): Line[] => [

@@ -1,4 +1,3 @@
-import { Host } from "../../src/host/host.ts";
 import { IommufdWorld, iommufdDescription } from "./iommufd-world.ts";
 import { ModelMachine } from "./machine.ts";
 import { processesOf, testTenants } from "./random-tenants.ts";
@@ -7,6 +6,6 @@ testTenants("iommufd", () => {
   const description = iommufdDescription();
   return (seed) => {
     const processes = processesOf(seed);
-    return new IommufdWorld(new ModelMachine(new Host(description), processes), processes, seed);
+    return new IommufdWorld(ModelMachine.booted(description, processes), processes, seed);
   };
 });

@@ -1,7 +1,9 @@
+import { Host } from "../../src/host/host.ts";
 import { KernelError } from "../../src/kernel/errors.ts";
 import type { HostKernel } from "../../src/kernel/host-kernel.ts";
 import { PROT_READ, PROT_WRITE } from "../../src/kernel/model-areas.ts";
 import { ModelTask } from "../../src/kernel/model-task.ts";
+import type { HostDescription } from "../../src/machine/host-description.ts";
 import { TenantViolation } from "./steps.ts";
 
 /** One process of a tenant: the calls that it makes. Each returns its value, or the errno below 0. */
@@ -27,6 +29,8 @@ export interface Machine {
   kill(index: number, held: readonly string[]): void;
   /** Why the last call failed; empty where nobody says. */
   readonly reason: string;
+  /** What the host has warned of since they were last taken. */
+  takeWarnings(): readonly string[];
   end(): void;
 }
 
@@ -115,6 +119,7 @@ export interface CountingKernel extends HostKernel {
 export class ModelMachine implements Machine {
   readonly kernel: CountingKernel;
   reason = "";
+  readonly #warnings: string[] = [];
   /** What is done around each request, with no copying of the test's own in it. */
   aroundRequests: (call: () => number) => number = (call) => call();
   readonly #processes: ModelProcess[];
@@ -124,6 +129,19 @@ export class ModelMachine implements Machine {
   constructor(kernel: CountingKernel, count: number) {
     this.kernel = kernel;
     this.#processes = Array.from({ length: count }, () => new ModelProcess(this));
+  }
+
+  /** On a host that is booted for them: its warnings are kept, each time. */
+  static booted(description: HostDescription, count: number): ModelMachine {
+    let warned: (message: string) => void = () => {};
+    const host = new Host(description, { everyWarning: true, onWarning: (message) => warned(message) });
+    const machine = new ModelMachine(host, count);
+    warned = (message) => machine.#warnings.push(message);
+    return machine;
+  }
+
+  takeWarnings(): readonly string[] {
+    return this.#warnings.splice(0);
   }
 
   process(index: number): ModelProcess {

@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { Host } from "../../src/host/host.ts";
 import { ContainerWorld, hostDescription } from "./container-world.ts";
 import { DIALECTS } from "./dialect.ts";
 import { type MakeWorld, runEpisodes, totalSteps } from "./episode.ts";
@@ -15,7 +14,7 @@ export function containers(api: keyof typeof DIALECTS): MakeWorld {
   const dialect = DIALECTS[api]();
   return (seed) => {
     const processes = processesOf(seed);
-    return new ContainerWorld(dialect, new ModelMachine(new Host(description), processes), processes, seed);
+    return new ContainerWorld(dialect, ModelMachine.booted(description, processes), processes, seed);
   };
 }
 

@@ -134,6 +134,11 @@ function openWriter(path: string): number {
 export class RealMachine implements Machine {
   /** What uvfio says goes to the test's output. */
   readonly reason = "";
+
+  takeWarnings(): readonly string[] {
+    return [];
+  }
+
   readonly #folder: string;
   readonly #program: ChildProcess;
   readonly #processes: RealProcess[];
