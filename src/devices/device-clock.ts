@@ -1,4 +1,5 @@
 import type { DescriptorWatcher, DeviceWork } from "../kernel/host-kernel.ts";
+import { monotonic } from "../kernel/monotonic.ts";
 
 /**
  * What of a job is done in the register write that starts it, in bytes: surely far less than a millisecond, and all
@@ -78,7 +79,7 @@ export class DeviceClock implements DeviceWork, DeviceTime {
    */
   constructor(now?: () => number, worked?: (pieces: number) => void) {
     this.#runs = now === undefined;
-    this.#now = now ?? (() => performance.now());
+    this.#now = now ?? monotonic;
     this.#worked = worked;
   }
 

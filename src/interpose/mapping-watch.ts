@@ -1,3 +1,4 @@
+import { monotonic } from "../kernel/monotonic.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
 import type { InjectedFiles } from "./injected-files.ts";
 
@@ -50,7 +51,7 @@ export class MappingWatch {
     if (this.#files.mapped.size === 0) return;
     this.#doorbells.step();
     if (this.#files.pollMappings((file) => this.#doorbells.awaits(file))) this.#noteWrite();
-    if (this.#doorbells.isOpen && performance.now() - this.#lastWrite > OPEN_MS) this.#doorbells.closePages();
+    if (this.#doorbells.isOpen && monotonic() - this.#lastWrite > OPEN_MS) this.#doorbells.closePages();
   }
 
   /** Writes are announced by a descriptor. */
@@ -67,7 +68,7 @@ export class MappingWatch {
   }
 
   #noteWrite(): void {
-    this.#lastWrite = performance.now();
+    this.#lastWrite = monotonic();
     this.#writes++;
     this.#trust = this.#hasSlept ? Math.max(0, this.#trust - 1) : TRUSTED;
     this.#hasSlept = false;
@@ -76,7 +77,7 @@ export class MappingWatch {
   #sinceWrite(): number {
     const { isOpen, mustPoll } = this.#doorbells;
     if (!isOpen && !mustPoll) return -1;
-    const quiet = performance.now() - this.#lastWrite;
+    const quiet = monotonic() - this.#lastWrite;
     if (quiet < AWAKE_MS && (this.#trust > 0 || this.#writes % TRY === 0)) return 0;
     this.#hasSlept = true;
     if (quiet < HOT_MS) return HOT_US;

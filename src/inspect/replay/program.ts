@@ -52,12 +52,19 @@ export interface ProgramIdentity {
   readonly name?: string;
   /** Its processes by their numbers in the recording, from 1. */
   readonly pids?: ReadonlyMap<number, number>;
+  /**
+   * Its calls were written down as the model saw them: a pread of a file that has no place to read from is a read.
+   * Others never reach the model.
+   */
+  readonly isTraced?: boolean;
 }
 
 /** The program of a recording: its processes, and what it has by name. */
 export class ReplayedProgram {
   readonly host: Host;
   readonly littleEndian: boolean;
+  /** See ProgramIdentity. */
+  readonly isTraced: boolean;
   /** Two pages for structures: the second one can be taken away, for those that end where memory ends. */
   readonly scratch = SCRATCH_ADDRESS;
   /** The one that makes the calls: the program, a child that it forked, or another process of a trace. */
@@ -79,6 +86,7 @@ export class ReplayedProgram {
     this.host = host;
     this.littleEndian = littleEndian;
     this.#identity = identity;
+    this.isTraced = identity.isTraced === true;
     this.#current = this.#begin(1);
     this.#processes.set(1, this.#current);
   }

@@ -78,7 +78,10 @@ export function replay(
   host.deviceWork.inSlices = facts.hasSlices;
   looker.booted?.(host);
   const littleEndian = isRecordedLittleEndian(description, facts);
-  const process = new ReplayProcess(host, littleEndian, looker.identity);
+  const process = new ReplayProcess(host, littleEndian, {
+    ...looker.identity,
+    isTraced: facts.first?.op === "host",
+  });
   const knownDifferences = new KnownDifferences(description, littleEndian, operations);
   const different: DifferentCall[] = [];
   const known = new Map<string, number>();

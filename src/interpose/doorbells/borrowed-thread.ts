@@ -1,3 +1,4 @@
+import { monotonic } from "../../kernel/monotonic.ts";
 import { copyFromThread } from "../user-copy.ts";
 import * as ptrace from "./ptrace.ts";
 
@@ -30,8 +31,8 @@ export interface StoppedCaller {
 export class BorrowedThread {
   readonly pid: number;
   readonly tid: number;
-  /** When it was begun, as performance.now() has it. */
-  readonly begun = performance.now();
+  /** When it was begun, as monotonic() has it. */
+  readonly begun = monotonic();
   /** Whether the work was done to its end. */
   isDone = false;
   readonly #steps: Generator<void, void>;

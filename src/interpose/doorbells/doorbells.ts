@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { monotonic } from "../../kernel/monotonic.ts";
 import type { Epoll } from "../epoll.ts";
 import type { InjectedFile } from "../injected-file.ts";
 import type { InjectedFiles } from "../injected-files.ts";
@@ -117,7 +118,7 @@ export class Doorbells {
   /** Microseconds until step() has something to do that no descriptor announces; -1 when it has nothing. */
   get interval(): number {
     const [first] = this.#borrowed;
-    if (first) return performance.now() - first.begun < SOON_MS ? BORROWED_US : SLOW_US;
+    if (first) return monotonic() - first.begun < SOON_MS ? BORROWED_US : SLOW_US;
     for (const { isLate } of this.#memories.values()) if (isLate) return BORROWED_US;
     return this.#open.hasUnlanded ? SLOW_US : -1;
   }
@@ -188,7 +189,7 @@ export class Doorbells {
   /** Lets go of all programs. */
   close(): void {
     // a thread that is in a call of ours comes back from it at once
-    for (const end = performance.now() + LAST_MS; this.#borrowed.length > 0 && performance.now() < end; ) this.step();
+    for (const end = monotonic() + LAST_MS; this.#borrowed.length > 0 && monotonic() < end; ) this.step();
     for (const memory of [...this.#memories.values()]) this.#drop(memory);
   }
 

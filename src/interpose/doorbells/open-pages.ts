@@ -1,3 +1,4 @@
+import { monotonic } from "../../kernel/monotonic.ts";
 import type { InjectedFile } from "../injected-file.ts";
 import { UnlandedWrites } from "./unlanded-writes.ts";
 import type { WatchedMemory, WatchedPage } from "./watched-memory.ts";
@@ -27,7 +28,7 @@ interface OpenPage {
   readonly page: WatchedPage;
   /** Which were announced since it is open. */
   readonly writes: AnnouncedWrite[];
-  /** When the last of them was announced, as performance.now() has it. */
+  /** When the last of them was announced, as monotonic() has it. */
   since: number;
 }
 
@@ -60,7 +61,7 @@ export class OpenPages {
       this.#open.set(page, open);
     }
     open.writes.push({ offset, tid, counts });
-    open.since = performance.now();
+    open.since = monotonic();
     memory.open(page);
   }
 
@@ -72,11 +73,11 @@ export class OpenPages {
 
   /** Waits a moment for writes that were let go on. */
   land(pages: ReadonlySet<WatchedPage>): void {
-    const end = performance.now() + LANDING_MS;
+    const end = monotonic() + LANDING_MS;
     do {
       this.look();
       for (const page of pages) if (!page.isExpected) page.file.description.pollMemory();
-    } while (![...pages].every((page) => this.#isLanded(page)) && performance.now() < end);
+    } while (![...pages].every((page) => this.#isLanded(page)) && monotonic() < end);
   }
 
   /**
@@ -88,7 +89,7 @@ export class OpenPages {
       if (!page.isExpected) continue;
       const isWritten = page.file.description.hasNewWrites() || this.#isLanded(page);
       if (isWritten) this.#patience = EXPECTED_MS;
-      if (isWritten || performance.now() - since > this.#patience) this.#close(page);
+      if (isWritten || monotonic() - since > this.#patience) this.#close(page);
     }
   }
 

@@ -1,3 +1,4 @@
+import { monotonic } from "../../kernel/monotonic.ts";
 import type { InjectedFile } from "../injected-file.ts";
 import { readProc } from "../proc-file.ts";
 import type { WatchedPage } from "./watched-memory.ts";
@@ -41,7 +42,7 @@ export class UnlandedWrites {
 
   /** The page of a write was closed. */
   add(page: WatchedPage, offset: number, tid: number): void {
-    this.#writes.push({ page, offset, tid, ran: schedule(tid), since: performance.now(), running: undefined });
+    this.#writes.push({ page, offset, tid, ran: schedule(tid), since: monotonic(), running: undefined });
   }
 
   /**
@@ -56,7 +57,7 @@ export class UnlandedWrites {
 
   /** Takes out the writes that have landed for certain. To be called when all announcements have been heard. */
   *landed(): Generator<{ readonly page: WatchedPage; readonly offset: number }> {
-    const now = performance.now();
+    const now = monotonic();
     for (const write of [...this.#writes]) {
       const { tid, ran, since } = write;
       const run = schedule(tid);
