@@ -41,7 +41,7 @@ console.log(
 async function fromRecordings() {
   const load = (path) => import(pathToFileURL(join(resolve(options.dist), `${path}.js`)).href);
   const { replay } = await load("inspect/replay/replay");
-  const { parseOperations } = await load("inspect/replay/recording");
+  const { parseOperations } = await load("inspect/replay/recorded-calls");
   const { parseHost } = await load("machine/parse-host");
   const found = new Map();
   const stop = observe(await watchedClasses(load), (error) =>

@@ -1,7 +1,7 @@
 // replay.mjs: every recording in test/recordings replayed on a host of its own and compared, and the texts of the same parsed as JSON.
 import { readdirSync, readFileSync } from "node:fs";
 import { brotliDecompressSync } from "node:zlib";
-import { parseOperations } from "../../dist/inspect/replay/recording.js";
+import { parseOperations } from "../../dist/inspect/replay/recorded-calls.js";
 import { replay } from "../../dist/inspect/replay/replay.js";
 import { parseHost } from "../../dist/machine/parse-host.js";
 import { answer, timed } from "./model.mjs";

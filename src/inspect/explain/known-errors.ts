@@ -165,8 +165,8 @@ EFAULT	type1	memory at vaddr {vaddr} cannot be pinned: some of it is not mapped 
 EFAULT	iommufd compat	memory at {where} cannot be pinned: some of it is not mapped or not {wanted}
 EFAULT	iommufd compat,spapr,type1	nothing is mapped at {address}
 EFAULT	iommufd compat,spapr,type1	{address} is mapped, but not for {writing or reading}
-EFAULT	iommufd compat	{where} is no user memory
-EFAULT	iommufd compat	{where} is not memory but a device's registers, which an iommufd cannot map
+EFAULT	iommufd compat	{range} is no user memory
+EFAULT	iommufd compat	{text} is not memory but a device's registers, which an iommufd cannot map
 EINTR	spapr	VFIO_IOMMU_MAP_DMA at iova {iova} + {size} {PAST_END} {window}: refused; a kernel would have written behind its table, or crashed
 EINVAL	type1	a vaddr is given to a whole mapping; {runText} is not {describeHere}
 EINVAL	iommufd compat,spapr,type1	argsz of struct {layout} is {argsz}, at least {least} are needed
@@ -182,7 +182,7 @@ EINVAL	spapr	the IOMMU page at vaddr {vaddr} ({size}) reaches beyond {region}
 EINVAL	container	the container has no IOMMU yet: add a group and call VFIO_SET_IOMMU first
 EINVAL	spapr	the firmware of this partition has no dynamic DMA windows (ibm,ddw-applicable is absent)
 EINVAL	iommufd compat	the length is 0
-EINVAL	iommufd compat	the memory begins {pageOffset} bytes into a page, the IOMMU needs whole pages
+EINVAL	iommufd compat	the memory begins {offset} bytes into a page, the IOMMU needs whole pages
 EINVAL	type1	the size is 0
 EINVAL	type1	the vaddr of {describeHere} was not taken away (VFIO_DMA_UNMAP_FLAG_VADDR comes first)
 EINVAL	iommufd compat	unknown flag bits {unknown} (an iommufd knows: {known})
@@ -419,6 +419,7 @@ EADDRINUSE	device cdev	{text} was promised by IOMMU_IOAS_ALLOW_IOVAS and overlap
 EBUSY	device cdev†	PASID {pasid} of {functionName} belongs to {owner}, where it is bound for {identity}; {owner} cannot have it for {identity}
 EBUSY	device cdev	{device} is attached to {pageTable} already
 EFAULT	device cdev†	memory at {where} cannot be pinned: some of it is not mapped or not {wanted}
+EINVAL	device cdev†	PASID {pasid} is beyond the devices' {pasidEnd}
 EINVAL	device cdev	a device is attached to an ioas or a hwpt, not to {target}
 EINVAL	device cdev†	addr_width is {addressWidth}; tables have 48 bits (4 levels) or 57 (5 levels)
 EINVAL	device cdev†	another device of {group} is attached, and behind {unit} this kernel attaches one of a group; detach that first
@@ -466,16 +467,25 @@ EINVAL	device cdev	{label} is not bound to an iommufd yet (VFIO_DEVICE_BIND_IOMM
 ENOTTY	device cdev	{label} knows no request {request} (kernel {release})
 VFIO_DEVICE_FEATURE
 EFAULT	device pci	nothing is mapped at {address}
+EINVAL	device pci†	BAR {index} has {size} bytes; {text} are not in it
+EINVAL	device pci†	BAR {index} of {target} is no memory
 EINVAL	device pci	GET and SET go together with PROBE only
 EINVAL	device pci†	argsz leaves {room} bytes for the feature's data, {size} are needed
 EINVAL	device pci	argsz of struct {layout} is {argsz}, at least {least} are needed
 EINVAL	device pci	no flags of a dma-buf are known
+EINVAL	device pci†	nr_ranges is 0
+EINVAL	device pci†	one of GET, SET and PROBE is wanted
+EINVAL	device pci†	range {i}, {length} bytes at {offset}, is empty or not made of whole pages
 EINVAL	device pci	the feature can only be {set or read}
+EINVAL	device pci†	the ranges have 2^63 bytes or more together
 EINVAL	device mediated†,device pci	unknown flag bits 0x{flags}
 EINVAL	device cdev	{label} is not bound to an iommufd yet (VFIO_DEVICE_BIND_IOMMUFD)
 EINVAL	device pci	{target} cannot be migrated
+ENODEV	device pci†	{target} has no BAR {index}
+ENOMEM	device pci†	{count} ranges are more than a kernel has room for ({RANGES_MAX})
 ENOTTY	device pci†	{label} knows no request {request} (kernel {release})
 ENOTTY	device mediated†,device pci	{target} has no feature {feature} (VFIO_DEVICE_FEATURE)
+EOVERFLOW	device pci†	{text} of BAR {index} run past 2^64
 VFIO_DEVICE_GET_GFX_DMABUF
 EINVAL	device cdev	{label} is not bound to an iommufd yet (VFIO_DEVICE_BIND_IOMMUFD)
 ENOTTY	device pci	{label} knows no request {request} (kernel {release})
@@ -559,6 +569,7 @@ EINVAL	device cdev	{label} is not bound to an iommufd yet (VFIO_DEVICE_BIND_IOMM
 EINVAL	device pci	{name} has no eventfd to raise or to take away
 EINVAL	device mediated†,device pci	{target} uses {used} now; switch that index off first (DATA_NONE, ACTION_TRIGGER, count 0)
 EINVAL	device pci	{target}: {kind} was set up with fewer vectors ({allocated}) and has no vector {vectors} while it is on; switch the index off (DATA_NONE, ACTION_TRIGGER, count 0) and set all vectors at once
+ENOSPC	device pci†	the mapping ADDR-ADDR is where the kernel would map the doorbell of interrupts, ADDR
 ENOSPC	device pci	{name} is attached to no page table, in which the kernel could map where its interrupt messages go: attach it first (VFIO_DEVICE_ATTACH_IOMMUFD_PT)
 ENOTTY	device pci	no kernel masks INTx through an eventfd
 ENOTTY	device mediated†,device pci	{request} has no such action ({action}); exactly one of MASK, UNMASK and TRIGGER is wanted, and only INTx can be masked
@@ -708,7 +719,7 @@ EINVAL	iommufd†	length {length} is not a multiple of {alignment}
 EINVAL	iommufd	neither READABLE nor WRITEABLE is asked for
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 EINVAL	iommufd	the length is 0
-EINVAL	iommufd†	the memory begins {pageOffset} bytes into a page, the IOMMU needs whole pages
+EINVAL	iommufd†	the memory begins {offset} bytes into a page, the IOMMU needs whole pages
 ENOENT	iommufd	of {range}, iova {at} is not mapped
 ENOENT	iommufd	there is no {what} with id {id}
 EOPNOTSUPP	iommufd	unknown flag bits {unknown} (known: {known})
@@ -724,9 +735,11 @@ EOPNOTSUPP	iommufd	the field __reserved is {value} and must be 0
 IOMMU_IOAS_MAP
 E2BIG	iommufd	struct {name} has {size} bytes, of which this kernel knows {known}; the others must be zero
 EEXIST	iommufd	iova {range} overlaps {area}; unmap that first
+EEXIST	iommufd†	{area} covers {doorbellPage}, where the kernel has mapped the doorbell of interrupts
 EFAULT	iommufd†	a fault was injected here, as {attribute} or the thread's fail-nth orders
 EFAULT	iommufd	memory at {where} cannot be pinned: some of it is not mapped or not {wanted}
 EFAULT	iommufd	nothing is mapped at {address}
+EFAULT	iommufd†	{text} is not memory but a device's registers, which an iommufd cannot map
 EINVAL	iommufd†	iova {iova} is not a multiple of {alignment}
 EINVAL	iommufd	iova {range} overlaps {reserved}
 EINVAL	iommufd	length {length} is not a multiple of {alignment}
@@ -734,7 +747,7 @@ EINVAL	iommufd†	memory at {address} is not a multiple of {alignment} bytes, as
 EINVAL	iommufd	neither READABLE nor WRITEABLE is asked for
 EINVAL	iommufd	size of struct {name} is {size}, at least {minimum} are needed
 EINVAL	iommufd	the length is 0
-EINVAL	iommufd†	the memory begins {pageOffset} bytes into a page, the IOMMU needs whole pages
+EINVAL	iommufd†	the memory begins {offset} bytes into a page, the IOMMU needs whole pages
 EINVAL	iommufd†	{area} ends with the last byte of the address space, which an iommufd cannot put into tables of {unit}; leave out the last page
 EINVAL	iommufd†	{area} is read-only, which a page table that others are nested on cannot have
 EINVAL	iommufd	{run} overlaps the reserved range {range} ({type}) of {groupLabel}
@@ -763,6 +776,7 @@ EINVAL	iommufd†	the mapping ends at {end} of a file that has {size} bytes
 EINVAL	iommufd†	{label} is no memory: a memfd is, and a file of tmpfs or hugetlbfs
 ENODEV	iommufd†	the owner of the dma-buf has taken its memory back
 ENOTTY	iommufd†	an iommufd of Linux {release} knows no request {request}
+EOPNOTSUPP	iommufd†	the dma-buf is made of several ranges; an iommufd maps those of one
 EOVERFLOW	iommufd†	iova {iova} plus length {length} runs past 2^64
 EOVERFLOW	iommufd†	start {start} plus length {length} runs past 2^64
 IOMMU_IOAS_UNMAP
