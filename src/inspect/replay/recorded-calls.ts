@@ -15,14 +15,12 @@ import { spoolInput } from "./spool-input.ts";
 export class RecordedCalls implements Iterable<Operation> {
   /** As messages call it. */
   readonly name: string;
-  readonly #path: string;
   readonly #spool: NamelessFile | undefined;
   #facts: RecordingFacts | undefined;
 
   /** @throws RecordingError for an input that can be read only once, and not kept */
   constructor(path: string) {
     this.name = inputName(path);
-    this.#path = path;
     this.#spool = isReadOnce(path) ? spoolInput(path, (line) => operationOf(line, this.name, 1)) : undefined;
   }
 
@@ -51,9 +49,9 @@ export class RecordedCalls implements Iterable<Operation> {
    * machine.
    */
   get isLittleEndian(): boolean {
-    if (this.isReadOnce || this.first?.op === "host") return true;
+    if (this.isReadOnce || this.facts.first?.op === "host") return true;
     try {
-      return JSON.parse(readFileSync(join(dirname(this.#path), "host.json"), "utf8")).byte_order !== "big";
+      return JSON.parse(readFileSync(join(dirname(this.name), "host.json"), "utf8")).byte_order !== "big";
     } catch {
       return true;
     }
