@@ -13,6 +13,7 @@ import { workloads as manyProcesses } from "./workloads/many-processes.mjs";
 import { workloads as mapMany } from "./workloads/map-many.mjs";
 import { workloads as mapUnmap } from "./workloads/map-unmap.mjs";
 import { workloads as named } from "./workloads/named.mjs";
+import { workloads as nestedWalk } from "./workloads/nested-walk.mjs";
 import { workloads as network } from "./workloads/network.mjs";
 import { workloads as nvme } from "./workloads/nvme.mjs";
 import { workloads as replay } from "./workloads/replay.mjs";
@@ -30,6 +31,7 @@ const all = [
   ...manyMappings,
   ...areas,
   ...translation,
+  ...nestedWalk,
   ...dmaCopy,
   ...nvme,
   ...network,

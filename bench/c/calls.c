@@ -1,7 +1,7 @@
 /*
  * Makes one kind of call again and again and writes the time of each, in nanoseconds, as 32-bit numbers to stdout.
  *
- *      calls CALL COUNT [BDF]      BDF: a device to set a type1 v2 container up with; without it /dev/null stands for the container
+ *      calls CALL COUNT [BDF]      BDF: a device to set a type1 v2 container up with; without it /dev/null stands for the container and the device
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -19,7 +20,8 @@
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); exit(1); } } while (0)
 #define WARM_UP 10000
 
-static int container, null, zero;
+static int container, device, event = -1, null, zero;
+static uint64_t registers;
 static void *page;
 static unsigned mapped;
 
@@ -34,6 +36,9 @@ static void set_up(const char *bdf)
 	int group = open(path, O_RDWR);
 	CHECK(group >= 0 && !ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
 	CHECK(!ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	struct vfio_region_info region = { .argsz = sizeof region, .index = VFIO_PCI_BAR0_REGION_INDEX };
+	CHECK((device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf)) >= 0 && !ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region));
+	registers = region.offset;
 }
 
 static void map(uint64_t iova)
@@ -57,6 +62,31 @@ static void info(void)
 	CHECK(!ioctl(container, VFIO_IOMMU_GET_INFO, &info));
 }
 
+static void read_register(void)
+{
+	uint32_t value;
+	CHECK(pread(device, &value, sizeof value, registers) == sizeof value);
+}
+
+static void irq(int fd)
+{
+	struct { struct vfio_irq_set set; int fd; } irq = { { sizeof irq, VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD, VFIO_PCI_MSIX_IRQ_INDEX, 0, 1 }, fd };
+	if (fd < 0)
+		irq.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE;
+	CHECK(!ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
+}
+
+static void interrupt(void)
+{
+	uint64_t raised;
+	if (event < 0) {
+		CHECK((event = eventfd(0, EFD_NONBLOCK)) >= 0);
+		irq(event);
+	}
+	irq(-1);
+	CHECK(read(event, &raised, sizeof raised) == sizeof raised && raised == 1);
+}
+
 static void other_ioctl(void) { ioctl(null, 0x1234, 0); }
 static void read_file(void) { char c; CHECK(read(zero, &c, 1) == 1); }
 static void read_at(void) { char word[8]; CHECK(pread(zero, word, sizeof word, 0) == sizeof word); }
@@ -66,6 +96,7 @@ static void open_file(void) { int fd = open("/dev/null", O_RDONLY); CHECK(fd >= 
 
 static const struct { const char *name; void (*make)(void); unsigned warm_up; } calls[] = {
 	{ "version", version, WARM_UP }, { "info", info, WARM_UP }, { "map-unmap", map_unmap, WARM_UP }, { "map", map_next, 0 },
+	{ "register", read_register, WARM_UP }, { "interrupt", interrupt, WARM_UP },
 	{ "ioctl", other_ioctl, WARM_UP }, { "read", read_file, WARM_UP }, { "getppid", parent, WARM_UP }, { "pread", read_at, WARM_UP }, { "lseek", seek, WARM_UP }, { "open", open_file, WARM_UP },
 };
 
@@ -76,7 +107,7 @@ int main(int argc, char **argv)
 	while (strcmp(calls[call].name, argv[1]))
 		CHECK(++call < sizeof calls / sizeof *calls);
 	CHECK((null = open("/dev/null", O_RDONLY)) >= 0 && (zero = open("/dev/zero", O_RDONLY)) >= 0);
-	container = open(argc > 3 ? "/dev/vfio/vfio" : "/dev/null", O_RDWR);
+	container = device = open(argc > 3 ? "/dev/vfio/vfio" : "/dev/null", O_RDWR);
 	CHECK(container >= 0);
 	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(page != MAP_FAILED);

@@ -3,7 +3,9 @@
  * the file behind the descriptor by an open /proc/TID/fdinfo/N, copies structures with process_vm_readv() and process_vm_writev(), keeps
  * the mappings, answers. The program's /dev/null is its only container.
  *
- *      supervisor PROGRAM [ARG...]
+ *      supervisor [--registers] PROGRAM [ARG...]
+ *
+ * --registers: preads of at most 8 bytes are trapped too, and read registers; else it is the best filter for ioctls.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,9 +43,9 @@ static unsigned count;
 static struct statx container, user_namespace;
 static int maps = -1;
 
-static int install_filter(void)
+static int install_filter(bool registers)
 {
-	struct sock_filter lines[] = {
+	struct sock_filter ioctls[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
@@ -52,7 +54,21 @@ static int install_filter(void)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = { sizeof lines / sizeof *lines, lines };
+	struct sock_filter both[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pread64, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 8, 5, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x3b00, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof ioctls / sizeof *ioctls, ioctls };
+	if (registers)
+		program = (struct sock_fprog){ sizeof both / sizeof *both, both };
 	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV, &program);
 	CHECK(listener >= 0);
@@ -188,12 +204,45 @@ static bool is_container(pid_t tid, int fd)
 	return inode && strtoul(inode + 5, 0, 10) == container.stx_ino;
 }
 
+/* A register of 4 bytes, by where it is in the file. */
+static int read_register(pid_t tid, uint64_t to, uint64_t size, uint64_t offset)
+{
+	static uint32_t registers[64] = { 0x11 };
+	if (size != 4 || offset % 4 || offset / 4 >= sizeof registers / sizeof *registers)
+		return -EINVAL;
+	uint32_t value = registers[offset / 4];
+	return copy_out(tid, to, &value, sizeof value) ? -EFAULT : 4;
+}
+
+/* VFIO_DEVICE_SET_IRQS: the first interrupt gets an eventfd, and is raised. */
+static int set_irqs(pid_t tid, uint64_t arg)
+{
+	static int eventfd = -1;
+	static const uint64_t one = 1;
+	struct { struct vfio_irq_set set; int fd; } irq;
+	if (copy_in(tid, arg, &irq.set, sizeof irq.set))
+		return -EFAULT;
+	if (irq.set.argsz < sizeof irq.set || irq.set.start || irq.set.count != 1)
+		return -EINVAL;
+	if (irq.set.flags == (VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER))
+		return write(eventfd, &one, sizeof one) == sizeof one ? 0 : -EIO;
+	if (irq.set.flags != (VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER) || copy_in(tid, arg, &irq, sizeof irq))
+		return -EINVAL;
+	int pidfd = syscall(SYS_pidfd_open, tid, 0);
+	eventfd = syscall(SYS_pidfd_getfd, pidfd, irq.fd, 0);
+	close(pidfd);
+	return eventfd < 0 ? -EBADF : 0;
+}
+
 static int handle(const struct seccomp_notif *call)
 {
 	if (!is_container(call->pid, call->data.args[0]))
 		return -ENOTTY;
+	if (call->data.nr == SYS_pread64)
+		return read_register(call->pid, call->data.args[1], call->data.args[2], call->data.args[3]);
 	switch ((uint32_t)call->data.args[1]) {
 	case VFIO_GET_API_VERSION: return VFIO_API_VERSION;
+	case VFIO_DEVICE_SET_IRQS: return set_irqs(call->pid, call->data.args[2]);
 	case VFIO_IOMMU_GET_INFO: return get_info(call->pid, call->data.args[2]);
 	case VFIO_IOMMU_MAP_DMA: return map_dma(call->pid, call->data.args[2]);
 	case VFIO_IOMMU_UNMAP_DMA: return unmap_dma(call->pid, call->data.args[2]);
@@ -225,14 +274,16 @@ static void serve(int listener)
 int main(int argc, char **argv)
 {
 	int ends[2], listener, status;
-	CHECK(argc > 1 && !statx(AT_FDCWD, "/proc/self/ns/user", 0, STATX_BASIC_STATS, &user_namespace));
+	bool registers = argc > 1 && !strcmp(argv[1], "--registers");
+	argv += registers;
+	CHECK(argc > 1 + registers && !statx(AT_FDCWD, "/proc/self/ns/user", 0, STATX_BASIC_STATS, &user_namespace));
 	CHECK(!statx(AT_FDCWD, "/dev/null", 0, STATX_BASIC_STATS, &container));
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
 	pid_t child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
 		char go;
-		listener = install_filter();
+		listener = install_filter(registers);
 		CHECK(write(ends[1], &listener, sizeof listener) == sizeof listener && read(ends[1], &go, 1) == 1);
 		execvp(argv[1], argv + 1);
 		CHECK(!"execvp");

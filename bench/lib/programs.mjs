@@ -50,9 +50,9 @@ export class Programs {
     return [...this.command("run"), ...(host ? ["-m", host] : []), ...options, "--", ...program];
   }
 
-  /** The baseline in C with a program. */
-  supervisor(program) {
-    return [this.path("supervisor"), ...program];
+  /** The baseline in C with a program, and its options. */
+  supervisor(program, options = []) {
+    return [this.path("supervisor"), ...options, ...program];
   }
 
   /** The client that times calls; with a device it sets a container up, as it can under uvfio. */

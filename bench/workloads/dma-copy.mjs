@@ -47,8 +47,8 @@ export const workloads = [
     baseline: "bytes a second of process_vm_readv and process_vm_writev between two processes, in the same pieces",
     target: { atLeast: 0.65 },
     explanation: `All pieces move through /proc/PID/mem, which is the memory itself and can never be another program's; it copies each page
-twice, where process_vm_readv and process_vm_writev, which go by a process' number, copy once. A doorbell in mapped registers is seen when the host looks
-next, at most 200 microseconds later while the device works.`,
+twice, where process_vm_readv and process_vm_writev, which go by a process' number, copy once. A write to a doorbell stops the program's thread until
+uvfio has let it go on (userfaultfd), so that no copy waits for somebody to look.`,
     run(programs) {
       const speed = (command) => 1 / median(times(command));
       return alternate(

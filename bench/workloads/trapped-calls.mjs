@@ -1,5 +1,5 @@
 import { alternate, median, times } from "../lib/measure.mjs";
-import { DEVICE } from "../lib/programs.mjs";
+import { DEVICE, DMA_ENGINE } from "../lib/programs.mjs";
 
 const ROUNDS = { quick: 5, long: 15 };
 const CALLS = 15_000;
@@ -7,7 +7,7 @@ const SUPERVISOR =
   "the same calls served by a C program (`bench/c/supervisor.c`) that finds the file and copies structures in the same way";
 
 /** @returns {import("../lib/workload.mjs").Workload} */
-function trapped(call, name, measures, explanation) {
+function trapped(call, name, measures, explanation, { device = DEVICE, host, options } = {}) {
   return {
     name,
     measures,
@@ -17,8 +17,8 @@ function trapped(call, name, measures, explanation) {
     run: (programs) =>
       alternate(
         programs.long ? ROUNDS.long : ROUNDS.quick,
-        () => median(times(programs.uvfio(programs.calls(call, CALLS, DEVICE)))),
-        () => median(times(programs.supervisor(programs.calls(call, CALLS)))),
+        () => median(times(programs.uvfio(programs.calls(call, CALLS, device), { host }))),
+        () => median(times(programs.supervisor(programs.calls(call, CALLS), options))),
       ),
   };
 }
@@ -43,5 +43,20 @@ only by its number, so that has to be asked each time. Each call out of JavaScri
     "one mapping made and taken away again: two calls",
     `MAP_DMA asks more than its arguments: the caller's capabilities and the user namespace they count in, its RLIMIT_MEMLOCK, the mapping of
 its memory. Both sides find that out with the same three system calls (capget, prlimit64, PROCMAP_QUERY), and remember the user namespace.`,
+  ),
+  trapped(
+    "register",
+    "a register by pread",
+    "pread of a register of 4 bytes of a device: the call of a program that maps no registers",
+    `One copy to the program more than the least call has. The value comes from the device's model, in JavaScript; the C program has it in an
+array.`,
+    { host: "lab", device: DMA_ENGINE, options: ["--registers"] },
+  ),
+  trapped(
+    "interrupt",
+    "an interrupt by an eventfd",
+    "VFIO_DEVICE_SET_IRQS raises an interrupt of a device, and the program reads its eventfd",
+    "A copy of 20 bytes from the program and a write to the eventfd more than the least call has, on both sides.",
+    { host: "lab", device: DMA_ENGINE },
   ),
 ];
