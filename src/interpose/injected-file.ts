@@ -83,6 +83,10 @@ export class InjectedFile implements SharedMemory {
     this.#windows.write(offset, from);
   }
 
+  replace(offset: number, expected: Uint8Array, by: Uint8Array): boolean {
+    return this.#windows.replace(offset, expected, by);
+  }
+
   /** By the processes that hold files of ours, as far as they are known. */
   isMapped(offset: number, length: number): boolean {
     for (const pid of this.#pids()) if (mapsFile(pid, this.inode, offset, length)) return true;

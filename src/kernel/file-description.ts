@@ -35,6 +35,12 @@ export interface RegisterPage {
 export interface SharedMemory {
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
+  /**
+   * Writes 1, 2, 4 or 8 bytes, aligned, unless a program has changed them: no write of its own that lands just then is
+   * lost. A transport that cannot leaves it out.
+   * @returns whether they were as expected
+   */
+  replace?(offset: number, expected: Uint8Array, by: Uint8Array): boolean;
   /** Whether a program maps some of a range. A transport that cannot tell leaves it out. */
   isMapped?(offset: number, length: number): boolean;
 }

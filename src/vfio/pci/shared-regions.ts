@@ -212,7 +212,7 @@ export class SharedRegions implements ShownMemory {
     const { model } = target;
     this.#ones.set(target.isCutOff);
     if (this.#ones.isThere) return;
-    for (const { region, registers, place, first, bytes, view, again, shown } of this.#blocks) {
+    for (const { region, registers, place, first, bytes, view, again, shown, shownBytes } of this.#blocks) {
       let look: DataView | undefined;
       for (let i = registers.length - 1; i >= 0; i--) {
         const { offset, width } = registers[i]!;
@@ -226,8 +226,11 @@ export class SharedRegions implements ShownMemory {
         }
         if (!isFirst && !bytesEqual(look, shown, at, width)) continue;
         setValue(view, at, width, value);
+        const [old, now] = [shownBytes.subarray(at, at + width), bytes.subarray(at, at + width)];
+        if (isFirst || !this.#memory.replace) this.#memory.write(place + at, now);
+        // it was written since it was looked at
+        else if (!this.#memory.replace(place + at, old, now)) continue;
         setValue(shown, at, width, value);
-        this.#memory.write(place + at, bytes.subarray(at, at + width));
       }
     }
   }

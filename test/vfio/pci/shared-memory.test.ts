@@ -30,6 +30,20 @@ class FakeMemory implements SharedMemory {
     for (const [i, byte] of from.entries()) this.bytes.set(offset + i, byte);
   }
 
+  /** What the program does right before something is replaced there. */
+  before: { readonly at: number; readonly action: () => void } | undefined;
+
+  replace(offset: number, expected: Uint8Array, by: Uint8Array): boolean {
+    if (this.before?.at === offset) {
+      const { action } = this.before;
+      this.before = undefined;
+      action();
+    }
+    if (expected.some((byte, i) => (this.bytes.get(offset + i) ?? 0) !== byte)) return false;
+    this.write(offset, by);
+    return true;
+  }
+
   u32(offset: number): number {
     const bytes = new Uint8Array(4);
     this.read(offset, bytes);
@@ -149,6 +163,19 @@ describe("regions in memory that a transport shares with the program", () => {
     memory.meanwhile = undefined;
     program.file.pollMemory();
     expect([looks, memory.u32(IMS)]).toEqual([3, 6]);
+  });
+
+  test("nor what it writes in the moment in which one is shown", () => {
+    const { program, memory } = attached("nic");
+    const [IMS, IMC] = [0xd0, 0xd8];
+    memory.set(IMS, 4);
+    program.file.pollMemory();
+    memory.set(IMC, 4);
+    memory.before = { at: IMS, action: () => memory.set(IMS, 2) };
+    program.file.pollMemory();
+    expect(memory.u32(IMS)).toBe(2);
+    program.file.pollMemory();
+    expect(program.pread(IMS, 4)).toEqual(Uint8Array.of(2, 0, 0, 0));
   });
 
   test("plain memory is the same on both sides", () => {
