@@ -5,7 +5,8 @@
  *
  *      supervisor [--registers] PROGRAM [ARG...]
  *
- * --registers: preads of at most 8 bytes are trapped too, and read registers; else it is the best filter for ioctls.
+ * --registers: preads of at most 8 bytes are trapped too, and read registers of the container; else it is the best filter for ioctls. Calls of
+ * other files are let go.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -236,8 +237,6 @@ static int set_irqs(pid_t tid, uint64_t arg)
 
 static int handle(const struct seccomp_notif *call)
 {
-	if (!is_container(call->pid, call->data.args[0]))
-		return -ENOTTY;
 	if (call->data.nr == SYS_pread64)
 		return read_register(call->pid, call->data.args[1], call->data.args[2], call->data.args[3]);
 	switch ((uint32_t)call->data.args[1]) {
@@ -265,8 +264,14 @@ static void serve(int listener)
 			return;
 		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call))
 			continue;
-		int result = handle(&call);
-		struct seccomp_notif_resp answer = { .id = call.id, .val = result < 0 ? 0 : result, .error = result < 0 ? result : 0 };
+		struct seccomp_notif_resp answer = { .id = call.id };
+		if (is_container(call.pid, call.data.args[0])) {
+			int result = handle(&call);
+			answer.val = result < 0 ? 0 : result;
+			answer.error = result < 0 ? result : 0;
+		} else {
+			answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+		}
 		ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 	}
 }

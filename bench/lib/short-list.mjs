@@ -23,7 +23,7 @@ export const SHORT_LIST = [
       { figure: "open for reading and close", says: "open and close" },
       {
         figure: "pread of 8 bytes of a file",
-        says: "pread of at most 8 bytes, which may be a register: it is asked about",
+        says: "pread of at most 8 bytes, which may be a register: it is asked about, in C too",
       },
     ],
   },
