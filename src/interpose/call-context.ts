@@ -15,7 +15,7 @@ import type { LongCalls } from "./long-calls.ts";
 import type { NodeFiles } from "./node-files.ts";
 import type { ParkedCalls, Taken } from "./parked-calls.ts";
 import type { PathResolver } from "./path-resolver.ts";
-import { isPathOnly, statThreadDescriptor } from "./path-stat.ts";
+import { isPathOnly, lastStat, statThreadDescriptor } from "./path-stat.ts";
 import type { ProcessTable } from "./process-table.ts";
 import type { ProcessTask } from "./process-task.ts";
 import type { SlowLooks } from "./slow-looks.ts";
@@ -144,11 +144,18 @@ export class CallContext {
       this.description = same.description;
       return same;
     }
+    if (info?.isForeign && !same) {
+      this.fd = fd;
+      return undefined;
+    }
     if (info) infos.drop(task.tid, fd);
     if (!this.stat(fd)) return undefined;
     const node = nodes.findLastStat();
     const known = node === undefined ? files.findLastStat() : undefined;
-    if (node === undefined && known === undefined) return undefined;
+    if (node === undefined && known === undefined) {
+      infos.note(task.tid, task.process.pid, fd, lastStat);
+      return undefined;
+    }
     const origin = lastOrigin(node ?? known?.node);
     const isOurs = known !== undefined && (!known.isOpenedAgain || isMarked(task.process.pidfd, fd));
     if (files.arePathsOpen && isPathOnly(task.tid, fd)) return undefined;

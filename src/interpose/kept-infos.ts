@@ -22,7 +22,13 @@ interface Kept {
   /** Our descriptor of /proc/TID/fdinfo/N. */
   readonly fd: number;
   readonly pid: number;
+  /** What it was when it was known to be none of our files; 0 of one that is ours. */
+  readonly foreignInode: number;
+  readonly foreignMount: number;
 }
+
+/** No file has these numbers. */
+const OURS = { inode: 0, mountId: 0 };
 
 /** What the kernel tells of an open file: what it is, and how it was opened. */
 export interface FileInfo {
@@ -31,6 +37,8 @@ export interface FileInfo {
   mountId: number;
   /** Opened with O_PATH: not for using. */
   isPathOnly: boolean;
+  /** It is the file still that note() was told is none of ours. */
+  isForeign: boolean;
 }
 
 /**
@@ -43,7 +51,7 @@ export class KeptInfos {
   readonly #kept = new Map<number, Kept>();
   readonly #seen = new Set<number>();
   readonly #most = Math.min(MOST, Math.trunc((descriptorLimit() ?? 0) * PART));
-  readonly #info: FileInfo = { inode: 0, mountId: 0, isPathOnly: false };
+  readonly #info: FileInfo = { inode: 0, mountId: 0, isPathOnly: false, isForeign: false };
 
   /** What a descriptor of a thread is; undefined when that is not kept. Valid until the next call. */
   find(tid: number, fd: number): FileInfo | undefined {
@@ -51,13 +59,20 @@ export class KeptInfos {
     const kept = this.#kept.get(key);
     if (kept === undefined) return undefined;
     const length = syscall(HOST_CALLS.pread64, kept.fd, arena.address, LENGTH, 0);
-    if (length > 0 && this.#read(length)) return this.#info;
+    const info = this.#info;
+    if (length > 0 && this.#read(length)) {
+      info.isForeign = info.inode === kept.foreignInode && info.mountId === kept.foreignMount;
+      return info;
+    }
     this.#forget(key, kept);
     return undefined;
   }
 
-  /** A descriptor of a thread is one of our files: when it is so the second time, it will be asked for again. */
-  note(tid: number, pid: number, fd: number): void {
+  /**
+   * A descriptor of a thread was asked for: when it is so the second time, it will be asked for again.
+   * @param foreign which file it is when it is none of ours
+   */
+  note(tid: number, pid: number, fd: number, foreign = OURS): void {
     if (this.#most === 0) return;
     const key = tid * DESCRIPTORS + fd;
     if (!this.#seen.delete(key)) {
@@ -69,7 +84,7 @@ export class KeptInfos {
     if (oldest && this.#kept.size >= this.#most) this.#forget(...oldest);
     const info = openPath(AT_FDCWD, `/proc/${tid}/fdinfo/${fd}`, O_CLOEXEC);
     // it is only quicker
-    if (info >= 0) this.#kept.set(key, { fd: info, pid });
+    if (info >= 0) this.#kept.set(key, { fd: info, pid, foreignInode: foreign.inode, foreignMount: foreign.mountId });
   }
 
   /** What it was kept for is not behind it any more. */

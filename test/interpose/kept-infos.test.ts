@@ -4,7 +4,7 @@ import { HOST_CALLS } from "../../src/interpose/host-calls.ts";
 import { KeptInfos } from "../../src/interpose/kept-infos.ts";
 import { syscall } from "../../src/interpose/libc.ts";
 import { AT_FDCWD, O_CLOEXEC, O_PATH } from "../../src/interpose/linux.ts";
-import { openPath } from "../../src/interpose/path-stat.ts";
+import { lastStat, openPath, statThreadDescriptor } from "../../src/interpose/path-stat.ts";
 
 const { pid } = process;
 const infos = new KeptInfos();
@@ -23,6 +23,13 @@ function open(path: string): number {
 function keep(fd: number): void {
   infos.note(pid, pid, fd);
   infos.note(pid, pid, fd);
+}
+
+/** What statx() says of a descriptor, as foreign files are noted. */
+function infoOf(fd: number): { inode: number; mountId: number } {
+  expect(statThreadDescriptor(pid, fd)).toBe(0);
+  const { inode, mountId } = lastStat;
+  return { inode, mountId };
 }
 
 /** How many of our descriptors are of /proc/PID/fdinfo. */
@@ -45,6 +52,20 @@ test("a descriptor that is used the second time is known from then on, as what i
   const other = open("/dev/zero");
   expect(syscall(HOST_CALLS.dup3, other, fd, O_CLOEXEC)).toBe(fd);
   expect(infos.find(pid, fd)?.inode).toBe(fs.fstatSync(other).ino);
+});
+
+test("a file that is none of ours is known as that, until the descriptor is of another one", () => {
+  const fd = open("/dev/null");
+  keep(fd);
+  expect(infos.find(pid, fd)?.isForeign).toBe(false);
+  infos.clear();
+  const { inode, mountId } = infoOf(fd);
+  infos.note(pid, pid, fd, { inode, mountId });
+  infos.note(pid, pid, fd, { inode, mountId });
+  expect(infos.find(pid, fd)?.isForeign).toBe(true);
+  const other = open("/dev/zero");
+  expect(syscall(HOST_CALLS.dup3, other, fd, O_CLOEXEC)).toBe(fd);
+  expect(infos.find(pid, fd)?.isForeign).toBe(false);
 });
 
 test("one that was closed, or opened with O_PATH, is not taken for what it was", () => {
