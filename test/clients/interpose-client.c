@@ -198,6 +198,14 @@ static void positions(void)
 	SAY(" container's pwrite=%ld\n", pwrite(dup(c), bulk, 16, 0));
 	SAY("foreign: read=%ld", read(from, bulk, 8));
 	SAY(" position=%ld\n", lseek(from, 0, SEEK_CUR));
+	int often = dup(from);
+	for (int i = 0; i < 4; i++)
+		pread(often, bulk, 8, 0);
+	SAY("foreign, small: pread=%ld", pread(often, bulk, 8, 0));
+	SAY(" %lx", bulk[0]);
+	dup2(d, often);
+	SAY(" then a device: pread=%ld", pread(often, bulk, 8, 0));
+	SAY(" %lx\n", bulk[0]);
 	dup2(from, 1000);
 	SAY("foreign with one of our numbers: read=%ld", read(1000, bulk, 8));
 	SAY(" pread=%ld", pread(1000, bulk, 64, 0));

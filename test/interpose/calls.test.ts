@@ -222,6 +222,7 @@ describe("files", () => {
       "container: read=-22 write=-22 writev=-22 pread=-22 pwrite=-22 then read=-22",
       "a copy with a low number: read=-22 write=-22 pread=8 a0 ftruncate=-1 container's pwrite=-1",
       "foreign: read=8 position=8",
+      "foreign, small: pread=8 7f then a device: pread=8 a0",
       "foreign with one of our numbers: read=8 pread=64 position=16",
       "no number of ours free: low=1 answers=1 read=-22 write=-22",
       "write-only group: read=-9 device=8",
