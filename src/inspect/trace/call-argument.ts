@@ -4,7 +4,7 @@ import type { RequestRow } from "../../uapi/requests/request-row.ts";
 import { StructView } from "../../uapi/struct-view.ts";
 
 /** Of structures with a length of their own, at most this much is recorded. Bytes. */
-const STRUCT_MAX = 16384;
+export const STRUCT_MAX = 16384;
 const NAME_MAX = 4096;
 /** Memory of programs ends behind a multiple of that. Bytes. */
 export const PAGE = 4096;
@@ -37,6 +37,25 @@ export function readArgument(task: Task, arg: Word, row: RequestRow | undefined)
   if (fixed.bytes.length < 4 || fixed.edge) return orValue(fixed);
   const said = new StructView(fixed.bytes, task.memory.littleEndian).u32(0);
   return said <= size ? fixed : orValue(readBytes(task, arg, Math.min(said, STRUCT_MAX)));
+}
+
+/**
+ * Whether a request has a structure that begins with its size in bytes ("argsz" of VFIO, "size" of iommufd): whoever
+ * carries it out must read that first.
+ */
+export function tellsItsSize({ argument, struct }: RequestRow, arg: Word): boolean {
+  if (argument !== "struct" || arg === 0) return false;
+  const { offsets } = struct!.layout;
+  return offsets.argsz === 0 || offsets.size === 0;
+}
+
+/** The argument of a request whose structure tells its size, from bytes that were read of it; undefined when more is. */
+export function wholeArgument(task: Task, bytes: Uint8Array, { struct }: RequestRow): Argument | undefined {
+  const { size } = struct!.layout;
+  if (bytes.length < size) return undefined;
+  const said = new StructView(bytes, task.memory.littleEndian).u32(0);
+  const length = said <= size ? size : Math.min(said, STRUCT_MAX);
+  return bytes.length < length ? undefined : { kind: "bytes", bytes: bytes.slice(0, length), edge: false };
 }
 
 /** As many of `length` bytes as can be read. */

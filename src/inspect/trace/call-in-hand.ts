@@ -1,16 +1,30 @@
 import type { Task } from "../../kernel/task.ts";
 import { NO_REQUESTS, type RequestDialect } from "../../uapi/requests/dialect.ts";
+import type { RequestRow } from "../../uapi/requests/request-row.ts";
 import type { ModelCall } from "../watch/watcher.ts";
 import { AccessInHand } from "./access-in-hand.ts";
-import { type Argument, PAGE, readArgument, readBytes, upTo } from "./call-argument.ts";
+import {
+  type Argument,
+  PAGE,
+  readArgument,
+  readBytes,
+  STRUCT_MAX,
+  tellsItsSize,
+  upTo,
+  wholeArgument,
+} from "./call-argument.ts";
 
 /** A call that the model is carrying out, and what is seen of it meanwhile. */
 export class CallInHand {
   readonly call: ModelCall;
   /** What its file spoke before the call, which may change that. */
   readonly dialect: RequestDialect;
-  /** Of a request, as the model found it. */
-  argument: Argument | undefined;
+  /** Of a request, as the model found it; undefined as long as it was not looked at. */
+  #argument: Argument | undefined;
+  /**
+   * The model will read the argument before all else: its own copy is taken, which costs nothing and is what it goes by.
+   */
+  #comes: RequestRow | undefined;
   /** The same with what the model has written to it. */
   #written: Uint8Array | undefined;
   /** Bytes from its start that the model has read. */
@@ -32,9 +46,16 @@ export class CallInHand {
     this.dialect = call.file?.dialect ?? NO_REQUESTS;
     const row = call.op === "ioctl" ? this.dialect.row(call.request) : undefined;
     this.#isText = row?.argument === "string";
-    if (call.op === "ioctl") this.argument = readArgument(call.task!, call.arg, row);
-    this.#written = this.argument?.bytes.slice();
+    if (row && call.op === "ioctl" && tellsItsSize(row, call.arg)) this.#comes = row;
+    else if (call.op === "ioctl") this.#take(readArgument(call.task!, call.arg, row));
     if (call.op === "pread" || call.op === "pwrite") this.access = new AccessInHand(call);
+  }
+
+  /** Of a request: its argument, as the model found it. */
+  get argument(): Argument | undefined {
+    const { call } = this;
+    if (this.#comes && call.op === "ioctl") this.#take(readArgument(call.task!, call.arg, this.#comes));
+    return this.#argument;
   }
 
   /** The model asked for the file behind a descriptor: its name, null when it is not open. */
@@ -51,6 +72,7 @@ export class CallInHand {
   /** The model copied bytes. Whether they are the call's own, which are told with it. */
   copied(address: number, bytes: Uint8Array, into: "model" | "program"): boolean {
     if (this.access) return this.access.copied(address, bytes);
+    this.#takeCopy(address, bytes, into);
     const offset = this.#offset(address);
     if (offset === undefined) return false;
     const argument = this.argument!.bytes;
@@ -70,10 +92,10 @@ export class CallInHand {
    * changed it by now, and what the model wrote may be on its way still (userfaultfd).
    */
   after(): Uint8Array {
-    const { call, unwritableFrom } = this;
+    const { call, unwritableFrom, argument } = this;
     if (call.op !== "ioctl" || unwritableFrom === undefined) return this.#written!;
     const { bytes } = readBytes(call.task!, call.arg, this.#written!.length);
-    return bytes.length === this.#written!.length ? bytes : this.argument!.bytes.slice();
+    return bytes.length === this.#written!.length ? bytes : argument!.bytes.slice();
   }
 
   /** The model could not copy bytes: as copied(). */
@@ -88,6 +110,20 @@ export class CallInHand {
     return true;
   }
 
+  #take(argument: Argument): void {
+    this.#comes = undefined;
+    this.#argument = argument;
+    this.#written = argument.bytes.slice();
+  }
+
+  /** The model has copied something: if that was its whole argument, it need not be read once more. */
+  #takeCopy(address: number, bytes: Uint8Array, into: "model" | "program"): void {
+    const { call } = this;
+    if (!this.#comes || call.op !== "ioctl" || into !== "model" || address !== Number(call.arg)) return;
+    const whole = wholeArgument(call.task!, bytes, this.#comes);
+    if (whole) this.#take(whole);
+  }
+
   /** Whether the argument could be read until there at the start of the call; of text, until its end. */
   #wasWhole(until: number): boolean {
     const { bytes, edge } = this.argument!;
@@ -99,16 +135,19 @@ export class CallInHand {
    * not there for whoever repeats it either.
    */
   #endAt(length: number): void {
-    this.argument = upTo(this.argument!, length);
+    this.#argument = upTo(this.argument!, length);
     this.#written = this.#written!.slice(0, length);
   }
 
   /** Where in the argument's structure an address lies. */
   #offset(address: number): number | undefined {
-    const { call, argument } = this;
-    if (call.op !== "ioctl" || argument?.kind !== "bytes") return undefined;
+    const { call } = this;
+    if (call.op !== "ioctl") return undefined;
     const offset = address - Number(call.arg);
-    return offset >= 0 && offset < argument.bytes.length ? offset : undefined;
+    if (offset < 0 || offset >= STRUCT_MAX) return undefined;
+    const { argument } = this;
+    if (argument?.kind !== "bytes") return undefined;
+    return offset < argument.bytes.length ? offset : undefined;
   }
 
   /**
