@@ -4,6 +4,7 @@ import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall } from "./libc.ts";
+import { areCopiesRefused, copyThroughMem } from "./mem-file-copy.ts";
 
 export const PAGE_SIZE = 4096;
 
@@ -89,5 +90,8 @@ function transfer(number: number, tid: number, address: Word, offset: number, le
   arena.setU64(8, length);
   arena.setU64(16, address + offset);
   arena.setU64(24, length);
-  return syscall(number, tid, arena.address, 1, arena.address + 16, 1, 0);
+  const moved = syscall(number, tid, arena.address, 1, arena.address + 16, 1, 0);
+  if ((moved !== -ERRNO.EPERM && moved !== -ERRNO.ENOSYS) || !areCopiesRefused()) return moved;
+  const write = number === HOST_CALLS.process_vm_writev;
+  return copyThroughMem(write, tid, address + offset, arena.address + DATA, length);
 }

@@ -23,6 +23,10 @@ const DOCKER_KEEPS: Readonly<Record<string, readonly string[]>> = {
   ],
   CAP_SYS_PTRACE: ["kcmp", "pidfd_getfd", "process_madvise"],
 };
+/** What docker 20.10 allows with CAP_SYS_PTRACE only, and later ones to everybody. */
+const OLD_DOCKER_KEEPS: Readonly<Record<string, readonly string[]>> = {
+  CAP_SYS_PTRACE: ["process_vm_readv", "process_vm_writev"],
+};
 /** The same for clone(): not with a flag that makes a namespace. */
 const WITHOUT_NAMESPACES = { index: 0, value: 0x7e02_0000, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" };
 const EPERM = 1;
@@ -31,9 +35,11 @@ const ENOSYS = 38;
 const DEFAULT_CAPABILITIES =
   "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE";
 
+export type Filter = "docker" | "docker 20.10" | "podman";
+
 export interface ContainerOptions {
   /** Whose default filter it gets; left out, none. */
-  readonly filter?: "docker" | "podman";
+  readonly filter?: Filter;
   readonly user?: number;
   /** --cap-add */
   readonly add?: readonly string[];
@@ -125,7 +131,7 @@ function configuration(options: ContainerOptions, args: readonly string[]): obje
   };
 }
 
-function seccomp(engine: "docker" | "podman", capabilities: readonly string[]): object {
+function seccomp(engine: Filter, capabilities: readonly string[]): object {
   const profile = JSON.parse(readFileSync(PROFILE, "utf8")) as { defaultAction: string; syscalls: Rule[] };
   const has = (capability: string) => capabilities.includes(capability);
   const here = (arches: readonly string[] | undefined) =>
@@ -135,7 +141,12 @@ function seccomp(engine: "docker" | "podman", capabilities: readonly string[]): 
     !here(excludes?.arches) &&
     !includes?.caps?.some((c) => !has(c)) &&
     !excludes?.caps?.some(has);
-  const kept = engine === "podman" ? [] : Object.entries(DOCKER_KEEPS).flatMap(([c, names]) => (has(c) ? [] : names));
+  const keeps = {
+    podman: [],
+    docker: [DOCKER_KEEPS],
+    "docker 20.10": [DOCKER_KEEPS, OLD_DOCKER_KEEPS],
+  }[engine].flatMap((each) => Object.entries(each));
+  const kept = keeps.flatMap(([capability, names]) => (has(capability) ? [] : names));
   const noNamespaces = kept.includes("unshare");
   const isKept = (name: string, { args }: Rule) =>
     kept.includes(name) || (noNamespaces && name === "clone" && !args?.length);
@@ -149,7 +160,7 @@ function seccomp(engine: "docker" | "podman", capabilities: readonly string[]): 
   }
   return {
     defaultAction: profile.defaultAction,
-    defaultErrnoRet: engine === "docker" ? EPERM : ENOSYS,
+    defaultErrnoRet: engine === "podman" ? ENOSYS : EPERM,
     architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
     syscalls,
   };

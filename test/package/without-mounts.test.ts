@@ -4,14 +4,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compile, hasCompiler, scratchFolder } from "../cli/uvfio.ts";
 import { ROOT } from "./clean-copy.ts";
-import { type ContainerOptions, Containers, canRunContainers } from "./container.ts";
+import { type ContainerOptions, Containers, canRunContainers, type Filter } from "./container.ts";
 
 const USER = 1000;
 const has = (program: string) => spawnSync("which", [program]).status === 0;
 
-describe.skipIf(!canRunContainers || process.arch !== "x64")(
-  "in a container of docker's defaults (needs root, runc and podman's seccomp profile)",
-  () => {
+const FILTERS: readonly Filter[] = ["docker", "docker 20.10"];
+
+describe.skipIf(!canRunContainers || process.arch !== "x64").each(FILTERS)(
+  "in a container of the defaults of %s (needs root, runc and podman's seccomp profile)",
+  (filter) => {
     const scratch = scratchFolder();
     let containers: Containers;
     const program = (name: string, ...flags: string[]) => join(scratch.path, `${name}${flags.join("")}`);
@@ -30,7 +32,7 @@ describe.skipIf(!canRunContainers || process.arch !== "x64")(
       scratch.remove();
     });
 
-    const DOCKER: ContainerOptions = { filter: "docker" };
+    const DOCKER: ContainerOptions = { filter };
     const run = (options: ContainerOptions, ...words: string[]) =>
       containers.run(options, process.execPath, join(ROOT, "dist/command/main.js"), "run", ...words);
     const withoutNote = (text: string) =>
