@@ -10,6 +10,7 @@ import { HOST_CALLS } from "./host-calls.ts";
 import { InterposerError } from "./interposer-error.ts";
 import { close, syscall } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, OPEN_HOW_SIZE, RESOLVE_IN_ROOT } from "./linux.ts";
+import { MOST_TRIES } from "./path-aside.ts";
 import { openPath } from "./path-stat.ts";
 
 const DIRECTORY_MODE = 0o755;
@@ -78,7 +79,8 @@ export class LedTree {
     arena.setU64(16, RESOLVE_IN_ROOT);
     if (path.length >= PATH_MAX) return -ERRNO.ENAMETOOLONG;
     const text = arena.byteText(PATH, path);
-    return briefly(() => syscall(HOST_CALLS.openat2, this.fd, text, arena.address, OPEN_HOW_SIZE));
+    const open = () => syscall(HOST_CALLS.openat2, this.fd, text, arena.address, OPEN_HOW_SIZE);
+    return briefly(() => untilQuiet(open));
   }
 
   /** The program has ended. */
@@ -99,6 +101,16 @@ export class LedTree {
     if (size !== undefined) fs.truncateSync(this.#folder + path, size);
     fs.chmodSync(this.#folder + path, mode);
   }
+}
+
+/**
+ * Tries once more what met a rename or a mount somewhere on the machine: the kernel cannot tell then whether ".." has
+ * left the root, and says EAGAIN (openat2(2)). The links of sysfs go through "..".
+ */
+function untilQuiet(open: () => number): number {
+  let found = open();
+  for (let tries = 1; found === -ERRNO.EAGAIN && tries < MOST_TRIES; tries++) found = open();
+  return found;
 }
 
 /** In memory, where that can be. */

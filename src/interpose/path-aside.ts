@@ -1,3 +1,4 @@
+import { ERRNO } from "../uapi/errno.ts";
 import type { Steps } from "./aside/aside-jobs.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
@@ -11,6 +12,9 @@ const STATFS_SIZE = 128;
 const FOUND = 8192;
 const PATH_MAX = 4096;
 
+/** How often an openat2() is tried that met a rename or a mount on its way through "..": EAGAIN, says openat2(2). */
+export const MOST_TRIES = 256;
+
 /**
  * A walk by openat2() through what is not in memory, and perhaps served by a program. The file's stat, or a negative
  * errno.
@@ -23,7 +27,9 @@ export function statAside(
   const steps = within(at, function* (room, own) {
     for (const [index, word] of [flags, 0, resolve].entries()) room.bytes.writeBigUInt64LE(BigInt(word), 8 * index);
     room.bytes.write(`${path}\0`, PATH, "latin1");
-    const found = yield [HOST_CALLS.openat2, own, room.address + PATH, room.address, OPEN_HOW_SIZE];
+    let found = 0;
+    for (let tries = 0; tries === 0 || (found === -ERRNO.EAGAIN && tries < MOST_TRIES); tries++)
+      found = yield [HOST_CALLS.openat2, own, room.address + PATH, room.address, OPEN_HOW_SIZE];
     if (found < 0) return found;
     const stat = statDescriptorTo(found, room.address + FOUND);
     close(found);

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, finished, hasCompiler, scratchFolder, UVFIO, uvfio } from "./uvfio.ts";
@@ -9,6 +10,15 @@ const led = (...program: string[]) => uvfio("run", "-m", "lab", "--no-mounts", "
 const script = (text: string) => led("sh", "-c", text);
 const BDF = "0000:01:00.0";
 const DEVICE = `/sys/bus/pci/devices/${BDF}`;
+
+const RENAMES = `
+  const fs = require("node:fs");
+  fs.mkdirSync("from/folder", { recursive: true });
+  fs.mkdirSync("to");
+  for (;;) {
+    fs.renameSync("from/folder", "to/folder");
+    fs.renameSync("to/folder", "from/folder");
+  }`;
 
 describe("a program that gets no mounts", () => {
   test.each([
@@ -40,6 +50,17 @@ describe("a program that gets no mounts", () => {
     const { status, stderr } = script(`echo vfio-pci > ${DEVICE}/driver_override`);
     expect(stderr).toContain("EROFS: without mounts the host's files cannot be written");
     expect(status).not.toBe(0);
+  });
+
+  test("follows links while files are renamed on the machine", () => {
+    // the kernel cannot tell then where ".." leads, and has openat2() tried once more
+    const renamer = spawn(process.execPath, ["-e", RENAMES], { cwd: scratch.path, stdio: "ignore" });
+    try {
+      const often = `for i in $(seq 100); do cat ${DEVICE}/vendor; done | sort | uniq -c`;
+      expect(script(often)).toEqual({ status: 0, stdout: "    100 0x8086\n", stderr: "" });
+    } finally {
+      renamer.kill();
+    }
   });
 
   test("hears why a node is not there", () => {
