@@ -86,6 +86,7 @@ export function handleOpen(context: CallContext): Reply {
       if (led !== undefined) return led;
     }
     refuseMissing(context, opening);
+    refuseUnserved(context, opening);
     return "native";
   }
   caller.prove();
@@ -172,6 +173,19 @@ function refuseMissing(context: CallContext, { path, flags }: Opening): void {
   context.on.caller.prove();
   context.path = path;
   fail("ENOENT", kernel.whyMissing(path));
+}
+
+/** A write to a file of the host's /sys, which nobody serves: the kernel would refuse it, too, but not say why. */
+function refuseUnserved(context: CallContext, { path, flags }: Opening): void {
+  const { sysfs, resolver, task, caller } = context.on;
+  if (sysfs.isServed || (flags & O_ACCMODE) === O_RDONLY || !path.startsWith("/sys/")) return;
+  if (!resolver.isOn(sysfs, { tid: task.tid, path })) return;
+  caller.prove();
+  context.path = path;
+  fail(
+    "EROFS",
+    `the host's /sys is not served here, so that ${path} does nothing: /dev/fuse cannot be had (docs/sysfs.md; in a container: docker run --device /dev/fuse)`,
+  );
 }
 
 /** What the call asks for; undefined when it can be no node, or asks for what the kernel refuses or has a say in. */

@@ -16,6 +16,7 @@ import {
   O_ACCMODE,
   O_PATH,
   O_RDWR,
+  O_WRONLY,
   SECCOMP_RET_ALLOW,
   SECCOMP_RET_USER_NOTIF,
   USERFAULTFD_IOC_NEW,
@@ -83,6 +84,8 @@ export interface FilterOptions {
   readonly trapPathStat: boolean;
   /** Trap opens for reading too: a program then reads of itself in /proc what the model holds of it. */
   readonly trapReadOpens: boolean;
+  /** Opens for writing only are handed over too: of files of /sys that nobody serves, so that the reason is told. */
+  readonly trapWriteOpens: boolean;
   /**
    * The host's files are where calls lead to (led-tree.ts), and not where the program looks: every call with a path is
    * trapped. Eventfds too, which cannot be fetched then.
@@ -94,7 +97,7 @@ export interface FilterOptions {
  * The filter as struct sock_filter[]: which calls come to us and which stay native. A filter sees registers, not
  * memory, so it picks by what is rare in other programs:
  * - ioctl: the type byte is VFIO's ';' (0x3b), or it is KVM_SET_DEVICE_ATTR or KVM_CREATE_VM;
- * - open: read and write, as VFIO's nodes are opened, all others when asked for, and with O_PATH, which may make
+ * - open: read and write, as VFIO's nodes are opened, others when asked for, and with O_PATH, which may make
  *   descriptors of our files that are not for using (openat2 keeps its flags in memory: always);
  * - read, write, lseek and all their kin: descriptors with the numbers that ours get;
  * - pread, pwrite of others, which may be copies of ours: behind 1 TiB, or as small as a register; the vector forms
@@ -117,7 +120,10 @@ export function vfioFilter(options: FilterOptions, abis: readonly Abi[] = HOST_A
   return assemble(lines);
 }
 
-function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens, trapPaths }: FilterOptions): Line[] {
+function abiSection(
+  abi: Abi,
+  { trapFstat, trapPathStat, trapReadOpens, trapWriteOpens, trapPaths }: FilterOptions,
+): Line[] {
   const label = (name: string) => `${abi.name}:${name}`;
   const notify = label("notify");
   const allow = label("allow");
@@ -167,9 +173,12 @@ function abiSection(abi: Abi, { trapFstat, trapPathStat, trapReadOpens, trapPath
   lines.push(equal(0x3b00, notify, allow));
   lines.push(label("mount"), load(low(3)), anyBit(NO_NEW_FILE_SYSTEM, allow, notify));
   const otherOpens = trapReadOpens || trapPaths ? notify : allow;
-  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, otherOpens));
+  const byMode = trapWriteOpens
+    ? [equal(O_RDWR, notify), equal(O_WRONLY, notify, otherOpens)]
+    : [equal(O_RDWR, notify, otherOpens)];
+  lines.push(label("openat"), load(low(2)), anyBit(O_PATH, notify), and(O_ACCMODE), ...byMode);
   if (abi.numbers.open !== undefined) {
-    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), equal(O_RDWR, notify, otherOpens));
+    lines.push(label("open"), load(low(1)), anyBit(O_PATH, notify), and(O_ACCMODE), ...byMode);
   }
   if (trapFstat) {
     lines.push(label("fstatat"), load(low(3)), anyBit(AT_EMPTY_PATH, notify, allow));

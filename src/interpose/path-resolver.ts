@@ -30,6 +30,7 @@ import { lastStat, openPath, statDescriptor } from "./path-stat.ts";
 import { walk } from "./path-walk.ts";
 import type { ProcessTable } from "./process-table.ts";
 import type { SlowLooks } from "./slow-looks.ts";
+import type { SysfsMounts } from "./sysfs-mounts.ts";
 
 const HOW = 0;
 const PATH = 32;
@@ -146,6 +147,21 @@ export class PathResolver {
       if (found >= 0) closeBrief(found);
       if (found !== -ERRNO.EAGAIN) return found === -ERRNO.ENOENT;
       return statAside(this.#looks, tid, { at, path, flags: O_PATH | O_CLOEXEC, resolve }) === -ERRNO.ENOENT;
+    } finally {
+      closeBrief(at);
+    }
+  }
+
+  /** Whether an absolute path leads, in the thread's root, to a file on these file systems. */
+  isOn(mounts: SysfsMounts, { tid, path }: Pick<Opening, "tid" | "path">): boolean {
+    const at = start(tid, "root");
+    if (at < 0) return false;
+    const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    try {
+      const stat = statAside(this.#looks, tid, { at, path, flags: O_PATH | O_CLOEXEC, resolve });
+      if (typeof stat === "number") return false;
+      lastStat.bytes.set(stat);
+      return mounts.hasLastStat();
     } finally {
       closeBrief(at);
     }

@@ -154,7 +154,7 @@ export class ServedProgram {
       infos,
       doorbells,
       nodes: this.#nodes,
-      sysfs: new SysfsMounts(tree ? undefined : this.#root, kernel.files),
+      sysfs: new SysfsMounts(tree ? undefined : this.#root, kernel.files, servedFiles !== undefined),
       resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes, tree }),
       credentials,
       caller,

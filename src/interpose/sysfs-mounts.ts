@@ -4,9 +4,12 @@ import { lastStat, statPath } from "./path-stat.ts";
 /** The file systems that a program sees as /sys, or as a part of it, and that are ours. */
 export class SysfsMounts {
   readonly #devices = new Set<string>();
+  /** Writes to them act. */
+  readonly isServed: boolean;
 
   /** @param root a descriptor of the program's root directory; undefined when nothing is mounted there */
-  constructor(root: number | undefined, { roots, grafts }: HostFiles) {
+  constructor(root: number | undefined, { roots, grafts }: HostFiles, isServed: boolean) {
+    this.isServed = isServed;
     if (root === undefined) return;
     for (const directory of [...roots, ...grafts.map((graft) => graft.directory)])
       if (directory.startsWith("/sys/") && statPath(root, directory.slice(1)) === 0) this.#devices.add(fileSystem());

@@ -26,11 +26,10 @@ function run(filter: Buffer, arch: number, number: number, args: readonly bigint
   }
 }
 
+const NOTHING_MORE = { trapPathStat: false, trapReadOpens: false, trapWriteOpens: false, trapPaths: false };
+
 function trapped(abi: Abi, call: TrappedCall, args: (number | bigint)[], trapFstat = true): boolean {
-  const filter = vfioFilter(
-    { trapFstat, trapPathStat: false, trapReadOpens: false, trapPaths: false },
-    abi === ARM64 ? [ARM64] : [X64, IA32],
-  );
+  const filter = vfioFilter({ trapFstat, ...NOTHING_MORE }, abi === ARM64 ? [ARM64] : [X64, IA32]);
   const answer = run(filter, abi.arch, abi.numbers[call]!, [...args, 0, 0, 0, 0, 0, 0].slice(0, 6).map(BigInt));
   if (answer === SECCOMP_RET_USER_NOTIF) return true;
   expect(answer).toBe(SECCOMP_RET_ALLOW);
@@ -124,20 +123,14 @@ test.each([
 });
 
 test("an architecture or a call that is not ours is native", () => {
-  const filter = vfioFilter({ trapFstat: true, trapPathStat: false, trapReadOpens: false, trapPaths: false }, [
-    X64,
-    IA32,
-  ]);
+  const filter = vfioFilter({ trapFstat: true, ...NOTHING_MORE }, [X64, IA32]);
   expect(run(filter, 0xc000_00f3, 16, [3n, 0x3b64n])).toBe(SECCOMP_RET_ALLOW);
   expect(run(filter, X64.arch, 0x4000_0010, [3n, 0x3b64n])).toBe(SECCOMP_RET_ALLOW);
   expect(run(filter, X64.arch, 3, [3n])).toBe(SECCOMP_RET_ALLOW);
 });
 
 test("read and write of a file that is not ours take the fewest instructions", () => {
-  const filter = vfioFilter({ trapFstat: true, trapPathStat: false, trapReadOpens: false, trapPaths: false }, [
-    X64,
-    IA32,
-  ]);
+  const filter = vfioFilter({ trapFstat: true, ...NOTHING_MORE }, [X64, IA32]);
   let looked = 0;
   const counting = new Proxy(filter, {
     get(target, name) {
@@ -153,11 +146,14 @@ test("read and write of a file that is not ours take the fewest instructions", (
   }
 });
 
-test("opens for reading come to us when that is asked for", () => {
-  const args = [-100n, 0n, BigInt(O_RDONLY), 0n, 0n, 0n];
-  for (const trapReadOpens of [false, true]) {
-    const filter = vfioFilter({ trapFstat: true, trapPathStat: false, trapReadOpens, trapPaths: false }, [X64, IA32]);
-    const answer = run(filter, X64.arch, X64.numbers.openat!, args);
-    expect(answer).toBe(trapReadOpens ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW);
-  }
+test("opens for reading, or for writing, come to us when that is asked for", () => {
+  const opens = (option: object, mode: number) => {
+    const filter = vfioFilter({ trapFstat: true, ...NOTHING_MORE, ...option }, [X64, IA32]);
+    const answer = run(filter, X64.arch, X64.numbers.openat!, [-100n, 0n, BigInt(mode), 0n, 0n, 0n]);
+    return answer === SECCOMP_RET_USER_NOTIF;
+  };
+  const modes = (option: object) => [O_RDONLY, O_WRONLY, O_RDWR].map((mode) => opens(option, mode));
+  expect(modes({})).toEqual([false, false, true]);
+  expect(modes({ trapWriteOpens: true })).toEqual([false, true, true]);
+  expect(modes({ trapReadOpens: true })).toEqual([true, true, true]);
 });

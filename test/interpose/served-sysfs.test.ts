@@ -122,5 +122,6 @@ test.skipIf(process.getuid?.() !== 0)(
     });
     expect(stdout).toBe("0x1234\n1\n7\nvfio\n");
     expect(stderr).toContain("Read-only file system");
+    expect(stderr).toContain("/sys/bus/pci/rescan = EROFS: the host's /sys is not served here");
   },
 );

@@ -94,7 +94,7 @@ export class Launch {
   prepare(world: World): number {
     if (world.tree) return this.#prepareLed(world);
     const last = this.#show(world);
-    const listener = filterCalls(last, { ...world, trapPaths: false });
+    const listener = filterCalls(last, { ...world, trapWriteOpens: !this.#isServed, trapPaths: false });
     this.#send(last);
     this.#hearAll(last);
     return takeListener(this.pid, last.result(listener));
@@ -109,7 +109,11 @@ export class Launch {
     // A filter asks for that or for CAP_SYS_ADMIN (kernel/seccomp.c:seccomp_prepare_filter).
     if (!mayMount()) list.call(HOST_CALLS.prctl, [PR_SET_NO_NEW_PRIVS, 1]);
     const { scratch } = this.#launcher;
-    list.call(HOST_CALLS.dup3, [filterCalls(list, { ...world, trapPaths: true }), scratch, O_CLOEXEC]);
+    list.call(HOST_CALLS.dup3, [
+      filterCalls(list, { ...world, trapWriteOpens: true, trapPaths: true }),
+      scratch,
+      O_CLOEXEC,
+    ]);
     list.call(HOST_CALLS.sendmsg, [number, descriptorMessage(list, scratch)]);
     list.call(HOST_CALLS.close, [number]);
     this.#send(list);
