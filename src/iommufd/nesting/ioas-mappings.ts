@@ -1,4 +1,4 @@
-import type { DmaTarget } from "../../iommu/dma-target.ts";
+import { addressIn, type MappedDma, walkPages } from "../../iommu/dma-walk.ts";
 import type { MappedPiece, Mappings } from "../../iommu/domain.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
@@ -9,21 +9,22 @@ const SMALLEST_SHIFT = 12;
 export class IoasMappings implements Mappings {
   readonly #table: IoPageTable;
   readonly #unit: IommuUnit;
-  readonly #dma: DmaTarget;
+  readonly #dma: MappedDma;
   readonly #shifts: readonly number[];
 
   /**
    * @param unit what the page table is like
    * @param dma the page table's own way to memory
    */
-  constructor(table: IoPageTable, unit: IommuUnit, dma: DmaTarget) {
+  constructor(table: IoPageTable, unit: IommuUnit, dma: MappedDma) {
     this.#table = table;
     this.#unit = unit;
     this.#dma = dma;
     this.#shifts = [30, 21].filter((shift) => (unit.pageSizes & (1n << BigInt(shift))) !== 0n);
   }
 
-  find(address: bigint): MappedPiece | undefined {
+  find(page: number): MappedPiece | undefined {
+    const address = addressIn(page, 0);
     const area = this.#table.areas.meeting(address, address);
     if (!area) return undefined;
     const fits = this.#shifts.find((shift) => {
@@ -36,11 +37,11 @@ export class IoasMappings implements Mappings {
     return { shift: fits ?? SMALLEST_SHIFT, read, write };
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    return this.#dma.read(address, into) === undefined;
+  read(page: number, within: number, into: Uint8Array): boolean {
+    return walkPages(this.#dma, page, within, into, false) === undefined;
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    return this.#dma.write(address, from) === undefined;
+  write(page: number, within: number, from: Uint8Array): boolean {
+    return walkPages(this.#dma, page, within, from, true) === undefined;
   }
 }
