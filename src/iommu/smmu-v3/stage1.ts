@@ -186,18 +186,17 @@ function leaf(
   const isReadOnly = (low & AP_READ_ONLY) !== 0;
   const canBecomeDirty = isReadOnly && !tablesReadOnly && context.setsDirty && (high & DBM) !== 0;
   const becomesDirty = canBecomeDirty && access.write;
-  const hit = {
+  const marked = (setsFlag ? low | AF : low) & (becomesDirty ? ~AP_READ_ONLY : ~0);
+  const hit: Stage1Hit = {
     write: !tablesReadOnly && (!isReadOnly || becomesDirty),
     unprivileged: (low & AP_UNPRIVILEGED) !== 0 && !tablesPrivileged,
     canBecomeDirty: canBecomeDirty && !becomesDirty,
     page,
     shift,
     isOfAsid: (low & NOT_GLOBAL) !== 0,
+    mark: marked === low ? undefined : { ...entry, low: marked },
   };
-  const refused = checkPermission(context, hit, access);
-  if (refused) return refused;
-  const marked = (setsFlag ? low | AF : low) & (becomesDirty ? ~AP_READ_ONLY : ~0);
-  return { ...hit, mark: marked === low ? undefined : { ...entry, low: marked } };
+  return checkPermission(context, hit, access) ?? hit;
 }
 
 /** Whether a page allows an access. */

@@ -7,6 +7,13 @@ export interface Access {
   readonly privileged: boolean;
 }
 
+/** What the entries down to some level allow together. */
+export interface Permission {
+  readonly write: boolean;
+  readonly user: boolean;
+  readonly noExecute: boolean;
+}
+
 /** A step that failed, as a value: DMA never throws. */
 export class Refused {
   readonly refused: FaultReason;

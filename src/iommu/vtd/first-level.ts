@@ -1,17 +1,10 @@
 import { addressToPage, pageFromHalves } from "../../address/pages.ts";
 import type { FirstLevelTable } from "../proposed.ts";
 import { TableWord } from "../table-word.ts";
-import { type Access, type Refused, refuse } from "./access.ts";
+import { type Access, type Permission, type Refused, refuse } from "./access.ts";
 import type { Tag } from "./iotlb.ts";
 import { loadThrough, type SecondLevel, storeThrough } from "./second-level.ts";
 import type { PagingStructureCache, RememberedTable } from "./walk-cache.ts";
-
-/** What the entries down to some level allow together. */
-export interface Permission {
-  readonly write: boolean;
-  readonly user: boolean;
-  readonly noExecute: boolean;
-}
 
 /** Where a walk ended. */
 export interface FirstLevelHit extends Permission {

@@ -1,5 +1,5 @@
 import { EvictingMap, type VictimChooser } from "../evicting-map.ts";
-import type { Permission } from "./first-level.ts";
+import type { Permission } from "./access.ts";
 import type { SecondLevel } from "./second-level.ts";
 
 /** Which requests share translations: a domain, and in it a PASID. */

@@ -1,5 +1,5 @@
 import { EvictingMap, type VictimChooser } from "../evicting-map.ts";
-import type { Permission } from "./first-level.ts";
+import type { Permission } from "./access.ts";
 import { numberOf, type PageRange, SMALL_RANGE, type Tag } from "./iotlb.ts";
 
 /** A remembered table: the one of `level` for the pages from `start` on, with what the entries down to it allow. */

@@ -1,9 +1,9 @@
-import { addressIn, type MappedDma, walkPages } from "../../iommu/dma-walk.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
+import { type MappedDma, walkPages } from "../../iommu/dma-walk.ts";
 import type { MappedPiece, Mappings } from "../../iommu/domain.ts";
+import { LARGE_PAGES, shiftOfPage } from "../../iommu/large-pages.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
-
-const SMALLEST_SHIFT = 12;
 
 /** The mappings of an address space as the IOMMU of PASIDs walks them for one page table. */
 export class IoasMappings implements Mappings {
@@ -20,21 +20,15 @@ export class IoasMappings implements Mappings {
     this.#table = table;
     this.#unit = unit;
     this.#dma = dma;
-    this.#shifts = [30, 21].filter((shift) => (unit.pageSizes & (1n << BigInt(shift))) !== 0n);
+    this.#shifts = LARGE_PAGES.filter((shift) => (unit.pageSizes & (1n << BigInt(shift))) !== 0n);
   }
 
   find(page: number): MappedPiece | undefined {
-    const address = addressIn(page, 0);
-    const area = this.#table.areas.meeting(address, address);
+    const area = this.#table.areas.at(page, 0);
     if (!area) return undefined;
-    const fits = this.#shifts.find((shift) => {
-      const bytes = 1n << BigInt(shift);
-      const start = address - (address % bytes);
-      return start >= area.start && start + bytes - 1n <= area.last;
-    });
-    const { writeable: write } = area;
+    const { from, to, writeable: write } = area;
     const read = area.readable || (write && this.#unit.writeImpliesRead);
-    return { shift: fits ?? SMALLEST_SHIFT, read, write };
+    return { shift: shiftOfPage(this.#shifts, page, from / PAGE_SIZE, to / PAGE_SIZE), read, write };
   }
 
   read(page: number, within: number, into: Uint8Array): boolean {
