@@ -6,6 +6,8 @@ import { MAP_SHARED, PROT_READ, PROT_WRITE } from "./linux.ts";
 
 /** Bytes of a window; windows begin at multiples of it. */
 const SIZE = 2 ** 20;
+/** As many bytes as are read by a window. */
+const FEW = 4096;
 /** Windows of a file at a time. */
 const MAX_WINDOWS = 32;
 
@@ -15,7 +17,7 @@ interface Window {
 }
 
 /**
- * Writes to a file in memory that programs have too. Through mappings of it, because a write() takes the file's lock,
+ * Writes to a file in memory that programs have too, and reads what lies there. Through mappings of it, because a write() takes the file's lock,
  * which a program can hold for as long as it likes: by a write() of its own from memory that does not come.
  */
 export class FileWindows {
@@ -42,6 +44,18 @@ export class FileWindows {
       else pwrite(this.#fd, piece, offset + done);
       done += part;
     }
+  }
+
+  /**
+   * Reads a few bytes that are near to some that were written, without a system call. False when it has to be read from
+   * the file: what was never written would take memory here.
+   */
+  read(offset: number, into: Uint8Array): boolean {
+    const at = offset % SIZE;
+    const window = this.#windows.get(offset - at);
+    if (window === undefined || into.length > FEW || at + into.length > SIZE) return false;
+    into.set(window.bytes.subarray(at, at + into.length));
+    return true;
   }
 
   close(): void {

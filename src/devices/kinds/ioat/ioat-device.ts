@@ -12,6 +12,8 @@ import { IoatTransfer } from "./transfer.ts";
 const RESET_MS = 2;
 /** DMACOUNT and the channel's own count of descriptors done are 16 bits wide. */
 const COUNT_MODULUS = 0x10000;
+/** CHANSTS_STATUS as a number. */
+const STATUS = Number(reg.CHANSTS_STATUS);
 
 /**
  * A channel of Intel's DMA engine (CBDMA, "ioat") of version 3.3 with one channel: a chain of descriptors in memory,
@@ -145,7 +147,8 @@ export class IoatDevice implements DeviceModel, DeviceJob {
   }
 
   get #status(): number {
-    return Number(this.#view.getBigUint64(reg.CHANSTS, true) & reg.CHANSTS_STATUS);
+    // it is in the low half; and asked for each register that is shown
+    return this.#view.getUint32(reg.CHANSTS, true) & STATUS;
   }
 
   #setStatus(status: number, completed = this.#view.getBigUint64(reg.CHANSTS, true) & ~reg.CHANSTS_STATUS): void {
