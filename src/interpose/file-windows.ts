@@ -17,8 +17,9 @@ interface Window {
 }
 
 /**
- * Writes to a file in memory that programs have too, and reads what lies there. Through mappings of it, because a write() takes the file's lock,
- * which a program can hold for as long as it likes: by a write() of its own from memory that does not come.
+ * Writes to a file in memory that programs have too, and reads what lies there. Through mappings of it, because a
+ * write() takes the file's lock, which a program can hold for as long as it likes: by a write() of its own from memory
+ * that does not come.
  */
 export class FileWindows {
   readonly #fd: number;
