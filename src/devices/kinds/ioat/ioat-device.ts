@@ -1,7 +1,7 @@
 import type { DeviceJob } from "../../device-clock.ts";
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../../device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, NumberWidth } from "../../device-model.ts";
 import { Interrupts } from "../../interrupts.ts";
-import { getValue } from "../../register-value.ts";
+import { getNumber, getValue } from "../../register-value.ts";
 import * as reg from "./registers.ts";
 import { IoatTransfer } from "./transfer.ts";
 
@@ -137,13 +137,20 @@ export class IoatDevice implements DeviceModel, DeviceJob {
    * address that is none, and a count that asks for nothing. While a write is on its way the channel may be at work
    * already, for all that a driver can know: so it is ACTIVE.
    */
-  shows(_region: number, offset: number, width: AccessWidth): bigint {
-    const value = this.read(0, offset, width);
-    if (this.#isWritten && offset === reg.CHANSTS) return value & ~reg.CHANSTS_STATUS;
-    const standsStill = this.#status !== reg.ACTIVE && this.#status !== reg.DONE;
+  shows(region: number, offset: number, width: AccessWidth): bigint {
+    if (width !== 8) return BigInt(this.showsNumber(region, offset, width));
+    return BigInt(this.showsNumber(region, offset, 4)) | (BigInt(this.showsNumber(region, offset + 4, 4)) << 32n);
+  }
+
+  showsNumber(_region: number, offset: number, width: NumberWidth): number {
+    this.#finishReset();
+    const value = getNumber(this.#view, offset, width);
+    const status = this.#status;
+    if (this.#isWritten && offset === reg.CHANSTS) return value - status;
+    const standsStill = status !== reg.ACTIVE && status !== reg.DONE;
     if (!standsStill) return value;
-    if (offset === reg.DMACOUNT) return 0n;
-    return offset === reg.CHAINADDR ? BigInt.asUintN(width * 8, ~value) : value;
+    if (offset === reg.DMACOUNT) return 0;
+    return offset === reg.CHAINADDR || offset === reg.CHAINADDR + 4 ? ~value >>> 0 : value;
   }
 
   get #status(): number {
