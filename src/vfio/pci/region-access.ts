@@ -62,7 +62,13 @@ export function accessRegionInSteps(
     return device.vga.access(task, address, count, at, write);
   }
   if (index === ROM_BAR && write) fail("EINVAL", "the expansion ROM cannot be written");
-  return accessBar(device, task, address, count, index, at, write);
+  const steps = accessBar(device, task, address, count, index, at, write);
+  return isBrief(target, count) ? finish(steps) : steps;
+}
+
+/** Whether an access is one of a register, at which nobody is waited for. */
+function isBrief({ model }: PciFunction, count: number): boolean {
+  return count <= register.length && model.prepare === undefined;
 }
 
 function accessConfig(
@@ -124,9 +130,7 @@ function* accessBar(
   const hasQwords = release.has("qwordEverywhere") || (release.has("qwordBarAccess") && arch !== "x86_64");
   const widest = index !== ROM_BAR && hasQwords ? 8 : 4;
   const most = target.model.memory(index) ? MEMORY_PIECE : PIECE;
-  // where the registers are elsewhere, others are accessed before this access is over
-  const isBrief = length <= register.length && target.model.prepare === undefined;
-  const bytes = isBrief ? register.subarray(0, length) : new Uint8Array(Math.min(length, most));
+  const bytes = isBrief(target, count) ? register.subarray(0, length) : new Uint8Array(Math.min(length, most));
   device.pollShared();
   for (const shared of device.shared) shared.pull(index, at, length);
   for (let done = 0; done < length; ) {
