@@ -47,6 +47,8 @@ const HIGH_ADDRESS = 0xf_ffff;
 
 /** Pages of 4 KiB that an entry of a level covers. */
 const COVERED: readonly number[] = [0, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
+/** log2 of the same in bytes. */
+const SHIFTS: readonly number[] = [0, 12, 21, 30, 39, 48];
 const INDEX = 0x1ff;
 /** The lowest level that no page is mapped at. */
 const ABOVE_LARGE = 4;
@@ -56,9 +58,6 @@ export function isCanonical(page: number, levels: 4 | 5): boolean {
   const half = COVERED[levels]! * 2 ** 8;
   return page < half || page >= 2 ** 52 - half;
 }
-
-/** log2 of the same in bytes. */
-const SHIFTS: readonly number[] = [0, 12, 21, 30, 39, 48];
 
 /** What is read or written: only between two steps of one access. */
 const word = new TableWord();
