@@ -3,7 +3,9 @@ import type { MappingListener } from "../iommu/mapping-feed.ts";
 import type { DeviceTime } from "./device-clock.ts";
 
 /** A width of access to a region, in bytes. */
-export type AccessWidth = 1 | 2 | 4 | 8;
+export type AccessWidth = NumberWidth | 8;
+/** Bytes of a register whose value is a number without a loss. */
+export type NumberWidth = 1 | 2 | 4;
 
 /** A register that a program may use through a mapping, where nobody sees single accesses. */
 export interface MappedRegister {
@@ -221,8 +223,11 @@ export interface DeviceModel {
    * time when writing the value that it has already means something, shows another one.
    */
   shows?(region: number, offset: number, width: AccessWidth): bigint;
-  /** The same for a register of 4 bytes, for a model with so many of them that it shows in the time that they take. */
-  showsWord?(region: number, offset: number): number;
+  /**
+   * The same as a number, for a model with so many registers that it shows in the time that they take. One of 8 bytes
+   * is asked for in two halves.
+   */
+  showsNumber?(region: number, offset: number, width: NumberWidth): number;
   /**
    * A recording begins in the middle of a machine's life: takes over what an earlier program left in a register that no
    * reset clears. False when there is no such register, or when it was written since.

@@ -19,6 +19,7 @@ export type {
   DeviceBus,
   DeviceModel,
   MappedRegister,
+  NumberWidth,
   OtherFunctions,
   RegionMemory,
   RegionPart,

@@ -1,4 +1,4 @@
-import type { AccessWidth } from "./device-model.ts";
+import type { AccessWidth, NumberWidth } from "./device-model.ts";
 
 /** A little-endian value of a register in a buffer. */
 export function getValue(view: DataView, at: number, width: AccessWidth): bigint {
@@ -12,6 +12,12 @@ export function getValue(view: DataView, at: number, width: AccessWidth): bigint
     default:
       return BigInt(view.getUint8(at));
   }
+}
+
+/** One of at most 4 bytes as a number. */
+export function getNumber(view: DataView, at: number, width: NumberWidth): number {
+  if (width === 4) return view.getUint32(at, true);
+  return width === 2 ? view.getUint16(at, true) : view.getUint8(at);
 }
 
 export function setValue(view: DataView, at: number, width: AccessWidth, value: bigint): void {

@@ -9,10 +9,10 @@ import { KVM_CREATE_VM, KVM_SET_DEVICE_ATTR, USERFAULTFD_IOC_NEW } from "./linux
  */
 const TELLING: ReadonlySet<number> = new Set([0x3b64, 0x3b65, 0x3b67, 0x3b6b, 0x3b6c, 0x3b6d, 0x3b70]);
 /**
- * VFIO_IOMMU_MAP_DMA and UNMAP_DMA read a structure before all else, which proves their caller: they are made most
- * often, and a second proof takes time.
+ * VFIO_IOMMU_MAP_DMA, UNMAP_DMA and VFIO_DEVICE_SET_IRQS read a structure before all else, which proves their caller:
+ * they are made most often, and a second proof takes time.
  */
-const MAPPING: ReadonlySet<number> = new Set([0x3b71, 0x3b72]);
+const READING: ReadonlySet<number> = new Set([0x3b71, 0x3b72, 0x3b6e]);
 
 /** ioctl: the requests of our files; and KVM's, when it is handed one of them. */
 export function handleIoctl(context: CallContext): Reply {
@@ -27,7 +27,7 @@ export function handleIoctl(context: CallContext): Reply {
   context.request = kernel.plainRequest?.(request) ?? request;
   context.argument = listener.word(2, context.abi);
   if (TELLING.has(context.request)) caller.isHarmless = true;
-  else if (!MAPPING.has(context.request)) caller.prove();
+  else if (!READING.has(context.request)) caller.prove();
   kernel.before?.(task, file.description, context.request, context.argument);
   const outcome = file.description.ioctlInSteps(task, context.request, context.argument);
   return typeof outcome === "number" ? outcome : longCalls.begin(context, outcome);

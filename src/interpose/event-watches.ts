@@ -1,6 +1,7 @@
 import { Arena } from "../native/arena.ts";
 import type { CallLimit } from "./call-limit.ts";
 import { Epoll } from "./epoll.ts";
+import { EventSignaller } from "./event-signaller.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { syscall, syscall3 } from "./libc.ts";
 import { POLLOUT, RWF_NOWAIT } from "./linux.ts";
@@ -29,6 +30,7 @@ export class EventWatches {
   readonly #handlers = new Map<number, () => void>();
   readonly #epoll = new Epoll();
   readonly #limit: CallLimit;
+  #signaller: EventSignaller | undefined;
   /** The process ids of the programs that are served. */
   readonly programs: () => Iterable<number>;
 
@@ -73,6 +75,7 @@ export class EventWatches {
 
   close(): void {
     this.#epoll.close();
+    this.#signaller?.close();
   }
 
   /**
@@ -80,7 +83,8 @@ export class EventWatches {
    * too (fs/eventfd.c:eventfd_signal_mask).
    */
   raise(fd: number): void {
-    if (!isWritable(fd)) return;
+    this.#signaller ??= new EventSignaller();
+    if (this.#signaller.signal(fd) || !isWritable(fd)) return;
     // The program may have filled it up since, and what is full is waited for.
     if (this.#limit.isUsable) this.#limit.syscall3(HOST_CALLS.write, fd, one.address, 8);
     else syscall3(HOST_CALLS.write, fd, one.address, 8);

@@ -6,6 +6,8 @@ import { MAP_SHARED, PROT_READ, PROT_WRITE } from "./linux.ts";
 
 /** Bytes of a window; windows begin at multiples of it. */
 const SIZE = 2 ** 20;
+/** As many bytes as are read by a window. */
+const FEW = 4096;
 /** Windows of a file at a time. */
 const MAX_WINDOWS = 32;
 
@@ -22,8 +24,9 @@ type Words = Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
 const WORDS = [Uint8Array, Uint16Array, Uint32Array, BigUint64Array] as const;
 
 /**
- * Writes to a file in memory that programs have too. Through mappings of it, because a write() takes the file's lock,
- * which a program can hold for as long as it likes: by a write() of its own from memory that does not come.
+ * Writes to a file in memory that programs have too, and reads what lies there. Through mappings of it, because a
+ * write() takes the file's lock, which a program can hold for as long as it likes: by a write() of its own from memory
+ * that does not come.
  */
 export class FileWindows {
   readonly #fd: number;
@@ -68,6 +71,20 @@ export class FileWindows {
     pread(this.#fd, now, offset);
     if (!now.equals(expected)) return false;
     this.write(offset, by);
+    return true;
+  }
+
+  /**
+   * Reads a few bytes that are near to some that were written, without a system call. False when it has to be read from
+   * the file: what was never written would take memory here.
+   */
+  read(offset: number, into: Uint8Array): boolean {
+    const at = offset % SIZE;
+    const window = this.#windows.get(offset - at);
+    if (window === undefined || into.length > FEW || at + into.length > SIZE) return false;
+    this.#size ??= fs.fstatSync(this.#fd).size;
+    if (offset + into.length > this.#size) return false;
+    into.set(window.bytes.subarray(at, at + into.length));
     return true;
   }
 

@@ -76,7 +76,7 @@ export class InjectedFile implements SharedMemory {
   }
 
   read(offset: number, into: Uint8Array): void {
-    pread(this.memory, into, offset);
+    if (!this.#windows.read(offset, into)) pread(this.memory, into, offset);
   }
 
   write(offset: number, from: Uint8Array): void {

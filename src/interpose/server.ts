@@ -256,6 +256,21 @@ export class Server {
   /** Handles what the first `count` descriptors of the last wait announce. */
   #look(count: number): void {
     const epoll = this.#epoll;
+    // the usual case: a call of a program, and nothing else
+    const only = count === 1 ? this.#programs.get(epoll.descriptor(0)) : undefined;
+    const received = only ? this.#receive(only, epoll.events(0), false) : this.#lookAtAll(count);
+    try {
+      // registers show what a device has done
+      if (this.#turns.take(received)) this.#mappings.look();
+    } catch (error) {
+      tellBroken(error, this.#observer);
+    }
+    for (const program of this.#programs.values()) if (program.isOver()) this.#remove(program);
+  }
+
+  /** The same when it may be more than one, or no program. Returns whether there was a call. */
+  #lookAtAll(count: number): boolean {
+    const epoll = this.#epoll;
     const notified: [ServedProgram, number][] = [];
     const rung: number[] = [];
     let taken = false;
@@ -288,11 +303,7 @@ export class Server {
     }
     if (notified.length === 0) this.#catchUp(true);
     for (const fd of asked) guarded(() => this.#serveFiles(fd), this.#observer);
-    guarded(() => {
-      // registers show what a device has done
-      if (this.#turns.take(received)) this.#mappings.look();
-    }, this.#observer);
-    for (const program of this.#programs.values()) if (program.isOver()) this.#remove(program);
+    return received;
   }
 
   /** Takes the next call of a program and handles it. Returns whether there was one. */
@@ -367,11 +378,13 @@ export class Server {
    * @param closed files may have been closed
    */
   #catchUp(closed: boolean): void {
-    guarded(() => {
+    try {
       this.#files.drain(closed);
       this.#watches.check();
       this.#mappings.look();
-    }, this.#observer);
+    } catch (error) {
+      tellBroken(error, this.#observer);
+    }
   }
 
   /** Nothing of a program is left. */
@@ -417,9 +430,13 @@ function guarded<T>(action: () => T, observer: Observer | undefined): T | undefi
   try {
     return action();
   } catch (error) {
-    observer?.broken?.(`internal error outside of a call: ${String(error)}`, error);
+    tellBroken(error, observer);
     return undefined;
   }
+}
+
+function tellBroken(error: unknown, observer: Observer | undefined): void {
+  observer?.broken?.(`internal error outside of a call: ${String(error)}`, error);
 }
 
 function release(description: FileDescription, observer: Observer | undefined): void {

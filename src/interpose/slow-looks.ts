@@ -1,6 +1,9 @@
 import { fail, PutOffError } from "../kernel/errors.ts";
 import { type AsideJobs, type Job, MAX_PER_CLIENT, type Steps } from "./aside/aside-jobs.ts";
 
+/** Nearly every call takes no look, and writes nothing aside: for those nothing is made. */
+const NO_WRITES: readonly Job<boolean>[] = [];
+
 /** How long, in milliseconds, everybody waits for a look before its call is put off. */
 const PATIENCE_MS = 0.5;
 
@@ -21,9 +24,9 @@ export class SlowLooks {
   readonly #notice: (message: string) => void;
   #isNoticed = false;
   /** Of the call in hand, from when it was made before. */
-  #taken = new Map<string, Job<unknown>>();
+  #taken: Map<string, Job<unknown>> | undefined;
   #blocked: { readonly key: string; readonly job: Job<unknown> } | undefined;
-  #writes: Job<boolean>[] = [];
+  #writes: readonly Job<boolean>[] = NO_WRITES;
 
   /** @param notice tells a person, in one line, of a program that makes too much wait */
   constructor(jobs: AsideJobs, notice: (message: string) => void, servesFiles: () => boolean = () => false) {
@@ -56,14 +59,15 @@ export class SlowLooks {
   }
 
   /** A call begins. @param taken what it has learnt so far */
-  begin(taken = new Map<string, Job<unknown>>()): void {
+  begin(taken?: Map<string, Job<unknown>>): void {
     this.#taken = taken;
     this.#blocked = undefined;
-    this.#writes = [];
+    this.#writes = NO_WRITES;
   }
 
   /** What the call in hand has learnt so far. */
   get taken(): Map<string, Job<unknown>> {
+    this.#taken ??= new Map();
     return this.#taken;
   }
 
@@ -76,7 +80,7 @@ export class SlowLooks {
   takeBlocked(): { readonly taken: Map<string, Job<unknown>>; readonly job: Job<unknown> } | undefined {
     if (this.#blocked === undefined) return undefined;
     const { key, job } = this.#blocked;
-    return { taken: this.#taken.set(key, job), job };
+    return { taken: this.taken.set(key, job), job };
   }
 
   /** Writes of the call that have not been done yet. */
@@ -90,7 +94,7 @@ export class SlowLooks {
    * @param key tells the looks of a call apart
    */
   take<T>(client: number, key: string, steps: Steps<T>): T {
-    const known = this.#taken.get(key);
+    const known = this.#taken?.get(key);
     if (known?.isDone) return known.value as T;
     // Nothing that follows counts: the call will be made again.
     if (this.#blocked !== undefined) return this.#wait();
@@ -105,7 +109,7 @@ export class SlowLooks {
     // The call will be made again.
     if (this.#blocked !== undefined) return;
     const job = this.#run(client, steps, PATIENCE_MS);
-    if (!job.isDone) this.#writes.push(job);
+    if (!job.isDone) this.#writes = [...this.#writes, job];
     else if (!job.value) fail("EFAULT", "the program cannot write there itself");
   }
 

@@ -39,8 +39,20 @@ export function walkAccess<Fault>(
   bytes: Uint8Array,
   write: boolean,
 ): Fault | undefined {
-  let page = addressToPage(BigInt.asUintN(64, iova));
-  let within = Number(iova & 0xfffn);
+  const address = BigInt.asUintN(64, iova);
+  return walkPages(map, addressToPage(address), Number(address & 0xfffn), bytes, write);
+}
+
+/** The same from a page on, of which so many bytes are before the access. */
+export function walkPages<Fault>(
+  map: AccessMap<Fault>,
+  first: number,
+  before: number,
+  bytes: Uint8Array,
+  write: boolean,
+): Fault | undefined {
+  let page = first;
+  let within = before;
   let fault: Fault | undefined;
   for (let done = 0; done < bytes.length; ) {
     const met = map.meet(page, within, bytes, done, write);
@@ -49,7 +61,7 @@ export function walkAccess<Fault>(
     if (!isThere) {
       if (!write) bytes.fill(0, done, done + count);
       if (fault === undefined) {
-        fault = met.explain(BigInt.asUintN(64, iova + BigInt(done)));
+        fault = met.explain(addressIn(page, within));
         if (met.ends) break;
       }
     }

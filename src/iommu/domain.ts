@@ -12,13 +12,16 @@ export interface MappedPiece {
   readonly write: boolean;
 }
 
-/** The mappings of an address space, as an IOMMU's tables would have them, and the memory behind them. */
+/**
+ * The mappings of an address space, as an IOMMU's tables would have them, and the memory behind them: whole pages of
+ * 4 KiB. An address is the number of one and how many bytes are before it in there.
+ */
 export interface Mappings {
   /** Undefined where nothing is mapped. */
-  find(address: bigint): MappedPiece | undefined;
+  find(page: number): MappedPiece | undefined;
   /** Reads memory by an address that is mapped. False when it cannot be reached: then `into` is zeros. */
-  read(address: bigint, into: Uint8Array): boolean;
-  write(address: bigint, from: Uint8Array): boolean;
+  read(page: number, within: number, into: Uint8Array): boolean;
+  write(page: number, within: number, from: Uint8Array): boolean;
 }
 
 /** Which of an IOMMU's tables mappings stand for. */

@@ -105,15 +105,16 @@ static void shortage(void)
 	printf("afterwards: %d\n", ask(fd));
 }
 
-// A counter that is as high as it gets, in a blocking eventfd: nobody waits.
+// A counter that is as high as write() makes it, in a blocking eventfd: nobody waits. The kernel's own signal makes it one higher, and is lost then.
 static void full_event(void)
 {
 	uint64_t most = 0xfffffffffffffffe, value = 0;
 	int container = open("/dev/vfio/vfio", O_RDWR), event = eventfd(0, 0);
 	if (write(event, &most, 8) != 8)
 		perror("write");
-	printf("raised: %d", result(ioctl(container, RAISE, &event)));
-	printf(" value kept: %d\n", read(event, &value, 8) == 8 && value == most);
+	for (int i = 0; i < 2; i++)
+		printf("raised: %d ", result(ioctl(container, RAISE, &event)));
+	printf("highest: %d\n", read(event, &value, 8) == 8 && value >= most);
 }
 
 static int racing;

@@ -133,7 +133,7 @@ function use(socket: string, bus: OnePage, steps: number): number {
         case 7:
           model.write(1, 2 * PAGE, 4, 5n);
           model.read(1, 8, 4);
-          for (const { offset } of model.registers(1).slice(0, 8)) model.showsWord?.(1, offset);
+          for (const { offset } of model.registers(1).slice(0, 8)) model.showsNumber?.(1, offset, 4);
           break;
         case 8:
           model.ownWrites?.start([{ start: 0n, last: BigInt(64 * PAGE) - 1n }], BigInt(PAGE), (iova, length) => {

@@ -34,8 +34,8 @@ const ELSEWHERE = identity("0001:05:00.0", { functionName: "0001:05:00.0", segme
 /** Memory in which every byte is `value`, below 64 KiB. */
 function filled(value: number): Mappings {
   return {
-    find: (address) => (address < 0x1_0000n ? { shift: 12, read: true, write: true } : undefined),
-    read: (_address, into) => {
+    find: (page) => (page < 0x10 ? { shift: 12, read: true, write: true } : undefined),
+    read: (_page, _within, into) => {
       into.fill(value);
       return true;
     },

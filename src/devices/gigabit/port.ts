@@ -268,10 +268,10 @@ export abstract class GigabitPort implements DeviceModel, SavableModel, Port {
 
   /** A look at registers is no read of them: nothing is cleared by it. */
   shows(region: number, offset: number, width: AccessWidth): bigint {
-    return masked(this.showsWord(region, offset), width);
+    return masked(this.showsNumber(region, offset), width);
   }
 
-  showsWord(region: number, offset: number): number {
+  showsNumber(region: number, offset: number): number {
     return region === REGISTER_BAR ? this.access.peek(this.file.map.canonical(offset)) >>> 0 : 0;
   }
 

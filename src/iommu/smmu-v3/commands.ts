@@ -1,13 +1,14 @@
+import { addressToPage } from "../../address/pages.ts";
 import { fail, hex } from "../../kernel/errors.ts";
 import type { RequesterIdentity } from "../requester.ts";
 import type { VirtualIommuGround } from "../virtual-iommu.ts";
-import type { AddressRange } from "./tlb.ts";
+import type { PageRange } from "./tlb.ts";
 
 /** What a guest wants forgotten, after the kernel has looked at it. */
 export type Command =
   | { readonly kind: "all" }
   | { readonly kind: "asid"; readonly asid: number }
-  | { readonly kind: "range"; readonly asid: number | undefined; readonly range: AddressRange }
+  | { readonly kind: "range"; readonly asid: number | undefined; readonly range: PageRange }
   | { readonly kind: "contexts"; readonly device: RequesterIdentity; readonly substream: number | undefined }
   /** Of what devices remember themselves: nothing here. */
   | { readonly kind: "device" };
@@ -38,7 +39,6 @@ const TG_AT = 10n;
 const ADDRESS = ~0xfffn;
 /** log2 of the granule that TG means; 0 is one page, of whatever size. */
 const GRANULES = [undefined, 12n, 14n, 16n] as const;
-const PAGE = 4096n;
 
 /**
  * What the kernel makes of a guest's command: VMID and stream id are its own, and other bits pass unchecked
@@ -89,10 +89,10 @@ function deviceOf(first: bigint, ground: VirtualIommuGround): RequesterIdentity 
   );
 }
 
-function rangeOf(first: bigint, second: bigint, hasRanges: boolean): AddressRange {
+function rangeOf(first: bigint, second: bigint, hasRanges: boolean): PageRange {
   const start = second & ADDRESS;
   const granule = hasRanges ? GRANULES[Number((second >> TG_AT) & 3n)] : undefined;
-  if (granule === undefined) return { start, bytes: PAGE };
-  const pages = (((first >> NUM_AT) & LOW_5) + 1n) << ((first >> SCALE_AT) & LOW_5);
-  return { start: (start >> granule) << granule, bytes: pages << granule };
+  if (granule === undefined) return { start: addressToPage(start), pages: 1 };
+  const bytes = (((first >> NUM_AT) & LOW_5) + 1n) << (((first >> SCALE_AT) & LOW_5) + granule);
+  return { start: addressToPage((start >> granule) << granule), pages: addressToPage(bytes) };
 }

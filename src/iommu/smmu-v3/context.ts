@@ -1,12 +1,14 @@
+import { addressToPage } from "../../address/pages.ts";
 import { isRefused, type Refused, refuse } from "./events.ts";
-import type { GuestTables } from "./memory.ts";
+import type { ContextMemory } from "./memory.ts";
 import { addressBitsOf, type SmmuFeatures } from "./registers.ts";
 import type { StreamEntry } from "./stream-entry.ts";
 
 /** One of the two tables of a context descriptor. */
 export interface TableSide {
-  /** Of the first table, an intermediate address. */
-  readonly base: bigint;
+  /** Where the first table is: the number of a page of 4 KiB of intermediate addresses, and which of its words. */
+  readonly page: number;
+  readonly word: number;
   /** Bits of the addresses that it translates. */
   readonly inputBits: number;
   /** log2 of a page's bytes: 12, 14 or 16. */
@@ -57,7 +59,7 @@ export type ChosenContext = "bypass" | { readonly substream: number; readonly at
 export function findContext(
   entry: StreamEntry,
   substream: number | undefined,
-  memory: GuestTables,
+  memory: ContextMemory,
 ): ChosenContext | Refused {
   const { contexts, format, substreamBits, withoutSubstream } = entry;
   if (substreamBits === 0) {
@@ -75,7 +77,7 @@ export function findContext(
   const index = substream ?? 0;
   const leafBits = LEAF_BITS[format];
   if (leafBits === undefined) return { substream: index, at: contexts + BigInt(index * BYTES) };
-  const pointer = memory.load(contexts + BigInt((index >>> leafBits) * 8), "context");
+  const pointer = memory.load(contexts + BigInt((index >>> leafBits) * 8));
   if (isRefused(pointer)) return pointer;
   if ((pointer & LEVEL_1_VALID) === 0n) return refuse("C_BAD_SUBSTREAMID");
   const within = index & ((1 << leafBits) - 1);
@@ -83,10 +85,10 @@ export function findContext(
 }
 
 /** Reads the descriptor at an address. */
-export function readContext(at: bigint, memory: GuestTables, features: SmmuFeatures): Context | Refused {
+export function readContext(at: bigint, memory: ContextMemory, features: SmmuFeatures): Context | Refused {
   const words: bigint[] = [];
   for (let word = 0; word < WORDS; word++) {
-    const value = memory.load(at + BigInt(word * 8), "context");
+    const value = memory.load(at + BigInt(word * 8));
     if (isRefused(value)) return value;
     words.push(value);
   }
@@ -142,7 +144,7 @@ export function parseContext(words: readonly bigint[], features: SmmuFeatures): 
     if (granule === undefined || !features.granules.has(granule)) return undefined;
     if (!isInputSize(inputBits, granule, features) || base >> BigInt(outputBits)) return undefined;
     const isHierarchical = !(features.hierarchyDisable && (words[index + 1] ?? 0n) & HAD);
-    sides.push({ base, inputBits, granule, isHierarchical });
+    sides.push({ page: addressToPage(base), word: Number(base & 0xfffn) >> 3, inputBits, granule, isHierarchical });
   }
   return {
     asid: Number(word >> ASID_AT),

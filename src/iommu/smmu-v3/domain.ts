@@ -1,4 +1,4 @@
-import { PAGE_SIZE, pageToAddress } from "../../address/pages.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
 import type { DmaFault, DmaTarget } from "../dma-target.ts";
 import { MappedDma, type Met, pieceOf, refused } from "../dma-walk.ts";
 import type { IommuDomain, Mappings, Stage } from "../domain.ts";
@@ -84,12 +84,11 @@ class MappedTarget extends MappedDma implements DmaTarget {
   }
 
   override meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<DmaFault> {
-    const at = pageToAddress(page) + BigInt(within);
     const piece = pieceOf(bytes, done, PAGE_SIZE - within);
-    const found = this.#mappings.find(at);
+    const found = this.#mappings.find(page);
     const isAllowed = found && (write ? found.write : found.read);
     if (!isAllowed) return refused(piece.length, () => "SMMUv3: nothing is mapped there for this access");
-    const isMoved = write ? this.#mappings.write(at, piece) : this.#mappings.read(at, piece);
+    const isMoved = write ? this.#mappings.write(page, within, piece) : this.#mappings.read(page, within, piece);
     return isMoved ? piece.length : refused(piece.length, () => "the memory that is mapped there is gone");
   }
 }

@@ -24,29 +24,36 @@ export type FaultClass = "context" | "table" | "input";
 const CLASS_CODES: Readonly<Record<FaultClass, bigint>> = { context: 0n, table: 1n, input: 2n };
 
 /** A step that failed, as a value: DMA never throws. */
-export interface Refused {
+export class Refused {
   readonly refused: EventName;
   readonly class: FaultClass;
   /** Which stage found it: 2 is the program's own mappings. */
   readonly stage: 1 | 2;
   /** The intermediate address that stage 2 did not let through. */
-  readonly intermediate?: bigint;
+  readonly intermediate: bigint | undefined;
   /** The context descriptor asks for no record (R is 0). */
-  readonly unrecorded?: true;
+  unrecorded = false;
+
+  constructor(refused: EventName, faultClass: FaultClass, stage: 1 | 2, intermediate?: bigint) {
+    this.refused = refused;
+    this.class = faultClass;
+    this.stage = stage;
+    this.intermediate = intermediate;
+  }
 }
 
 /** A fault of stage 1. */
 export function refuse(refused: EventName, faultClass: FaultClass = "input"): Refused {
-  return { refused, class: faultClass, stage: 1 };
+  return new Refused(refused, faultClass, 1);
 }
 
 /** A fault of stage 2. */
 export function refuseSecond(refused: EventName, faultClass: FaultClass, intermediate: bigint): Refused {
-  return { refused, class: faultClass, stage: 2, intermediate };
+  return new Refused(refused, faultClass, 2, intermediate);
 }
 
-export function isRefused(result: object | bigint): result is Refused {
-  return typeof result === "object" && "refused" in result;
+export function isRefused(result: unknown): result is Refused {
+  return result instanceof Refused;
 }
 
 /** "F_TRANSLATION (0x10): the address is not mapped" */

@@ -1,12 +1,12 @@
+import { addressToPage } from "../../address/pages.ts";
+import { addressIn } from "../dma-walk.ts";
 import type { Mappings } from "../domain.ts";
-import { type FaultClass, type Refused, refuseSecond } from "./events.ts";
+import { TableWord } from "../table-word.ts";
+import { type FaultClass, isRefused, type Refused, refuseSecond } from "./events.ts";
 
-/** Memory that a guest's tables lie in: words at intermediate addresses that are multiples of 8. */
-export interface GuestTables {
-  /** @param what is read there, for the fault of a program's mappings that do not have it */
-  load(address: bigint, what: FaultClass): bigint | Refused;
-  /** Undefined when it was written. */
-  store(address: bigint, value: bigint): Refused | undefined;
+/** Memory that a guest's context descriptors lie in: words at intermediate addresses that are multiples of 8. */
+export interface ContextMemory {
+  load(address: bigint): bigint | Refused;
 }
 
 /** A piece of the second stage. */
@@ -18,48 +18,64 @@ export interface SecondHit {
 }
 
 /**
- * The second stage: a program's mappings, by intermediate addresses, with a guest's tables in the memory behind it.
+ * The second stage: a program's mappings, by intermediate addresses, with a guest's tables in the memory behind it. An
+ * address is the number of a page of 4 KiB and how many bytes are before it in there.
  */
-export class SecondStage implements GuestTables {
+export class SecondStage implements ContextMemory {
   readonly #mappings: Mappings;
-  readonly #last: bigint;
-  readonly #word = new Uint8Array(8);
-  readonly #view = new DataView(this.#word.buffer);
+  readonly #lastPage: number;
+  readonly #word = new TableWord();
 
   /** @param last the last address that it translates */
   constructor(mappings: Mappings, last: bigint) {
     this.#mappings = mappings;
-    this.#last = last;
+    this.#lastPage = addressToPage(last);
   }
 
-  /** Refused when it maps nothing there, or does not allow the access. */
-  translate(address: bigint, write: boolean, what: FaultClass): SecondHit | Refused {
-    if (address > this.#last) return refuseSecond("F_ADDR_SIZE", what, address);
-    const found = this.#mappings.find(address);
-    if (!found) return refuseSecond("F_TRANSLATION", what, address);
-    return (write ? found.write : found.read) ? found : refuseSecond("F_PERMISSION", what, address);
+  /**
+   * Refused when it maps nothing there, or does not allow the access.
+   * @param what is wanted there, for the fault
+   */
+  translate(page: number, within: number, write: boolean, what: FaultClass): SecondHit | Refused {
+    if (page > this.#lastPage) return refuseSecond("F_ADDR_SIZE", what, addressIn(page, within));
+    const found = this.#mappings.find(page);
+    if (!found) return refuseSecond("F_TRANSLATION", what, addressIn(page, within));
+    return (write ? found.write : found.read) ? found : refuseSecond("F_PERMISSION", what, addressIn(page, within));
   }
 
-  load(address: bigint, what: FaultClass): bigint | Refused {
-    const hit = this.translate(address, false, what);
-    if ("refused" in hit) return hit;
-    if (!this.#mappings.read(address, this.#word)) return refuseSecond("F_TRANSLATION", what, address);
-    return this.#view.getBigUint64(0, true);
+  load(address: bigint): bigint | Refused {
+    const index = Number(address & 0xfffn) >> 3;
+    return this.loadWord(addressToPage(address), index, this.#word, "context") ?? this.#word.value;
   }
 
-  store(address: bigint, value: bigint): Refused | undefined {
-    const hit = this.translate(address, true, "table");
-    if ("refused" in hit) return hit;
-    this.#view.setBigUint64(0, value, true);
-    return this.#mappings.write(address, this.#word) ? undefined : refuseSecond("F_TRANSLATION", "table", address);
+  /**
+   * Reads a word of a page. Undefined when it was read.
+   * @param index which word
+   */
+  loadWord(page: number, index: number, into: TableWord, what: FaultClass): Refused | undefined {
+    const within = index * 8;
+    const hit = this.translate(page, within, false, what);
+    if (isRefused(hit)) return hit;
+    if (this.#mappings.read(page, within, into.bytes)) return undefined;
+    return refuseSecond("F_TRANSLATION", what, addressIn(page, within));
+  }
+
+  /** Writes one of a table. Undefined when it was written. */
+  storeWord(page: number, index: number, low: number, high: number): Refused | undefined {
+    const within = index * 8;
+    const hit = this.translate(page, within, true, "table");
+    if (isRefused(hit)) return hit;
+    this.#word.setHalves(low, high);
+    if (this.#mappings.write(page, within, this.#word.bytes)) return undefined;
+    return refuseSecond("F_TRANSLATION", "table", addressIn(page, within));
   }
 
   /** False when the memory is not there (any more). */
-  read(address: bigint, into: Uint8Array): boolean {
-    return this.#mappings.read(address, into);
+  read(page: number, within: number, into: Uint8Array): boolean {
+    return this.#mappings.read(page, within, into);
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    return this.#mappings.write(address, from);
+  write(page: number, within: number, from: Uint8Array): boolean {
+    return this.#mappings.write(page, within, from);
   }
 }

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from "../../address/pages.ts";
+import { addressToPage, PAGE_SHIFT, PAGE_SIZE } from "../../address/pages.ts";
 import type { DmaFault, DmaTarget, PasidRequest } from "../dma-target.ts";
 import { type AccessMap, addressIn, type Met, pieceOf, walkAccess } from "../dma-walk.ts";
 import { NO_PASID } from "../domain.ts";
@@ -6,9 +6,9 @@ import type { Place, Requester } from "../requester.ts";
 import type { VirtualIommuGround } from "../virtual-iommu.ts";
 import { type Context, findContext, readContext } from "./context.ts";
 import type { SmmuDomain } from "./domain.ts";
-import { describeFault, isRefused, type Refused, refuse, reportEvent } from "./events.ts";
+import { describeFault, isRefused, type Refused, refuse, refuseSecond, reportEvent } from "./events.ts";
 import type { SmmuFeatures } from "./registers.ts";
-import { type Access, checkPermission, sideOf, walkStage1 } from "./stage1.ts";
+import { type Access, checkPermission, sideOf, walkStage1, withoutTag } from "./stage1.ts";
 import { isWalkable, type StreamEntry } from "./stream-entry.ts";
 import type { Translation } from "./tlb.ts";
 
@@ -16,6 +16,9 @@ import type { Translation } from "./tlb.ts";
  * A request that does not arrive is made again for each such piece, as QEMU's devices do it (recorded: an event each).
  */
 const FAULTING_PIECE = 4;
+
+/** For page numbers. */
+const NO_PAGE = -1;
 
 /** How a request is made. */
 interface Request extends Access {
@@ -55,11 +58,11 @@ export class NestedPlace implements Place {
 
   reach({ pasid, privileged }: PasidRequest): DmaTarget {
     const substream = pasid === NO_PASID ? undefined : pasid;
-    const go = (address: bigint, bytes: Uint8Array, write: boolean) =>
-      walkAccess(this.#requests({ write, privileged, substream }), address, bytes, write);
+    const reads = this.#requests({ write: false, privileged, substream });
+    const writes = this.#requests({ write: true, privileged, substream });
     return {
-      read: (address, into) => go(address, into, false),
-      write: (address, from) => go(address, from, true),
+      read: (address, into) => walkAccess(reads, address, into, false),
+      write: (address, from) => walkAccess(writes, address, from, true),
     };
   }
 
@@ -79,32 +82,31 @@ export class NestedPlace implements Place {
     const { kind } = this.#entry;
     if (kind !== "stage1") return kind === "bypass";
     const request: Request = { write: true, privileged: false, substream: undefined };
-    const page = (address: bigint) => address / BigInt(PAGE_SIZE);
     // the kernel has the doorbell's page in the second stage, at the address that the device writes to
-    const reached = this.#firstStage(request, doorbell, (intermediate) => page(intermediate) === page(doorbell));
+    const page = addressToPage(doorbell);
+    const reached = this.#firstStage(request, page, Number(doorbell & 0xfffn), page);
     if (reached === "there") return true;
     this.reach({ pasid: NO_PASID, privileged: false, ats: false }).write(doorbell, message);
     return false;
   }
 
   #requests(request: Request): AccessMap<DmaFault> {
-    return {
-      meet: (page, within, bytes, done) =>
-        this.#meet(request, addressIn(page, within), bytes, done, PAGE_SIZE - within),
-    };
+    return { meet: (page, within, bytes, done) => this.#meet(request, page, within, bytes, done) };
   }
 
-  #meet(request: Request, at: bigint, bytes: Uint8Array, done: number, most: number): Met<DmaFault> {
-    const piece = pieceOf(bytes, done, most);
+  #meet(request: Request, page: number, within: number, bytes: Uint8Array, done: number): Met<DmaFault> {
+    const piece = pieceOf(bytes, done, PAGE_SIZE - within);
     if (this.#entry.kind === "abort") return explained(piece.length, "the guest's stream table entry drops everything");
     const { second } = this.#parent;
-    const intermediate = this.#translate(request, at);
+    const intermediate = this.#translate(request, page, within);
     if (isRefused(intermediate)) {
-      this.#report(intermediate, request, at, piece.length);
+      this.#report(intermediate, request, addressIn(page, within), piece.length);
       const reason = describeFault(intermediate);
       return explained(piece.length, reason);
     }
-    const isMoved = request.write ? second.write(intermediate, piece) : second.read(intermediate, piece);
+    const isMoved = request.write
+      ? second.write(intermediate, within, piece)
+      : second.read(intermediate, within, piece);
     return isMoved ? piece.length : explained(piece.length, "the memory that is mapped there is gone");
   }
 
@@ -118,63 +120,63 @@ export class NestedPlace implements Place {
     }
   }
 
-  /** The intermediate address of a byte; what is refused is refused for the rest of its page. */
-  #translate(request: Request, address: bigint): bigint | Refused {
-    const reached = this.#firstStage(request, address, () => false);
+  /** The intermediate page of a byte; what is refused is refused for the rest of its page. */
+  #translate(request: Request, page: number, within: number): number | Refused {
+    const reached = this.#firstStage(request, page, within, NO_PAGE);
     return reached === "there" ? refuse("F_TRANSLATION") : reached;
   }
 
   /**
-   * The intermediate address of a byte, once the second stage is known to allow the access.
-   * @param isAround whether an intermediate address is no memory of the program's, and needs no second stage
+   * The intermediate page of a byte, once the second stage is known to allow the access.
+   * @param around an intermediate page that is no memory of the program's, and needs no second stage
    */
-  #firstStage(
-    request: Request,
-    address: bigint,
-    isAround: (intermediate: bigint) => boolean,
-  ): bigint | "there" | Refused {
+  #firstStage(request: Request, page: number, within: number, around: number): number | "there" | Refused {
     const { second } = this.#parent;
-    if (this.#entry.kind === "bypass") return throughSecond(second, address, request);
+    if (this.#entry.kind === "bypass") return throughSecond(second, page, within, request);
     const context = this.#context(request.substream);
-    if (context === "bypass") return isAround(address) ? "there" : throughSecond(second, address, request);
+    if (context === "bypass") return page === around ? "there" : throughSecond(second, page, within, request);
     if (isRefused(context)) return context;
-    const result = this.#walk(context, request, address, isAround);
-    return typeof result === "object" && !context.records ? { ...result, unrecorded: true } : result;
+    const result = this.#walk(context, request, page, within, around);
+    if (isRefused(result) && !context.records) result.unrecorded = true;
+    return result;
   }
 
   #walk(
     context: Context,
     request: Request,
-    address: bigint,
-    isAround: (intermediate: bigint) => boolean,
-  ): bigint | "there" | Refused {
+    address: number,
+    within: number,
+    around: number,
+  ): number | "there" | Refused {
     const { second, tlb } = this.#parent;
-    const found = sideOf(context, address);
-    if (!found?.side) return refuse("F_TRANSLATION");
-    const { address: plain, side } = found;
-    const cached = tlb.find(context.asid, plain);
-    if (cached && !(request.write && cached.canBecomeDirty)) return throughCached(context, cached, plain, request);
-    const first = walkStage1(context, side, plain, request, second);
+    const page = withoutTag(context, address);
+    const side = sideOf(context, page);
+    if (!side) return refuse("F_TRANSLATION");
+    const cached = tlb.find(context.asid, page);
+    if (cached && !(request.write && cached.canBecomeDirty))
+      return throughCached(context, cached, page, within, request);
+    const first = walkStage1(context, side, page, request, second);
     if (isRefused(first)) return first;
-    if (isAround(first.address)) return "there";
-    const end = second.translate(first.address, request.write, "input");
+    if (first.page === around) return "there";
+    const end = second.translate(first.page, within, request.write, "input");
     if (isRefused(end)) return end;
-    const unmarked = first.mark && second.store(first.mark.slot, first.mark.entry);
+    const { mark } = first;
+    const unmarked = mark && second.storeWord(mark.table, mark.index, mark.low, mark.high);
     if (unmarked) return unmarked;
     const shift = Math.min(first.shift, end.shift);
-    const within = plain & ((1n << BigInt(shift)) - 1n);
+    const behind = page & ((1 << (shift - PAGE_SHIFT)) - 1);
     tlb.remember({
       asid: first.isOfAsid ? context.asid : undefined,
-      page: plain - within,
+      page: page - behind,
       shift,
-      intermediate: first.address - within,
+      intermediate: first.page - behind,
       secondRead: end.read,
       secondWrite: end.write,
       write: first.write,
       unprivileged: first.unprivileged,
       canBecomeDirty: first.canBecomeDirty,
     });
-    return first.address;
+    return first.page;
   }
 
   #context(substream: number | undefined): Context | "bypass" | Refused {
@@ -197,17 +199,28 @@ export interface NestedPlaceGround {
   readonly streamId: bigint | undefined;
 }
 
-function throughSecond(second: SmmuDomain["second"], address: bigint, { write }: Request): bigint | Refused {
-  const hit = second.translate(address, write, "input");
-  return isRefused(hit) ? hit : address;
+function throughSecond(
+  second: SmmuDomain["second"],
+  page: number,
+  within: number,
+  { write }: Request,
+): number | Refused {
+  const hit = second.translate(page, within, write, "input");
+  return isRefused(hit) ? hit : page;
 }
 
-function throughCached(context: Context, cached: Translation, address: bigint, request: Request): bigint | Refused {
+function throughCached(
+  context: Context,
+  cached: Translation,
+  page: number,
+  within: number,
+  request: Request,
+): number | Refused {
   const refused = checkPermission(context, cached, request);
   if (refused) return refused;
-  const intermediate = cached.intermediate + (address - cached.page);
+  const intermediate = cached.intermediate + (page - cached.page);
   if (request.write ? cached.secondWrite : cached.secondRead) return intermediate;
-  return { refused: "F_PERMISSION", class: "input", stage: 2, intermediate };
+  return refuseSecond("F_PERMISSION", "input", addressIn(intermediate, within));
 }
 
 /** At most 4 bytes that are aligned to their number. */

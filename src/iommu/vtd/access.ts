@@ -7,15 +7,26 @@ export interface Access {
   readonly privileged: boolean;
 }
 
+/** What the entries down to some level allow together. */
+export interface Permission {
+  readonly write: boolean;
+  readonly user: boolean;
+  readonly noExecute: boolean;
+}
+
 /** A step that failed, as a value: DMA never throws. */
-export interface Refused {
+export class Refused {
   readonly refused: FaultReason;
+
+  constructor(refused: FaultReason) {
+    this.refused = refused;
+  }
 }
 
 export function refuse(refused: FaultReason): Refused {
-  return { refused };
+  return new Refused(refused);
 }
 
-export function isRefused(result: object | bigint): result is Refused {
-  return typeof result === "object" && "refused" in result;
+export function isRefused(result: object): result is Refused {
+  return result instanceof Refused;
 }

@@ -6,8 +6,7 @@ import type { Place, Requester, RequesterIdentity } from "../requester.ts";
 import { MappingsLevel } from "./mappings-level.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { PasidTarget } from "./pasid-target.ts";
-import { loadThrough, type SecondLevel, storeThrough } from "./second-level.ts";
-import type { TableMemory } from "./table-memory.ts";
+import { memoryThrough, type SecondLevel } from "./second-level.ts";
 import type { TablesBySegment, VtdTables } from "./tables.ts";
 
 /** Something that a unit has for a domain while any place of the domain is there. */
@@ -137,16 +136,11 @@ export class VtdDomain implements ProposedDomain {
 
   attachTable(requester: Requester, { directory, bits }: GuestPasidTable): Place {
     const tables = this.#units.of(requester.identity);
-    const level = this.#level;
-    const memory: TableMemory = {
-      load: (address) => loadThrough(level, address),
-      store: (address, value) => storeThrough(level, address, value),
-    };
     const end = this.reserve(requester);
     const domain = this.#ids.get(tables)!;
     try {
       const guest = { domain, secondLevel: this.#pointers.get(tables)! };
-      tables.takeOver(requester, { tables: memory, directory, bits, guest });
+      tables.takeOver(requester, { tables: memoryThrough(this.#level), directory, bits, guest });
     } catch (error) {
       end();
       throw error;

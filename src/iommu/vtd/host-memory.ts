@@ -44,17 +44,17 @@ export class HostMemory implements TableMemory {
     return true;
   }
 
-  read(address: bigint, into: Uint8Array): void {
-    this.#each(address, into.length, (page, offset, done, count) => {
-      const bytes = this.#pages.get(page)?.bytes;
+  read(page: number, within: number, into: Uint8Array): void {
+    this.#each(page, within, into.length, (number, offset, done, count) => {
+      const bytes = this.#pages.get(number)?.bytes;
       if (bytes) into.set(bytes.subarray(offset, offset + count), done);
       else into.fill(0, done, done + count);
     });
   }
 
-  write(address: bigint, from: Uint8Array): void {
-    this.#each(address, from.length, (page, offset, done, count) => {
-      this.#page(page).bytes.set(from.subarray(done, done + count), offset);
+  write(page: number, within: number, from: Uint8Array): void {
+    this.#each(page, within, from.length, (number, offset, done, count) => {
+      this.#page(number).bytes.set(from.subarray(done, done + count), offset);
     });
   }
 
@@ -69,15 +69,16 @@ export class HostMemory implements TableMemory {
   }
 
   #each(
-    address: bigint,
+    page: number,
+    within: number,
     length: number,
-    each: (page: number, offset: number, done: number, count: number) => void,
+    each: (number: number, offset: number, done: number, count: number) => void,
   ): void {
-    for (let done = 0; done < length; ) {
-      const at = address + BigInt(done);
-      const offset = Number(at & 0xfffn);
+    let number = page;
+    let offset = within;
+    for (let done = 0; done < length; number++, offset = 0) {
       const count = Math.min(length - done, PAGE - offset);
-      each(pageOf(at), offset, done, count);
+      each(number, offset, done, count);
       done += count;
     }
   }

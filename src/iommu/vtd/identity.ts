@@ -9,17 +9,17 @@ export class IdentityLevel implements SecondLevel {
     this.#memory = memory;
   }
 
-  translate(address: bigint): SecondLevelHit {
-    return { address, shift: 30, read: true, write: true };
+  translate(page: number): SecondLevelHit {
+    return { page, shift: 30, read: true, write: true };
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    this.#memory.read(address, into);
+  read(page: number, within: number, into: Uint8Array): boolean {
+    this.#memory.read(page, within, into);
     return true;
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    this.#memory.write(address, from);
+  write(page: number, within: number, from: Uint8Array): boolean {
+    this.#memory.write(page, within, from);
     return true;
   }
 }

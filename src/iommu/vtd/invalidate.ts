@@ -1,11 +1,10 @@
 import { type Descriptor, decodeDescriptor } from "../../uapi/intel-invalidation.ts";
 import type { DeviceContext } from "./device-context.ts";
-import { type AddressRange, NO_DOMAIN, type TranslationCache } from "./iotlb.ts";
+import { NO_DOMAIN, type PageRange, type TranslationCache } from "./iotlb.ts";
 import type { PasidCache } from "./pasid-cache.ts";
 import type { PagingStructureCache } from "./walk-cache.ts";
 
-const PAGE = 4096n;
-const EVERYTHING: AddressRange = { start: 0n, bytes: 1n << 64n };
+const EVERYTHING: PageRange = { start: 0, pages: 2 ** 52 };
 
 /** What a unit remembers. */
 export interface UnitCaches {
@@ -78,24 +77,25 @@ function invalidatePasidIotlb(
 }
 
 /** 2^am pages, aligned to their size. */
-function maskedRange(fields: Fields): AddressRange {
-  const bytes = PAGE << fields.addressMask!;
-  const start = fields.address! * PAGE;
-  return { start: start - (start % bytes), bytes };
+function maskedRange(fields: Fields): PageRange {
+  return aligned(fields.address!, 2 ** Number(fields.addressMask!));
+}
+
+function aligned(page: bigint, pages: number): PageRange {
+  const start = Number(page);
+  return { start: start - (start % pages), pages };
 }
 
 /**
  * PCI's encoding: with the size bit, the lowest zero bit above bit 12 says that twice as many bytes are meant (ATS
  * specification).
  */
-function sizedRange(fields: Fields): AddressRange {
-  if (!fields.size) return { start: fields.address! * PAGE, bytes: PAGE };
+function sizedRange(fields: Fields): PageRange {
+  if (!fields.size) return aligned(fields.address!, 1);
   let ones = 0n;
   while (ones < 52n && (fields.address! >> ones) & 1n) ones++;
   if (ones >= 51n) return EVERYTHING;
-  const bytes = PAGE << (ones + 1n);
-  const start = fields.address! * PAGE;
-  return { start: start - (start % bytes), bytes };
+  return aligned(fields.address!, 2 ** (Number(ones) + 1));
 }
 
 function deviceTlb(unit: UnitCaches, fields: Fields) {

@@ -1,5 +1,5 @@
 import { EvictingMap, type VictimChooser } from "../evicting-map.ts";
-import type { Permission } from "./first-level.ts";
+import type { Permission } from "./access.ts";
 import type { SecondLevel } from "./second-level.ts";
 
 /** Which requests share translations: a domain, and in it a PASID. */
@@ -11,12 +11,12 @@ export interface Tag {
 /** A page's whole translation. */
 export interface Translation extends Permission {
   readonly tag: Tag;
-  /** First address of the page, before translation. */
-  readonly page: bigint;
+  /** The page's number before translation; of a large page the number of its first 4 KiB. */
+  readonly page: number;
   /** log2 of its bytes. */
   readonly shift: number;
-  /** Host physical address of its first byte. */
-  readonly host: bigint;
+  /** The number of the host physical page that it begins at. */
+  readonly host: number;
   /** What the second level allows. */
   readonly hostRead: boolean;
   readonly hostWrite: boolean;
@@ -28,11 +28,16 @@ export interface Translation extends Permission {
   readonly target: SecondLevel;
 }
 
-/** Sizes of pages, smallest first. */
-const SHIFTS = [12, 21, 30] as const;
+/** PASIDs have 20 bits. */
+const PASIDS = 2 ** 20;
 
-/** A range of so many bytes is looked up page by page; for a larger one all entries are looked at. */
-export const SMALL_RANGE = 64n * 4096n;
+/** Sizes of pages as log2 of their bytes, smallest first. */
+const SHIFTS: readonly number[] = [12, 21, 30];
+/** The same in pages of 4 KiB. */
+const PAGES = [1, 2 ** 9, 2 ** 18] as const;
+
+/** A range of so many pages is looked up page by page; for a larger one all entries are looked at. */
+export const SMALL_RANGE = 64;
 
 /** The domain of translations that a device caches itself: it does not know domains. */
 export const NO_DOMAIN = 0;
@@ -40,6 +45,8 @@ export const NO_DOMAIN = 0;
 /** Translations by tag and address. Used for the unit's IOTLB and for what a device caches itself (ATS). */
 export class TranslationCache {
   readonly #entries: EvictingMap<Translation>;
+  /** A bit for each size that has occurred since it was empty: no others are looked for. */
+  #sizes = 0;
 
   constructor(capacity: number, victims: VictimChooser) {
     this.#entries = new EvictingMap(capacity, victims);
@@ -53,10 +60,13 @@ export class TranslationCache {
     return this.#entries.size;
   }
 
-  find(tag: Tag, address: bigint): Translation | undefined {
+  /** @param page the number of a page of 4 KiB */
+  find(tag: Tag, page: number): Translation | undefined {
     const { statistics } = this.#entries;
-    for (const shift of SHIFTS) {
-      const found = this.#entries.peek(keyOf(tag, address, shift));
+    const tagged = numberOf(tag);
+    for (let size = 0; size < PAGES.length; size++) {
+      if (!(this.#sizes & (1 << size))) continue;
+      const found = this.#entries.peek(spaceOf(tagged, size), placeOf(page, size));
       if (!found) continue;
       statistics.hits++;
       return found;
@@ -66,48 +76,64 @@ export class TranslationCache {
   }
 
   remember(found: Translation): void {
+    const { tag, page, shift } = found;
+    const size = SHIFTS.indexOf(shift);
     // a page is here once only: another size of the same addresses would answer beside it
-    this.invalidate(found.tag.domain, found.tag.pasid, { start: found.page, bytes: 1n << BigInt(found.shift) });
-    this.#entries.set(keyOf(found.tag, found.page, found.shift), found);
+    this.invalidate(tag.domain, tag.pasid, { start: page, pages: PAGES[size]! });
+    this.#sizes |= 1 << size;
+    this.#entries.set(spaceOf(numberOf(tag), size), placeOf(page, size), found);
   }
 
   /**
    * Removes what matches a domain, a PASID (undefined: all) and a range of addresses (undefined: all).
    * @param nestedToo the range is one of the second level: whatever is nested over it matches too
    */
-  invalidate(domain: number | undefined, pasid: number | undefined, range?: AddressRange, nestedToo = false): void {
-    if (domain !== undefined && pasid !== undefined && range && range.bytes <= SMALL_RANGE && !nestedToo) {
-      this.#remove({ domain, pasid }, range);
-      return;
+  invalidate(domain: number | undefined, pasid: number | undefined, range?: PageRange, nestedToo = false): void {
+    if (domain !== undefined && pasid !== undefined && range && range.pages <= SMALL_RANGE && !nestedToo) {
+      this.#remove(numberOf({ domain, pasid }), range);
+    } else {
+      this.#entries.invalidate(
+        (entry) =>
+          (domain === undefined || entry.tag.domain === domain) &&
+          (pasid === undefined || entry.tag.pasid === pasid) &&
+          (range === undefined || (nestedToo && entry.isNested) || overlaps(entry, range)),
+      );
     }
-    this.#entries.invalidate(
-      (entry) =>
-        (domain === undefined || entry.tag.domain === domain) &&
-        (pasid === undefined || entry.tag.pasid === pasid) &&
-        (range === undefined || (nestedToo && entry.isNested) || overlaps(entry, range)),
-    );
+    if (this.#entries.size === 0) this.#sizes = 0;
   }
 
   /** Pages of every size that a range touches. */
-  #remove(tag: Tag, { start, bytes }: AddressRange): void {
-    for (const shift of SHIFTS) {
-      const step = 1n << BigInt(shift);
-      for (let page = start - (start % step); page < start + bytes; page += step)
-        this.#entries.remove(keyOf(tag, page, shift));
+  #remove(tagged: number, { start, pages }: PageRange): void {
+    for (let size = 0; size < PAGES.length; size++) {
+      if (!(this.#sizes & (1 << size))) continue;
+      const space = spaceOf(tagged, size);
+      const last = placeOf(start + pages - 1, size);
+      for (let place = placeOf(start, size); place <= last; place++) this.#entries.remove(space, place);
     }
   }
 }
 
-/** A range of addresses to be invalidated. */
-export interface AddressRange {
-  readonly start: bigint;
-  readonly bytes: bigint;
+/** A range of addresses to be invalidated, in pages of 4 KiB. */
+export interface PageRange {
+  readonly start: number;
+  readonly pages: number;
 }
 
-function overlaps({ page, shift }: Translation, { start, bytes }: AddressRange): boolean {
-  return page < start + bytes && start < page + (1n << BigInt(shift));
+function overlaps({ page, shift }: Translation, { start, pages }: PageRange): boolean {
+  return page < start + pages && start < page + PAGES[SHIFTS.indexOf(shift)]!;
 }
 
-function keyOf({ domain, pasid }: Tag, address: bigint, shift: number): string {
-  return `${domain}.${pasid}.${shift}.${(address >> BigInt(shift)).toString(36)}`;
+/** A tag as one number. */
+export function numberOf({ domain, pasid }: Tag): number {
+  return domain * PASIDS + pasid;
+}
+
+/** Where pages of a size are kept. */
+function spaceOf(tagged: number, size: number): number {
+  return tagged * PAGES.length + size;
+}
+
+/** Which page of a size a page of 4 KiB is in. */
+function placeOf(page: number, size: number): number {
+  return Math.floor(page / PAGES[size]!);
 }

@@ -1,3 +1,4 @@
+import { addressToPage } from "../../address/pages.ts";
 import type { Mappings, Stage } from "../domain.ts";
 import { type Refused, refuse } from "./access.ts";
 import type { FaultReason } from "./fault-reasons.ts";
@@ -10,26 +11,28 @@ import type { SecondLevel, SecondLevelHit } from "./second-level.ts";
 export class MappingsLevel implements SecondLevel {
   readonly denial: FaultReason;
   readonly #mappings: Mappings;
-  readonly #stage: Stage;
+  readonly #lastPage: number;
+  readonly #isSecond: boolean;
 
   constructor(mappings: Mappings, stage: Stage) {
     this.#mappings = mappings;
-    this.#stage = stage;
+    this.#lastPage = addressToPage(stage.last);
+    this.#isSecond = stage.isSecond;
     this.denial = stage.isSecond ? "secondPermission" : "noWrite";
   }
 
-  translate(address: bigint): SecondLevelHit | Refused {
-    const { last, isSecond } = this.#stage;
-    if (address > last) return refuse(isSecond ? "beyondSecond" : "notCanonical");
-    const piece = this.#mappings.find(address);
-    return piece ? { address, ...piece } : refuse(isSecond ? "secondPermission" : "notPresent");
+  translate(page: number): SecondLevelHit | Refused {
+    if (page > this.#lastPage) return refuse(this.#isSecond ? "beyondSecond" : "notCanonical");
+    const piece = this.#mappings.find(page);
+    if (!piece) return refuse(this.#isSecond ? "secondPermission" : "notPresent");
+    return { page, shift: piece.shift, read: piece.read, write: piece.write };
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    return this.#mappings.read(address, into);
+  read(page: number, within: number, into: Uint8Array): boolean {
+    return this.#mappings.read(page, within, into);
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    return this.#mappings.write(address, from);
+  write(page: number, within: number, from: Uint8Array): boolean {
+    return this.#mappings.write(page, within, from);
   }
 }

@@ -20,13 +20,15 @@ export class PasidCache {
   }
 
   find(source: number, pasid: number): PasidEntry | undefined {
-    const found = this.#entries.peek(`${source}.${pasid}`);
-    this.#entries.statistics[found ? "hits" : "misses"]++;
+    const found = this.#entries.peek(source, pasid);
+    const { statistics } = this.#entries;
+    if (found) statistics.hits++;
+    else statistics.misses++;
     return found?.entry;
   }
 
   remember(source: number, pasid: number, entry: PasidEntry): void {
-    this.#entries.set(`${source}.${pasid}`, { source, pasid, entry });
+    this.#entries.set(source, pasid, { source, pasid, entry });
   }
 
   /** Undefined stands for all. */

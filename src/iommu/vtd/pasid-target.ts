@@ -1,13 +1,19 @@
 import type { AskForPage, DmaFault, DmaTarget, PasidRequest } from "../dma-target.ts";
+import { type AccessMap, walkAccess } from "../dma-walk.ts";
 import { describeFault } from "./fault-reasons.ts";
 import type { RequestFault, RequestOptions, VtdUnit } from "./unit.ts";
 
+/** Requests of one kind, of a device that waits for pages and of one that does not. */
+interface Requests {
+  readonly plain: AccessMap<RequestFault>;
+  readonly waiting: AccessMap<RequestFault>;
+}
+
 /** What requests of one device reach through one entry of its PASID table. */
 export class PasidTarget implements DmaTarget {
-  readonly #unit: VtdUnit;
-  readonly #source: number;
-  readonly #pasid: number;
-  readonly #options: RequestOptions;
+  readonly #reads: Requests;
+  readonly #writes: Requests;
+  readonly #privileged: boolean;
   readonly #what: string;
   readonly #ask: AskForPage | undefined;
 
@@ -21,25 +27,27 @@ export class PasidTarget implements DmaTarget {
     options: RequestOptions,
     ask?: AskForPage,
   ) {
-    this.#unit = unit;
-    this.#source = source;
-    this.#pasid = pasid;
-    this.#options = options;
+    // only a device that translates itself hears that a page is missing, and can ask for it if somebody takes that
+    const waiting = { ...options, waits: ask !== undefined && (options.ats ?? false) };
+    const requests = (kind: "read" | "write"): Requests => ({
+      plain: unit.requests(source, pasid, kind, options),
+      waiting: unit.requests(source, pasid, kind, waiting),
+    });
+    this.#reads = requests("read");
+    this.#writes = requests("write");
+    this.#privileged = options.privileged ?? false;
     this.#what = what;
     this.#ask = ask;
   }
 
   read(address: bigint, into: Uint8Array, waits = false): DmaFault | undefined {
-    return this.#explain(this.#unit.read(this.#source, this.#pasid, address, into, this.#with(waits)), false);
+    const requests = waits ? this.#reads.waiting : this.#reads.plain;
+    return this.#explain(walkAccess(requests, address, into, false), false);
   }
 
   write(address: bigint, from: Uint8Array, waits = false): DmaFault | undefined {
-    return this.#explain(this.#unit.write(this.#source, this.#pasid, address, from, this.#with(waits)), true);
-  }
-
-  /** Only a device that translates itself hears that a page is missing, and can ask for it if somebody takes that. */
-  #with(waits: boolean): RequestOptions {
-    return { ...this.#options, waits: waits && this.#ask !== undefined && (this.#options.ats ?? false) };
+    const requests = waits ? this.#writes.waiting : this.#writes.plain;
+    return this.#explain(walkAccess(requests, address, from, true), true);
   }
 
   #explain(fault: RequestFault | undefined, write: boolean): DmaFault | undefined {
@@ -47,7 +55,7 @@ export class PasidTarget implements DmaTarget {
     const explained = explain(fault, this.#what);
     const ask = this.#ask;
     if (!fault.canAsk || !ask) return explained;
-    const page = { address: fault.address & ~0xfffn, write, privileged: this.#options.privileged ?? false };
+    const page = { address: fault.address & ~0xfffn, write, privileged: this.#privileged };
     return { ...explained, ask: (answered) => ask(page, answered) };
   }
 }

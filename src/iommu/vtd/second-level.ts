@@ -1,11 +1,14 @@
+import { addressToPage, pageToAddress } from "../../address/pages.ts";
+import { TableWord } from "../table-word.ts";
 import { isRefused, type Refused, refuse } from "./access.ts";
 import type { FaultReason } from "./fault-reasons.ts";
 import type { HostMemory } from "./host-memory.ts";
+import type { TableMemory } from "./table-memory.ts";
 
 /** Where a guest physical address leads. */
 export interface SecondLevelHit {
-  /** The host physical address of the byte that was asked for. */
-  readonly address: bigint;
+  /** The number of the host physical page that the page leads to. */
+  readonly page: number;
   /** log2 of the bytes around it that lead to one piece of host memory with one permission: 12, 21 or 30. */
   readonly shift: number;
   readonly read: boolean;
@@ -15,16 +18,16 @@ export interface SecondLevelHit {
 /**
  * The second level of translation, from guest physical to host physical addresses, with the memory behind it. A table
  * of the hardware's format is one (SecondLevelTable); a container's mappings are another, whose "host physical"
- * addresses are its IOVAs.
+ * addresses are its IOVAs. An address is the number of a page of 4 KiB and how many bytes are before it in there.
  */
 export interface SecondLevel {
   /** What is wrong with an access that a page does not allow, where it is not "secondPermission". */
   readonly denial?: FaultReason;
-  /** The page that an address is in; refused when it is not mapped at all. */
-  translate(address: bigint): SecondLevelHit | Refused;
+  /** What a page leads to; refused when it is not mapped at all. */
+  translate(page: number): SecondLevelHit | Refused;
   /** Reads host memory at an address that translate() gave. False when it is no longer there: then `into` is zeros. */
-  read(address: bigint, into: Uint8Array): boolean;
-  write(address: bigint, from: Uint8Array): boolean;
+  read(page: number, within: number, into: Uint8Array): boolean;
+  write(page: number, within: number, from: Uint8Array): boolean;
 }
 
 const PRESENT_READ = 1n;
@@ -49,7 +52,8 @@ export class SecondLevelTable implements SecondLevel {
     this.#levels = levels;
   }
 
-  translate(address: bigint): SecondLevelHit | Refused {
+  translate(page: number): SecondLevelHit | Refused {
+    const address = pageToAddress(page);
     if (address >> (12n + LEVEL_BITS * BigInt(this.#levels)) !== 0n) return refuse("beyondSecond");
     let table = this.#root;
     let read = true;
@@ -64,18 +68,19 @@ export class SecondLevelTable implements SecondLevel {
       const span = 1n << shift;
       if (isLarge && (level > 3 || (entry & ADDRESS_MASK & (span - 1n)) !== 0n)) return refuse("secondReserved");
       const base = entry & ADDRESS_MASK;
-      if (isLarge || level === 1) return { address: base + (address & (span - 1n)), shift: Number(shift), read, write };
+      if (isLarge || level === 1)
+        return { page: addressToPage(base + (address & (span - 1n))), shift: Number(shift), read, write };
       table = base;
     }
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    this.#memory.read(address, into);
+  read(page: number, within: number, into: Uint8Array): boolean {
+    this.#memory.read(page, within, into);
     return true;
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    this.#memory.write(address, from);
+  write(page: number, within: number, from: Uint8Array): boolean {
+    this.#memory.write(page, within, from);
     return true;
   }
 
@@ -115,19 +120,35 @@ export class SecondLevelTable implements SecondLevel {
   }
 }
 
-/** The words of guest memory, through the second level: where a guest's own tables lie. */
-export function loadThrough(second: SecondLevel, address: bigint): bigint | undefined {
-  const hit = second.translate(address);
-  if (isRefused(hit) || !hit.read) return undefined;
-  const bytes = new Uint8Array(8);
-  if (!second.read(hit.address, bytes)) return undefined;
-  return new DataView(bytes.buffer).getBigUint64(0, true);
+/**
+ * Reads a word of guest memory, through the second level: where a guest's own tables lie.
+ * @param index which of the page's words
+ * @returns false when it cannot be read
+ */
+export function loadThrough(second: SecondLevel, page: number, index: number, into: TableWord): boolean {
+  const hit = second.translate(page);
+  return !isRefused(hit) && hit.read && second.read(hit.page, index * 8, into.bytes);
 }
 
-export function storeThrough(second: SecondLevel, address: bigint, value: bigint): boolean {
-  const hit = second.translate(address);
-  if (isRefused(hit) || !hit.write) return false;
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, value, true);
-  return second.write(hit.address, bytes);
+/** Writes one. False when it cannot be written. */
+export function storeThrough(second: SecondLevel, page: number, index: number, word: TableWord): boolean {
+  const hit = second.translate(page);
+  return !isRefused(hit) && hit.write && second.write(hit.page, index * 8, word.bytes);
+}
+
+/** Guest memory as tables that are looked at seldom lie in it. */
+export function memoryThrough(second: SecondLevel): TableMemory {
+  const word = new TableWord();
+  return {
+    load: (address) => (loadThrough(second, addressToPage(address), indexOf(address), word) ? word.value : undefined),
+    store: (address, value) => {
+      word.value = value;
+      return storeThrough(second, addressToPage(address), indexOf(address), word);
+    },
+  };
+}
+
+/** Which word of its page is at an address. */
+function indexOf(address: bigint): number {
+  return Number(address & 0xfffn) >> 3;
 }

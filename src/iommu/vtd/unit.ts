@@ -1,6 +1,6 @@
-import { PAGE_SIZE } from "../../address/pages.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "../../address/pages.ts";
 import type { Descriptor } from "../../uapi/intel-invalidation.ts";
-import { type AccessMap, addressIn, pieceOf, walkAccess } from "../dma-walk.ts";
+import { type AccessMap, addressIn, type Met, pieceOf, walkAccess } from "../dma-walk.ts";
 import { VictimChooser } from "../evicting-map.ts";
 import type { FirstLevelTable } from "../proposed.ts";
 import { type Access, isRefused, type Refused, refuse } from "./access.ts";
@@ -11,12 +11,11 @@ import { checkPermission, markDirty, walkFirstLevel } from "./first-level.ts";
 import { HostMemory } from "./host-memory.ts";
 import { IdentityLevel } from "./identity.ts";
 import { invalidate } from "./invalidate.ts";
-import { NO_DOMAIN, type Tag, TranslationCache } from "./iotlb.ts";
+import { NO_DOMAIN, type Tag, type Translation, TranslationCache } from "./iotlb.ts";
 import { PasidCache } from "./pasid-cache.ts";
 import type { PasidEntry } from "./pasid-entry.ts";
 import { findEntry } from "./pasid-table.ts";
-import { loadThrough, type SecondLevel, SecondLevelTable, storeThrough } from "./second-level.ts";
-import type { TableMemory } from "./table-memory.ts";
+import { type SecondLevel, SecondLevelTable } from "./second-level.ts";
 import { PagingStructureCache } from "./walk-cache.ts";
 
 export interface VtdUnitOptions {
@@ -52,13 +51,6 @@ export interface RequestFault {
 
 const OTHER_LEVELS = 1n << 51n;
 
-/** A page that a request may use now. */
-interface Reached {
-  readonly target: SecondLevel;
-  /** Host physical address of the byte. */
-  readonly address: bigint;
-}
-
 /**
  * An Intel IOMMU in scalable mode: requests with a PASID go through the PASID table to first-level, second-level or
  * nested translation. What it has looked up stays in its caches and goes on answering until it is invalidated, or
@@ -77,14 +69,15 @@ export class VtdUnit {
   readonly #identity: SecondLevel;
   readonly #victims: VictimChooser;
   readonly #capacity: number;
-  readonly #guestLimit: bigint;
+  /** The first page that no guest has. */
+  readonly #guestLimit: number;
   #nextLevel = 0;
 
   constructor(options: VtdUnitOptions = {}) {
     const { capacity = 1024, seed = 1, guestAddressBits = 52 } = options;
     this.#victims = new VictimChooser(seed);
     this.#capacity = capacity;
-    this.#guestLimit = 1n << BigInt(guestAddressBits);
+    this.#guestLimit = 2 ** guestAddressBits / PAGE_SIZE;
     this.iotlb = this.newTranslationCache();
     this.pasidCache = new PasidCache(capacity, this.#victims);
     this.structures = new PagingStructureCache(capacity, this.#victims);
@@ -140,13 +133,22 @@ export class VtdUnit {
 
   /** A device reads. What it cannot reach is zeros. */
   read(source: number, pasid: number, address: bigint, into: Uint8Array, options: RequestOptions = {}) {
-    const kind = options.execute ? "execute" : "read";
-    return walkAccess(this.#request(source, pasid, kind, options), address, into, false);
+    return walkAccess(
+      this.requests(source, pasid, options.execute ? "execute" : "read", options),
+      address,
+      into,
+      false,
+    );
   }
 
   /** A device writes. What it cannot reach is dropped. */
   write(source: number, pasid: number, address: bigint, bytes: Uint8Array, options: RequestOptions = {}) {
-    return walkAccess(this.#request(source, pasid, "write", options), address, bytes, true);
+    return walkAccess(this.requests(source, pasid, "write", options), address, bytes, true);
+  }
+
+  /** The same for many requests of one kind. */
+  requests(source: number, pasid: number, kind: Access["kind"], options: RequestOptions): AccessMap<RequestFault> {
+    return new Requests(this, source, pasid, kind, options);
   }
 
   /** A request that reaches no table of the device's: it is recorded as one that found nothing there. */
@@ -157,39 +159,20 @@ export class VtdUnit {
   }
 
   /**
-   * A device's requests of one kind: each page of a transfer is one, which is translated and, when it faults, recorded.
+   * What a request gets to.
+   * @param page the number of the address's page of 4 KiB
+   * @param ats the device looks into its own TLB first
    */
-  #request(source: number, pasid: number, kind: Access["kind"], options: RequestOptions): AccessMap<RequestFault> {
-    const access: Access = { kind, privileged: options.privileged ?? false };
-    return {
-      meet: (page, within, bytes, done, write) => {
-        const at = addressIn(page, within);
-        const piece = pieceOf(bytes, done, PAGE_SIZE - within);
-        const reached = this.#reach(source, pasid, at, access, options.ats ?? false);
-        const refusal = isRefused(reached) ? reached.refused : undefined;
-        if (!isRefused(reached)) {
-          const { target, address } = reached;
-          if (write ? target.write(address, piece) : target.read(address, piece)) return piece.length;
-        }
-        const reason = refusal ?? "secondPermission";
-        const pageRequests = this.#contexts.get(source)?.pageRequests ?? false;
-        this.faults.record(source, pasid, at, access, reason, pageRequests);
-        const canAsk = pageRequests && (options.waits ?? false) && isRecoverable(reason);
-        return { bytes: piece.length, ends: canAsk, explain: (address) => ({ address, reason, canAsk }) };
-      },
-    };
-  }
-
-  #reach(source: number, pasid: number, address: bigint, access: Access, ats: boolean): Reached | Refused {
+  translate(source: number, pasid: number, page: number, access: Access, ats: boolean): Translation | Refused {
     const context = this.#contexts.get(source);
     if (!context) return refuse("noContext");
     const own = ats ? context.deviceTlb : undefined;
-    if (!own) return this.#translate(source, context, pasid, address, access);
+    if (!own) return this.#translate(source, context, pasid, page, access);
     const tag: Tag = { domain: NO_DOMAIN, pasid };
-    const cached = own.find(tag, address);
-    if (cached && allowed(cached, undefined, access)) return reachedIn(cached, address);
-    const found = this.#translate(source, context, pasid, address, access);
-    if (!isRefused(found)) own.remember({ ...found.translation, tag });
+    const cached = own.find(tag, page);
+    if (cached && allowed(cached, undefined, access)) return cached;
+    const found = this.#translate(source, context, pasid, page, access);
+    if (!isRefused(found)) own.remember({ ...found, tag });
     return found;
   }
 
@@ -197,22 +180,19 @@ export class VtdUnit {
     source: number,
     context: DeviceContext,
     pasid: number,
-    address: bigint,
+    page: number,
     access: Access,
-  ): (Reached & { readonly translation: CachedTranslation }) | Refused {
+  ): Translation | Refused {
     const entry = this.#entry(source, context, pasid);
     if (isRefused(entry)) return entry;
     if (entry.firstLevel && access.privileged && !entry.supervisor) return refuse("supervisorDisabled");
     if (access.kind === "execute" && !entry.execute) return refuse("executeDisabled");
     const tag: Tag = { domain: entry.domain, pasid };
-    const cached = this.iotlb.find(tag, address);
-    if (cached && allowed(cached, entry.firstLevel, access)) {
-      return { ...reachedIn(cached, address), translation: cached };
-    }
-    const walked = this.#walk(entry, tag, address, access);
-    if (isRefused(walked)) return walked;
-    this.iotlb.remember(walked);
-    return { ...reachedIn(walked, address), translation: walked };
+    const cached = this.iotlb.find(tag, page);
+    if (cached && allowed(cached, entry.firstLevel, access)) return cached;
+    const walked = this.#walk(entry, tag, page, access);
+    if (!isRefused(walked)) this.iotlb.remember(walked);
+    return walked;
   }
 
   /** The PASID table entry, with what the host decides for a table of the guest's. */
@@ -230,35 +210,33 @@ export class VtdUnit {
     return entry;
   }
 
-  #walk(entry: PasidEntry, tag: Tag, address: bigint, access: Access): CachedTranslation | Refused {
+  #walk(entry: PasidEntry, tag: Tag, page: number, access: Access): Translation | Refused {
     const { firstLevel } = entry;
     const second = this.#secondLevel(entry);
-    if (!firstLevel) return translateSecond(second, tag, address, access);
-    const tables: TableMemory = {
-      load: (at) => loadThrough(second, at),
-      store: (at, value) => storeThrough(second, at, value),
-    };
-    const cache = this.structures.under(tag);
-    const first = walkFirstLevel(firstLevel, tables, address, access, this.#guestLimit, cache);
+    if (!firstLevel) return translateSecond(second, tag, page, access);
+    const first = walkFirstLevel(firstLevel, second, page, access, this.#guestLimit, this.structures, tag);
     if (isRefused(first)) return first;
-    const end = translateSecond(second, tag, first.address, access);
+    const end = translateSecond(second, tag, first.page, access);
     if (isRefused(end)) return end;
     const isWrite = access.kind === "write";
-    const unmarked = isWrite ? markDirty(first, tables) : undefined;
+    const unmarked = isWrite ? markDirty(first, second) : undefined;
     if (unmarked) return unmarked;
     // the page is as large as the smaller of the two
     const shift = Math.min(first.shift, end.shift);
-    const within = address & ((1n << BigInt(shift)) - 1n);
+    const within = pageWithin(page, shift);
     return {
-      ...end,
+      tag,
+      page: page - within,
       shift,
-      page: address - within,
-      host: end.host + (first.address - end.page) - within,
+      host: end.host + (first.page - end.page) - within,
+      hostRead: end.hostRead,
+      hostWrite: end.hostWrite,
       write: first.write,
       user: first.user,
       noExecute: first.noExecute,
       dirty: first.dirty || isWrite,
       isNested: true,
+      target: second,
     };
   }
 
@@ -268,16 +246,55 @@ export class VtdUnit {
   }
 }
 
-type CachedTranslation = Parameters<TranslationCache["remember"]>[0];
+/**
+ * A device's requests of one kind: each page of a transfer is one, which is translated and, when it faults, recorded.
+ */
+class Requests implements AccessMap<RequestFault> {
+  readonly #unit: VtdUnit;
+  readonly #source: number;
+  readonly #pasid: number;
+  readonly #access: Access;
+  readonly #ats: boolean;
+  readonly #waits: boolean;
 
-function reachedIn(found: CachedTranslation, address: bigint): Reached {
-  return { target: found.target, address: found.host + (address - found.page) };
+  constructor(unit: VtdUnit, source: number, pasid: number, kind: Access["kind"], options: RequestOptions) {
+    this.#unit = unit;
+    this.#source = source;
+    this.#pasid = pasid;
+    this.#access = { kind, privileged: options.privileged ?? false };
+    this.#ats = options.ats ?? false;
+    this.#waits = options.waits ?? false;
+  }
+
+  meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<RequestFault> {
+    const piece = pieceOf(bytes, done, PAGE_SIZE - within);
+    const found = this.#unit.translate(this.#source, this.#pasid, page, this.#access, this.#ats);
+    if (isRefused(found)) return this.#refuse(found.refused, page, within, piece.length);
+    const host = found.host + (page - found.page);
+    const { target } = found;
+    const isMoved = write ? target.write(host, within, piece) : target.read(host, within, piece);
+    return isMoved ? piece.length : this.#refuse("secondPermission", page, within, piece.length);
+  }
+
+  #refuse(reason: FaultReason, page: number, within: number, bytes: number): Met<RequestFault> {
+    const unit = this.#unit;
+    const pageRequests = unit.context(this.#source)?.pageRequests ?? false;
+    unit.faults.record(this.#source, this.#pasid, addressIn(page, within), this.#access, reason, pageRequests);
+    const canAsk = pageRequests && this.#waits && isRecoverable(reason);
+    return { bytes, ends: canAsk, explain: (address) => ({ address, reason, canAsk }) };
+  }
+}
+
+/** How many pages a page is behind the first of the page of `shift` around it. */
+function pageWithin(page: number, shift: number): number {
+  // of a number of more than 32 bits these are its lowest: no page has so many
+  return page & ((1 << (shift - PAGE_SHIFT)) - 1);
 }
 
 /**
  * Whether a cached translation may serve the access. If not, the tables are asked: a permission may have been added.
  */
-function allowed(found: CachedTranslation, table: FirstLevelTable | undefined, access: Access): boolean {
+function allowed(found: Translation, table: FirstLevelTable | undefined, access: Access): boolean {
   if (access.kind === "write" ? !found.hostWrite || !found.dirty : !found.hostRead) return false;
   return checkPermission(table ?? STRICTEST, found, access) === undefined;
 }
@@ -292,16 +309,16 @@ const STRICTEST: FirstLevelTable = {
   extendedAccessed: false,
 };
 
-function translateSecond(second: SecondLevel, tag: Tag, address: bigint, access: Access): CachedTranslation | Refused {
-  const hit = second.translate(address);
+function translateSecond(second: SecondLevel, tag: Tag, page: number, access: Access): Translation | Refused {
+  const hit = second.translate(page);
   if (isRefused(hit)) return hit;
   if (access.kind === "write" ? !hit.write : !hit.read) return refuse(second.denial ?? "secondPermission");
-  const within = address & ((1n << BigInt(hit.shift)) - 1n);
+  const within = pageWithin(page, hit.shift);
   return {
     tag,
-    page: address - within,
+    page: page - within,
     shift: hit.shift,
-    host: hit.address - within,
+    host: hit.page - within,
     hostRead: hit.read,
     hostWrite: hit.write,
     write: true,

@@ -1,5 +1,4 @@
 import { DirtyPages } from "../../address/dirty-pages.ts";
-import type { DmaTarget } from "../../iommu/dma-target.ts";
 import type { IommuDomain } from "../../iommu/domain.ts";
 import type { NestingIommus } from "../../iommu/nesting-iommus.ts";
 import { type IommuUnit, smallestPage } from "../../iommu/unit.ts";
@@ -55,7 +54,7 @@ export class Hwpt extends PageTable implements Domain, PagingTable {
   }
 
   /** Where DMA of the devices that are attached to it goes. */
-  get dma(): DmaTarget {
+  get dma(): TableDma {
     return new TableDma(this.ioas.table, this.unit, this.dirty);
   }
 

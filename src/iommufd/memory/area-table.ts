@@ -1,5 +1,7 @@
 import { IntervalMap } from "../../address/interval-map.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
 import { type Span, SpanMap } from "../../address/span-map.ts";
+import { addressIn } from "../../iommu/dma-walk.ts";
 import { Area, type FlatAreas } from "./area.ts";
 import { type Holder, MappedPages } from "./mapped-pages.ts";
 import { pinUser, UserPages } from "./page-source.ts";
@@ -8,6 +10,7 @@ import type { PinAccount } from "./pin-account.ts";
 /** Up to here addresses are numbers that V8 has exactly. */
 const FLAT_END = 2 ** 53;
 const FLAT_END_BYTES = BigInt(FLAT_END);
+const FLAT_PAGES = FLAT_END / PAGE_SIZE;
 /** State bits of an area. */
 const READABLE = 1;
 const WRITEABLE = 2;
@@ -94,6 +97,14 @@ export class AreaTable implements Iterable<Area>, FlatAreas {
       yield this.#areaHere();
     }
     yield* this.#high.since(address);
+  }
+
+  /** The area that an address is in: the number of a page of 4 KiB, and how many bytes are before it in there. */
+  at(page: number, within: number): Area | undefined {
+    if (page < FLAT_PAGES && this.#low.overlaps(page * PAGE_SIZE + within, 1)) return this.#recentHere();
+    if (this.#high.size === 0) return undefined;
+    const address = addressIn(page, within);
+    return this.#high.meeting(address, address);
   }
 
   /** The lowest area that meets [start, last]. */

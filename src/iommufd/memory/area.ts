@@ -32,6 +32,9 @@ export interface AreaAccess {
 export class Area implements Span {
   readonly start: bigint;
   readonly last: bigint;
+  /** Where it begins and what is behind it, as numbers: exact below 2^53, and for whole pages of 4 KiB. */
+  readonly from: number;
+  readonly to: number;
   readonly readable: boolean;
   readonly writeable: boolean;
   /** What drivers hold through it: pages, each as often as it is held, and ranges (num_accesses). */
@@ -55,6 +58,8 @@ export class Area implements Span {
   ) {
     this.start = start;
     this.last = last;
+    this.from = Number(start);
+    this.to = Number(last + 1n);
     this.readable = access.readable;
     this.writeable = access.writeable;
     this.#flat = flat;
@@ -141,16 +146,19 @@ export class Area implements Span {
     this.#holder = undefined;
   }
 
-  /** DMA from its memory, which is held. */
-  read(iova: bigint, into: Uint8Array): void {
-    if (this.#pages) this.#pages.read(this.offsetOf(iova), into);
-    else this.#flat!.read(this.#slot, Number(iova - this.start), into);
+  /**
+   * DMA from its memory, which is held.
+   * @param offset bytes from its first one on
+   */
+  read(offset: number, into: Uint8Array): void {
+    if (this.#pages) this.#pages.read(this.#startByte + BigInt(offset), into);
+    else this.#flat!.read(this.#slot, offset, into);
   }
 
   /** DMA to its memory. */
-  write(iova: bigint, from: Uint8Array): void {
-    if (this.#pages) this.#pages.write(this.offsetOf(iova), from);
-    else this.#flat!.write(this.#slot, Number(iova - this.start), from);
+  write(offset: number, from: Uint8Array): void {
+    if (this.#pages) this.#pages.write(this.#startByte + BigInt(offset), from);
+    else this.#flat!.write(this.#slot, offset, from);
   }
 
   /** log2 of the bytes of the huge page that a byte of it is in; 0 for ordinary ones. */

@@ -1,4 +1,5 @@
 import type { DirtyPages } from "../../address/dirty-pages.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
 import type { DmaFault } from "../../iommu/dma-target.ts";
 import { addressIn, MappedDma, type Met, moved, pieceOf, refused } from "../../iommu/dma-walk.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
@@ -23,22 +24,20 @@ export class TableDma extends MappedDma {
   }
 
   override meet(page: number, within: number, bytes: Uint8Array, done: number, write: boolean): Met<DmaFault> {
-    const at = addressIn(page, within);
-    const next = this.#table.areas.meeting(at, LAST);
-    const area = next && next.start <= at ? next : undefined;
-    const end = area ? area.last + 1n : (next?.start ?? LAST + 1n);
-    const left = bytes.length - done;
-    const count = end - at < left ? Number(end - at) : left;
-    if (!area) return refused(count, () => this.#miss(at));
+    const area = this.#table.areas.at(page, within);
+    if (!area) return this.#miss(addressIn(page, within), bytes.length - done);
+    const before = page * PAGE_SIZE;
+    const count = Math.min(bytes.length - done, area.to - before - within);
     if (!(write ? area.writeable : this.#isReadable(area)))
       return refused(count, () =>
         write ? `${area.label} is read-only (no WRITEABLE)` : `${area.label} is write-only (no READABLE)`,
       );
     const piece = pieceOf(bytes, done, count);
     return moved(piece, () => {
-      if (!write) return area.read(at, piece);
-      area.write(at, piece);
-      this.#dirty?.written(at, piece.length);
+      const offset = before - area.from + within;
+      if (!write) return area.read(offset, piece);
+      area.write(offset, piece);
+      this.#dirty?.written(addressIn(page, within), piece.length);
     });
   }
 
@@ -46,7 +45,13 @@ export class TableDma extends MappedDma {
     return area.readable || (area.writeable && this.#unit.writeImpliesRead);
   }
 
-  #miss(at: bigint): string {
+  /** Nothing is mapped at an address, of an access that has so many bytes left. */
+  #miss(at: bigint, left: number): Met<DmaFault> {
+    const end = this.#table.areas.meeting(at, LAST)?.start ?? LAST + 1n;
+    return refused(end - at < left ? Number(end - at) : left, () => this.#explain(at));
+  }
+
+  #explain(at: bigint): string {
     const reserved = this.#table.reservedIn(at, at);
     return reserved ? `${hex(at)} is in ${reserved.label}: no memory is there` : "nothing is mapped there";
   }

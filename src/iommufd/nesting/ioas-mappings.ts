@@ -1,46 +1,41 @@
-import type { DmaTarget } from "../../iommu/dma-target.ts";
+import { PAGE_SIZE } from "../../address/pages.ts";
+import { type MappedDma, walkPages } from "../../iommu/dma-walk.ts";
 import type { MappedPiece, Mappings } from "../../iommu/domain.ts";
+import { LARGE_PAGES, shiftOfPage } from "../../iommu/large-pages.ts";
 import type { IommuUnit } from "../../iommu/unit.ts";
 import type { IoPageTable } from "../memory/io-page-table.ts";
-
-const SMALLEST_SHIFT = 12;
 
 /** The mappings of an address space as the IOMMU of PASIDs walks them for one page table. */
 export class IoasMappings implements Mappings {
   readonly #table: IoPageTable;
   readonly #unit: IommuUnit;
-  readonly #dma: DmaTarget;
+  readonly #dma: MappedDma;
   readonly #shifts: readonly number[];
 
   /**
    * @param unit what the page table is like
    * @param dma the page table's own way to memory
    */
-  constructor(table: IoPageTable, unit: IommuUnit, dma: DmaTarget) {
+  constructor(table: IoPageTable, unit: IommuUnit, dma: MappedDma) {
     this.#table = table;
     this.#unit = unit;
     this.#dma = dma;
-    this.#shifts = [30, 21].filter((shift) => (unit.pageSizes & (1n << BigInt(shift))) !== 0n);
+    this.#shifts = LARGE_PAGES.filter((shift) => (unit.pageSizes & (1n << BigInt(shift))) !== 0n);
   }
 
-  find(address: bigint): MappedPiece | undefined {
-    const area = this.#table.areas.meeting(address, address);
+  find(page: number): MappedPiece | undefined {
+    const area = this.#table.areas.at(page, 0);
     if (!area) return undefined;
-    const fits = this.#shifts.find((shift) => {
-      const bytes = 1n << BigInt(shift);
-      const start = address - (address % bytes);
-      return start >= area.start && start + bytes - 1n <= area.last;
-    });
-    const { writeable: write } = area;
+    const { from, to, writeable: write } = area;
     const read = area.readable || (write && this.#unit.writeImpliesRead);
-    return { shift: fits ?? SMALLEST_SHIFT, read, write };
+    return { shift: shiftOfPage(this.#shifts, page, from / PAGE_SIZE, to / PAGE_SIZE), read, write };
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    return this.#dma.read(address, into) === undefined;
+  read(page: number, within: number, into: Uint8Array): boolean {
+    return walkPages(this.#dma, page, within, into, false) === undefined;
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    return this.#dma.write(address, from) === undefined;
+  write(page: number, within: number, from: Uint8Array): boolean {
+    return walkPages(this.#dma, page, within, from, true) === undefined;
   }
 }

@@ -63,7 +63,7 @@ export class NestingContainer implements DmaOwner {
     this.#iommu = iommu;
     this.#opener = opener;
     this.#plain = dma;
-    const mappings = new ContainerMappings(iommu, dma);
+    const mappings = new ContainerMappings(iommu);
     const stage = { last: LAST_ADDRESS, isSecond: true };
     this.#functions = hardware.iommus.paging(mappings, stage);
     this.#mediated = hardware.iommus.paging(mappings, stage);

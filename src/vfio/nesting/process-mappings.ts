@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from "../../address/pages.ts";
 import type { MappedPiece, Mappings } from "../../iommu/domain.ts";
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { KernelError } from "../../kernel/errors.ts";
@@ -20,12 +21,12 @@ export class ProcessMappings implements Mappings {
     return { shift: 12, read: true, write: true };
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    return reached(() => this.#space.copyIn(Number(address), into, into.length));
+  read(page: number, within: number, into: Uint8Array): boolean {
+    return reached(() => this.#space.copyIn(page * PAGE_SIZE + within, into, into.length));
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    return reached(() => this.#space.copyOut(Number(address), from, from.length));
+  write(page: number, within: number, from: Uint8Array): boolean {
+    return reached(() => this.#space.copyOut(page * PAGE_SIZE + within, from, from.length));
   }
 }
 

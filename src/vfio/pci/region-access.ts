@@ -22,6 +22,8 @@ import { noVgaReason } from "./vga-region.ts";
 const PIECE = 4096;
 /** The same of a region that is memory. */
 const MEMORY_PIECE = 65536;
+/** For an access to a register, which is nearly each: a buffer of its own takes as long as the rest. */
+const register = new Uint8Array(8);
 
 /**
  * read() and write() of the device's file at an offset (vfio_pci_core.c:vfio_pci_rw). Returns how many bytes were
@@ -60,7 +62,13 @@ export function accessRegionInSteps(
     return device.vga.access(task, address, count, at, write);
   }
   if (index === ROM_BAR && write) fail("EINVAL", "the expansion ROM cannot be written");
-  return accessBar(device, task, address, count, index, at, write);
+  const steps = accessBar(device, task, address, count, index, at, write);
+  return isBrief(target, count) ? finish(steps) : steps;
+}
+
+/** Whether an access is one of a register, at which nobody is waited for. */
+function isBrief({ model }: PciFunction, count: number): boolean {
+  return count <= register.length && model.prepare === undefined;
 }
 
 function accessConfig(
@@ -122,11 +130,12 @@ function* accessBar(
   const hasQwords = release.has("qwordEverywhere") || (release.has("qwordBarAccess") && arch !== "x86_64");
   const widest = index !== ROM_BAR && hasQwords ? 8 : 4;
   const most = target.model.memory(index) ? MEMORY_PIECE : PIECE;
-  const bytes = new Uint8Array(Math.min(length, most));
+  const bytes = isBrief(target, count) ? register.subarray(0, length) : new Uint8Array(Math.min(length, most));
   device.pollShared();
   for (const shared of device.shared) shared.pull(index, at, length);
   for (let done = 0; done < length; ) {
-    const piece = bytes.subarray(0, Math.min(length - done, most));
+    const left = length - done;
+    const piece = left < bytes.length ? bytes.subarray(0, left) : bytes;
     const from = wordAdd(address, done);
     if (write) task.memory.copyIn(from, piece, piece.length);
     yield* moveRegisters(device, index, at + done, piece, widest, write);

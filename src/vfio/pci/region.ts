@@ -19,7 +19,9 @@ export function regionOffset(index: number): number {
  */
 export function splitOffset(offset: Word): { readonly index: number; readonly at: number } | undefined {
   if (typeof offset === "bigint") return undefined;
-  return { index: Math.floor(offset / REGION_SIZE), at: offset % REGION_SIZE };
+  // % of numbers beyond 32 bits is a slow call
+  const index = Math.floor(offset / REGION_SIZE);
+  return { index, at: offset - index * REGION_SIZE };
 }
 
 /** The MSI-X table of a function: the part of a region that users cannot reach by read and write. */

@@ -29,6 +29,7 @@ import { setMessages } from "./set-messages.ts";
 const AT = VfioIrqSet.offsets;
 const MINIMUM = VfioIrqSet.endOf("count");
 const U32_MAX = 0xffff_ffff;
+const NO_DATA = new Uint8Array(0);
 
 const user = new UserStruct(MINIMUM);
 
@@ -91,9 +92,10 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
   }
   const bytes = dataBytes(dataType) * count;
   if (argsz - MINIMUM < bytes) fail("EINVAL", `argsz ${argsz} leaves no room for ${bytes} bytes of data`);
-  const data = new Uint8Array(bytes);
+  const data = bytes > 0 ? new Uint8Array(bytes) : NO_DATA;
   if (bytes > 0) task.memory.copyIn(wordAdd(arg, MINIMUM), data, bytes);
-  const view = new StructView(data, task.memory.littleEndian);
+  // made for eventfds only: a view takes as long as all that raises an interrupt
+  let view: StructView | undefined;
   // the kernel looks at the first element even when the count is 0; the count is checked later
   return {
     task,
@@ -103,7 +105,10 @@ function readRequest(device: OpenDevice, task: Task, arg: Word, flags: number): 
     start,
     count,
     isSet: (i) => (data[i] ?? 0) !== 0,
-    fd: (i) => view.s32(i * 4),
+    fd: (i) => {
+      view ??= new StructView(data, task.memory.littleEndian);
+      return view.s32(i * 4);
+    },
   };
 }
 

@@ -1,5 +1,5 @@
-import type { MappedRegister, RegionMemory } from "../../devices/device-model.ts";
-import { getValue, setValue } from "../../devices/register-value.ts";
+import type { AccessWidth, DeviceModel, MappedRegister, RegionMemory } from "../../devices/device-model.ts";
+import { getNumber, getValue, setValue } from "../../devices/register-value.ts";
 import type { RegisterPage, SharedMemory } from "../../kernel/file-description.ts";
 import { VFIO_PCI_ROM_REGION_INDEX } from "../../uapi/vfio-device.ts";
 import { AllOnes } from "./all-ones.ts";
@@ -217,7 +217,7 @@ export class SharedRegions implements ShownMemory {
       for (let i = registers.length - 1; i >= 0; i--) {
         const { offset, width } = registers[i]!;
         const at = offset - first;
-        if (width === 4 && model.showsWord?.(region, offset) === shown.getUint32(at, true)) continue;
+        if (model.showsNumber && isShown(model, region, offset, width, shown, at)) continue;
         const value = model.shows?.(region, offset, width) ?? target.readRegion(region, offset, width);
         if (value === getValue(shown, at, width)) continue;
         if (!look) {
@@ -276,6 +276,19 @@ function pagesOf({ region, registers }: RegisterBlock): RegisterPage[] {
       pages.set(page, doorbell === true || pages.get(page) === true);
   }
   return [...pages].map(([page, isExpected]) => ({ offset: regionOffset(region) + page, isExpected }));
+}
+
+/** Whether a mapping shows a register as its model does; without a bigint. */
+function isShown(
+  model: DeviceModel,
+  region: number,
+  offset: number,
+  width: AccessWidth,
+  shown: DataView,
+  at: number,
+): boolean {
+  if (width !== 8) return model.showsNumber?.(region, offset, width) === getNumber(shown, at, width);
+  return isShown(model, region, offset, 4, shown, at) && isShown(model, region, offset + 4, 4, shown, at + 4);
 }
 
 /** Whether a register is the same in both; without making a bigint of it, because most are. */

@@ -1,4 +1,5 @@
 import { NoTarget } from "../../../src/iommu/dma-target.ts";
+import { addressIn } from "../../../src/iommu/dma-walk.ts";
 import type { MappedPiece, Mappings } from "../../../src/iommu/domain.ts";
 import type { Requester, RequesterIdentity } from "../../../src/iommu/requester.ts";
 import type { SmmuDomain } from "../../../src/iommu/smmu-v3/domain.ts";
@@ -20,8 +21,8 @@ export class GuestMemory implements Mappings {
     this.allowed.set(address / PAGE, { read, write });
   }
 
-  find(address: bigint): MappedPiece | undefined {
-    const allowed = this.allowed.get(address / PAGE);
+  find(page: number): MappedPiece | undefined {
+    const allowed = this.allowed.get(BigInt(page));
     return allowed && { shift: 12, ...allowed };
   }
 
@@ -34,14 +35,14 @@ export class GuestMemory implements Mappings {
     this.pages.get(address / PAGE)!.setBigUint64(Number(address % PAGE), value, true);
   }
 
-  read(address: bigint, into: Uint8Array): boolean {
-    return this.#each(address, into.length, (page, from, done, count) =>
+  read(first: number, within: number, into: Uint8Array): boolean {
+    return this.#each(addressIn(first, within), into.length, (page, from, done, count) =>
       into.set(new Uint8Array(page.buffer, from, count), done),
     );
   }
 
-  write(address: bigint, from: Uint8Array): boolean {
-    return this.#each(address, from.length, (page, at, done, count) =>
+  write(first: number, within: number, from: Uint8Array): boolean {
+    return this.#each(addressIn(first, within), from.length, (page, at, done, count) =>
       new Uint8Array(page.buffer, at, count).set(from.subarray(done, done + count)),
     );
   }

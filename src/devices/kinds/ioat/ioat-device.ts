@@ -1,7 +1,7 @@
 import type { DeviceJob } from "../../device-clock.ts";
-import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister } from "../../device-model.ts";
+import type { AccessWidth, DeviceBus, DeviceModel, MappedRegister, NumberWidth } from "../../device-model.ts";
 import { Interrupts } from "../../interrupts.ts";
-import { getValue } from "../../register-value.ts";
+import { getNumber, getValue } from "../../register-value.ts";
 import * as reg from "./registers.ts";
 import { IoatTransfer } from "./transfer.ts";
 
@@ -12,6 +12,8 @@ import { IoatTransfer } from "./transfer.ts";
 const RESET_MS = 2;
 /** DMACOUNT and the channel's own count of descriptors done are 16 bits wide. */
 const COUNT_MODULUS = 0x10000;
+/** CHANSTS_STATUS as a number. */
+const STATUS = Number(reg.CHANSTS_STATUS);
 
 /**
  * A channel of Intel's DMA engine (CBDMA, "ioat") of version 3.3 with one channel: a chain of descriptors in memory,
@@ -135,17 +137,25 @@ export class IoatDevice implements DeviceModel, DeviceJob {
    * address that is none, and a count that asks for nothing. While a write is on its way the channel may be at work
    * already, for all that a driver can know: so it is ACTIVE.
    */
-  shows(_region: number, offset: number, width: AccessWidth): bigint {
-    const value = this.read(0, offset, width);
-    if (this.#isWritten && offset === reg.CHANSTS) return value & ~reg.CHANSTS_STATUS;
-    const standsStill = this.#status !== reg.ACTIVE && this.#status !== reg.DONE;
+  shows(region: number, offset: number, width: AccessWidth): bigint {
+    if (width !== 8) return BigInt(this.showsNumber(region, offset, width));
+    return BigInt(this.showsNumber(region, offset, 4)) | (BigInt(this.showsNumber(region, offset + 4, 4)) << 32n);
+  }
+
+  showsNumber(_region: number, offset: number, width: NumberWidth): number {
+    this.#finishReset();
+    const value = getNumber(this.#view, offset, width);
+    const status = this.#status;
+    if (this.#isWritten && offset === reg.CHANSTS) return value - status;
+    const standsStill = status !== reg.ACTIVE && status !== reg.DONE;
     if (!standsStill) return value;
-    if (offset === reg.DMACOUNT) return 0n;
-    return offset === reg.CHAINADDR ? BigInt.asUintN(width * 8, ~value) : value;
+    if (offset === reg.DMACOUNT) return 0;
+    return offset === reg.CHAINADDR || offset === reg.CHAINADDR + 4 ? ~value >>> 0 : value;
   }
 
   get #status(): number {
-    return Number(this.#view.getBigUint64(reg.CHANSTS, true) & reg.CHANSTS_STATUS);
+    // it is in the low half; and asked for each register that is shown
+    return this.#view.getUint32(reg.CHANSTS, true) & STATUS;
   }
 
   #setStatus(status: number, completed = this.#view.getBigUint64(reg.CHANSTS, true) & ~reg.CHANSTS_STATUS): void {

@@ -148,7 +148,7 @@ export class RemoteModel implements DeviceModel {
     return window?.areas[0]?.size === size ? undefined : window?.areas;
   }
 
-  showsWord(region: number, offset: number): number {
+  showsNumber(region: number, offset: number): number {
     return this.#remote.reason === undefined ? (this.#remote.regions[region]?.window?.word(offset) ?? 0) : ALL_ONES;
   }
 
