@@ -1,6 +1,6 @@
+import type { FieldPath, Problem } from "./host-fields.ts";
 import type { DeviceFile, HostFile } from "./host-schema.ts";
 import { routingId, segmentOf } from "./virtual-functions.ts";
-import type { FieldPath, Problem } from "./yaml-source.ts";
 
 /** Every device of a file, and where it is said. */
 export function devicePlaces(file: HostFile): readonly { readonly device: DeviceFile; readonly path: FieldPath }[] {

@@ -7,10 +7,10 @@ import { isLittleEndian } from "../kernel/arch.ts";
 import { hexRange } from "../kernel/errors.ts";
 import { devicePlaces, functionProblems } from "./check-functions.ts";
 import { pciFactProblems } from "./check-pci-facts.ts";
+import type { FieldPath, Problem } from "./host-fields.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import { refuseApi, refuseKernel } from "./kernel-fits.ts";
 import { saidOf } from "./said-of-iommu.ts";
-import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type PciDeviceFile = Exclude<DeviceFile, { uuid: string }>;
 type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
