@@ -13,6 +13,8 @@ import * as fuse from "./protocol.ts";
 
 const { FUSE } = fuse;
 
+/** Until the last root is where it belongs. */
+const PLACING_SECONDS = 3600;
 /** Requests are worked on for so long, in milliseconds, before others get their turn. */
 const MOMENT_MS = 1;
 
@@ -37,7 +39,7 @@ interface Listed {
 /**
  * Serves a host's /sys to programs as a FUSE file system: what they read is so now, what they write acts, and the
  * writer hears the errno. The kernel remembers nothing (no entry or attribute is valid for any time), so that nothing
- * need be taken back from it.
+ * need be taken back from it; but what leads to the roots, which nobody sees once these are where they belong.
  *
  * Requests are answered by the thread that serves all calls, so that thread must never wait for a file of this file
  * system. See docs/sysfs.md.
@@ -48,6 +50,7 @@ export class FuseServer {
   readonly #files: HostFiles;
   readonly #common: Common;
   readonly #inodes = new Inodes();
+  #aboveRoots: ReadonlySet<string> | undefined;
   readonly #open = new Map<number, OpenFile>();
   readonly #directories = new Map<number, readonly Listed[]>();
   readonly #writes = new HeldWrites((write, error) => this.#written(write, error));
@@ -197,14 +200,24 @@ export class FuseServer {
     const { id } = this.#inodes.tell(path, entry.kind);
     const answer = channel.clear(fuse.ENTRY_OUT.size);
     answer.setUint32(fuse.ENTRY_OUT.nodeid, id, true);
+    answer.setUint32(fuse.ENTRY_OUT.entryValid, this.#rememberedFor(path), true);
+    answer.setUint32(fuse.ENTRY_OUT.attrValid, this.#rememberedFor(path), true);
     writeAttributes(answer, fuse.ENTRY_OUT.attr, id, entry, this.#common);
     return fuse.ENTRY_OUT.size;
   }
 
   #attributes(inode: Inode): number {
     const entry = this.#entry(inode);
-    writeAttributes(this.#channel.clear(fuse.ATTR_OUT.size), fuse.ATTR_OUT.attr, inode.id, entry, this.#common);
+    const answer = this.#channel.clear(fuse.ATTR_OUT.size);
+    answer.setUint32(fuse.ATTR_OUT.attrValid, this.#rememberedFor(inode.path), true);
+    writeAttributes(answer, fuse.ATTR_OUT.attr, inode.id, entry, this.#common);
     return fuse.ATTR_OUT.size;
+  }
+
+  /** Seconds: a host may have a thousand roots, and each would be asked for with all that is above it. */
+  #rememberedFor(path: string): number {
+    this.#aboveRoots ??= new Set(this.#files.roots.flatMap(directoriesAbove));
+    return this.#aboveRoots.has(path) ? PLACING_SECONDS : 0;
   }
 
   /** Truncating what is written anew is nothing to such files; whose they are, and who may what, does not change. */
@@ -381,6 +394,14 @@ export class FuseServer {
     answer.setUint32(fuse.OPEN_OUT.flags, flags, true);
     return this.#channel.reply(unique, 0, fuse.OPEN_OUT.size);
   }
+}
+
+/** Of "/a/b": "/a", and "" for the root. */
+function directoriesAbove(path: string): string[] {
+  return path
+    .split("/")
+    .slice(0, -1)
+    .map((_, count, names) => names.slice(0, count + 1).join("/"));
 }
 
 function isUnanswered(opcode: number): boolean {

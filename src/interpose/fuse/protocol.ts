@@ -77,10 +77,10 @@ export const ATTR = {
   blksize: 80,
   length: 88,
 } as const;
-/** struct fuse_entry_out; the two times for which the kernel may remember it are left 0. */
-export const ENTRY_OUT = { nodeid: 0, attr: 40, size: 128 } as const;
+/** struct fuse_entry_out; for so many seconds the kernel may remember the entry, and the attributes. */
+export const ENTRY_OUT = { nodeid: 0, entryValid: 16, attrValid: 24, attr: 40, size: 128 } as const;
 /** struct fuse_attr_out. */
-export const ATTR_OUT = { attr: 16, size: 104 } as const;
+export const ATTR_OUT = { attrValid: 0, attr: 16, size: 104 } as const;
 /** struct fuse_setattr_in. */
 export const SETATTR_IN = { valid: 0, size: 88 } as const;
 /** What a truncation changes: size and times. */
