@@ -35,6 +35,11 @@ const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];
 export class DeviceKinds {
   readonly #pci: ReadonlyMap<string, PciDeviceKind>;
   readonly #mediated: ReadonlyMap<string, MediatedKind>;
+  readonly pci: readonly PciDeviceKind[];
+  readonly pciModels: readonly string[];
+  readonly mediatedModels: readonly string[];
+  /** What was asked for, by vendor and device: machines have many devices of few kinds. */
+  readonly #ofIds = new Map<number, PciDeviceKind>();
 
   /**
    * @param further kinds of one's own by their names in host files. They come before others that are the default for
@@ -47,23 +52,14 @@ export class DeviceKinds {
     });
     this.#pci = byModel([...PCI_KINDS, ...own.filter((kind) => kind.bus === "pci")]);
     this.#mediated = byModel([...MEDIATED_KINDS, ...own.filter((kind) => kind.bus === "mdev")]);
-  }
-
-  get pci(): readonly PciDeviceKind[] {
-    return [...this.#pci.values()];
-  }
-
-  get pciModels(): readonly string[] {
-    return [...this.#pci.keys()];
+    this.pci = [...this.#pci.values()];
+    this.pciModels = [...this.#pci.keys()];
+    this.mediatedModels = [...this.#mediated.keys()];
   }
 
   /** Whether a description may call a PCI device so. */
   hasPciModel(model: string): boolean {
     return this.#pci.has(model) || kindOfFile(model) !== undefined;
-  }
-
-  get mediatedModels(): readonly string[] {
-    return [...this.#mediated.keys()];
   }
 
   /**
@@ -80,7 +76,13 @@ export class DeviceKinds {
 
   /** What a PCI device is that says no model. */
   kindOfIds(vendor: number, device: number): PciDeviceKind {
-    return this.pci.findLast((kind) => kind.devices.some(hasIds(vendor, device))) ?? generic;
+    const ids = vendor * 0x1_0000 + device;
+    let kind = this.#ofIds.get(ids);
+    if (kind === undefined) {
+      kind = this.pci.findLast(({ devices }) => devices.some(hasIds(vendor, device))) ?? generic;
+      this.#ofIds.set(ids, kind);
+    }
+    return kind;
   }
 
   /** What is known of a device of a kind and ids; undefined when nothing is. */

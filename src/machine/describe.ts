@@ -41,10 +41,10 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
   const known = kinds.knownDevice(kind, vendor, device);
   const word = (offset: number) => (config ? config[offset]! | (config[offset + 1]! << 8) : undefined);
   const configClass = config ? config[9]! | (config[10]! << 8) | (config[11]! << 16) : undefined;
-  const options = completeOptions(kind, facts.options);
-  const bars = facts.bars ?? kind.bars?.({ name: facts.bdf, options: options.options ?? {} }) ?? known?.bars ?? [];
+  const { options } = completeOptions(kind, facts.options);
+  const bars = facts.bars ?? kind.bars?.({ name: facts.bdf, options: options ?? {} }) ?? known?.bars ?? [];
   const deviceClass = facts.class ?? configClass ?? known?.class ?? 0xff0000;
-  return {
+  const described: Described = {
     bus: "pci",
     bdf: facts.bdf,
     name: facts.name ?? "",
@@ -56,16 +56,20 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
     model: kind.model,
-    ...options,
-    mmap: facts.mmap ?? kind.mmap,
-    ...(config && { config }),
-    bars: facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom),
-    ...stated(facts),
-    ...(facts.translation && Object.values(facts.translation).includes(true) && { translation: facts.translation }),
-    reservedRegions: facts.reservedRegions ?? [],
-    ...(facts.zpci && { zpci: facts.zpci }),
   };
+  if (options) described.options = options;
+  described.mmap = facts.mmap ?? kind.mmap;
+  if (config) described.config = config;
+  described.bars = facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom);
+  for (const key of SELDOM) if (facts[key] !== undefined) Object.assign(described, { [key]: facts[key] });
+  if (facts.translation && Object.values(facts.translation).includes(true)) described.translation = facts.translation;
+  described.reservedRegions = facts.reservedRegions ?? [];
+  if (facts.zpci) described.zpci = facts.zpci;
+  return described as PciDeviceDescription;
 }
+
+/** On its way: one object for each of thousands of devices. */
+type Described = { -readonly [Key in keyof PciDeviceDescription]?: PciDeviceDescription[Key] };
 
 /** What a description says only of devices that differ from the usual. */
 const SELDOM = [
@@ -83,10 +87,6 @@ const SELDOM = [
   "numaNode",
 ] as const satisfies readonly (keyof PciDeviceDescription)[];
 
-function stated(facts: PciDeviceFacts): Partial<PciDeviceDescription> {
-  return Object.fromEntries(SELDOM.flatMap((key) => (facts[key] === undefined ? [] : [[key, facts[key]]])));
-}
-
 /** vfio-pci refuses bridges (vfio_pci_core.c: vfio_pci_core_register_device wants a normal header). */
 function defaultDriver(deviceClass: number): string | null {
   return isBridge({ class: deviceClass }) ? null : "vfio-pci";
@@ -96,7 +96,7 @@ function completeOptions(
   kind: Parameters<typeof readOptions>[0],
   given: GivenOptions["options"],
 ): { readonly options?: DeviceOptions } {
-  return kind.options ? { options: readOptions(kind, given ?? {}).values } : {};
+  return kind.options ? { options: readOptions(kind, given).values } : {};
 }
 
 export type MdevDeviceFacts = Pick<MdevDeviceDescription, "uuid" | "parent" | "type"> & {
@@ -138,7 +138,8 @@ export const DEFAULT_MODULES: ModuleParameters = {
 /** The regions in order, each once. */
 export function mergeRegions(...lists: readonly (readonly ReservedRegion[])[]): readonly ReservedRegion[] {
   const merged: ReservedRegion[] = [];
-  for (const region of lists.flat()) if (!merged.some((other) => sameRegion(other, region))) merged.push(region);
+  for (const list of lists)
+    for (const region of list) if (!merged.some((other) => sameRegion(other, region))) merged.push(region);
   return merged.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : a.last < b.last ? -1 : 1));
 }
 

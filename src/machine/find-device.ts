@@ -48,3 +48,26 @@ export function fullAddress(name: string): string {
 export function findGroup(host: HostDescription, id: number): GroupDescription | undefined {
   return host.groups.find((group) => group.id === id);
 }
+
+/** Groups with their devices changed. What `change` returns as it is stays the same object, groups and all. */
+export function withDevices(
+  groups: readonly GroupDescription[],
+  change: (device: DeviceDescription, group: GroupDescription) => DeviceDescription,
+): readonly GroupDescription[] {
+  let changed: GroupDescription[] | undefined;
+  for (let at = 0; at < groups.length; at++) {
+    const group = groups[at]!;
+    let devices: DeviceDescription[] | undefined;
+    for (let index = 0; index < group.devices.length; index++) {
+      const device = group.devices[index]!;
+      const now = change(device, group);
+      if (now === device) continue;
+      devices ??= [...group.devices];
+      devices[index] = now;
+    }
+    if (devices === undefined) continue;
+    changed ??= [...groups];
+    changed[at] = { ...group, devices };
+  }
+  return changed ?? groups;
+}

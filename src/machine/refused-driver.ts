@@ -1,5 +1,6 @@
 import { Release } from "../kernel/releases.ts";
 import { hasVfioDriver } from "./device-nodes.ts";
+import { withDevices } from "./find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { isNoIommuModeOn, noGroupReason } from "./without-iommu.ts";
 
@@ -24,15 +25,12 @@ export function probeRefusal(
 
 /** The host with the drivers as they are once the probes that fail have failed: those devices have none. */
 export function withoutRefusedDrivers(host: HostDescription): HostDescription {
-  const bound = (group: GroupDescription, device: DeviceDescription): DeviceDescription => {
+  const groups = withDevices(host.groups, (device, group) => {
     if (device.bus !== "pci" || !hasVfioDriver(device) || probeRefusal(host, group, device) === undefined)
       return device;
     return { ...device, driver: null, refusedDriver: device.driver! };
-  };
-  return {
-    ...host,
-    groups: host.groups.map((group) => ({ ...group, devices: group.devices.map((device) => bound(group, device)) })),
-  };
+  });
+  return groups === host.groups ? host : { ...host, groups };
 }
 
 /** The driver that a device was to have, bound or not: what driver_override names. */

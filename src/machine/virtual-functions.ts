@@ -61,7 +61,12 @@ export function withVirtualFunctions(groups: readonly GroupDescription[]): reado
     const physical = all.filter(isOne(device)).sort((a, b) => routingId(b.bdf) - routingId(a.bdf))[0];
     return physical ? { ...device, physfn: physical.bdf } : device;
   };
-  if (!all.some((device) => isVirtualFunctionId(ids(device)))) return groups;
+  const isKnown = new Set<number>();
+  const mayBeOne = ({ vendor, device }: PciDeviceDescription) => {
+    const number = vendor * 0x1_0000 + device;
+    return !isKnown.has(number) && isKnown.add(number) && isVirtualFunctionId(ids({ vendor, device }));
+  };
+  if (!all.some(mayBeOne)) return groups;
   return groups.map((group) => ({ ...group, devices: group.devices.map(named) }));
 }
 
@@ -87,9 +92,9 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
   }
   const found = new Map<string, PhysicalFunction>();
   for (const device of all) {
+    const recorded = device.config && sriovOf(device);
+    if (!of.has(device.bdf) && device.sriovTotalVfs === undefined && !recorded?.total) continue;
     const functions = [...(of.get(device.bdf) ?? [])].sort((a, b) => routingId(a.bdf) - routingId(b.bdf));
-    const recorded = sriovOf(device);
-    if (functions.length === 0 && device.sriovTotalVfs === undefined && !recorded?.total) continue;
     const known = device.sriov ?? recorded;
     const [first, second] = functions.map(({ bdf }) => routingId(bdf));
     const offset = first === undefined ? (known?.offset ?? 1) : first - routingId(device.bdf);
@@ -107,7 +112,7 @@ function pciDevices(groups: readonly GroupDescription[]): PciDeviceDescription[]
   return groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
 }
 
-function ids({ vendor, device }: PciDeviceDescription): string {
+function ids({ vendor, device }: Pick<PciDeviceDescription, "vendor" | "device">): string {
   return `${hex4(vendor)}:${hex4(device)}`;
 }
 
