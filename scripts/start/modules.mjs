@@ -1,4 +1,5 @@
 import { Script } from "node:vm";
+import { compiledAsUsual } from "./optimizing.mjs";
 
 /**
  * Runs joined modules (scripts/joined/join.mjs).
@@ -52,7 +53,8 @@ export function joinedModules({ groups, readText, compiledCode, otherwise, folde
 
   function compile(name, begin, length) {
     // The name that V8 keeps with compiled code is none of this machine: another installation of the same build may use it.
-    const script = new Script(readText(begin, length), { filename: `uvfio:${name}`, cachedData: compiledCode(name) });
+    const options = { filename: `uvfio:${name}`, cachedData: compiledCode(name) };
+    const script = compiledAsUsual(() => new Script(readText(begin, length), options));
     scripts.set(name, script);
     return script;
   }

@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { codeCache, startKind } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
+import { optimizeLater, optimizeNow } from "./optimizing.mjs";
 import { printedText } from "./texts.mjs";
 
 /** For the text of what every command needs, and for compiled code. */
@@ -28,10 +29,12 @@ function start() {
     folder: __dirname,
   });
   process.once("exit", () => {
+    optimizeNow();
     if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
+  optimizeLater();
   saidPlainly(() => load(INDEX.starts.main));
 }
 
