@@ -12,7 +12,9 @@ void main();
 async function main(): Promise<void> {
   try {
     const run = plainRun();
-    process.exitCode = run ? await runCommand(run.argv, run.options) : await (await import("./program.ts")).buildProgram(args);
+    process.exitCode = run
+      ? await runCommand(run.argv, run.options)
+      : await (await import("./program.ts")).buildProgram(args);
   } catch (error) {
     process.exitCode = failed(error);
   }

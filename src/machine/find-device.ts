@@ -1,4 +1,4 @@
-import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
+import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 
 /** A device and the group it is in. */
@@ -20,6 +20,18 @@ export function allDevices(host: HostDescription): readonly FoundDevice[] {
   if (!all) {
     all = host.groups.flatMap((group) => group.devices.map((device) => ({ device, group })));
     known.set(host, all);
+  }
+  return all;
+}
+
+const knownPci = new WeakMap<HostDescription, readonly PciDeviceDescription[]>();
+
+/** Every PCI device of the host, likewise. */
+export function pciDevices(host: HostDescription): readonly PciDeviceDescription[] {
+  let all = knownPci.get(host);
+  if (!all) {
+    all = allDevices(host).flatMap(({ device }) => (device.bus === "pci" ? [device] : []));
+    knownPci.set(host, all);
   }
   return all;
 }

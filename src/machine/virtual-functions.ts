@@ -1,5 +1,6 @@
 import { findExtended } from "../devices/pci/capabilities.ts";
 import { PCI_EXT_CAP_ID_SRIOV } from "../devices/pci/registers.ts";
+import { pciDevices } from "./find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { canBeVirtualFunctionOf, isVirtualFunctionId, virtualFunctionOf } from "./known-virtual-functions.ts";
 
@@ -51,7 +52,7 @@ export function segmentOf(bdf: string): string {
  * virtual functions have its ids. Without such a device it is one by itself, as it is in a guest that it was given to.
  */
 export function withVirtualFunctions(groups: readonly GroupDescription[]): readonly GroupDescription[] {
-  const all = pciDevices(groups);
+  const all = groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
   const isOne = (device: PciDeviceDescription) => (other: PciDeviceDescription) =>
     segmentOf(other.bdf) === segmentOf(device.bdf) &&
     routingId(other.bdf) < routingId(device.bdf) &&
@@ -76,7 +77,7 @@ const known = new WeakMap<HostDescription, ReadonlyMap<string, PhysicalFunction>
 export function physicalFunctions(host: HostDescription): ReadonlyMap<string, PhysicalFunction> {
   let found = known.get(host);
   if (!found) {
-    found = findPhysical(pciDevices(host.groups));
+    found = findPhysical(pciDevices(host));
     known.set(host, found);
   }
   return found;
@@ -106,10 +107,6 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
     found.set(device.bdf, { device, functions, offset, stride, total, vfDevice });
   }
   return found;
-}
-
-function pciDevices(groups: readonly GroupDescription[]): PciDeviceDescription[] {
-  return groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
 }
 
 function ids({ vendor, device }: Pick<PciDeviceDescription, "vendor" | "device">): string {

@@ -18,11 +18,13 @@ export function parseAddress(bdf: string): PciAddress {
 
 /** All functions of a machine and how they hang together, as far as resets need it. */
 export class PciTopology {
-  readonly #functions: Map<string, PciFunction | (() => PciFunction)>;
+  readonly #functions = new Map<string, PciFunction | undefined>();
+  readonly #make: (name: string) => PciFunction;
 
-  /** @param functions by name, or what makes one when somebody first looks for it */
-  constructor(functions: ReadonlyMap<string, PciFunction | (() => PciFunction)>) {
-    this.#functions = new Map(functions);
+  /** @param make makes a function of one of the names when somebody first looks for it */
+  constructor(names: Iterable<string>, make: (name: string) => PciFunction) {
+    for (const name of names) this.#functions.set(name, undefined);
+    this.#make = make;
   }
 
   /** A function has come. */
@@ -37,8 +39,8 @@ export class PciTopology {
 
   find(name: string): PciFunction | undefined {
     const found = this.#functions.get(name);
-    if (typeof found !== "function") return found;
-    const made = found();
+    if (found || !this.#functions.has(name)) return found;
+    const made = this.#make(name);
     this.#functions.set(name, made);
     return made;
   }
@@ -49,13 +51,12 @@ export class PciTopology {
 
   /** Those that somebody has looked for. */
   *made(): Iterable<PciFunction> {
-    for (const found of this.#functions.values()) if (typeof found !== "function") yield found;
+    for (const found of this.#functions.values()) if (found) yield found;
   }
 
   /** A function that somebody has looked for. */
   findMade(name: string): PciFunction | undefined {
-    const found = this.#functions.get(name);
-    return typeof found === "function" ? undefined : found;
+    return this.#functions.get(name);
   }
 
   /** The functions on the same bus, this one included, in the order of their addresses. */

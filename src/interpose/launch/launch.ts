@@ -176,6 +176,7 @@ export class Launch {
     }
     for (const list of sent) this.#hearAll(list);
     const last = new CallList();
+    parts.addStandIns(last);
     if (this.#isServed) placeFuse(last, roots);
     parts.sealGrafts(last);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);

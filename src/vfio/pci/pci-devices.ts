@@ -6,7 +6,7 @@ import type { IommuGroup } from "../../iommu/group.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
-import { allDevices } from "../../machine/find-device.ts";
+import { allDevices, pciDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { type PhysicalFunction, physicalFunctions } from "../../machine/virtual-functions.ts";
 import type { VfioDevice } from "../device.ts";
@@ -37,17 +37,16 @@ export class PciDevices implements HotResetSurroundings {
   constructor(host: HostDescription, context: ModelContext) {
     this.#model = context;
     this.#context = pciContext(host, context);
-    const functions = new Map<string, PciFunction | (() => PciFunction)>();
-    const atOnce: PciDeviceDescription[] = [];
+    const described = new Map<string, PciDeviceDescription>();
     for (const { device, group } of allDevices(host)) {
       if (device.bus !== "pci") continue;
       this.#groups.set(device.bdf, group.id);
-      const waits = canWait(device, context);
-      functions.set(device.bdf, waits ? () => this.#late(host, device) : createFunction(host, device, context));
-      if (!waits) atOnce.push(device);
+      described.set(device.bdf, device);
     }
-    this.topology = new PciTopology(functions);
-    const needed = atOnce.filter(({ bdf }) => this.topology.find(bdf)!.model);
+    this.topology = new PciTopology(described.keys(), (name) => this.#make(host, described.get(name)!));
+    const needed = pciDevices(host).filter(
+      (device) => !canWait(device, context) && this.topology.find(device.bdf)!.model,
+    );
     this.#physical = physicalFunctions(host);
     for (const [name, { functions }] of this.#physical)
       this.topology.find(name)?.model.hasFunctions?.(functions.length);
@@ -55,9 +54,9 @@ export class PciDevices implements HotResetSurroundings {
   }
 
   /** A function that nobody needed so far. A driver may have it already. */
-  #late(host: HostDescription, device: PciDeviceDescription): PciFunction {
+  #make(host: HostDescription, device: PciDeviceDescription): PciFunction {
     const target = createFunction(host, device, this.#model);
-    target.onModel = () => connectFunction(host, device, this.topology);
+    if (canWait(device, this.#model)) target.onModel = () => connectFunction(host, device, this.topology);
     const group = this.#bound.get(device.bdf)?.group;
     if (group) this.#lead(target, group);
     return target;
