@@ -4,8 +4,8 @@ import { getRawAsset } from "node:sea";
 import { loadCarried } from "./carried-koffi.mjs";
 import { codeCache, startKind } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
+import { goOn, putOff } from "./later.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
-import { optimizeLater, optimizeNow } from "./optimizing.mjs";
 import { printedText } from "./texts.mjs";
 
 /** As src/native/own-program.ts has it. */
@@ -32,12 +32,12 @@ function start() {
     folder: "/",
   });
   process.once("exit", () => {
-    optimizeNow();
+    goOn();
     if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
-  optimizeLater();
+  putOff();
   load(INDEX.starts[entry]);
 }
 

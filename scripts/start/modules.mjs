@@ -1,5 +1,5 @@
 import { Script } from "node:vm";
-import { compiledAsUsual } from "./optimizing.mjs";
+import { compiledAsUsual } from "./later.mjs";
 
 /**
  * Runs joined modules (scripts/joined/join.mjs).

@@ -2,8 +2,8 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { codeCache, startKind } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
+import { goOn, putOff } from "./later.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
-import { optimizeLater, optimizeNow } from "./optimizing.mjs";
 import { printedText } from "./texts.mjs";
 
 /** For the text of what every command needs, and for compiled code. */
@@ -29,12 +29,12 @@ function start() {
     folder: __dirname,
   });
   process.once("exit", () => {
-    optimizeNow();
+    goOn();
     if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
-  optimizeLater();
+  putOff();
   saidPlainly(() => load(INDEX.starts.main));
 }
 
