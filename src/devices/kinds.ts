@@ -87,9 +87,8 @@ export class DeviceKinds {
 
   /** What is known of a device of a kind and ids; undefined when nothing is. */
   knownDevice(kind: PciDeviceKind, vendor: number, device: number): KnownDevice | undefined {
-    const same = hasIds(vendor, device);
-    const own = kind.devices.find(same) ?? kind.devices[0];
-    return own ?? this.pci.flatMap(({ devices }) => devices).find(same);
+    for (const known of kind.devices) if (known.vendor === vendor && known.device === device) return known;
+    return kind.devices[0] ?? this.pci.flatMap(({ devices }) => devices).find(hasIds(vendor, device));
   }
 
   /** What a mediated device of a type is that says no model. */

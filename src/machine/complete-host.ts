@@ -272,6 +272,14 @@ function completeRegion(file: {
   return { start: file.start, last: file.end, type: file.type };
 }
 
+const LITTLE = new Set(["bdf", "id", "name", "bus", "driver"]);
+
+/** As most devices of large hosts do. */
+function saysLittle(file: PciFile): boolean {
+  for (const key in file) if (!LITTLE.has(key)) return false;
+  return true;
+}
+
 const NO_REGIONS: readonly ReservedRegion[] = [];
 
 function completeDevice(
@@ -288,6 +296,8 @@ function completeDevice(
     return mdevDevice({ ...said, uuid, parent, type, iommuBacked: file.iommu_backed ?? undefined }, kinds);
   }
   const zpci = around.arch === "s390x" ? zpciFacts(file, around.iommu) : undefined;
+  if (!zpci && !recorded && saysLittle(file))
+    return pciDevice({ name, driver, bdf: file.bdf, vendor: file.id.vendor, device: file.id.device }, kinds);
   const facts = {
     name,
     driver,

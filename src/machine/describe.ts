@@ -56,14 +56,14 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
     model: kind.model,
+    mmap: facts.mmap ?? kind.mmap,
+    bars: facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom),
+    reservedRegions: facts.reservedRegions ?? [],
   };
   if (options) described.options = options;
-  described.mmap = facts.mmap ?? kind.mmap;
   if (config) described.config = config;
-  described.bars = facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom);
   for (const key of SELDOM) if (facts[key] !== undefined) Object.assign(described, { [key]: facts[key] });
   if (facts.translation && Object.values(facts.translation).includes(true)) described.translation = facts.translation;
-  described.reservedRegions = facts.reservedRegions ?? [];
   if (facts.zpci) described.zpci = facts.zpci;
   return described as PciDeviceDescription;
 }

@@ -18,8 +18,10 @@ const known = new WeakMap<HostDescription, readonly FoundDevice[]>();
 export function allDevices(host: HostDescription): readonly FoundDevice[] {
   let all = known.get(host);
   if (!all) {
-    all = host.groups.flatMap((group) => group.devices.map((device) => ({ device, group })));
-    known.set(host, all);
+    const found: FoundDevice[] = [];
+    for (const group of host.groups) for (const device of group.devices) found.push({ device, group });
+    all = found;
+    known.set(host, found);
   }
   return all;
 }
@@ -30,8 +32,10 @@ const knownPci = new WeakMap<HostDescription, readonly PciDeviceDescription[]>()
 export function pciDevices(host: HostDescription): readonly PciDeviceDescription[] {
   let all = knownPci.get(host);
   if (!all) {
-    all = allDevices(host).flatMap(({ device }) => (device.bus === "pci" ? [device] : []));
-    knownPci.set(host, all);
+    const found: PciDeviceDescription[] = [];
+    for (const { devices } of host.groups) for (const device of devices) if (device.bus === "pci") found.push(device);
+    all = found;
+    knownPci.set(host, found);
   }
   return all;
 }

@@ -59,11 +59,22 @@ const uuid = checked((value) =>
     : { problem: `not a UUID: ${shown(value)}` },
 );
 
+interface IdPair {
+  readonly vendor: number;
+  readonly device: number;
+}
+
+/** Devices of one kind often follow each other. */
+let lastIds: { readonly text: unknown; readonly reading: { readonly value: IdPair } } | undefined;
+
 /** "8086:10d3", also with 0x before each number as recordings have it. */
 const idPair = checked((value) => {
+  if (value === lastIds?.text) return lastIds!.reading;
   const match = typeof value === "string" ? /^(?:0x)?([0-9a-f]{1,4}):(?:0x)?([0-9a-f]{1,4})$/i.exec(value) : null;
   if (!match) return { problem: `not vendor and device: ${shown(value)} (write it like 8086:10d3)` };
-  return { value: { vendor: Number.parseInt(match[1]!, 16), device: Number.parseInt(match[2]!, 16) } };
+  const reading = { value: { vendor: Number.parseInt(match[1]!, 16), device: Number.parseInt(match[2]!, 16) } };
+  lastIds = { text: value, reading };
+  return reading;
 });
 
 /** A driver's name; nothing between the quotes means none. */

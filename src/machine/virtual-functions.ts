@@ -52,22 +52,25 @@ export function segmentOf(bdf: string): string {
  * virtual functions have its ids. Without such a device it is one by itself, as it is in a guest that it was given to.
  */
 export function withVirtualFunctions(groups: readonly GroupDescription[]): readonly GroupDescription[] {
-  const all = groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
   const isOne = (device: PciDeviceDescription) => (other: PciDeviceDescription) =>
     segmentOf(other.bdf) === segmentOf(device.bdf) &&
     routingId(other.bdf) < routingId(device.bdf) &&
     canBeVirtualFunctionOf(ids(device), ids(other));
+  const known = new Set<number>();
+  const mayBeOne = (device: DeviceDescription) => {
+    if (device.bus !== "pci") return false;
+    const number = device.vendor * 0x1_0000 + device.device;
+    if (known.has(number)) return false;
+    known.add(number);
+    return isVirtualFunctionId(ids(device));
+  };
+  if (!groups.some(({ devices }) => devices.some(mayBeOne))) return groups;
+  const all = groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
   const named = (device: DeviceDescription): DeviceDescription => {
     if (device.bus !== "pci" || device.physfn !== undefined || !isVirtualFunctionId(ids(device))) return device;
     const physical = all.filter(isOne(device)).sort((a, b) => routingId(b.bdf) - routingId(a.bdf))[0];
     return physical ? { ...device, physfn: physical.bdf } : device;
   };
-  const isKnown = new Set<number>();
-  const mayBeOne = ({ vendor, device }: PciDeviceDescription) => {
-    const number = vendor * 0x1_0000 + device;
-    return !isKnown.has(number) && isKnown.add(number) && isVirtualFunctionId(ids({ vendor, device }));
-  };
-  if (!all.some(mayBeOne)) return groups;
   return groups.map((group) => ({ ...group, devices: group.devices.map(named) }));
 }
 
@@ -109,7 +112,7 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
   return found;
 }
 
-function ids({ vendor, device }: Pick<PciDeviceDescription, "vendor" | "device">): string {
+function ids({ vendor, device }: PciDeviceDescription): string {
   return `${hex4(vendor)}:${hex4(device)}`;
 }
 

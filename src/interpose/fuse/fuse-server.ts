@@ -89,12 +89,16 @@ export class FuseServer {
   /** Answers the requests that there are, for a moment. */
   take(): void {
     const end = monotonic() + MOMENT_MS;
-    do {
-      const next = this.#channel.next();
-      if (next === "over") this.#isOver = true;
-      if (next !== "request") return;
-      this.#handle();
-    } while (monotonic() < end);
+    while (this.takeOne() && monotonic() < end);
+  }
+
+  /** Answers the next request, and returns whether there was one. */
+  takeOne(): boolean {
+    const next = this.#channel.next();
+    if (next === "over") this.#isOver = true;
+    if (next !== "request") return false;
+    this.#handle();
+    return true;
   }
 
   /** Something was given back: writes that wait for it are made again. */

@@ -281,7 +281,8 @@ export class Launch {
       const count = epoll.wait(FOR_EVER);
       for (let n = 0; n < count; n++) {
         if (epoll.descriptor(n) === this.control) isHeard = true;
-        else fuse.take();
+        // it asks for one thing after the other
+        else fuse.takeOne();
       }
       if (fuse.isOver) break;
     }
