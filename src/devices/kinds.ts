@@ -76,19 +76,24 @@ export class DeviceKinds {
 
   /** What a PCI device is that says no model. */
   kindOfIds(vendor: number, device: number): PciDeviceKind {
-    const ids = vendor * 0x1_0000 + device;
-    let kind = this.#ofIds.get(ids);
-    if (kind === undefined) {
-      kind = this.pci.findLast(({ devices }) => devices.some(hasIds(vendor, device))) ?? generic;
-      this.#ofIds.set(ids, kind);
-    }
+    const ids = (vendor << 16) | device;
+    const known = this.#ofIds.get(ids);
+    if (known) return known;
+    const kind = this.#findKind(hasIds(vendor, device));
+    this.#ofIds.set(ids, kind);
     return kind;
+  }
+
+  #findKind(isIt: (known: KnownDevice) => boolean): PciDeviceKind {
+    return this.pci.findLast(({ devices }) => devices.some(isIt)) ?? generic;
   }
 
   /** What is known of a device of a kind and ids; undefined when nothing is. */
   knownDevice(kind: PciDeviceKind, vendor: number, device: number): KnownDevice | undefined {
-    for (const known of kind.devices) if (known.vendor === vendor && known.device === device) return known;
-    return kind.devices[0] ?? this.pci.flatMap(({ devices }) => devices).find(hasIds(vendor, device));
+    const first = kind.devices[0];
+    if (first === undefined) return this.pci.flatMap(({ devices }) => devices).find(hasIds(vendor, device));
+    if (first.vendor === vendor && first.device === device) return first;
+    return kind.devices.find(hasIds(vendor, device)) ?? first;
   }
 
   /** What a mediated device of a type is that says no model. */

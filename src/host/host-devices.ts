@@ -151,7 +151,8 @@ export class HostDevices {
   #addGroup(group: GroupDescription): void {
     this.#addIommuGroup(group);
     const { kind } = this.#dmaGroups.get(group.id)!.iommuGroup;
-    for (const device of group.devices) {
+    for (let at = 0; at < group.devices.length; at++) {
+      const device = group.devices[at]!;
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
       this.binding.add(name, bootDevice(device));

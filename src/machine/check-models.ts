@@ -11,9 +11,13 @@ import { HostDescriptionError } from "./host-description-error.ts";
  */
 export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
   const problems: string[] = [];
-  for (const [group, { devices }] of host.groups.entries())
-    for (const [index, device] of devices.entries())
-      for (const problem of problemsOf(device, kinds)) problems.push(`groups[${group}].devices[${index}].${problem}`);
+  for (let group = 0; group < host.groups.length; group++) {
+    const { devices } = host.groups[group]!;
+    for (let index = 0; index < devices.length; index++) {
+      const found = problemsOf(devices[index]!, kinds);
+      if (found.length > 0) problems.push(...found.map((problem) => `groups[${group}].devices[${index}].${problem}`));
+    }
+  }
   if (problems.length > 0) throw new HostDescriptionError(problems);
 }
 

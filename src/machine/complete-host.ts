@@ -290,10 +290,12 @@ function completeDevice(
 ): DeviceDescription {
   const name = file.name ?? undefined;
   const driver = file.driver === "" ? null : (file.driver ?? undefined);
-  const said = { name, driver, model: file.model ?? undefined, options: file.options ?? undefined };
+  const model = file.model ?? undefined;
   if ("uuid" in file) {
     const { uuid, parent, type } = file;
-    return mdevDevice({ ...said, uuid, parent, type, iommuBacked: file.iommu_backed ?? undefined }, kinds);
+    const options = file.options ?? undefined;
+    const iommuBacked = file.iommu_backed ?? undefined;
+    return mdevDevice({ name, driver, model, options, uuid, parent, type, iommuBacked }, kinds);
   }
   const zpci = around.arch === "s390x" ? zpciFacts(file, around.iommu) : undefined;
   if (!zpci && !recorded && saysLittle(file))
@@ -301,7 +303,7 @@ function completeDevice(
   const facts = {
     name,
     driver,
-    model: said.model,
+    model,
     zpci: zpci?.zpci,
     bdf: file.bdf,
     vendor: file.id.vendor,

@@ -39,7 +39,6 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
   const model = facts.model ?? (facts.zpci && !ofIds.worksBehindZpci ? ZPCI_MODEL : undefined);
   const kind = model === undefined ? ofIds : kinds.pciKind(model);
   const known = kinds.knownDevice(kind, vendor, device);
-  const word = (offset: number) => (config ? config[offset]! | (config[offset + 1]! << 8) : undefined);
   const configClass = config ? config[9]! | (config[10]! << 8) | (config[11]! << 16) : undefined;
   const { options } = completeOptions(kind, facts.options);
   const bars = facts.bars ?? kind.bars?.({ name: facts.bdf, options: options ?? {} }) ?? known?.bars ?? [];
@@ -52,8 +51,8 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     device,
     class: deviceClass,
     revision: facts.revision ?? config?.[8] ?? 0,
-    subsystemVendor: facts.subsystemVendor ?? word(0x2c) ?? known?.subsystemVendor ?? 0,
-    subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
+    subsystemVendor: facts.subsystemVendor ?? wordAt(config, 0x2c) ?? known?.subsystemVendor ?? 0,
+    subsystemDevice: facts.subsystemDevice ?? wordAt(config, 0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
     model: kind.model,
     mmap: facts.mmap ?? kind.mmap,
@@ -62,10 +61,18 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
   };
   if (options) described.options = options;
   if (config) described.config = config;
-  for (const key of SELDOM) if (facts[key] !== undefined) Object.assign(described, { [key]: facts[key] });
+  // an iterator would be made anew for each device
+  for (let at = 0; at < SELDOM.length; at++) {
+    const key = SELDOM[at]!;
+    if (facts[key] !== undefined) Object.assign(described, { [key]: facts[key] });
+  }
   if (facts.translation && Object.values(facts.translation).includes(true)) described.translation = facts.translation;
   if (facts.zpci) described.zpci = facts.zpci;
   return described as PciDeviceDescription;
+}
+
+function wordAt(config: Uint8Array | undefined, offset: number): number | undefined {
+  return config && config[offset]! | (config[offset + 1]! << 8);
 }
 
 /** On its way: one object for each of thousands of devices. */

@@ -19,7 +19,8 @@ export function allDevices(host: HostDescription): readonly FoundDevice[] {
   let all = known.get(host);
   if (!all) {
     const found: FoundDevice[] = [];
-    for (const group of host.groups) for (const device of group.devices) found.push({ device, group });
+    for (const group of host.groups)
+      for (let at = 0; at < group.devices.length; at++) found.push({ device: group.devices[at]!, group });
     all = found;
     known.set(host, found);
   }
@@ -33,7 +34,11 @@ export function pciDevices(host: HostDescription): readonly PciDeviceDescription
   let all = knownPci.get(host);
   if (!all) {
     const found: PciDeviceDescription[] = [];
-    for (const { devices } of host.groups) for (const device of devices) if (device.bus === "pci") found.push(device);
+    for (const { devices } of host.groups)
+      for (let at = 0; at < devices.length; at++) {
+        const device = devices[at]!;
+        if (device.bus === "pci") found.push(device);
+      }
     all = found;
     knownPci.set(host, found);
   }

@@ -1,6 +1,6 @@
 import { Release } from "../kernel/releases.ts";
 import { hasVfioDriver } from "./device-nodes.ts";
-import { withDevices } from "./find-device.ts";
+import { deviceName, withDevices } from "./find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { isNoIommuModeOn, noGroupReason } from "./without-iommu.ts";
 
@@ -41,13 +41,14 @@ export function wantedDriver({ driver, refusedDriver }: Pick<PciDeviceDescriptio
 /** What to say of the devices whose VFIO driver could not be bound: a line for each reason. */
 export function refusedDrivers(host: HostDescription): readonly string[] {
   const byReason = new Map<string, string[]>();
-  for (const group of host.groups)
-    for (const device of group.devices) {
-      if (device.bus !== "pci" || device.refusedDriver === undefined) continue;
+  for (const group of host.groups) {
+    const refused = group.devices.filter((device) => device.bus === "pci" && device.refusedDriver !== undefined);
+    for (const device of refused) {
       const reason = probeRefusal(host, group, device);
       if (reason === undefined) continue;
-      byReason.set(reason, [...(byReason.get(reason) ?? []), device.bdf]);
+      byReason.set(reason, [...(byReason.get(reason) ?? []), deviceName(device)]);
     }
+  }
   return [...byReason].map(([reason, names]) => {
     const rest = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "";
     return `vfio-pci cannot be bound to ${names.slice(0, SHOWN).join(", ")}${rest} (EINVAL): ${reason}`;

@@ -95,7 +95,8 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
     of.set(device.physfn, functions);
   }
   const found = new Map<string, PhysicalFunction>();
-  for (const device of all) {
+  for (let at = 0; at < all.length; at++) {
+    const device = all[at]!;
     const recorded = device.config && sriovOf(device);
     if (!of.has(device.bdf) && device.sriovTotalVfs === undefined && !recorded?.total) continue;
     const functions = [...(of.get(device.bdf) ?? [])].sort((a, b) => routingId(a.bdf) - routingId(b.bdf));

@@ -38,7 +38,9 @@ export class PciDevices implements HotResetSurroundings {
     this.#model = context;
     this.#context = pciContext(host, context);
     const described = new Map<string, PciDeviceDescription>();
-    for (const { device, group } of allDevices(host)) {
+    const all = allDevices(host);
+    for (let at = 0; at < all.length; at++) {
+      const { device, group } = all[at]!;
       if (device.bus !== "pci") continue;
       this.#groups.set(device.bdf, group.id);
       described.set(device.bdf, device);
