@@ -238,7 +238,7 @@ export class FuseServer {
     return this.#placing;
   }
 
-  /** Names of a directory. What leads to the roots shows these alone: all that is below them need not be made for it. */
+  /** Names of a directory. What leads to the roots shows these alone: what is below them need not be made for that. */
   #namesIn(path: string): Iterable<string> {
     const { above, roots } = this.#beforePlacing();
     if (!above.has(path)) return this.#files.names(path === "" ? "/" : path);

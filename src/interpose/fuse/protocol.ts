@@ -65,7 +65,7 @@ export const INIT_OUT = {
 export const FUSE_ATOMIC_O_TRUNC = 1 << 3;
 export const FUSE_BIG_WRITES = 1 << 5;
 
-/** READDIRPLUS, a list with what a LOOKUP of each entry would say, is made in the place of READDIR where it is of use. */
+/** READDIRPLUS, a list with what a LOOKUP of each entry would say, comes in the place of READDIR where it is of use. */
 export const FUSE_DO_READDIRPLUS = 1 << 13;
 export const FUSE_READDIRPLUS_AUTO = 1 << 14;
 
