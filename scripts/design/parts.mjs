@@ -47,7 +47,7 @@ export const PARTS = [
     holds:
       "the description of a host: its types, host files, ready-made hosts (`hosts/`), capture of a real host, /sys and /dev as they follow from it",
     imports: ["uapi", "kernel", "iommu", "devices"],
-    packages: ["yaml", "zod"],
+    packages: ["yaml"],
   },
   {
     name: "vfio",

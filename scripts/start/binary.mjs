@@ -4,6 +4,7 @@ import { getRawAsset } from "node:sea";
 import { loadCarried } from "./carried-koffi.mjs";
 import { codeCache, startKind } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
+import { goOn, putOff } from "./later.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
 import { printedText } from "./texts.mjs";
 
@@ -31,10 +32,12 @@ function start() {
     folder: "/",
   });
   process.once("exit", () => {
+    goOn();
     if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
+  putOff();
   load(INDEX.starts[entry]);
 }
 

@@ -1,4 +1,5 @@
 import { Script } from "node:vm";
+import { compiledAsUsual } from "./later.mjs";
 
 /**
  * Runs joined modules (scripts/joined/join.mjs).
@@ -52,7 +53,8 @@ export function joinedModules({ groups, readText, compiledCode, otherwise, folde
 
   function compile(name, begin, length) {
     // The name that V8 keeps with compiled code is none of this machine: another installation of the same build may use it.
-    const script = new Script(readText(begin, length), { filename: `uvfio:${name}`, cachedData: compiledCode(name) });
+    const options = { filename: `uvfio:${name}`, cachedData: compiledCode(name) };
+    const script = compiledAsUsual(() => new Script(readText(begin, length), options));
     scripts.set(name, script);
     return script;
   }
@@ -71,13 +73,17 @@ export function joinedModules({ groups, readText, compiledCode, otherwise, folde
   return { load, scripts, modules };
 }
 
+/** Of what it takes to run a program on the usual host; on another one a few modules have nothing to do. */
+const SHARE = 0.9;
+
 /**
- * Whether all was loaded that it takes to run a program. A run that only says what is wrong with its command line compiles next to nothing: that is not
- * worth to be kept in the place of what the next run needs.
+ * Whether a program was run. A run that only says what is wrong with its command line compiles next to nothing: that is not worth to be kept in the
+ * place of what the next run needs.
  */
 export function hasRun(modules, [[, , , firstModules]]) {
-  for (let id = 0; id < firstModules; id++) if (modules[id] === undefined) return false;
-  return true;
+  let loaded = 0;
+  for (let id = 0; id < firstModules; id++) if (modules[id] !== undefined) loaded++;
+  return loaded >= SHARE * firstModules;
 }
 
 /** Runs what starts the command. What keeps modules from being loaded at all is said here: they say everything else themselves. */

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { codeCache, startKind } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
+import { goOn, putOff } from "./later.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
 import { printedText } from "./texts.mjs";
 
@@ -28,10 +29,12 @@ function start() {
     folder: __dirname,
   });
   process.once("exit", () => {
+    goOn();
     if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
+  putOff();
   saidPlainly(() => load(INDEX.starts.main));
 }
 

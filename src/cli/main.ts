@@ -3,7 +3,7 @@ import { ownArguments } from "../interpose/index.ts";
 import { textOfBytes } from "../uapi/byte-text.ts";
 import { describeError, EXIT_CLOSED_PIPE, EXIT_USAGE, isClosedPipe, isCommandLineError } from "./errors.ts";
 import { complain, complainRaw } from "./output.ts";
-import { runCommand } from "./run-command.ts";
+import { type RunOptions, runCommand } from "./run-command.ts";
 
 const args = exactArguments();
 process.on("uncaughtException", (error) => process.exit(failed(error)));
@@ -11,8 +11,10 @@ void main();
 
 async function main(): Promise<void> {
   try {
-    const argv = plainRun();
-    process.exitCode = argv ? await runCommand(argv, {}) : await (await import("./program.ts")).buildProgram(args);
+    const run = plainRun();
+    process.exitCode = run
+      ? await runCommand(run.argv, run.options)
+      : await (await import("./program.ts")).buildProgram(args);
   } catch (error) {
     process.exitCode = failed(error);
   }
@@ -37,10 +39,13 @@ function failed(error: unknown): number {
   return EXIT_USAGE;
 }
 
-/** The program and its arguments of a `uvfio run` without options: nobody need be loaded to read that. */
-function plainRun(): string[] | undefined {
-  const [command, first = "-", ...rest] = args;
-  if (command !== "run") return undefined;
-  if (first === "--") return rest.length > 0 ? rest : undefined;
-  return first.startsWith("-") ? undefined : [first, ...rest];
+/** A `uvfio run` with no option but its host: nobody need be loaded to read that. */
+function plainRun(): { readonly argv: readonly string[]; readonly options: RunOptions } | undefined {
+  if (args[0] !== "run") return undefined;
+  const [option, machine] = args.slice(1);
+  const hasHost = (option === "-m" || option === "--machine") && machine !== undefined && !machine.startsWith("-");
+  const argv = args.slice(hasHost ? 3 : 1);
+  if (argv[0] === "--") argv.shift();
+  else if (argv[0]?.startsWith("-")) return undefined;
+  return argv.length > 0 ? { argv, options: hasHost ? { machine } : {} } : undefined;
 }

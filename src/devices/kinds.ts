@@ -35,6 +35,11 @@ const MEDIATED_KINDS: readonly MediatedKind[] = [sample, genericMediated];
 export class DeviceKinds {
   readonly #pci: ReadonlyMap<string, PciDeviceKind>;
   readonly #mediated: ReadonlyMap<string, MediatedKind>;
+  readonly pci: readonly PciDeviceKind[];
+  readonly pciModels: readonly string[];
+  readonly mediatedModels: readonly string[];
+  /** What was asked for, by vendor and device: machines have many devices of few kinds. */
+  readonly #ofIds = new Map<number, PciDeviceKind>();
 
   /**
    * @param further kinds of one's own by their names in host files. They come before others that are the default for
@@ -47,23 +52,14 @@ export class DeviceKinds {
     });
     this.#pci = byModel([...PCI_KINDS, ...own.filter((kind) => kind.bus === "pci")]);
     this.#mediated = byModel([...MEDIATED_KINDS, ...own.filter((kind) => kind.bus === "mdev")]);
-  }
-
-  get pci(): readonly PciDeviceKind[] {
-    return [...this.#pci.values()];
-  }
-
-  get pciModels(): readonly string[] {
-    return [...this.#pci.keys()];
+    this.pci = [...this.#pci.values()];
+    this.pciModels = [...this.#pci.keys()];
+    this.mediatedModels = [...this.#mediated.keys()];
   }
 
   /** Whether a description may call a PCI device so. */
   hasPciModel(model: string): boolean {
     return this.#pci.has(model) || kindOfFile(model) !== undefined;
-  }
-
-  get mediatedModels(): readonly string[] {
-    return [...this.#mediated.keys()];
   }
 
   /**
@@ -80,14 +76,24 @@ export class DeviceKinds {
 
   /** What a PCI device is that says no model. */
   kindOfIds(vendor: number, device: number): PciDeviceKind {
-    return this.pci.findLast((kind) => kind.devices.some(hasIds(vendor, device))) ?? generic;
+    const ids = (vendor << 16) | device;
+    const known = this.#ofIds.get(ids);
+    if (known) return known;
+    const kind = this.#findKind(hasIds(vendor, device));
+    this.#ofIds.set(ids, kind);
+    return kind;
+  }
+
+  #findKind(isIt: (known: KnownDevice) => boolean): PciDeviceKind {
+    return this.pci.findLast(({ devices }) => devices.some(isIt)) ?? generic;
   }
 
   /** What is known of a device of a kind and ids; undefined when nothing is. */
   knownDevice(kind: PciDeviceKind, vendor: number, device: number): KnownDevice | undefined {
-    const same = hasIds(vendor, device);
-    const own = kind.devices.find(same) ?? kind.devices[0];
-    return own ?? this.pci.flatMap(({ devices }) => devices).find(same);
+    const first = kind.devices[0];
+    if (first === undefined) return this.pci.flatMap(({ devices }) => devices).find(hasIds(vendor, device));
+    if (first.vendor === vendor && first.device === device) return first;
+    return kind.devices.find(hasIds(vendor, device)) ?? first;
   }
 
   /** What a mediated device of a type is that says no model. */

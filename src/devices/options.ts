@@ -162,11 +162,29 @@ interface HasOptions {
   checkOptions?(options: DeviceOptions): readonly OptionProblem[];
 }
 
+interface ReadOptions {
+  readonly values: DeviceOptions;
+  readonly problems: readonly OptionProblem[];
+}
+
+/** What nobody gave, by kind, and the other way round: most devices have that, and are asked for it several times. */
+const defaults = new WeakMap<HasOptions, ReadOptions>();
+const kindOfDefaults = new WeakMap<DeviceOptions, HasOptions>();
+
 /** The options of a device of a kind: what is given, read, and defaults; or what is wrong with it. */
-export function readOptions(
-  kind: HasOptions,
-  given: Readonly<Record<string, unknown>>,
-): { readonly values: DeviceOptions; readonly problems: readonly OptionProblem[] } {
+export function readOptions(kind: HasOptions, given: Readonly<Record<string, unknown>> | undefined): ReadOptions {
+  if (given !== undefined && kindOfDefaults.get(given as DeviceOptions) !== kind) return readGiven(kind, given);
+  let read = defaults.get(kind);
+  if (read === undefined) {
+    read = readGiven(kind, {});
+    Object.freeze(read.values);
+    defaults.set(kind, read);
+    kindOfDefaults.set(read.values, kind);
+  }
+  return read;
+}
+
+function readGiven(kind: HasOptions, given: Readonly<Record<string, unknown>>): ReadOptions {
   const schema = kind.options ?? {};
   const names = Object.keys(schema);
   const { values, problems } = readValues(schema, given, (option) => unknown(kind.model, option, names));
@@ -177,7 +195,7 @@ function readValues(
   schema: OptionSchema,
   given: Readonly<Record<string, unknown>>,
   unknownMessage: (option: string) => string,
-): { readonly values: DeviceOptions; readonly problems: readonly OptionProblem[] } {
+): ReadOptions {
   const names = Object.keys(schema);
   const problems: OptionProblem[] = [];
   for (const option of Object.keys(given))

@@ -1,7 +1,9 @@
 import type { FunctionErrors } from "../devices/pci/function-errors.ts";
 import { unitOf } from "../iommu/describe-unit.ts";
+import type { IommuDescription } from "../iommu/description.ts";
 import { DmaGroup } from "../iommu/dma-group.ts";
 import type { IommuGroup } from "../iommu/group.ts";
+import type { IommuUnit } from "../iommu/unit.ts";
 import { fail } from "../kernel/errors.ts";
 import { WaitsError } from "../kernel/host-files.ts";
 import type { ModuleParameters } from "../kernel/module-parameters.ts";
@@ -54,6 +56,7 @@ export class HostDevices {
   readonly #requesters: Requesters;
   readonly #errors: FunctionErrors;
   readonly #told: DeviceParts["changed"];
+  readonly #units = new Map<IommuDescription, IommuUnit | undefined>();
   readonly #dmaGroups = new Map<number, DmaGroup>();
   readonly #groups = new Map<number, VfioGroup>();
   readonly #descriptions = new Map<string, { readonly device: DeviceDescription; readonly group: number }>();
@@ -126,7 +129,7 @@ export class HostDevices {
   }
 
   #addIommuGroup(group: GroupDescription): void {
-    const unit = unitOf(group.iommu ?? this.#description.iommu, this.#context.release);
+    const unit = this.#unitOf(group.iommu ?? this.#description.iommu);
     const emulated = group.devices.some((device) => device.bus === "mdev" && !device.iommuBacked);
     const kind = emulated ? "emulated" : unit && !group.noIommu ? "iommu" : "noiommu";
     const iommuGroup = {
@@ -139,10 +142,17 @@ export class HostDevices {
     this.#dmaGroups.set(group.id, new DmaGroup(iommuGroup, this.#hostDrivers));
   }
 
+  /** Groups share the host's unless they say otherwise. */
+  #unitOf(iommu: IommuDescription): IommuUnit | undefined {
+    if (!this.#units.has(iommu)) this.#units.set(iommu, unitOf(iommu, this.#context.release));
+    return this.#units.get(iommu);
+  }
+
   #addGroup(group: GroupDescription): void {
     this.#addIommuGroup(group);
     const { kind } = this.#dmaGroups.get(group.id)!.iommuGroup;
-    for (const device of group.devices) {
+    for (let at = 0; at < group.devices.length; at++) {
+      const device = group.devices[at]!;
       const name = deviceName(device);
       this.#descriptions.set(name, { device, group: group.id });
       this.binding.add(name, bootDevice(device));

@@ -1,5 +1,5 @@
 import { fail } from "../kernel/errors.ts";
-import { allDevices } from "../machine/find-device.ts";
+import { pciDevices } from "../machine/find-device.ts";
 import type { HostDescription } from "../machine/host-description.ts";
 import type { DriverBinding } from "./driver-binding.ts";
 
@@ -11,8 +11,7 @@ export class ZpciSlots {
 
   constructor(host: HostDescription, binding: DriverBinding) {
     this.#binding = binding;
-    for (const { device } of allDevices(host))
-      if (device.bus === "pci" && device.zpci) this.#slots.set(device.bdf, true);
+    for (const { bdf, zpci } of pciDevices(host)) if (zpci) this.#slots.set(bdf, true);
   }
 
   /** Whether a function is there; those of other machines always are. */

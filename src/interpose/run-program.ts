@@ -13,6 +13,7 @@ import { inForeground, mayMount, ownEnvironment } from "./process-facts.ts";
 import { giveUpRights } from "./rights.ts";
 import type { Served } from "./served.ts";
 import { Server } from "./server.ts";
+import { started } from "./started.ts";
 
 export interface RunOptions {
   /** The program and its arguments; the first is looked for along PATH and becomes argv[0] as it stands. */
@@ -208,6 +209,7 @@ async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<nu
     guard = new Guard(launch.pid, led);
     launch.become(program, words, variables);
     takeBack = giveUpRights();
+    started();
     await server.serve();
     host.ended?.();
     return launch.wait();

@@ -11,8 +11,10 @@ export class SysfsMounts {
   constructor(root: number | undefined, { roots, grafts }: HostFiles, isServed: boolean) {
     this.isServed = isServed;
     if (root === undefined) return;
-    for (const directory of [...roots, ...grafts.map((graft) => graft.directory)])
-      if (directory.startsWith("/sys/") && statPath(root, directory.slice(1)) === 0) this.#devices.add(fileSystem());
+    const isThere = (directory: string) => directory.startsWith("/sys/") && statPath(root, directory.slice(1)) === 0;
+    // all of one file system, where they are served
+    if (roots.some(isThere)) this.#devices.add(fileSystem());
+    for (const { directory } of grafts) if (isThere(directory)) this.#devices.add(fileSystem());
   }
 
   /** Whether the last statx() was of a file on one of them. */

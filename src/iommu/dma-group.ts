@@ -18,14 +18,19 @@ export interface HostDrivers {
 export class DmaGroup {
   readonly iommuGroup: IommuGroup;
   readonly #hostDrivers: HostDrivers;
-  readonly #ports: ReadonlyMap<string, DevicePort>;
+  /** Made when somebody first asks: large hosts have groups that nobody uses. */
+  #made: ReadonlyMap<string, DevicePort> | undefined;
   #owner: DmaOwner | undefined;
   #claims = 0;
 
   constructor(iommuGroup: IommuGroup, hostDrivers: HostDrivers) {
     this.iommuGroup = iommuGroup;
     this.#hostDrivers = hostDrivers;
-    this.#ports = new Map(iommuGroup.deviceNames.map((name) => [name, new DevicePort()]));
+  }
+
+  get #ports(): ReadonlyMap<string, DevicePort> {
+    this.#made ??= new Map(this.iommuGroup.deviceNames.map((name) => [name, new DevicePort()]));
+    return this.#made;
   }
 
   get label(): string {

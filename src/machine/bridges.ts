@@ -2,6 +2,7 @@ import { isBridge } from "../devices/description.ts";
 import { findCapability } from "../devices/pci/capabilities.ts";
 import { PCI_CAP_ID_EXP, PCI_EXP_FLAGS } from "../devices/pci/registers.ts";
 import { leadsToConventionalBus } from "./express.ts";
+import { pciDevices } from "./find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { routingId, segmentOf } from "./virtual-functions.ts";
 import { vmdControllers } from "./vmd.ts";
@@ -68,9 +69,11 @@ export function bridgesOf(host: HostDescription): Bridges {
 
 function findBridges(host: HostDescription): Bridges {
   const leadingTo = new Map<string, PciDeviceDescription>();
-  const devices = host.groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
+  const devices = pciDevices(host);
   const open: PciDeviceDescription[] = [];
-  for (const bridge of devices.filter(isBridge)) {
+  const bridges = devices.filter(isBridge);
+  if (bridges.length === 0) return { leadingTo, ...reach(leadingTo) };
+  for (const bridge of bridges) {
     const bus = bridge.secondaryBus ?? bridge.config?.[PCI_SECONDARY_BUS];
     if (bus === undefined) open.push(bridge);
     else if (bus > 0 && !leadingTo.has(busName(bridge, bus))) leadingTo.set(busName(bridge, bus), bridge);

@@ -1,6 +1,11 @@
+import type { FieldPath, Problem } from "./host-fields.ts";
 import type { DeviceFile, HostFile } from "./host-schema.ts";
 import { routingId, segmentOf } from "./virtual-functions.ts";
-import type { FieldPath, Problem } from "./yaml-source.ts";
+
+/** Whether any device of a file is such a one. */
+export function hasDevice({ groups, devices }: HostFile, isOne: (device: DeviceFile) => boolean): boolean {
+  return groups.some((group) => group.devices?.some(isOne)) || (devices?.some(isOne) ?? false);
+}
 
 /** Every device of a file, and where it is said. */
 export function devicePlaces(file: HostFile): readonly { readonly device: DeviceFile; readonly path: FieldPath }[] {
@@ -14,6 +19,7 @@ export function devicePlaces(file: HostFile): readonly { readonly device: Device
 
 /** Virtual functions and bridges: what says something of another device. */
 export function* functionProblems(file: HostFile): Generator<Problem> {
+  if (!hasDevice(file, saysOfOthers)) return;
   const places = devicePlaces(file).flatMap(({ device, path }) => ("uuid" in device ? [] : [{ device, path }]));
   const byAddress = new Map(places.map(({ device }) => [device.bdf, device]));
   const virtual = new Map<string, number>();
@@ -49,4 +55,10 @@ export function* functionProblems(file: HostFile): Generator<Problem> {
         message: `${functions} devices of this file are virtual functions of it`,
       };
   }
+}
+
+function saysOfOthers(device: DeviceFile): boolean {
+  return (
+    !("uuid" in device) && (device.physfn != null || device.secondary_bus != null || device.sriov_totalvfs != null)
+  );
 }

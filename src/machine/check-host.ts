@@ -5,12 +5,12 @@ import type { IommuKind } from "../iommu/kind.ts";
 import { iommuKinds, kindOf } from "../iommu/kinds.ts";
 import { isLittleEndian } from "../kernel/arch.ts";
 import { hexRange } from "../kernel/errors.ts";
-import { devicePlaces, functionProblems } from "./check-functions.ts";
+import { devicePlaces, functionProblems, hasDevice } from "./check-functions.ts";
 import { pciFactProblems } from "./check-pci-facts.ts";
+import type { FieldPath, Problem } from "./host-fields.ts";
 import type { DeviceFile, GroupFile, HostFile } from "./host-schema.ts";
 import { refuseApi, refuseKernel } from "./kernel-fits.ts";
 import { saidOf } from "./said-of-iommu.ts";
-import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type PciDeviceFile = Exclude<DeviceFile, { uuid: string }>;
 type RegionFile = NonNullable<GroupFile["reserved_regions"]>[number];
@@ -29,7 +29,7 @@ export function checkHost(file: HostFile, kinds: DeviceKinds): readonly Problem[
 
 function* kernelProblems({ kernel, api, iommu, vfio_container: container, groups }: HostFile): Generator<Problem> {
   if (kernel == null) return;
-  const hasMediatedDevices = groups.some(({ devices }) => devices?.some((device) => "uuid" in device));
+  const hasMediatedDevices = groups.some(({ devices }) => devices?.some(isMediated));
   const message = refuseKernel({ kernel, model: iommu.model, api, container, hasMediatedDevices });
   if (message !== undefined) yield { path: ["kernel"], message };
 }
@@ -91,44 +91,69 @@ function names(which: (kind: IommuKind) => boolean): string {
 
 function* groupProblems(file: HostFile, kinds: DeviceKinds): Generator<Problem> {
   const groupOf = new Map<number, number>();
-  const placeOf = new Map<string, string>();
-  for (const [index, group] of file.groups.entries()) {
+  const known = new Map<string, DeviceFile>();
+  for (let index = 0; index < file.groups.length; index++) {
+    const group = file.groups[index]!;
     const path = ["groups", index];
     const other = groupOf.get(group.id);
     if (other !== undefined) yield { path: [...path, "id"], message: `group ${group.id} is groups[${other}] already` };
     groupOf.set(group.id, index);
-    const cannotTrack = dirtyTrackingProblem(file.iommu.model, file.iommu.nesting ?? false);
-    if (group.iommu?.dirty_tracking && cannotTrack)
-      yield { path: [...path, "iommu", "dirty_tracking"], message: cannotTrack };
-    yield* regionProblems(group, path);
-    yield* zpciProblems(file, group, path);
-    for (const [position, device] of (group.devices ?? []).entries()) {
-      const key = "uuid" in device ? "uuid" : "bdf";
+    const cannotTrack = group.iommu?.dirty_tracking
+      ? dirtyTrackingProblem(file.iommu.model, file.iommu.nesting ?? false)
+      : undefined;
+    if (cannotTrack) yield { path: [...path, "iommu", "dirty_tracking"], message: cannotTrack };
+    const devices = group.devices ?? [];
+    if (group.reserved_regions || devices.some(hasRegions)) yield* regionProblems(group, path);
+    if (devices.some(isZpci)) yield* zpciProblems(file, group, path);
+    for (let position = 0; position < devices.length; position++) {
+      const device = devices[position]!;
       const name = deviceName(device);
-      const place = placeOf.get(name);
+      const sameName = known.get(name);
+      known.set(name, device);
+      const isWithoutIommu = "uuid" in device && !device.iommu_backed && devices.length > 1;
+      if (sameName === undefined && !isWithoutIommu && isPlain(device, kinds)) continue;
       const devicePath = [...path, "devices", position];
-      if (place !== undefined) yield { path: [...devicePath, key], message: `${name} is ${place} already` };
-      placeOf.set(name, `groups[${index}].devices[${position}]`);
-      yield* optionProblems(device, devicePath, kinds);
-      if (!("uuid" in device)) {
-        yield* pciProblems(device, devicePath, kinds);
-        yield* pciFactProblems(device, devicePath);
-      } else if (!device.iommu_backed && group.devices!.length > 1)
+      const namePath = [...devicePath, "uuid" in device ? "uuid" : "bdf"];
+      if (sameName) yield { path: namePath, message: `${name} is ${placeOf(file, sameName)} already` };
+      yield* deviceProblems(device, devicePath, kinds);
+      if (isWithoutIommu)
         yield {
-          path: [...devicePath, key],
+          path: namePath,
           message: `${name} has no IOMMU backing, so it must be alone in its group (or say iommu_backed: true)`,
         };
     }
   }
-  yield* aloneProblems(file, placeOf, kinds);
+  yield* aloneProblems(file, known, kinds);
+}
+
+/** What a device says that cannot contradict anything else. */
+const BY_THEMSELVES = new Set(["bdf", "id", "name", "bus", "driver", "revision", "subsystem_id", "mmap", "numa_node"]);
+
+/** Most devices of large hosts are, and need no further look. */
+function isPlain(device: DeviceFile, kinds: DeviceKinds): boolean {
+  for (const key in device) if (!BY_THEMSELVES.has(key)) return false;
+  return !("uuid" in device) && readOptions(pciKind(device, kinds), undefined).problems.length === 0;
+}
+
+function placeOf({ groups, devices: alone }: HostFile, device: DeviceFile): string {
+  const index = groups.findIndex(({ devices }) => devices?.includes(device));
+  if (index < 0) return `devices[${alone!.indexOf(device)}]`;
+  return `groups[${index}].devices[${groups[index]!.devices!.indexOf(device)}]`;
+}
+
+function* deviceProblems(device: DeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {
+  yield* optionProblems(device, path, kinds);
+  if ("uuid" in device) return;
+  yield* pciProblems(device, path, kinds);
+  yield* pciFactProblems(device, path);
 }
 
 /** Devices in no group: as those in one, and they are PCI devices. */
-function* aloneProblems(file: HostFile, placeOf: Map<string, string>, kinds: DeviceKinds): Generator<Problem> {
+function* aloneProblems(file: HostFile, known: Map<string, DeviceFile>, kinds: DeviceKinds): Generator<Problem> {
   for (const [position, device] of (file.devices ?? []).entries()) {
     const path = ["devices", position];
     const name = deviceName(device);
-    const place = placeOf.get(name);
+    const sameName = known.get(name);
     if ("uuid" in device) {
       yield {
         path: [...path, "uuid"],
@@ -136,17 +161,15 @@ function* aloneProblems(file: HostFile, placeOf: Map<string, string>, kinds: Dev
       };
       continue;
     }
-    if (place !== undefined) yield { path: [...path, "bdf"], message: `${name} is ${place} already` };
-    placeOf.set(name, `devices[${position}]`);
-    yield* optionProblems(device, path, kinds);
-    yield* pciProblems(device, path, kinds);
-    yield* pciFactProblems(device, path);
+    if (sameName) yield { path: [...path, "bdf"], message: `${name} is ${placeOf(file, sameName)} already` };
+    known.set(name, device);
+    yield* deviceProblems(device, path, kinds);
   }
 }
 
 function* optionProblems(device: DeviceFile, path: FieldPath, kinds: DeviceKinds): Generator<Problem> {
   const kind = "uuid" in device ? mediatedKind(device, kinds) : pciKind(device, kinds);
-  for (const { option, isUnknown, message } of readOptions(kind, device.options ?? {}).problems) {
+  for (const { option, isUnknown, message } of readOptions(kind, device.options ?? undefined).problems) {
     const at = [...path, "options"];
     if (option === undefined) yield { path: at, message };
     else if (isUnknown) yield { path: at, key: option, message };
@@ -234,7 +257,20 @@ function* regionProblems(group: GroupFile, path: FieldPath): Generator<Problem> 
   }
 }
 
+function isMediated(device: DeviceFile): boolean {
+  return "uuid" in device;
+}
+
+function hasRegions(device: DeviceFile): boolean {
+  return !isMediated(device) && (device as PciDeviceFile).reserved_regions != null;
+}
+
+function isZpci(device: DeviceFile): boolean {
+  return !isMediated(device) && (device as PciDeviceFile).zpci != null;
+}
+
 function* parentProblems(file: HostFile): Generator<Problem> {
+  if (!hasDevice(file, isMediated)) return;
   const places = devicePlaces(file);
   const pci = new Set(places.flatMap(({ device }) => ("uuid" in device ? [] : [device.bdf])));
   for (const { device, path } of places)

@@ -10,21 +10,23 @@ import { HostDescriptionError } from "./host-description-error.ts";
  * checked before a host is made of it. Throws HostDescriptionError with the place.
  */
 export function checkModels(host: HostDescription, kinds: DeviceKinds): void {
-  const problems = host.groups.flatMap(({ devices }, group) =>
-    devices.flatMap((device, index) =>
-      problemsOf(device, kinds).map((problem) => `groups[${group}].devices[${index}].${problem}`),
-    ),
-  );
+  const problems: string[] = [];
+  for (let group = 0; group < host.groups.length; group++) {
+    const { devices } = host.groups[group]!;
+    for (let index = 0; index < devices.length; index++) {
+      const found = problemsOf(devices[index]!, kinds);
+      if (found.length > 0) problems.push(...found.map((problem) => `groups[${group}].devices[${index}].${problem}`));
+    }
+  }
   if (problems.length > 0) throw new HostDescriptionError(problems);
 }
 
 function problemsOf(device: DeviceDescription, kinds: DeviceKinds): readonly string[] {
   const { bus, model } = device;
   const models = bus === "pci" ? kinds.pciModels : kinds.mediatedModels;
-  if (!models.includes(model) && !(bus === "pci" && kinds.hasPciModel(model)))
-    return [`model: ${notOneOf(model, models)}`];
+  if (bus === "pci" ? !kinds.hasPciModel(model) : !models.includes(model)) return [`model: ${notOneOf(model, models)}`];
   const kind: DeviceKind = bus === "pci" ? kinds.pciKind(model) : kinds.mediatedKind(model);
-  return readOptions(kind, device.options ?? {}).problems.map(
+  return readOptions(kind, device.options).problems.map(
     ({ option, message }) => `options${option === undefined ? "" : `.${option}`}: ${message}`,
   );
 }

@@ -1,5 +1,5 @@
+import type { FieldPath, Problem } from "./host-fields.ts";
 import type { DeviceFile } from "./host-schema.ts";
-import type { FieldPath, Problem } from "./yaml-source.ts";
 
 type PciFile = Exclude<DeviceFile, { uuid: string }>;
 

@@ -26,8 +26,9 @@ export function completeHost(file: HostFile, kinds: DeviceKinds = DEVICE_KINDS):
   const iommu = completeIommu(file, { arch, pageSize });
   const recorded = file.machine == null ? undefined : qemuDevices(file.qemu ?? "");
   const instances = file.machine == null ? [] : iommuBuses(file.qemu ?? "");
+  const around = { iommu, arch, regions: defaultRegions(iommu, arch) };
   const groups = inBindingOrder(file.groups, recorded)
-    .map((group) => completeGroup(group, { iommu, arch }, recorded, kinds))
+    .map((group) => completeGroup(group, around, recorded, kinds))
     .map((group) => behindItsIommu(group, iommu, instances));
   const alone = (file.devices ?? []).map((device) => completeDevice(device, { arch, iommu }, recorded, kinds));
   const host: HostDescription = {
@@ -68,7 +69,7 @@ function behindItsIommu(
   instances: readonly IommuBus[],
 ): GroupDescription {
   const [device] = group.devices;
-  if (device?.bus !== "pci") return group;
+  if (instances.length === 0 || device?.bus !== "pci") return group;
   const bus = Number.parseInt(device.bdf.slice(device.bdf.indexOf(":") + 1), 16);
   const instance = instances.findLast(({ firstBus }) => firstBus <= bus)?.instance ?? 0;
   return instance === 0 ? group : { ...group, iommu: { ...(group.iommu ?? host), instance } };
@@ -193,9 +194,10 @@ function isYes(text: string): boolean {
   return text === "" || /^([yYtT1]|[oO][nN])/.test(text);
 }
 
+/** @param host its regions are those of its groups that say nothing else */
 function completeGroup(
   file: GroupFile,
-  host: Pick<HostDescription, "arch" | "iommu">,
+  host: Pick<HostDescription, "arch" | "iommu"> & { readonly regions: readonly ReservedRegion[] },
   recorded: RecordedDevices | undefined,
   kinds: DeviceKinds,
 ): GroupDescription {
@@ -204,7 +206,7 @@ function completeGroup(
   const iommu = groupIommu(file, regions, host.iommu);
   const around = { arch: host.arch, iommu: iommu ?? host.iommu };
   const devices = (file.devices ?? []).map((device) => completeDevice(device, around, recorded, kinds));
-  const ofDevices = devices.flatMap((device) => (device.bus === "pci" ? device.reservedRegions : []));
+  const usual = () => (iommu ? defaultRegions(iommu, host.arch) : host.regions);
   // A group that VFIO made itself: no IOMMU stands behind it.
   const isEmulated = devices.length > 0 && devices.every((device) => device.bus === "mdev" && !device.iommuBacked);
   const noIommu = !isEmulated && (!kind.translates || file.name === VFIO_GROUP_NAME);
@@ -216,9 +218,18 @@ function completeGroup(
     ...(name !== undefined && { name }),
     ...(noIommu && { noIommu }),
     ...(iommu && { iommu }),
-    reservedRegions: mergeRegions(regions ?? (madeByVfio ? [] : defaultRegions(around.iommu, host.arch)), ofDevices),
+    reservedRegions: withRegionsOf(devices, regions ? mergeRegions(regions) : madeByVfio ? [] : usual()),
     devices,
   };
+}
+
+function withRegionsOf(
+  devices: readonly DeviceDescription[],
+  regions: readonly ReservedRegion[],
+): readonly ReservedRegion[] {
+  const has = (device: DeviceDescription) => device.bus === "pci" && device.reservedRegions.length > 0;
+  if (!devices.some(has)) return regions;
+  return mergeRegions(regions, ...devices.map((device) => (device.bus === "pci" ? device.reservedRegions : [])));
 }
 
 /**
@@ -261,6 +272,16 @@ function completeRegion(file: {
   return { start: file.start, last: file.end, type: file.type };
 }
 
+const LITTLE = new Set(["bdf", "id", "name", "bus", "driver"]);
+
+/** As most devices of large hosts do. */
+function saysLittle(file: PciFile): boolean {
+  for (const key in file) if (!LITTLE.has(key)) return false;
+  return true;
+}
+
+const NO_REGIONS: readonly ReservedRegion[] = [];
+
 function completeDevice(
   file: DeviceFile,
   around: Pick<HostDescription, "arch" | "iommu">,
@@ -269,16 +290,20 @@ function completeDevice(
 ): DeviceDescription {
   const name = file.name ?? undefined;
   const driver = file.driver === "" ? null : (file.driver ?? undefined);
-  const said = { name, driver, model: file.model ?? undefined, options: file.options ?? undefined };
+  const model = file.model ?? undefined;
   if ("uuid" in file) {
     const { uuid, parent, type } = file;
-    return mdevDevice({ ...said, uuid, parent, type, iommuBacked: file.iommu_backed ?? undefined }, kinds);
+    const options = file.options ?? undefined;
+    const iommuBacked = file.iommu_backed ?? undefined;
+    return mdevDevice({ name, driver, model, options, uuid, parent, type, iommuBacked }, kinds);
   }
   const zpci = around.arch === "s390x" ? zpciFacts(file, around.iommu) : undefined;
+  if (!zpci && !recorded && saysLittle(file))
+    return pciDevice({ name, driver, bdf: file.bdf, vendor: file.id.vendor, device: file.id.device }, kinds);
   const facts = {
     name,
     driver,
-    model: said.model,
+    model,
     zpci: zpci?.zpci,
     bdf: file.bdf,
     vendor: file.id.vendor,
@@ -305,8 +330,11 @@ function completeDevice(
     rom: file.rom ?? undefined,
     secondaryBus: file.secondary_bus ?? undefined,
     numaNode: file.numa_node ?? undefined,
-    translation: { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false },
-    reservedRegions: mergeRegions((file.reserved_regions ?? []).map(completeRegion)),
+    translation:
+      file.pasid || file.ats || file.pri
+        ? { pasid: file.pasid ?? false, ats: file.ats ?? false, pri: file.pri ?? false }
+        : undefined,
+    reservedRegions: file.reserved_regions ? mergeRegions(file.reserved_regions.map(completeRegion)) : NO_REGIONS,
   };
   return pciDevice(facts, kinds);
 }

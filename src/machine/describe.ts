@@ -39,12 +39,11 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
   const model = facts.model ?? (facts.zpci && !ofIds.worksBehindZpci ? ZPCI_MODEL : undefined);
   const kind = model === undefined ? ofIds : kinds.pciKind(model);
   const known = kinds.knownDevice(kind, vendor, device);
-  const word = (offset: number) => (config ? config[offset]! | (config[offset + 1]! << 8) : undefined);
   const configClass = config ? config[9]! | (config[10]! << 8) | (config[11]! << 16) : undefined;
-  const options = completeOptions(kind, facts.options);
-  const bars = facts.bars ?? kind.bars?.({ name: facts.bdf, options: options.options ?? {} }) ?? known?.bars ?? [];
+  const { options } = completeOptions(kind, facts.options);
+  const bars = facts.bars ?? kind.bars?.({ name: facts.bdf, options: options ?? {} }) ?? known?.bars ?? [];
   const deviceClass = facts.class ?? configClass ?? known?.class ?? 0xff0000;
-  return {
+  const described: Described = {
     bus: "pci",
     bdf: facts.bdf,
     name: facts.name ?? "",
@@ -52,20 +51,32 @@ export function pciDevice(facts: PciDeviceFacts, kinds: DeviceKinds = DEVICE_KIN
     device,
     class: deviceClass,
     revision: facts.revision ?? config?.[8] ?? 0,
-    subsystemVendor: facts.subsystemVendor ?? word(0x2c) ?? known?.subsystemVendor ?? 0,
-    subsystemDevice: facts.subsystemDevice ?? word(0x2e) ?? known?.subsystemDevice ?? 0,
+    subsystemVendor: facts.subsystemVendor ?? wordAt(config, 0x2c) ?? known?.subsystemVendor ?? 0,
+    subsystemDevice: facts.subsystemDevice ?? wordAt(config, 0x2e) ?? known?.subsystemDevice ?? 0,
     driver: facts.driver === undefined ? defaultDriver(deviceClass) : facts.driver,
     model: kind.model,
-    ...options,
     mmap: facts.mmap ?? kind.mmap,
-    ...(config && { config }),
     bars: facts.zpci ? zpciBars(bars) : withRomBar(bars, facts.rom),
-    ...stated(facts),
-    ...(facts.translation && Object.values(facts.translation).includes(true) && { translation: facts.translation }),
     reservedRegions: facts.reservedRegions ?? [],
-    ...(facts.zpci && { zpci: facts.zpci }),
   };
+  if (options) described.options = options;
+  if (config) described.config = config;
+  // an iterator would be made anew for each device
+  for (let at = 0; at < SELDOM.length; at++) {
+    const key = SELDOM[at]!;
+    if (facts[key] !== undefined) Object.assign(described, { [key]: facts[key] });
+  }
+  if (facts.translation && Object.values(facts.translation).includes(true)) described.translation = facts.translation;
+  if (facts.zpci) described.zpci = facts.zpci;
+  return described as PciDeviceDescription;
 }
+
+function wordAt(config: Uint8Array | undefined, offset: number): number | undefined {
+  return config && config[offset]! | (config[offset + 1]! << 8);
+}
+
+/** On its way: one object for each of thousands of devices. */
+type Described = { -readonly [Key in keyof PciDeviceDescription]?: PciDeviceDescription[Key] };
 
 /** What a description says only of devices that differ from the usual. */
 const SELDOM = [
@@ -83,10 +94,6 @@ const SELDOM = [
   "numaNode",
 ] as const satisfies readonly (keyof PciDeviceDescription)[];
 
-function stated(facts: PciDeviceFacts): Partial<PciDeviceDescription> {
-  return Object.fromEntries(SELDOM.flatMap((key) => (facts[key] === undefined ? [] : [[key, facts[key]]])));
-}
-
 /** vfio-pci refuses bridges (vfio_pci_core.c: vfio_pci_core_register_device wants a normal header). */
 function defaultDriver(deviceClass: number): string | null {
   return isBridge({ class: deviceClass }) ? null : "vfio-pci";
@@ -96,7 +103,7 @@ function completeOptions(
   kind: Parameters<typeof readOptions>[0],
   given: GivenOptions["options"],
 ): { readonly options?: DeviceOptions } {
-  return kind.options ? { options: readOptions(kind, given ?? {}).values } : {};
+  return kind.options ? { options: readOptions(kind, given).values } : {};
 }
 
 export type MdevDeviceFacts = Pick<MdevDeviceDescription, "uuid" | "parent" | "type"> & {
@@ -138,7 +145,8 @@ export const DEFAULT_MODULES: ModuleParameters = {
 /** The regions in order, each once. */
 export function mergeRegions(...lists: readonly (readonly ReservedRegion[])[]): readonly ReservedRegion[] {
   const merged: ReservedRegion[] = [];
-  for (const region of lists.flat()) if (!merged.some((other) => sameRegion(other, region))) merged.push(region);
+  for (const list of lists)
+    for (const region of list) if (!merged.some((other) => sameRegion(other, region))) merged.push(region);
   return merged.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : a.last < b.last ? -1 : 1));
 }
 

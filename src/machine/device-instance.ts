@@ -6,7 +6,7 @@ import type { DeviceDescription, HostDescription, PciDeviceDescription } from ".
 
 /** A device of a host as its kind is told of it. Its options have been checked (check-models.ts). */
 export function deviceInstance(kind: DeviceKind, device: DeviceDescription): DeviceInstance {
-  return { name: deviceName(device), options: readOptions(kind, device.options ?? {}).values };
+  return { name: deviceName(device), options: readOptions(kind, device.options).values };
 }
 
 /**

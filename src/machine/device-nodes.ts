@@ -18,6 +18,7 @@ export const VFIO_DEVICE_MAJOR = 511;
 
 /** Drivers that register what they are bound to with VFIO. */
 export function isVfioDriver(driver: string | null): boolean {
+  if (driver === "vfio-pci") return true;
   return driver !== null && /^vfio[-_]|^mdev-vfio|[-_]vfio[-_](pci|ccw|ap)$|^nvgrace-gpu-vfio-pci$/.test(driver);
 }
 

@@ -1,4 +1,4 @@
-import type { DeviceDescription, GroupDescription, HostDescription } from "./host-description.ts";
+import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
 
 /** A device and the group it is in. */
@@ -18,8 +18,29 @@ const known = new WeakMap<HostDescription, readonly FoundDevice[]>();
 export function allDevices(host: HostDescription): readonly FoundDevice[] {
   let all = known.get(host);
   if (!all) {
-    all = host.groups.flatMap((group) => group.devices.map((device) => ({ device, group })));
-    known.set(host, all);
+    const found: FoundDevice[] = [];
+    for (const group of host.groups)
+      for (let at = 0; at < group.devices.length; at++) found.push({ device: group.devices[at]!, group });
+    all = found;
+    known.set(host, found);
+  }
+  return all;
+}
+
+const knownPci = new WeakMap<HostDescription, readonly PciDeviceDescription[]>();
+
+/** Every PCI device of the host, likewise. */
+export function pciDevices(host: HostDescription): readonly PciDeviceDescription[] {
+  let all = knownPci.get(host);
+  if (!all) {
+    const found: PciDeviceDescription[] = [];
+    for (const { devices } of host.groups)
+      for (let at = 0; at < devices.length; at++) {
+        const device = devices[at]!;
+        if (device.bus === "pci") found.push(device);
+      }
+    all = found;
+    knownPci.set(host, found);
   }
   return all;
 }
@@ -47,4 +68,27 @@ export function fullAddress(name: string): string {
 
 export function findGroup(host: HostDescription, id: number): GroupDescription | undefined {
   return host.groups.find((group) => group.id === id);
+}
+
+/** Groups with their devices changed. What `change` returns as it is stays the same object, groups and all. */
+export function withDevices(
+  groups: readonly GroupDescription[],
+  change: (device: DeviceDescription, group: GroupDescription) => DeviceDescription,
+): readonly GroupDescription[] {
+  let changed: GroupDescription[] | undefined;
+  for (let at = 0; at < groups.length; at++) {
+    const group = groups[at]!;
+    let devices: DeviceDescription[] | undefined;
+    for (let index = 0; index < group.devices.length; index++) {
+      const device = group.devices[index]!;
+      const now = change(device, group);
+      if (now === device) continue;
+      devices ??= [...group.devices];
+      devices[index] = now;
+    }
+    if (devices === undefined) continue;
+    changed ??= [...groups];
+    changed[at] = { ...group, devices };
+  }
+  return changed ?? groups;
 }

@@ -1,19 +1,17 @@
-import { z } from "zod";
 import { PCI_BAR_TYPES, type RomContent } from "../devices/description.ts";
 import { DEVICE_KINDS, type DeviceKinds } from "../devices/kinds.ts";
 import { romSize } from "../devices/pci/rom-image.ts";
 import { SPAPR_PLATFORMS } from "../iommu/description.ts";
 import { IOMMU_MODELS, kindFromText } from "../iommu/kinds.ts";
 import { ARCHES } from "../kernel/arch.ts";
-import { didYouMean } from "../kernel/nearest.ts";
 import { refuseRelease, releaseFrom } from "../kernel/releases.ts";
 import { notOneOf, shown } from "../kernel/written-values.ts";
 import { API_PROFILES, RESERVED_REGION_TYPES, VFIO_CONTAINERS } from "./host-description.ts";
+import { checked, type Field, isMapping, list, listOf, mapping as mappingOf, nullish } from "./host-fields.ts";
 import {
   address,
   boolean,
   byteSize,
-  checked,
   fileName,
   hexBytes,
   hexNumber,
@@ -61,11 +59,22 @@ const uuid = checked((value) =>
     : { problem: `not a UUID: ${shown(value)}` },
 );
 
+interface IdPair {
+  readonly vendor: number;
+  readonly device: number;
+}
+
+/** Devices of one kind often follow each other. */
+let lastIds: { readonly text: unknown; readonly reading: { readonly value: IdPair } } | undefined;
+
 /** "8086:10d3", also with 0x before each number as recordings have it. */
 const idPair = checked((value) => {
+  if (value === lastIds?.text) return lastIds!.reading;
   const match = typeof value === "string" ? /^(?:0x)?([0-9a-f]{1,4}):(?:0x)?([0-9a-f]{1,4})$/i.exec(value) : null;
   if (!match) return { problem: `not vendor and device: ${shown(value)} (write it like 8086:10d3)` };
-  return { value: { vendor: Number.parseInt(match[1]!, 16), device: Number.parseInt(match[2]!, 16) } };
+  const reading = { value: { vendor: Number.parseInt(match[1]!, 16), device: Number.parseInt(match[2]!, 16) } };
+  lastIds = { text: value, reading };
+  return reading;
 });
 
 /** A driver's name; nothing between the quotes means none. */
@@ -99,7 +108,7 @@ const rom = checked((value): { value: RomContent } | { problem: string } => {
 
 /** What a device's kind makes of it, check-host.ts asks. */
 const deviceOptions = checked((value) =>
-  isObject(value) && !Array.isArray(value)
+  isMapping(value)
     ? { value: value as Readonly<Record<string, unknown>> }
     : { problem: `must be a mapping, not ${shown(value)}` },
 );
@@ -111,8 +120,13 @@ const moduleOptions = checked((value) => {
   return { value: new Map(pairs.map((pair) => [pair.replace(/=.*/, ""), pair.replace(/^[^=]*=?/, "")])) };
 });
 
+/** Of a recording's QEMU: text of any number of lines. */
+const commandLine = checked((value) =>
+  typeof value === "string" ? { value } : { problem: `not text: ${shown(value)}` },
+);
+
 /** What a file says, field by field, before defaults. Names are the file's. */
-export type HostFile = z.infer<ReturnType<typeof hostSchema>>;
+export type HostFile = ReturnType<ReturnType<typeof hostSchema>>;
 export type GroupFile = HostFile["groups"][number];
 export type PciFile = Exclude<DeviceFile, { uuid: string }>;
 export type DeviceFile = NonNullable<GroupFile["devices"]>[number];
@@ -122,222 +136,202 @@ export type DeviceFile = NonNullable<GroupFile["devices"]>[number];
  * @param kinds what a device's `model` may name
  */
 export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS) {
-  const mapping = <Shape extends z.core.$ZodLooseShape>(shape: Shape) => {
-    if (recording) return z.object(shape);
-    const strict = z.strictObject(shape, {
-      error: (issue) => (issue.code === "unrecognized_keys" ? unknownKeys(issue.keys, Object.keys(shape)) : undefined),
-    });
-    // Only the index signature of the inferred type differs.
-    return strict as unknown as z.ZodObject<Shape, z.core.$strip>;
-  };
+  const mapping = <F extends Parameters<typeof mappingOf>[0]>(fields: F) => mappingOf(fields, recording);
 
   const reservedRegion = mapping({ start: address, end: address, type: oneOf(RESERVED_REGION_TYPES) });
-  const reservedRegions = z.array(reservedRegion).nullish();
+  const reservedRegions = nullish(list(reservedRegion));
 
   const iommu = mapping({
     model: iommuModel,
-    address_bits: numberBetween(12, 64).nullish(),
-    aperture_start: address.nullish(),
-    aperture_end: address.nullish(),
-    page_sizes: pageSizeBitmap.nullish(),
-    cache_coherent: boolean.nullish(),
-    interrupt_remapping: boolean.nullish(),
-    nesting: boolean.nullish(),
-    dirty_tracking: boolean.nullish(),
-    vtd_cap: address.nullish(),
-    vtd_ecap: address.nullish(),
+    address_bits: nullish(numberBetween(12, 64)),
+    aperture_start: nullish(address),
+    aperture_end: nullish(address),
+    page_sizes: nullish(pageSizeBitmap),
+    cache_coherent: nullish(boolean),
+    interrupt_remapping: nullish(boolean),
+    nesting: nullish(boolean),
+    dirty_tracking: nullish(boolean),
+    vtd_cap: nullish(address),
+    vtd_ecap: nullish(address),
     // Of an Arm SMMUv3: what GET_HW_INFO shows, and whether ACPI says that its devices' accesses are always written
     // back.
-    hw_info: mapping({
-      idr: z.array(register, { error: "must be six numbers, SMMU_IDR0 to SMMU_IDR5" }).length(6),
-      iidr: register.nullish(),
-      aidr: register.nullish(),
-    }).nullish(),
-    canwbs: boolean.nullish(),
-    platform: oneOf(SPAPR_PLATFORMS).nullish(),
-    dma32_window_start: address.nullish(),
-    dma32_window_size: byteSize.nullish(),
-    max_dynamic_windows: numberBetween(0, UINT32).nullish(),
-    levels: numberBetween(0, UINT32).nullish(),
+    hw_info: nullish(
+      mapping({
+        idr: listOf(6, register, "must be six numbers, SMMU_IDR0 to SMMU_IDR5"),
+        iidr: nullish(register),
+        aidr: nullish(register),
+      }),
+    ),
+    canwbs: nullish(boolean),
+    platform: nullish(oneOf(SPAPR_PLATFORMS)),
+    dma32_window_start: nullish(address),
+    dma32_window_size: nullish(byteSize),
+    max_dynamic_windows: nullish(numberBetween(0, UINT32)),
+    levels: nullish(numberBetween(0, UINT32)),
     // Recorded: the valid ranges that the first GET_INFO showed.
-    iova_ranges_first_seen: z.array(z.tuple([address, address])).nullish(),
+    iova_ranges_first_seen: nullish(list(listOf(2, address, "not a pair of start and end"))),
   });
 
   const modules = mapping({
-    vfio: mapping({
-      // null: a kernel without no-IOMMU mode does not have the parameter.
-      enable_unsafe_noiommu_mode: boolean.nullish(),
-      options: moduleOptions.nullish(),
-    }).nullish(),
-    vfio_iommu_type1: mapping({
-      dma_entry_limit: numberBetween(0, UINT32).nullish(),
-      allow_unsafe_interrupts: boolean.nullish(),
-      disable_hugepages: boolean.nullish(),
-      options: moduleOptions.nullish(),
-    }).nullish(),
-    vfio_pci: mapping({
-      vga: boolean.nullish(),
-      disable_vga: boolean.nullish(),
-      dma_buf: boolean.nullish(),
-      options: moduleOptions.nullish(),
-    }).nullish(),
-    iommufd: mapping({ allow_unsafe_interrupts: boolean.nullish(), options: moduleOptions.nullish() }).nullish(),
+    vfio: nullish(
+      mapping({
+        // null: a kernel without no-IOMMU mode does not have the parameter.
+        enable_unsafe_noiommu_mode: nullish(boolean),
+        options: nullish(moduleOptions),
+      }),
+    ),
+    vfio_iommu_type1: nullish(
+      mapping({
+        dma_entry_limit: nullish(numberBetween(0, UINT32)),
+        allow_unsafe_interrupts: nullish(boolean),
+        disable_hugepages: nullish(boolean),
+        options: nullish(moduleOptions),
+      }),
+    ),
+    vfio_pci: nullish(
+      mapping({
+        vga: nullish(boolean),
+        disable_vga: nullish(boolean),
+        dma_buf: nullish(boolean),
+        options: nullish(moduleOptions),
+      }),
+    ),
+    iommufd: nullish(mapping({ allow_unsafe_interrupts: nullish(boolean), options: nullish(moduleOptions) })),
   });
 
   const bar = mapping({
     index: numberBetween(0, 6),
     size: powerOfTwo,
     type: oneOf(PCI_BAR_TYPES),
-    claimed_by: text.nullish(),
+    claimed_by: nullish(text),
   });
 
   // What firmware of an s390 machine says of a function. The numbers of its group stand apart in a recording.
   const zpciGroup = {
-    dasm: address.nullish(),
-    msi_addr: address.nullish(),
-    mui: numberBetween(0, 0xffff).nullish(),
-    noi: numberBetween(0, 0xffff).nullish(),
-    maxstbl: numberBetween(0, 0xffff).nullish(),
-    imaxstbl: numberBetween(0, 0xffff).nullish(),
-    pci_version: numberBetween(0, 0xff).nullish(),
+    dasm: nullish(address),
+    msi_addr: nullish(address),
+    mui: nullish(numberBetween(0, 0xffff)),
+    noi: nullish(numberBetween(0, 0xffff)),
+    maxstbl: nullish(numberBetween(0, 0xffff)),
+    imaxstbl: nullish(numberBetween(0, 0xffff)),
+    pci_version: nullish(numberBetween(0, 0xff)),
   };
-  const fmb = { fmb_length: numberBetween(0, 0xffff).nullish() };
-  const pfip = { pfip: hexNumber(8).nullish() };
+  const fmb = { fmb_length: nullish(numberBetween(0, 0xffff)) };
+  const pfip = { pfip: nullish(hexNumber(8)) };
   const zpci = mapping({
-    function_id: hexNumber(8).nullish(),
-    function_handle: hexNumber(8).nullish(),
-    uid: hexNumber(4).nullish(),
-    pchid: hexNumber(4).nullish(),
-    vfn: hexNumber(4).nullish(),
-    pft: hexNumber(2).nullish(),
-    pfgid: hexNumber(2).nullish(),
-    port: numberBetween(0, 0xff).nullish(),
-    util_string_hex: hexBytes(64).nullish(),
+    function_id: nullish(hexNumber(8)),
+    function_handle: nullish(hexNumber(8)),
+    uid: nullish(hexNumber(4)),
+    pchid: nullish(hexNumber(4)),
+    vfn: nullish(hexNumber(4)),
+    pft: nullish(hexNumber(2)),
+    pfgid: nullish(hexNumber(2)),
+    port: nullish(numberBetween(0, 0xff)),
+    util_string_hex: nullish(hexBytes(64)),
     ...fmb,
     ...pfip,
     ...zpciGroup,
     // Recorded: what VFIO told of it.
-    device_info_caps: mapping({
-      base: mapping(fmb).nullish(),
-      group: mapping(zpciGroup).nullish(),
-      pfip: mapping(pfip).nullish(),
-    }).nullish(),
+    device_info_caps: nullish(
+      mapping({
+        base: nullish(mapping(fmb)),
+        group: nullish(mapping(zpciGroup)),
+        pfip: nullish(mapping(pfip)),
+      }),
+    ),
   });
 
   const pciDevice = mapping({
     bdf,
     id: idPair,
-    name: text.nullish(),
-    bus: oneOf(["pci"]).nullish(),
-    class: hexNumber(6).nullish(),
-    revision: hexNumber(2).nullish(),
-    subsystem_id: idPair.nullish(),
-    driver: driver.nullish(),
-    model: oneOf(kinds.pciModels).nullish(),
-    options: deviceOptions.nullish(),
-    mmap: boolean.nullish(),
-    migration: boolean.nullish(),
-    bars: z.array(bar).nullish(),
-    pasid: boolean.nullish(),
-    ats: boolean.nullish(),
-    pri: boolean.nullish(),
-    pcie: boolean.nullish(),
-    physfn: bdf.nullish(),
-    sriov_totalvfs: numberBetween(1, 0xffff).nullish(),
-    irq: numberBetween(0, UINT32).nullish(),
-    irq_shared_with: text.nullish(),
-    intx_masking: boolean.nullish(),
-    cache_coherent: boolean.nullish(),
-    rom: rom.nullish(),
-    secondary_bus: numberBetween(1, 0xff).nullish(),
-    numa_node: numberBetween(0, 1023).nullish(),
+    name: nullish(text),
+    bus: nullish(oneOf(["pci"])),
+    class: nullish(hexNumber(6)),
+    revision: nullish(hexNumber(2)),
+    subsystem_id: nullish(idPair),
+    driver: nullish(driver),
+    model: nullish(oneOf(kinds.pciModels)),
+    options: nullish(deviceOptions),
+    mmap: nullish(boolean),
+    migration: nullish(boolean),
+    bars: nullish(list(bar)),
+    pasid: nullish(boolean),
+    ats: nullish(boolean),
+    pri: nullish(boolean),
+    pcie: nullish(boolean),
+    physfn: nullish(bdf),
+    sriov_totalvfs: nullish(numberBetween(1, 0xffff)),
+    irq: nullish(numberBetween(0, UINT32)),
+    irq_shared_with: nullish(text),
+    intx_masking: nullish(boolean),
+    cache_coherent: nullish(boolean),
+    rom: nullish(rom),
+    secondary_bus: nullish(numberBetween(1, 0xff)),
+    numa_node: nullish(numberBetween(0, 1023)),
     reserved_regions: reservedRegions,
-    config: configSpace.nullish(),
-    zpci: zpci.nullish(),
+    config: nullish(configSpace),
+    zpci: nullish(zpci),
     // Recorded: the lines of its file in sysfs.
-    resource: z.array(text).nullish(),
+    resource: nullish(list(text)),
   });
 
   const mdevDevice = mapping({
     uuid,
     parent: bdf,
     type: fileName,
-    name: text.nullish(),
-    bus: oneOf(["mdev"]).nullish(),
-    iommu_backed: boolean.nullish(),
-    driver: driver.nullish(),
-    model: oneOf(kinds.mediatedModels).nullish(),
-    options: deviceOptions.nullish(),
+    name: nullish(text),
+    bus: nullish(oneOf(["mdev"])),
+    iommu_backed: nullish(boolean),
+    driver: nullish(driver),
+    model: nullish(oneOf(kinds.mediatedModels)),
+    options: nullish(deviceOptions),
   });
 
   // A device's address tells which of the two it is; a union's messages would speak of both.
-  const device = z.unknown().transform((value, context): z.infer<typeof pciDevice> | z.infer<typeof mdevDevice> => {
-    const result =
-      isObject(value) && "uuid" in value
-        ? mdevDevice.safeParse(value, { error: describeIssue })
-        : pciDevice.safeParse(value, { error: describeIssue });
-    if (result.success) return result.data;
-    context.issues.push(...(result.error.issues as z.core.$ZodRawIssue[]));
-    return z.NEVER;
-  });
+  type Device = ReturnType<typeof pciDevice> | ReturnType<typeof mdevDevice>;
+  const device: Field<Device> = (value, problems) =>
+    isMapping(value) && "uuid" in value ? mdevDevice(value, problems) : pciDevice(value, problems);
 
   // What may differ between IOMMUs of one kind in one machine.
   const groupIommu = mapping({
-    address_bits: numberBetween(12, 64).nullish(),
-    aperture_start: address.nullish(),
-    aperture_end: address.nullish(),
-    page_sizes: pageSizeBitmap.nullish(),
-    cache_coherent: boolean.nullish(),
-    interrupt_remapping: boolean.nullish(),
-    dirty_tracking: boolean.nullish(),
+    address_bits: nullish(numberBetween(12, 64)),
+    aperture_start: nullish(address),
+    aperture_end: nullish(address),
+    page_sizes: nullish(pageSizeBitmap),
+    cache_coherent: nullish(boolean),
+    interrupt_remapping: nullish(boolean),
+    dirty_tracking: nullish(boolean),
     // Which of several that share no page tables.
-    instance: numberBetween(0, 255).nullish(),
+    instance: nullish(numberBetween(0, 255)),
   });
 
   const group = mapping({
     id: numberBetween(0, 0x7fff_ffff),
-    type: fileName.nullish(),
-    name: text.nullish(),
-    iommu: groupIommu.nullish(),
+    type: nullish(fileName),
+    name: nullish(text),
+    iommu: nullish(groupIommu),
     reserved_regions: reservedRegions,
-    devices: z.array(device).nullish(),
+    devices: nullish(list(device)),
   });
 
   return mapping({
     // A recording has `machine` where a host file has `name`, and the command line of its QEMU.
-    machine: text.nullish(),
-    qemu: z.string().nullish(),
-    name: text.nullish(),
-    description: text.nullish(),
-    kernel: kernel.nullish(),
-    api: oneOf(API_PROFILES).nullish(),
-    arch: oneOf(ARCHES).nullish(),
-    page_size: powerOfTwo.nullish(),
-    vfio_container: oneOf(VFIO_CONTAINERS).nullish(),
-    iommufd: boolean.nullish(),
+    machine: nullish(text),
+    qemu: nullish(commandLine),
+    name: nullish(text),
+    description: nullish(text),
+    kernel: nullish(kernel),
+    api: nullish(oneOf(API_PROFILES)),
+    arch: nullish(oneOf(ARCHES)),
+    page_size: nullish(powerOfTwo),
+    vfio_container: nullish(oneOf(VFIO_CONTAINERS)),
+    iommufd: nullish(boolean),
     iommu,
-    modules: modules.nullish(),
-    groups: z.array(group),
+    modules: nullish(modules),
+    groups: list(group),
     // In no IOMMU group.
-    devices: z.array(device).nullish(),
+    devices: nullish(list(device)),
     // Recorded: holds module parameters as well.
-    kernel_command_line: text.nullish(),
+    kernel_command_line: nullish(text),
   });
-}
-
-/** What is wrong with a mapping or a list; single values say it themselves (host-values.ts). */
-export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code !== "invalid_type" && issue.code !== "too_small" && issue.code !== "too_big") return undefined;
-  if (issue.input === undefined || issue.input === null) return "missing";
-  if (issue.code !== "invalid_type") return "not a pair of start and end";
-  return `must be ${issue.expected === "object" ? "a mapping" : "a list"}, not ${shown(issue.input)}`;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
-}
-
-/** One line for each key. */
-function unknownKeys(keys: readonly string[], known: readonly string[]): string {
-  return keys.map((key) => `unknown key${didYouMean(key, known) || ` (there are: ${known.join(", ")})`}`).join("\n");
 }

@@ -1,7 +1,5 @@
-import { z } from "zod";
 import {
   integer,
-  type Reading,
   readBoolean,
   readNumber,
   readOneOf,
@@ -9,20 +7,12 @@ import {
   readUnsigned64,
   shown,
 } from "../kernel/written-values.ts";
+import { checked } from "./host-fields.ts";
 
 /**
  * The kinds of single values in a host file, for its schema. What is wrong with one is said in words for the person who
  * wrote it.
  */
-
-function checked<T>(check: (value: unknown) => Reading<T>) {
-  return z.unknown().transform((value, context): T => {
-    const result = value === undefined || value === null ? { problem: "missing" } : check(value);
-    if ("value" in result) return result.value;
-    context.issues.push({ code: "custom", message: result.problem, input: value });
-    return z.NEVER;
-  });
-}
 
 /** 64 bits of address or page-size bitmap. */
 function unsigned64(what: string, example: string) {
@@ -84,5 +74,3 @@ export const fileName = checked((value) => {
 export function oneOf<const T extends string>(words: readonly T[]) {
   return checked<T>((value) => readOneOf(value, words));
 }
-
-export { checked };

@@ -101,7 +101,7 @@ async function parseHostFile(
   name: string,
   { models }: LoadOptions,
 ): Promise<HostDescription> {
-  // Not at start-up: the YAML reader and the validator take longer to load than all the rest.
+  // Not at start-up: only a host file needs them.
   const { parseHost } = await import("./parse-host.ts");
   const files = await loadModels(place, name, text);
   const kinds = kindsWith(files.size > 0 ? { ...Object.fromEntries(files), ...models } : models);

@@ -3,10 +3,11 @@ import { checkHost } from "./check-host.ts";
 import { completeHost } from "./complete-host.ts";
 import type { HostDescription } from "./host-description.ts";
 import { HostDescriptionError } from "./host-description-error.ts";
-import { describeIssue, hostSchema } from "./host-schema.ts";
+import { type Problem, readField } from "./host-fields.ts";
+import { hostSchema } from "./host-schema.ts";
 import { readPlainYaml } from "./plain-yaml.ts";
 import { refuseMasses } from "./refuse-masses.ts";
-import { type Problem, pathText, YamlSource } from "./yaml-source.ts";
+import { pathText, YamlSource } from "./yaml-source.ts";
 
 /**
  * Reads a host file or a recording's host.json (JSON is YAML).
@@ -67,24 +68,9 @@ function readHost(values: unknown, source: Source, kinds: DeviceKinds): HostDesc
     throw source.error([
       { path: [], message: "not a host description: it must be a mapping that begins like name: myhost" },
     ]);
-  const result = hostSchema("machine" in values, kinds).safeParse(values, { error: describeIssue });
-  if (!result.success) throw source.error(result.error.issues.flatMap(problemsOf));
-  const problems = checkHost(result.data, kinds);
+  const file = readField(hostSchema("machine" in values, kinds), values);
+  if ("problems" in file) throw source.error(file.problems);
+  const problems = checkHost(file.value, kinds);
   if (problems.length > 0) throw source.error(problems);
-  return completeHost(result.data, kinds);
-}
-
-interface Issue {
-  readonly code?: string;
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-  readonly keys?: readonly string[];
-}
-
-function problemsOf(issue: Issue): Problem[] {
-  const path = issue.path as Problem["path"];
-  if (issue.code !== "unrecognized_keys")
-    return [{ path, message: issue.message, ...(issue.message === "missing" && { missing: true }) }];
-  const messages = issue.message.split("\n");
-  return issue.keys!.map((key, index) => ({ path, key, message: messages[index]! }));
+  return completeHost(file.value, kinds);
 }

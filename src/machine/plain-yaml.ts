@@ -7,16 +7,13 @@
 /** The text is not that plain. */
 class NotPlain extends Error {}
 
-interface Line {
-  indent: number;
-  content: string;
-}
-
 /** What ASCII texts of one line have in them that means something to YAML, or may. */
 const SPECIAL = /[#{}[\],&*!|>%@`"'?<\\]/;
-const KEY = /^([A-Za-z_][\w-]*):(?: +(.*))?$/;
+const KEY = /^[A-Za-z_][\w-]*$/;
 const FLOW_PAIR = /^([A-Za-z_][\w-]*): +(.+)$/;
 const DASH = /^- +(?=\S)/;
+/** Words that mean nothing else, as most texts are. */
+const WORDS = /^[A-Za-z][\w ./-]*$/;
 /** Keys that are no texts, or no keys of an ordinary object. */
 const NO_KEYS = new Set(["null", "Null", "NULL", "__proto__"]);
 /** As the reader of all YAML takes them (yaml-source.ts). */
@@ -24,56 +21,85 @@ const INTEGER = /^(?:[-+]?[0-9]{1,20}|0x[0-9a-fA-F]+|0o[0-7]+)$/;
 const NULL = /^(?:~|null|Null|NULL)$/;
 const TRUE = /^(?:true|True|TRUE)$/;
 const FALSE = /^(?:false|False|FALSE)$/;
+const MEANING = new Set(["null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE"]);
+const SPACE = 0x20;
+const HASH = 0x23;
+const MINUS = 0x2d;
 
 /** The content as plain values, integers as bigints; undefined when it takes a reader of all YAML to tell. */
 export function readPlainYaml(text: string): unknown {
   if (/[^\x20-\x7e\n]/.test(text)) return undefined;
   try {
-    const reader = new PlainReader(text);
-    return reader.document();
+    return new PlainReader(text).document();
   } catch (error) {
     if (error instanceof NotPlain) return undefined;
     throw error;
   }
 }
 
+/** The lines one after the other, without those that say nothing. */
 class PlainReader {
-  readonly #lines: Line[] = [];
-  #at = 0;
+  readonly #text: string;
+  /** Where the next line begins. */
+  #next = 0;
+  /** Of the line in hand: how far it is set in, -1 at the end; the rest of it, less what was read already. */
+  #indent = 0;
+  #content = "";
+  /** What is before the colon of that, and behind it; undefined for nothing. */
+  #key = "";
+  #value: string | undefined;
+  /** The few keys that there are, by themselves: V8 finds a property faster by the text that it has of its name. */
+  readonly #keys = new Map<string, string>();
 
   constructor(text: string) {
-    for (const line of text.split("\n")) {
-      const content = line.trim();
-      if (content === "" || content.startsWith("#")) continue;
-      this.#lines.push({ indent: line.length - line.trimStart().length, content });
-    }
+    this.#text = text;
+    this.#advance();
   }
 
   document(): unknown {
-    const first = this.#lines[0];
-    if (first === undefined || first.indent !== 0) throw new NotPlain();
+    if (this.#indent !== 0) throw new NotPlain();
     const value = this.#block(0);
-    if (this.#at < this.#lines.length) throw new NotPlain();
+    if (this.#indent >= 0) throw new NotPlain();
     return value;
   }
 
+  #advance(): void {
+    const text = this.#text;
+    while (this.#next < text.length) {
+      const start = this.#next;
+      const newline = text.indexOf("\n", start);
+      const end = newline < 0 ? text.length : newline;
+      this.#next = end + 1;
+      let first = start;
+      while (first < end && text.charCodeAt(first) === SPACE) first++;
+      if (first === end || text.charCodeAt(first) === HASH) continue;
+      this.#indent = first - start;
+      let last = end;
+      while (text.charCodeAt(last - 1) === SPACE) last--;
+      this.#content = text.slice(first, last);
+      return;
+    }
+    this.#indent = -1;
+    this.#content = "";
+  }
+
   #block(indent: number): unknown {
-    return DASH.test(this.#lines[this.#at]!.content) ? this.#sequence(indent) : this.#mapping(indent);
+    return this.#isItem() ? this.#sequence(indent) : this.#mapping(indent);
   }
 
   #sequence(indent: number): unknown[] {
     const items: unknown[] = [];
-    for (let line = this.#lines[this.#at]; line?.indent === indent; line = this.#lines[this.#at]) {
-      const dash = DASH.exec(line.content);
-      if (dash === null) break;
-      line.indent += dash[0].length;
-      line.content = line.content.slice(dash[0].length);
-      if (DASH.test(line.content)) throw new NotPlain();
-      if (KEY.test(line.content)) items.push(this.#mapping(line.indent));
+    while (this.#indent === indent && this.#isItem()) {
+      const { length } = DASH.exec(this.#content)![0];
+      this.#indent += length;
+      this.#content = this.#content.slice(length);
+      if (this.#isItem()) throw new NotPlain();
+      if (this.#hasKey()) items.push(this.#mapping(this.#indent));
       else {
-        this.#at++;
+        const item = this.#content;
+        this.#advance();
         this.#refuseBelow(indent);
-        items.push(scalar(line.content));
+        items.push(scalar(item));
       }
     }
     this.#refuseBelow(indent);
@@ -82,15 +108,16 @@ class PlainReader {
 
   #mapping(indent: number): object {
     const mapping: Record<string, unknown> = {};
-    for (let line = this.#lines[this.#at]; line?.indent === indent; line = this.#lines[this.#at]) {
-      const [, key, value] = KEY.exec(line.content) ?? [];
-      if (key === undefined) {
+    while (this.#indent === indent) {
+      if (!this.#hasKey()) {
         // a sequence that its key's mapping goes on behind
-        if (DASH.test(line.content)) break;
+        if (this.#isItem()) break;
         throw new NotPlain();
       }
-      if (NO_KEYS.has(key) || Object.hasOwn(mapping, key)) throw new NotPlain();
-      this.#at++;
+      const key = this.#key;
+      const value = this.#value;
+      if (key in mapping) throw new NotPlain();
+      this.#advance();
       mapping[key] = value === undefined ? this.#below(indent) : scalar(value);
       this.#refuseBelow(indent);
     }
@@ -99,16 +126,38 @@ class PlainReader {
 
   /** What a key has below it; null for nothing. A sequence may begin where the key does. */
   #below(indent: number): unknown {
-    const next = this.#lines[this.#at];
-    if (next === undefined || next.indent < indent) return null;
-    if (next.indent > indent) return this.#block(next.indent);
-    return DASH.test(next.content) ? this.#sequence(indent) : null;
+    if (this.#indent < indent) return null;
+    if (this.#indent > indent) return this.#block(this.#indent);
+    return this.#isItem() ? this.#sequence(indent) : null;
   }
 
   /** A text that goes on in the next line, or what is set in strangely. */
   #refuseBelow(indent: number): void {
-    const next = this.#lines[this.#at];
-    if (next !== undefined && next.indent > indent) throw new NotPlain();
+    if (this.#indent > indent) throw new NotPlain();
+  }
+
+  #isItem(): boolean {
+    return this.#content.charCodeAt(0) === MINUS && DASH.test(this.#content);
+  }
+
+  /** Whether the line in hand is a key with or without a value; then these are known. */
+  #hasKey(): boolean {
+    const content = this.#content;
+    const colon = content.indexOf(":");
+    if (colon < 0 || (colon + 1 < content.length && content.charCodeAt(colon + 1) !== SPACE)) return false;
+    const name = content.slice(0, colon);
+    let key = this.#keys.get(name);
+    if (key === undefined) {
+      if (!KEY.test(name)) return false;
+      if (NO_KEYS.has(name)) throw new NotPlain();
+      key = Object.keys({ [name]: true })[0]!;
+      this.#keys.set(key, key);
+    }
+    this.#key = key;
+    let begin = colon + 1;
+    while (content.charCodeAt(begin) === SPACE) begin++;
+    this.#value = begin < content.length ? content.slice(begin) : undefined;
+    return true;
   }
 }
 
@@ -121,6 +170,8 @@ function scalar(text: string): unknown {
 }
 
 function quoted(text: string): string {
+  const end = text.length - 1;
+  if (text.indexOf('"', 1) === end && text.startsWith('"') && !text.includes("\\")) return text.slice(1, end);
   const inner = /^"([^"\\]*)"$|^'([^']*)'$/.exec(text);
   if (inner === null) throw new NotPlain();
   return inner[1] ?? inner[2]!;
@@ -150,6 +201,7 @@ function flowScalar(text: string): unknown {
 }
 
 function plain(text: string): unknown {
+  if (WORDS.test(text) && !MEANING.has(text)) return text;
   if (!/^(?:[A-Za-z0-9_./+~]|-[0-9A-Za-z])/.test(text) || SPECIAL.test(text) || /: |:$/.test(text))
     throw new NotPlain();
   if (INTEGER.test(text)) return BigInt(text);

@@ -1,5 +1,6 @@
 import { Release } from "../kernel/releases.ts";
 import { hasVfioDriver } from "./device-nodes.ts";
+import { deviceName, withDevices } from "./find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { isNoIommuModeOn, noGroupReason } from "./without-iommu.ts";
 
@@ -24,15 +25,12 @@ export function probeRefusal(
 
 /** The host with the drivers as they are once the probes that fail have failed: those devices have none. */
 export function withoutRefusedDrivers(host: HostDescription): HostDescription {
-  const bound = (group: GroupDescription, device: DeviceDescription): DeviceDescription => {
+  const groups = withDevices(host.groups, (device, group) => {
     if (device.bus !== "pci" || !hasVfioDriver(device) || probeRefusal(host, group, device) === undefined)
       return device;
     return { ...device, driver: null, refusedDriver: device.driver! };
-  };
-  return {
-    ...host,
-    groups: host.groups.map((group) => ({ ...group, devices: group.devices.map((device) => bound(group, device)) })),
-  };
+  });
+  return groups === host.groups ? host : { ...host, groups };
 }
 
 /** The driver that a device was to have, bound or not: what driver_override names. */
@@ -43,13 +41,14 @@ export function wantedDriver({ driver, refusedDriver }: Pick<PciDeviceDescriptio
 /** What to say of the devices whose VFIO driver could not be bound: a line for each reason. */
 export function refusedDrivers(host: HostDescription): readonly string[] {
   const byReason = new Map<string, string[]>();
-  for (const group of host.groups)
-    for (const device of group.devices) {
-      if (device.bus !== "pci" || device.refusedDriver === undefined) continue;
+  for (const group of host.groups) {
+    const refused = group.devices.filter((device) => device.bus === "pci" && device.refusedDriver !== undefined);
+    for (const device of refused) {
       const reason = probeRefusal(host, group, device);
       if (reason === undefined) continue;
-      byReason.set(reason, [...(byReason.get(reason) ?? []), device.bdf]);
+      byReason.set(reason, [...(byReason.get(reason) ?? []), deviceName(device)]);
     }
+  }
   return [...byReason].map(([reason, names]) => {
     const rest = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "";
     return `vfio-pci cannot be bound to ${names.slice(0, SHOWN).join(", ")}${rest} (EINVAL): ${reason}`;

@@ -1,5 +1,6 @@
 import { findExtended } from "../devices/pci/capabilities.ts";
 import { PCI_EXT_CAP_ID_SRIOV } from "../devices/pci/registers.ts";
+import { pciDevices } from "./find-device.ts";
 import type { DeviceDescription, GroupDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { canBeVirtualFunctionOf, isVirtualFunctionId, virtualFunctionOf } from "./known-virtual-functions.ts";
 
@@ -51,17 +52,25 @@ export function segmentOf(bdf: string): string {
  * virtual functions have its ids. Without such a device it is one by itself, as it is in a guest that it was given to.
  */
 export function withVirtualFunctions(groups: readonly GroupDescription[]): readonly GroupDescription[] {
-  const all = pciDevices(groups);
   const isOne = (device: PciDeviceDescription) => (other: PciDeviceDescription) =>
     segmentOf(other.bdf) === segmentOf(device.bdf) &&
     routingId(other.bdf) < routingId(device.bdf) &&
     canBeVirtualFunctionOf(ids(device), ids(other));
+  const known = new Set<number>();
+  const mayBeOne = (device: DeviceDescription) => {
+    if (device.bus !== "pci") return false;
+    const number = device.vendor * 0x1_0000 + device.device;
+    if (known.has(number)) return false;
+    known.add(number);
+    return isVirtualFunctionId(ids(device));
+  };
+  if (!groups.some(({ devices }) => devices.some(mayBeOne))) return groups;
+  const all = groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
   const named = (device: DeviceDescription): DeviceDescription => {
     if (device.bus !== "pci" || device.physfn !== undefined || !isVirtualFunctionId(ids(device))) return device;
     const physical = all.filter(isOne(device)).sort((a, b) => routingId(b.bdf) - routingId(a.bdf))[0];
     return physical ? { ...device, physfn: physical.bdf } : device;
   };
-  if (!all.some((device) => isVirtualFunctionId(ids(device)))) return groups;
   return groups.map((group) => ({ ...group, devices: group.devices.map(named) }));
 }
 
@@ -71,7 +80,7 @@ const known = new WeakMap<HostDescription, ReadonlyMap<string, PhysicalFunction>
 export function physicalFunctions(host: HostDescription): ReadonlyMap<string, PhysicalFunction> {
   let found = known.get(host);
   if (!found) {
-    found = findPhysical(pciDevices(host.groups));
+    found = findPhysical(pciDevices(host));
     known.set(host, found);
   }
   return found;
@@ -86,10 +95,11 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
     of.set(device.physfn, functions);
   }
   const found = new Map<string, PhysicalFunction>();
-  for (const device of all) {
+  for (let at = 0; at < all.length; at++) {
+    const device = all[at]!;
+    const recorded = device.config && sriovOf(device);
+    if (!of.has(device.bdf) && device.sriovTotalVfs === undefined && !recorded?.total) continue;
     const functions = [...(of.get(device.bdf) ?? [])].sort((a, b) => routingId(a.bdf) - routingId(b.bdf));
-    const recorded = sriovOf(device);
-    if (functions.length === 0 && device.sriovTotalVfs === undefined && !recorded?.total) continue;
     const known = device.sriov ?? recorded;
     const [first, second] = functions.map(({ bdf }) => routingId(bdf));
     const offset = first === undefined ? (known?.offset ?? 1) : first - routingId(device.bdf);
@@ -101,10 +111,6 @@ function findPhysical(all: readonly PciDeviceDescription[]): ReadonlyMap<string,
     found.set(device.bdf, { device, functions, offset, stride, total, vfDevice });
   }
   return found;
-}
-
-function pciDevices(groups: readonly GroupDescription[]): PciDeviceDescription[] {
-  return groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
 }
 
 function ids({ vendor, device }: PciDeviceDescription): string {

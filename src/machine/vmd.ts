@@ -1,3 +1,4 @@
+import { pciDevices } from "./find-device.ts";
 import type { DeviceDescription, HostDescription, PciDeviceDescription } from "./host-description.ts";
 import { segmentOf } from "./virtual-functions.ts";
 
@@ -20,17 +21,17 @@ const known = new WeakMap<HostDescription, ReadonlyMap<string, PciDeviceDescript
 export function vmdControllers(host: HostDescription): ReadonlyMap<string, PciDeviceDescription> {
   let found = known.get(host);
   if (!found) {
-    const devices = host.groups.flatMap((group) => group.devices.filter((device) => device.bus === "pci"));
-    const controllers = devices.filter(isVmd);
-    const domains = [...new Set(devices.map(({ bdf }) => segmentOf(bdf)))].filter(isVmdDomain).sort();
-    found = new Map(
-      controllers.length === 0
-        ? []
-        : domains.map((domain, index) => [domain, controllers[index % controllers.length]!]),
-    );
+    found = findControllers(host);
     known.set(host, found);
   }
   return found;
+}
+
+function findControllers(host: HostDescription): ReadonlyMap<string, PciDeviceDescription> {
+  const controllers = pciDevices(host).filter(isVmd);
+  if (controllers.length === 0) return new Map();
+  const domains = [...new Set(pciDevices(host).map(({ bdf }) => segmentOf(bdf)))].filter(isVmdDomain).sort();
+  return new Map(domains.map((domain, index) => [domain, controllers[index % controllers.length]!]));
 }
 
 /** The controller that a device is behind; undefined for all others. */

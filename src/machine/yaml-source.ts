@@ -11,20 +11,8 @@ import {
   visit,
 } from "yaml";
 import { HostDescriptionError } from "./host-description-error.ts";
+import type { FieldPath, Problem } from "./host-fields.ts";
 import { refuseMasses } from "./refuse-masses.ts";
-
-/** Where a value is: keys and indices from the top. */
-export type FieldPath = readonly (string | number)[];
-
-/** A problem in a file, before it is known in which line. */
-export interface Problem {
-  readonly path: FieldPath;
-  readonly message: string;
-  /** The key, not its value, is what is wrong: names a key of the mapping at `path`. */
-  readonly key?: string;
-  /** There is no such value. Told last: a misspelt key elsewhere usually explains it. */
-  readonly missing?: boolean;
-}
 
 /** Problems that are told of; further ones often come from the same mistake. */
 const PROBLEMS_MAX = 20;

@@ -13,50 +13,19 @@ const NO_ABILITIES: TranslationAbilities = { pasid: false, ats: false, pri: fals
  * of its own (docs/vsva.md); on others it is as described.
  */
 export class Requesters {
+  readonly #host: HostDescription;
+  /** Those that were asked for, and those that have come. */
   readonly #identities = new Map<string, RequesterIdentity>();
+  /** As the host booted. */
+  #described: ReadonlyMap<string, DeviceDescription> | undefined;
 
   constructor(host: HostDescription) {
-    const all = allDevices(host).map(({ device }) => device);
-    const described = new Map<string, TranslationAbilities>();
-    for (const device of all) {
-      const abilities = device.bus === "pci" && translationOf(host, device);
-      if (abilities) described.set(device.bdf, abilities);
-    }
-    for (const device of all) {
-      const functionName = functionOf(device);
-      if (functionName === undefined) continue;
-      const name = deviceName(device);
-      const isMediated = device.bus === "mdev";
-      const { pasid, ats, pri } = described.get(functionName) ?? NO_ABILITIES;
-      this.#identities.set(name, {
-        name,
-        functionName,
-        isMediated,
-        pasid,
-        pasidPrivileged: pasid,
-        ats,
-        pri,
-        ...aliasOf(host, functionName),
-        ...addressOf(functionName),
-      });
-    }
+    this.#host = host;
   }
 
   /** A PCI function has come. */
   add(host: HostDescription, device: PciDeviceDescription): void {
-    const { pasid, ats, pri } = translationOf(host, device) ?? NO_ABILITIES;
-    const { bdf: name } = device;
-    this.#identities.set(name, {
-      name,
-      functionName: name,
-      isMediated: false,
-      pasid,
-      pasidPrivileged: pasid,
-      ats,
-      pri,
-      ...aliasOf(host, name),
-      ...addressOf(name),
-    });
+    this.#identities.set(device.bdf, identityOf(host, device, device));
   }
 
   /** A device that no description has, as one of the kernel's own tests. */
@@ -71,8 +40,39 @@ export class Requesters {
 
   /** Undefined for a device that no IOMMU sees: a mediated device without IOMMU backing. */
   find(name: string): RequesterIdentity | undefined {
-    return this.#identities.get(name);
+    return this.#identities.get(name) ?? this.#describe(name);
   }
+
+  #describe(name: string): RequesterIdentity | undefined {
+    this.#described ??= new Map(allDevices(this.#host).map(({ device }) => [deviceName(device), device]));
+    const device = this.#described.get(name);
+    if (device === undefined || (device.bus === "mdev" && !device.iommuBacked)) return undefined;
+    const identity = identityOf(this.#host, device, this.#described.get(functionOf(device)));
+    this.#identities.set(name, identity);
+    return identity;
+  }
+}
+
+/** @param described the function that makes the device's requests */
+function identityOf(
+  host: HostDescription,
+  device: DeviceDescription,
+  described: DeviceDescription | undefined,
+): RequesterIdentity {
+  const functionName = functionOf(device);
+  const abilities = described?.bus === "pci" ? translationOf(host, described) : undefined;
+  const { pasid, ats, pri } = abilities ?? NO_ABILITIES;
+  return {
+    name: deviceName(device),
+    functionName,
+    isMediated: device.bus === "mdev",
+    pasid,
+    pasidPrivileged: pasid,
+    ats,
+    pri,
+    ...aliasOf(host, functionName),
+    ...addressOf(functionName),
+  };
 }
 
 /**
@@ -90,9 +90,8 @@ function aliasOf(host: HostDescription, bdf: string): Pick<RequesterIdentity, "h
   return isBelowConventionalBridge(host, bdf) ? { hasAlias: true } : {};
 }
 
-function functionOf(device: DeviceDescription): string | undefined {
-  if (device.bus === "pci") return device.bdf;
-  return device.iommuBacked ? device.parent : undefined;
+function functionOf(device: DeviceDescription): string {
+  return device.bus === "pci" ? device.bdf : device.parent;
 }
 
 /** Segment and source-id of "0000:00:1b.0": 8 bits of bus, 5 of device, 3 of function. */

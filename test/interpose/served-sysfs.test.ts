@@ -45,6 +45,25 @@ describe.skipIf(!hasFuse)("a program's shell", () => {
     expect(stderr).toBe("ls: cannot access 'driver': No such file or directory\n");
   });
 
+  test("sees all of many root buses", () => {
+    const many = join(scratch.path, "many.yaml");
+    const buses = Array.from(
+      { length: 200 },
+      (_, n) => `${n > 99 ? "0001" : "0000"}:${(n % 100).toString(16).padStart(2, "0")}`,
+    );
+    const groups = buses.map((bus, n) => `  - { id: ${n}, devices: [ { bdf: "${bus}:00.0", id: "1234:11e8" } ] }`);
+    writeFileSync(many, `name: many\niommu: { model: intel-vtd }\ngroups:\n${groups.join("\n")}\n`);
+    const script = `cd /sys/devices; ls | grep ^pci; for bus in pci*; do echo $bus/*:00.0; cat $bus/*:00.0/vendor; done
+      ls /sys/bus/pci/devices; ls /sys/kernel/iommu_groups | wc -l; cd /sys/bus/pci/devices; cat */device | uniq -c`;
+    const { stdout } = uvfio("run", "-m", many, "--", "bash", "-c", script);
+    const listed = [
+      ...buses.map((bus) => `pci${bus}`),
+      ...buses.flatMap((bus) => [`pci${bus}/${bus}:00.0`, "0x1234"]),
+      ...buses.map((bus) => `${bus}:00.0`),
+    ];
+    expect(stdout).toBe(`${listed.join("\n")}\n200\n    200 0x11e8\n`);
+  });
+
   test("makes virtual functions, which lspci and find see, and takes them back", () => {
     const { stdout } = shell(`
       P=/sys/bus/pci/devices/0000:01:00.0; echo 2 > $P/sriov_numvfs

@@ -18,10 +18,13 @@ export function parseAddress(bdf: string): PciAddress {
 
 /** All functions of a machine and how they hang together, as far as resets need it. */
 export class PciTopology {
-  readonly #functions: Map<string, PciFunction>;
+  readonly #functions = new Map<string, PciFunction | undefined>();
+  readonly #make: (name: string) => PciFunction;
 
-  constructor(functions: ReadonlyMap<string, PciFunction>) {
-    this.#functions = new Map(functions);
+  /** @param make makes a function of one of the names when somebody first looks for it */
+  constructor(names: Iterable<string>, make: (name: string) => PciFunction) {
+    for (const name of names) this.#functions.set(name, undefined);
+    this.#make = make;
   }
 
   /** A function has come. */
@@ -35,21 +38,36 @@ export class PciTopology {
   }
 
   find(name: string): PciFunction | undefined {
-    return this.#functions.get(name);
+    const found = this.#functions.get(name);
+    if (found || !this.#functions.has(name)) return found;
+    const made = this.#make(name);
+    this.#functions.set(name, made);
+    return made;
   }
 
-  all(): Iterable<PciFunction> {
-    return this.#functions.values();
+  *all(): Iterable<PciFunction> {
+    for (const name of this.#functions.keys()) yield this.find(name)!;
+  }
+
+  /** Those that somebody has looked for. */
+  *made(): Iterable<PciFunction> {
+    for (const found of this.#functions.values()) if (found) yield found;
+  }
+
+  /** A function that somebody has looked for. */
+  findMade(name: string): PciFunction | undefined {
+    return this.#functions.get(name);
   }
 
   /** The functions on the same bus, this one included, in the order of their addresses. */
   sameBus(name: string): PciFunction[] {
     const here = parseAddress(name);
-    return [...this.#functions.values()]
+    return [...this.#functions.keys()]
       .filter((other) => {
-        const { segment, bus } = parseAddress(other.name);
+        const { segment, bus } = parseAddress(other);
         return segment === here.segment && bus === here.bus;
       })
+      .map((other) => this.find(other)!)
       .sort((a, b) => parseAddress(a.name).devfn - parseAddress(b.name).devfn);
   }
 
@@ -58,7 +76,7 @@ export class PciTopology {
    * or on s390 the slot, which each function has to itself (drivers/pci/hotplug/s390_pci_hpc.c:reset_slot).
    */
   hasResetAbove(name: string): boolean {
-    return parseAddress(name).bus !== 0 || this.#functions.get(name)?.description.zpci !== undefined;
+    return parseAddress(name).bus !== 0 || this.find(name)?.description.zpci !== undefined;
   }
 
   /** Whether the function can be reset without touching others (drivers/pci/pci.c: pci_reset_fn_methods). */

@@ -16,13 +16,18 @@ export interface Common {
 /** Writes struct fuse_attr, all of it being zeros. */
 export function writeAttributes(to: DataView, at: number, id: number, entry: HostEntry, common: Common): void {
   to.setUint32(at + ATTR.ino, id, true);
-  to.setBigUint64(at + ATTR.size, BigInt(sizeOf(entry)), true);
-  for (let n = 0; n < 3; n++) to.setBigUint64(at + ATTR.times + 8 * n, BigInt(common.born), true);
+  setU64(to, at + ATTR.size, sizeOf(entry));
+  for (let n = 0; n < 3; n++) setU64(to, at + ATTR.times + 8 * n, common.born);
   to.setUint32(at + ATTR.mode, modeOf(entry), true);
   to.setUint32(at + ATTR.nlink, 1, true);
   to.setUint32(at + ATTR.uid, common.uid, true);
   to.setUint32(at + ATTR.gid, common.gid, true);
   to.setUint32(at + ATTR.blksize, TEXT_SIZE, true);
+}
+
+function setU64(to: DataView, at: number, value: number): void {
+  to.setUint32(at, value >>> 0, true);
+  to.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 function modeOf(entry: HostEntry): number {

@@ -104,17 +104,18 @@ export class FuseChannel {
 
   /** The name that the request consists of, up to its NUL. */
   name(): string {
-    const bytes = this.bytes(0, this.length);
-    const end = bytes.indexOf(0);
-    if (end < 0) throw new Refusal("EINVAL");
-    return bytes.toString("utf8", 0, end);
+    const { bytes } = this.#request;
+    const end = bytes.indexOf(0, IN.size);
+    if (end < 0 || end >= this.#length) throw new Refusal("EINVAL");
+    return bytes.toString("utf8", IN.size, end);
   }
 
   /** So many bytes of the answer, as zeros. */
   clear(size: number, at = 0): DataView {
-    const bytes = this.room.subarray(at, at + size);
-    bytes.fill(0);
-    return new DataView(bytes.buffer, bytes.byteOffset, size);
+    const { bytes } = this.#answer;
+    const begin = OUT.size + at;
+    bytes.fill(0, begin, begin + size);
+    return new DataView(bytes.buffer, bytes.byteOffset + begin, size);
   }
 
   /** What an answer may have behind its header. */

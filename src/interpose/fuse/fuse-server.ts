@@ -13,6 +13,10 @@ import * as fuse from "./protocol.ts";
 
 const { FUSE } = fuse;
 
+/** Until the last root is where it belongs. */
+const PLACING_SECONDS = 3600;
+const MANY_ROOTS = 64;
+const ROOT: HostEntry = { kind: "directory" };
 /** Requests are worked on for so long, in milliseconds, before others get their turn. */
 const MOMENT_MS = 1;
 
@@ -37,7 +41,7 @@ interface Listed {
 /**
  * Serves a host's /sys to programs as a FUSE file system: what they read is so now, what they write acts, and the
  * writer hears the errno. The kernel remembers nothing (no entry or attribute is valid for any time), so that nothing
- * need be taken back from it.
+ * need be taken back from it; but what leads to the roots, which nobody sees once these are where they belong.
  *
  * Requests are answered by the thread that serves all calls, so that thread must never wait for a file of this file
  * system. See docs/sysfs.md.
@@ -48,6 +52,7 @@ export class FuseServer {
   readonly #files: HostFiles;
   readonly #common: Common;
   readonly #inodes = new Inodes();
+  #placing: { readonly above: ReadonlySet<string>; readonly roots: ReadonlySet<string> } | undefined;
   readonly #open = new Map<number, OpenFile>();
   readonly #directories = new Map<number, readonly Listed[]>();
   readonly #writes = new HeldWrites((write, error) => this.#written(write, error));
@@ -86,12 +91,16 @@ export class FuseServer {
   /** Answers the requests that there are, for a moment. */
   take(): void {
     const end = monotonic() + MOMENT_MS;
-    do {
-      const next = this.#channel.next();
-      if (next === "over") this.#isOver = true;
-      if (next !== "request") return;
-      this.#handle();
-    } while (monotonic() < end);
+    while (this.takeOne() && monotonic() < end);
+  }
+
+  /** Answers the next request, and returns whether there was one. */
+  takeOne(): boolean {
+    const next = this.#channel.next();
+    if (next === "over") this.#isOver = true;
+    if (next !== "request") return false;
+    this.#handle();
+    return true;
   }
 
   /** Something was given back: writes that wait for it are made again. */
@@ -147,7 +156,9 @@ export class FuseServer {
       case FUSE.OPENDIR:
         return this.#openDirectory(unique);
       case FUSE.READDIR:
-        return this.#readDirectory();
+        return this.#readDirectory(false);
+      case FUSE.READDIRPLUS:
+        return this.#readDirectory(true);
       case FUSE.RELEASEDIR:
         this.#directories.delete(this.#handleIn(fuse.RELEASE_IN.size));
         return 0;
@@ -183,7 +194,8 @@ export class FuseServer {
     const answer = channel.clear(INIT_OUT.size);
     answer.setUint32(INIT_OUT.major, fuse.FUSE_KERNEL_VERSION, true);
     answer.setUint32(INIT_OUT.minor, Math.min(channel.u32(INIT_IN.minor), fuse.FUSE_KERNEL_MINOR_VERSION), true);
-    answer.setUint32(INIT_OUT.flags, fuse.FUSE_ATOMIC_O_TRUNC | fuse.FUSE_BIG_WRITES, true);
+    const lists = hasManyRoots(this.#files.roots) ? fuse.FUSE_DO_READDIRPLUS | fuse.FUSE_READDIRPLUS_AUTO : 0;
+    answer.setUint32(INIT_OUT.flags, fuse.FUSE_ATOMIC_O_TRUNC | fuse.FUSE_BIG_WRITES | lists, true);
     answer.setUint32(INIT_OUT.maxWrite, MAX_WRITE, true);
     answer.setUint32(INIT_OUT.timeGran, 1, true);
     return INIT_OUT.size;
@@ -194,17 +206,44 @@ export class FuseServer {
     const path = `${this.#inode().path}/${channel.name()}`;
     const entry = this.#files.find(path);
     if (entry === undefined) throw new Refusal("ENOENT");
-    const { id } = this.#inodes.tell(path, entry.kind);
-    const answer = channel.clear(fuse.ENTRY_OUT.size);
-    answer.setUint32(fuse.ENTRY_OUT.nodeid, id, true);
-    writeAttributes(answer, fuse.ENTRY_OUT.attr, id, entry, this.#common);
+    this.#writeEntry(channel.clear(fuse.ENTRY_OUT.size), path, entry);
     return fuse.ENTRY_OUT.size;
+  }
+
+  /** The kernel knows of the file from now on. */
+  #writeEntry(answer: DataView, path: string, entry: HostEntry): void {
+    const { id } = this.#inodes.tell(path, entry.kind);
+    answer.setUint32(fuse.ENTRY_OUT.nodeid, id, true);
+    answer.setUint32(fuse.ENTRY_OUT.entryValid, this.#rememberedFor(path), true);
+    answer.setUint32(fuse.ENTRY_OUT.attrValid, this.#rememberedFor(path), true);
+    writeAttributes(answer, fuse.ENTRY_OUT.attr, id, entry, this.#common);
   }
 
   #attributes(inode: Inode): number {
     const entry = this.#entry(inode);
-    writeAttributes(this.#channel.clear(fuse.ATTR_OUT.size), fuse.ATTR_OUT.attr, inode.id, entry, this.#common);
+    const answer = this.#channel.clear(fuse.ATTR_OUT.size);
+    answer.setUint32(fuse.ATTR_OUT.attrValid, this.#rememberedFor(inode.path), true);
+    writeAttributes(answer, fuse.ATTR_OUT.attr, inode.id, entry, this.#common);
     return fuse.ATTR_OUT.size;
+  }
+
+  /** Seconds: a host may have a thousand roots, and each would be asked for with all that is above it. */
+  #rememberedFor(path: string): number {
+    return this.#beforePlacing().above.has(path) ? PLACING_SECONDS : 0;
+  }
+
+  #beforePlacing() {
+    const { roots } = this.#files;
+    this.#placing ??= { above: new Set(roots.flatMap(directoriesAbove)), roots: new Set(roots) };
+    return this.#placing;
+  }
+
+  /** Names of a directory. What leads to the roots shows these alone: what is below them need not be made for that. */
+  #namesIn(path: string): Iterable<string> {
+    const { above, roots } = this.#beforePlacing();
+    if (!above.has(path)) return this.#files.names(path === "" ? "/" : path);
+    const below = [...roots].filter((root) => root.startsWith(`${path}/`));
+    return new Set(below.map((root) => root.slice(path.length + 1).split("/", 1)[0]!));
   }
 
   /** Truncating what is written anew is nothing to such files; whose they are, and who may what, does not change. */
@@ -297,7 +336,7 @@ export class FuseServer {
       { name: ".", kind: "directory" },
       { name: "..", kind: "directory" },
     ];
-    for (const name of this.#files.names(inode.path === "" ? "/" : inode.path)) {
+    for (const name of this.#namesIn(inode.path)) {
       const entry = this.#files.find(`${inode.path}/${name}`);
       if (entry !== undefined) listed.push({ name, kind: entry.kind });
     }
@@ -307,7 +346,9 @@ export class FuseServer {
     return undefined;
   }
 
-  #readDirectory(): number {
+  /** @param plus with what the kernel may know of roots before it looks them up */
+  #readDirectory(plus: boolean): number {
+    const head = plus ? fuse.ENTRY_OUT.size : 0;
     const { READ_IN, DIRENT, DT } = fuse;
     const channel = this.#channel;
     const inode = this.#inode();
@@ -318,14 +359,19 @@ export class FuseServer {
     for (let index = channel.u64(READ_IN.offset); index < listed.length; index++) {
       const { name, kind } = listed[index]!;
       const length = Buffer.byteLength(name);
-      const size = (DIRENT.name + length + 7) & ~7;
+      const size = (head + DIRENT.name + length + 7) & ~7;
       if (used + size > most) break;
       const entry = channel.clear(size, used);
-      entry.setUint32(DIRENT.ino, this.#inodes.numberOf(`${inode.path}/${name}`), true);
-      entry.setUint32(DIRENT.off, index + 1, true);
-      entry.setUint32(DIRENT.namelen, length, true);
-      entry.setUint32(DIRENT.type, DT[kind], true);
-      channel.room.write(name, used + DIRENT.name);
+      const path = `${inode.path}/${name}`;
+      if (plus && this.#beforePlacing().roots.has(path)) {
+        this.#writeEntry(entry, path, ROOT);
+        entry.setUint32(fuse.ENTRY_OUT.entryValid, PLACING_SECONDS, true);
+      }
+      entry.setUint32(head + DIRENT.ino, this.#inodes.numberOf(path), true);
+      entry.setUint32(head + DIRENT.off, index + 1, true);
+      entry.setUint32(head + DIRENT.namelen, length, true);
+      entry.setUint32(head + DIRENT.type, DT[kind], true);
+      channel.room.write(name, used + head + DIRENT.name);
       used += size;
     }
     return used;
@@ -381,6 +427,19 @@ export class FuseServer {
     answer.setUint32(fuse.OPEN_OUT.flags, flags, true);
     return this.#channel.reply(unique, 0, fuse.OPEN_OUT.size);
   }
+}
+
+/** So many that each is not to be looked up by itself while they are put where they belong (placeFuse). */
+export function hasManyRoots(roots: readonly string[]): boolean {
+  return roots.length > MANY_ROOTS;
+}
+
+/** Of "/a/b": "/a", and "" for the root. */
+function directoriesAbove(path: string): string[] {
+  return path
+    .split("/")
+    .slice(0, -1)
+    .map((_, count, names) => names.slice(0, count + 1).join("/"));
 }
 
 function isUnanswered(opcode: number): boolean {

@@ -39,6 +39,7 @@ export const FUSE = {
   INTERRUPT: 36,
   DESTROY: 38,
   BATCH_FORGET: 42,
+  READDIRPLUS: 44,
   RENAME2: 45,
   TMPFILE: 51,
 } as const;
@@ -64,6 +65,10 @@ export const INIT_OUT = {
 export const FUSE_ATOMIC_O_TRUNC = 1 << 3;
 export const FUSE_BIG_WRITES = 1 << 5;
 
+/** READDIRPLUS, a list with what a LOOKUP of each entry would say, comes in the place of READDIR where it is of use. */
+export const FUSE_DO_READDIRPLUS = 1 << 13;
+export const FUSE_READDIRPLUS_AUTO = 1 << 14;
+
 /** struct fuse_attr. */
 export const ATTR = {
   ino: 0,
@@ -77,10 +82,10 @@ export const ATTR = {
   blksize: 80,
   length: 88,
 } as const;
-/** struct fuse_entry_out; the two times for which the kernel may remember it are left 0. */
-export const ENTRY_OUT = { nodeid: 0, attr: 40, size: 128 } as const;
+/** struct fuse_entry_out; for so many seconds the kernel may remember the entry, and the attributes. */
+export const ENTRY_OUT = { nodeid: 0, entryValid: 16, attrValid: 24, attr: 40, size: 128 } as const;
 /** struct fuse_attr_out. */
-export const ATTR_OUT = { attr: 16, size: 104 } as const;
+export const ATTR_OUT = { attrValid: 0, attr: 16, size: 104 } as const;
 /** struct fuse_setattr_in. */
 export const SETATTR_IN = { valid: 0, size: 88 } as const;
 /** What a truncation changes: size and times. */
@@ -101,7 +106,10 @@ export const WRITE_IN = { count: 16, size: 40 } as const;
 export const WRITE_OUT = { count: 0, size: 8 } as const;
 export const RELEASE_IN = { size: 24 } as const;
 
-/** struct fuse_dirent: ino, off, namelen, type, name; a multiple of 8. */
+/**
+ * struct fuse_dirent: ino, off, namelen, type, name; a multiple of 8. In struct fuse_direntplus it is behind a struct
+ * fuse_entry_out, whose nodeid is 0 where nothing more is said.
+ */
 export const DIRENT = { ino: 0, off: 8, namelen: 16, type: 20, name: 24 } as const;
 /** DT_DIR, DT_REG, DT_LNK. */
 export const DT = { directory: 4, file: 8, link: 10 } as const;

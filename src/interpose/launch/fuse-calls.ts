@@ -1,4 +1,6 @@
 import fs from "node:fs";
+import path from "node:path";
+import { hasManyRoots } from "../fuse/fuse-server.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import {
   AT_FDCWD,
@@ -8,6 +10,7 @@ import {
   MS_NOEXEC,
   MS_NOSUID,
   O_CLOEXEC,
+  O_DIRECTORY,
   O_NONBLOCK,
   O_RDWR,
 } from "../linux.ts";
@@ -16,6 +19,11 @@ import { failed } from "./file-calls.ts";
 
 /** A directory that every kernel has, which holds the file system until its parts are where they belong. */
 const HOLD = "/sys/block";
+/** Where root buses are, the only roots of which there may be many. */
+const BUSES = "/sys/devices";
+/** Bytes for a part of a list; the kernel reads a page at a time, which has more than LISTED entries. */
+const ROOM = 4096;
+const LISTED = 20;
 const FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 /** Whether it can be tried at all. */
@@ -47,7 +55,26 @@ export function mountFuse(
  * meanwhile.
  */
 export function placeFuse(list: CallList, roots: readonly string[]): void {
-  for (const root of roots)
+  const isListed = (root: string) => hasManyRoots(roots) && path.dirname(root) === BUSES;
+  const place = (root: string) =>
     list.call(HOST_CALLS.mount, [`${HOLD}${root}`, root, 0, MS_BIND, 0], (errno) => failed(root, errno));
+  for (const root of roots) if (!isListed(root)) place(root);
+  const listed = roots.filter(isListed);
+  if (listed.length > 0) placeListed(list, BUSES, listed, place);
   list.call(HOST_CALLS.umount2, [HOLD, MNT_DETACH]);
+}
+
+/**
+ * Lists a directory meanwhile: the kernel then knows what is in it without a request for each (READDIRPLUS). It asks
+ * for that at the beginning, and further on when what it has learned so is looked for (fs/fuse/readdir.c:
+ * fuse_use_readdirplus).
+ */
+function placeListed(list: CallList, directory: string, roots: readonly string[], place: (root: string) => void): void {
+  const fd = list.call(HOST_CALLS.openat, [AT_FDCWD, `${HOLD}${directory}`, O_DIRECTORY | O_CLOEXEC]);
+  const room = list.words(new Array<number>(ROOM / 8).fill(0));
+  for (const [index, root] of roots.entries()) {
+    if (index % LISTED === 0) list.call(HOST_CALLS.getdents64, [fd, room, ROOM]);
+    place(root);
+  }
+  list.call(HOST_CALLS.close, [fd]);
 }

@@ -180,6 +180,7 @@ export class Launch {
     }
     for (const list of sent) this.#hearAll(list);
     const last = new CallList();
+    parts.addStandIns(last);
     if (this.#isServed) placeFuse(last, roots);
     parts.sealGrafts(last);
     last.call(HOST_CALLS.umask, [grafts.result(mask)]);
@@ -284,7 +285,8 @@ export class Launch {
       const count = epoll.wait(FOR_EVER);
       for (let n = 0; n < count; n++) {
         if (epoll.descriptor(n) === this.control) isHeard = true;
-        else fuse.take();
+        // it asks for one thing after the other
+        else fuse.takeOne();
       }
       if (fuse.isOver) break;
     }

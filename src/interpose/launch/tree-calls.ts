@@ -6,7 +6,7 @@ import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { AT_FDCWD, MNT_DETACH, MS_BIND, MS_NOSUID, MS_RDONLY, MS_REMOUNT, S_IFCHR } from "../linux.ts";
 import { NULL_DEVICE } from "../null-device.ts";
-import { CallList } from "./call-list.ts";
+import { CallList, type Result } from "./call-list.ts";
 import { failed, makeFile, writeFile } from "./file-calls.ts";
 import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
 
@@ -24,6 +24,9 @@ export class TreeCalls {
   readonly #files: [path: string, content: FileContent][] = [];
   readonly #alone = new Map<string, FileContent>();
   readonly #grafts: readonly Graft[];
+  /** Its calls that make nodes. */
+  #last = new CallList();
+  readonly #made: Result[] = [];
   readonly #owned: ReadonlyMap<string, ReadonlySet<string>>;
 
   constructor(tree: FileTree, nodes: readonly DeviceNode[]) {
@@ -59,6 +62,12 @@ export class TreeCalls {
     for (const each of this.#grafts) graft(list, each, this.#owned.get(each.directory)!, scratch);
   }
 
+  /** Once all lists are answered: in a user namespace mknod is EPERM, and a plain file stands in. */
+  addStandIns(list: CallList): void {
+    for (const [index, { path: node, mode }] of this.#nodes.entries())
+      if (this.#last.result(this.#made[index]!) < 0) makeFile(list, node, mode & 0o777);
+  }
+
   /** What is new; behind the grafts. In as many lists as it takes, each of which can be sent as it comes. */
   *files(): Generator<CallList> {
     let list = new CallList();
@@ -87,12 +96,11 @@ export class TreeCalls {
     }
     for (const node of this.#nodes) {
       makeDirectory(path.dirname(node.path));
-      const mode = node.mode & 0o777;
-      list.call(HOST_CALLS.mknodat, [AT_FDCWD, node.path, S_IFCHR | mode, NULL_DEVICE]);
-      // In a user namespace mknod is EPERM, and a plain file stands in.
-      makeFile(list, node.path, mode);
+      const made = list.call(HOST_CALLS.mknodat, [AT_FDCWD, node.path, S_IFCHR | (node.mode & 0o777), NULL_DEVICE]);
+      this.#made.push(made);
     }
     coverFiles(list, this.#alone);
+    this.#last = list;
     yield list;
   }
 }

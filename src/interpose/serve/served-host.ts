@@ -7,6 +7,7 @@ import { readProc } from "../proc-file.ts";
 import { giveUpRights } from "../rights.ts";
 import type { Served } from "../served.ts";
 import { Server } from "../server.ts";
+import { started } from "../started.ts";
 import { ClientError, Connection } from "./connection.ts";
 import { containerState } from "./container-state.ts";
 import { isInOtherNamespace, isListener, mayLookInto } from "./look-at-process.ts";
@@ -117,6 +118,7 @@ export class ServedHost {
   async serve(): Promise<void> {
     const takeBack = giveUpRights();
     const collectTogether = collectAlone();
+    started();
     try {
       await this.server.serve();
     } finally {

@@ -2,6 +2,7 @@ import type { DeviceKinds } from "../../devices/kinds.ts";
 import { FileIndex } from "../../kernel/file-index.ts";
 import type { FileTree, Graft } from "../../kernel/file-tree.ts";
 import type { HostEntry, HostFiles } from "../../kernel/host-files.ts";
+import { busOf } from "../bridges.ts";
 import { allDevices, findGroup } from "../find-device.ts";
 import type { HostDescription } from "../host-description.ts";
 import { addFixedFiles, addGroupFiles, sysfsGrafts } from "../sysfs-tree.ts";
@@ -20,6 +21,18 @@ interface Outside {
   readonly rest: FileTree;
   /** The roots, and all directories that lead to them. */
   readonly above: ReadonlySet<string>;
+}
+
+/** The root bus that each device is below, "/sys/devices/pci0000:00". */
+function busRoots(host: HostDescription): Iterable<string> {
+  const roots = new Map<string, string>();
+  for (const { device } of allDevices(host)) {
+    if (device.bus !== "pci") continue;
+    // the devices of a bus are below the same root
+    const bus = busOf(device.physfn ?? device.bdf);
+    if (!roots.has(bus)) roots.set(bus, devicePath(host, device).split("/", 4).join("/"));
+  }
+  return roots.values();
 }
 
 /**
@@ -81,8 +94,7 @@ export class SysfsFiles implements HostFiles {
     if (this.#outside === undefined) {
       const host = this.#host();
       const fixed = FileIndex.of(this.#make("fixed"));
-      const buses = allDevices(host).map(({ device }) => devicePath(host, device).split("/", 4).join("/"));
-      const roots = [...new Set([...fixed.roots, ...buses])];
+      const roots = [...new Set([...fixed.roots, ...busRoots(host)])];
       const above = new Set(["/"]);
       for (const root of roots)
         for (let at = root; at !== "" && !above.has(at); at = at.slice(0, at.lastIndexOf("/"))) above.add(at);

@@ -92,7 +92,7 @@ class MediatedDevice implements VfioDevice {
   #firstOpen(): OpenDevice {
     const { target } = this.#made;
     this.#memory.attach(this.#listener);
-    return new OpenDevice(target, new PciTopology(new Map([[target.name, target]])), this.#context, "mediated");
+    return new OpenDevice(target, new PciTopology([target.name], () => target), this.#context, "mediated");
   }
 
   /** The driver resets the device, which gives back all that it holds, and only then stops to hear of mappings. */

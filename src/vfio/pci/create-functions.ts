@@ -5,20 +5,11 @@ import { PciFunction } from "../../devices/pci/function.ts";
 import { ROM_BAR } from "../../devices/pci/registers.ts";
 import { romBytes } from "../../devices/pci/rom-image.ts";
 import { deviceInstance, translationOf } from "../../machine/device-instance.ts";
-import { allDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { HostDescriptionError } from "../../machine/host-description-error.ts";
 import { configSpace } from "../../machine/pci-config.ts";
 import { physicalFunctions, routingId } from "../../machine/virtual-functions.ts";
 import type { ModelContext } from "../model-context.ts";
-
-/** The PCI functions of a host, by name, as they are when it has booted. */
-export function createFunctions(host: HostDescription, context: ModelContext): ReadonlyMap<string, PciFunction> {
-  const functions = new Map<string, PciFunction>();
-  for (const { device } of allDevices(host))
-    if (device.bus === "pci") functions.set(device.bdf, createFunction(host, device, context));
-  return functions;
-}
 
 /** One PCI function of a host, as it comes up. */
 export function createFunction(

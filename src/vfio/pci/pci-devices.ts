@@ -6,7 +6,7 @@ import type { IommuGroup } from "../../iommu/group.ts";
 import { fail } from "../../kernel/errors.ts";
 import type { FileDescription } from "../../kernel/file-description.ts";
 import type { Task } from "../../kernel/task.ts";
-import { allDevices } from "../../machine/find-device.ts";
+import { allDevices, pciDevices } from "../../machine/find-device.ts";
 import type { HostDescription, PciDeviceDescription } from "../../machine/host-description.ts";
 import { type PhysicalFunction, physicalFunctions } from "../../machine/virtual-functions.ts";
 import type { VfioDevice } from "../device.ts";
@@ -14,7 +14,7 @@ import { errorState } from "../error-state.ts";
 import type { VfioGroup } from "../group.ts";
 import type { ModelContext } from "../model-context.ts";
 import { WatchedTarget } from "../model-watch.ts";
-import { canWait, connectFunction, createFunction, createFunctions } from "./create-functions.ts";
+import { canWait, connectFunction, createFunction } from "./create-functions.ts";
 import { PciDeviceFile } from "./device-file.ts";
 import type { HotResetSurroundings } from "./hot-reset.ts";
 import { OpenDevice } from "./open-device.ts";
@@ -37,19 +37,38 @@ export class PciDevices implements HotResetSurroundings {
   constructor(host: HostDescription, context: ModelContext) {
     this.#model = context;
     this.#context = pciContext(host, context);
-    this.topology = new PciTopology(createFunctions(host, context));
-    const needed: PciDeviceDescription[] = [];
-    for (const { device, group } of allDevices(host)) {
+    const described = new Map<string, PciDeviceDescription>();
+    const all = allDevices(host);
+    for (let at = 0; at < all.length; at++) {
+      const { device, group } = all[at]!;
       if (device.bus !== "pci") continue;
       this.#groups.set(device.bdf, group.id);
-      const target = this.topology.find(device.bdf)!;
-      if (canWait(device, context)) target.onModel = () => connectFunction(host, device, this.topology);
-      else if (target.model) needed.push(device);
+      described.set(device.bdf, device);
     }
+    this.topology = new PciTopology(described.keys(), (name) => this.#make(host, described.get(name)!));
+    const needed = pciDevices(host).filter(
+      (device) => !canWait(device, context) && this.topology.find(device.bdf)!.model,
+    );
     this.#physical = physicalFunctions(host);
     for (const [name, { functions }] of this.#physical)
       this.topology.find(name)?.model.hasFunctions?.(functions.length);
     for (const device of needed) connectFunction(host, device, this.topology);
+  }
+
+  /** A function that nobody needed so far. A driver may have it already. */
+  #make(host: HostDescription, device: PciDeviceDescription): PciFunction {
+    const target = createFunction(host, device, this.#model);
+    if (canWait(device, this.#model)) target.onModel = () => connectFunction(host, device, this.topology);
+    const group = this.#bound.get(device.bdf)?.group;
+    if (group) this.#lead(target, group);
+    return target;
+  }
+
+  /** Its accesses go where its group's owner lets them. */
+  #lead(target: PciFunction, group: VfioGroup): void {
+    const port = group.dma.port(target.name);
+    const { watch } = this.#context;
+    target.dma = watch ? new WatchedTarget(target.name, port, watch) : port;
   }
 
   /** The host has other virtual functions now. */
@@ -91,7 +110,7 @@ export class PciDevices implements HotResetSurroundings {
 
   /** The host is needed no more. */
   close(): void {
-    for (const target of this.topology.all()) if (target.hasModel) target.model.close?.();
+    for (const target of this.topology.made()) if (target.hasModel) target.model.close?.();
   }
 
   /** A function that nobody has is gone. */
@@ -102,10 +121,9 @@ export class PciDevices implements HotResetSurroundings {
 
   /** vfio-pci takes a device (its probe). Its accesses go where its group's owner lets them. */
   bind(name: string, group: VfioGroup): VfioDevice {
-    const device = new VfioPciDevice(this.topology.find(name)!, group, this.#context, this);
-    const target = group.dma.port(name);
-    const { watch } = this.#context;
-    device.target.dma = watch ? new WatchedTarget(name, target, watch) : target;
+    const device = new VfioPciDevice(name, group, this.#context, this);
+    const target = this.topology.findMade(name);
+    if (target) this.#lead(target, group);
     this.#bound.set(name, device);
     return device;
   }
@@ -147,7 +165,7 @@ export class PciDevices implements HotResetSurroundings {
 
 /** A PCI function that vfio-pci is bound to. */
 class VfioPciDevice implements VfioDevice {
-  readonly target: PciFunction;
+  readonly name: string;
   readonly group: VfioGroup;
   readonly #context: PciContext;
   readonly #devices: PciDevices;
@@ -159,8 +177,8 @@ class VfioPciDevice implements VfioDevice {
   #used: VfToken | undefined;
   #openCount = 0;
 
-  constructor(target: PciFunction, group: VfioGroup, context: PciContext, devices: PciDevices) {
-    this.target = target;
+  constructor(name: string, group: VfioGroup, context: PciContext, devices: PciDevices) {
+    this.name = name;
     this.group = group;
     this.#context = context;
     this.#devices = devices;
@@ -172,8 +190,8 @@ class VfioPciDevice implements VfioDevice {
     return this.#token;
   }
 
-  get name(): string {
-    return this.target.name;
+  get target(): PciFunction {
+    return this.#devices.topology.find(this.name)!;
   }
 
   get iommuGroup(): IommuGroup {
