@@ -49,7 +49,10 @@ export function tellsItsSize({ argument, struct }: RequestRow, arg: Word): boole
   return offsets.argsz === 0 || offsets.size === 0;
 }
 
-/** The argument of a request whose structure tells its size, from bytes that were read of it; undefined when more is. */
+/**
+ * The argument of a request whose structure tells its size, from bytes that were read of it; undefined when there is
+ * more.
+ */
 export function wholeArgument(task: Task, bytes: Uint8Array, { struct }: RequestRow): Argument | undefined {
   const { size } = struct!.layout;
   if (bytes.length < size) return undefined;

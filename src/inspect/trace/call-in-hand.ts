@@ -22,7 +22,8 @@ export class CallInHand {
   /** Of a request, as the model found it; undefined as long as it was not looked at. */
   #argument: Argument | undefined;
   /**
-   * The model will read the argument before all else: its own copy is taken, which costs nothing and is what it goes by.
+   * The model will read the argument before all else: its own copy is taken, which costs nothing and is what it goes
+   * by.
    */
   #comes: RequestRow | undefined;
   /** The same with what the model has written to it. */

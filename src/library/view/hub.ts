@@ -130,6 +130,8 @@ class LookerQueue {
     this.#looker = looker;
     this.#source = source;
     this.add({ k: "hello", ...source.hello });
+    // before what comes from now on: a page shows calls in the order in which it hears of them
+    if (!source.trace) this.#waiting.push(...past(source.state));
     this.#there = source.trace ? traced(source.trace) : present(source.state, true);
   }
 
@@ -193,9 +195,9 @@ function* traced({ events, cut }: NonNullable<HubSource["trace"]>): Generator<Me
 /**
  * What is there now, piece by piece while it changes: a mapping that is told twice, or told again after it was told
  * that it is new, is the same mapping.
- * @param withPast also what passed by
+ * @param withGone also address spaces that are gone
  */
-function* present(state: PictureState, withPast: boolean): Generator<Message> {
+function* present(state: PictureState, withGone: boolean): Generator<Message> {
   for (const [id, facts] of [...state.devices]) yield { k: "device", id, facts };
   for (const space of [...state.spaces.values()]) {
     yield { k: "space", id: space.id, facts: space.facts };
@@ -211,17 +213,16 @@ function* present(state: PictureState, withPast: boolean): Generator<Message> {
       from = slice.at(-1)!.last + 1n;
     }
   }
-  if (!withPast) return;
+  if (!withGone) return;
   for (const [id, facts] of [...state.gone]) {
     yield { k: "space", id, facts };
     yield { k: "space", id, facts: null };
   }
-  const past: PictureEvent[] = [
-    ...state.notes.items,
-    ...state.calls.items,
-    ...state.dma.items,
-    ...state.faults.items.filter((fault) => !state.dma.items.includes(fault)),
-    ...state.interrupts.items,
-  ];
-  yield* past;
+}
+
+/** What passed by, as far as it is kept. */
+function past({ notes, calls, dma, faults, interrupts }: PictureState): PictureEvent[] {
+  const told = new Set<PictureEvent>(dma.items);
+  const others = faults.items.filter((fault) => !told.has(fault));
+  return [...notes.items, ...calls.items, ...dma.items, ...others, ...interrupts.items];
 }

@@ -81,6 +81,22 @@ test("100,000 live mappings reach a page in slices while 1,000 events a second c
   expect(page.batches).toBeGreaterThan(MAPPINGS / 1001);
 });
 
+test("calls from before it looked on come first, each once, whatever happens meanwhile", async () => {
+  const state = new PictureState();
+  const { hub, tell } = hubOf(state);
+  tell({ k: "space", id: "s", facts: FACTS });
+  for (let i = 0; i < 5_000; i++) tell(map(i));
+  for (let n = 1; n <= 300; n++) tell(call(n));
+  const page = new Page();
+  hub.join(page);
+  for (let n = 301; n <= 400; n++) {
+    tell(call(n));
+    if (n % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await settled(hub);
+  expect(page.state.calls.items.map(({ n }) => n)).toEqual(Array.from({ length: 400 }, (_, i) => i + 1));
+});
+
 test("a page that does not keep up is told how much it missed, and then what is there", async () => {
   const state = new PictureState();
   const { hub, tell } = hubOf(state);
