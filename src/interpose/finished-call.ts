@@ -35,7 +35,7 @@ export class FinishedCallReport implements FinishedCall {
     const { description } = context;
     this.call = context.call;
     this.tid = task.tid;
-    this.pid = processes.of(task.tid)?.pid ?? task.tid;
+    this.pid = processes.pidOf(task.tid);
     this.fd = context.fd;
     this.kind = description?.kind;
     this.label = description?.label;

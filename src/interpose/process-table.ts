@@ -1,3 +1,4 @@
+import { PutOffError } from "../kernel/errors.ts";
 import { noteShortage } from "./descriptor-shortage.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall } from "./libc.ts";
@@ -74,6 +75,16 @@ export class ProcessTable {
     if (this.#threads.size >= MAX_THREADS) this.#threads.clear();
     this.#threads.set(tid, process);
     return process;
+  }
+
+  /** The number of a thread's process, as far as it can be had: a call is reported when its thread is gone, too. */
+  pidOf(tid: number): number {
+    try {
+      return this.of(tid)?.pid ?? tid;
+    } catch (error) {
+      if (error instanceof PutOffError) return processOf(tid) ?? tid;
+      throw error;
+    }
   }
 
   /** The known process whose first thread waits for our answer. */

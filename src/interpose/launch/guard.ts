@@ -2,10 +2,11 @@ import fs from "node:fs";
 import { ownProgram } from "../../native/own-program.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, syscall } from "../libc.ts";
-import { AT_FDCWD } from "../linux.ts";
-import { lastStat, statPath } from "../path-stat.ts";
+import { AT_FDCWD, O_CLOEXEC } from "../linux.ts";
+import { lastStat, openPath, statDescriptor } from "../path-stat.ts";
 import { CallList } from "./call-list.ts";
 import { spawnLauncher } from "./spawn-launcher.ts";
+import { startOf } from "./tell-processes.ts";
 
 /**
  * Tells the program's processes when this one is killed: the kernel does that for a child alone (PR_SET_PDEATHSIG), not
@@ -22,14 +23,17 @@ export class Guard {
    * @param isShared none was made: they are known by their parents alone
    */
   constructor(launched: number, isShared = false) {
-    const namespace = !isShared && statPath(AT_FDCWD, `/proc/${launched}/ns/mnt`) === 0 ? lastStat.inode : 0;
+    // Held as long as the guard lives: a namespace that is gone leaves its number to another run's.
+    const held = isShared ? -1 : openPath(AT_FDCWD, `/proc/${launched}/ns/mnt`, O_CLOEXEC);
+    const namespace = held >= 0 && statDescriptor(held) === 0 ? lastStat.inode : 0;
     const nothing = fs.openSync("/dev/null", "r+");
-    const { pid, socket, control } = spawnLauncher([], {
+    const { pid, socket, control } = spawnLauncher(held < 0 ? [] : [held], {
       name: "uvfio-guard",
       standard: [nothing, nothing, nothing],
       session: true,
     });
     fs.closeSync(nothing);
+    if (held >= 0) close(held);
     this.#pid = pid;
     this.#socket = socket;
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
@@ -37,7 +41,7 @@ export class Guard {
     const list = new CallList();
     list.call(HOST_CALLS.chdir, ["/"]);
     list.call(HOST_CALLS.read, [control, Buffer.alloc(8), 1]);
-    const argv = list.words([...program, String(namespace), String(launched), 0]);
+    const argv = list.words([...program, String(namespace), String(launched), startOf(launched), 0]);
     list.call(HOST_CALLS.execve, [program[0], argv, list.words([0])]);
     fs.writeSync(socket, list.encode());
   }

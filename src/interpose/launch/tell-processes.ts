@@ -15,8 +15,22 @@ interface Seen {
   readonly started: string;
 }
 
-/** Sends SIGTERM, once, to all processes in a mount namespace, and to the descendants of these and of `program`. */
-export function tellAll(namespace: number, program: number): void {
+/** A process, and when it was started, as startOf() says: another one may have its number by now. */
+export interface Named {
+  readonly pid: number;
+  readonly started: string;
+}
+
+/** When a process was started, in the kernel's ticks; "" when it is gone. */
+export function startOf(pid: number): string {
+  return look(pid)?.started ?? "";
+}
+
+/**
+ * Sends SIGTERM, once, to all processes in a mount namespace, and to the descendants of these and of `program`.
+ * @param namespace its inode, which the caller holds; 0: none
+ */
+export function tellAll(namespace: number, program: Named): void {
   const told = new Set<number>();
   for (let round = 0; round < ROUNDS; round++) {
     const before = told.size;
@@ -37,7 +51,7 @@ function tell(pid: number, { started }: Seen): void {
   close(pidfd);
 }
 
-function members(namespace: number, program: number): Map<number, Seen> {
+function members(namespace: number, program: Named): Map<number, Seen> {
   const all = new Map<number, Seen>();
   const found = new Map<number, Seen>();
   for (const name of fs.readdirSync("/proc")) {
@@ -45,7 +59,8 @@ function members(namespace: number, program: number): Map<number, Seen> {
     const seen = Number.isInteger(pid) ? look(pid) : undefined;
     if (seen === undefined) continue;
     all.set(pid, seen);
-    if (pid === program || isIn(pid, namespace)) found.set(pid, seen);
+    const isProgram = pid === program.pid && seen.started === program.started;
+    if (isProgram || isIn(pid, namespace)) found.set(pid, seen);
   }
   for (let size = -1; size !== found.size; ) {
     size = found.size;
