@@ -85,8 +85,12 @@ export async function fuzz(folder: string, binary: string, options: string[], ar
   let before: string[] = [];
   let descriptorsLeft: string[] = [];
   let timers: NodeJS.Timeout[] = [];
-  child.once("exit", () => {
+  child.once("exit", (_, signal) => {
     for (const timer of timers) clearInterval(timer);
+    if (signal === null) return;
+    // its callers would wait for answers for ever, and this for them
+    said += `uvfio was ended by ${signal}\n`;
+    for (const pid of processesOf(binary)) process.kill(Number(pid), "SIGKILL");
   });
   for await (const line of createInterface(child.stdout)) {
     giveUp.refresh();
@@ -176,7 +180,7 @@ function processesOf(binary: string): string[] {
 
 /** What a process does: its threads, and where they wait. */
 function stateOf(pid: string): string {
-  return readdirSync(`/proc/${pid}/task`)
+  return threadsOf(pid)
     .map((thread) => {
       const read = (name: string) => {
         try {
@@ -189,6 +193,14 @@ function stateOf(pid: string): string {
       return `${pid}/${thread} ${status?.join(" ")} ${read("wchan")} ${read("syscall")}\n`;
     })
     .join("");
+}
+
+function threadsOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
 }
 
 /** The value below which that part of all values lies. */
