@@ -3,7 +3,7 @@
 // take a third of all the time that processors spend on the start. So it does that when the host is served.
 import { setFlagsFromString } from "node:v8";
 
-const FLAGS = ["turbofan", "incremental-marking"];
+export const FLAGS = ["turbofan", "incremental-marking"];
 /** Commands that say when their host is there (src/interpose/started.ts). */
 const SERVE = new Set(["run", "serve"]);
 let isPutOff = false;
