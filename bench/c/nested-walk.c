@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "clock.h"
+#include "random.h"
 
 #define FIRST 0x100000ull
 #define PAGE 4096ull
@@ -32,16 +33,6 @@ static int compare(struct mapping *a, struct mapping *b) { return a->iova < b->i
 
 static RB_HEAD(tree, mapping) tree = RB_INITIALIZER(&tree);
 RB_GENERATE_INTERNAL(tree, mapping, entry, compare, __attribute__((unused)) static)
-
-static uint32_t state = 2463534242u;
-
-static uint32_t below(uint32_t limit)
-{
-	state ^= state << 13;
-	state ^= state >> 17;
-	state ^= state << 5;
-	return (uint64_t)state * limit >> 32;
-}
 
 /* The second stage. */
 static uint8_t *host(uint64_t address, int access)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "clock.h"
+#include "random.h"
 
 #define FIRST 0x700000
 #define READ 1
@@ -25,16 +26,6 @@ static int compare(struct mapping *a, struct mapping *b) { return a->page < b->p
 
 static RB_HEAD(tree, mapping) tree = RB_INITIALIZER(&tree);
 RB_GENERATE_INTERNAL(tree, mapping, entry, compare, __attribute__((unused)) static)
-
-static uint32_t state = 2463534242u;
-
-static uint32_t below(uint32_t limit)
-{
-	state ^= state << 13;
-	state ^= state >> 17;
-	state ^= state << 5;
-	return (uint64_t)state * limit >> 32;
-}
 
 static int64_t translate(uint64_t page, int access)
 {
