@@ -141,14 +141,19 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
   const reservedRegion = mapping({ start: address, end: address, type: oneOf(RESERVED_REGION_TYPES) });
   const reservedRegions = nullish(list(reservedRegion));
 
-  const iommu = mapping({
-    model: iommuModel,
+  // What may differ between IOMMUs of one kind in one machine.
+  const iommuUnit = {
     address_bits: nullish(numberBetween(12, 64)),
     aperture_start: nullish(address),
     aperture_end: nullish(address),
     page_sizes: nullish(pageSizeBitmap),
     cache_coherent: nullish(boolean),
     interrupt_remapping: nullish(boolean),
+  };
+
+  const iommu = mapping({
+    model: iommuModel,
+    ...iommuUnit,
     nesting: nullish(boolean),
     dirty_tracking: nullish(boolean),
     vtd_cap: nullish(address),
@@ -292,14 +297,8 @@ export function hostSchema(recording: boolean, kinds: DeviceKinds = DEVICE_KINDS
   const device: Field<Device> = (value, problems) =>
     isMapping(value) && "uuid" in value ? mdevDevice(value, problems) : pciDevice(value, problems);
 
-  // What may differ between IOMMUs of one kind in one machine.
   const groupIommu = mapping({
-    address_bits: nullish(numberBetween(12, 64)),
-    aperture_start: nullish(address),
-    aperture_end: nullish(address),
-    page_sizes: nullish(pageSizeBitmap),
-    cache_coherent: nullish(boolean),
-    interrupt_remapping: nullish(boolean),
+    ...iommuUnit,
     dirty_tracking: nullish(boolean),
     // Which of several that share no page tables.
     instance: nullish(numberBetween(0, 255)),
