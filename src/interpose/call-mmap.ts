@@ -1,6 +1,6 @@
 import type { CallContext, Reply } from "./call-context.ts";
 import { MAP_PRIVATE, MAP_TYPE, PROT_READ, PROT_WRITE } from "./linux.ts";
-import { PAGE_SIZE } from "./user-copy.ts";
+import { PAGE_SIZE } from "./memory-map.ts";
 
 /** mmap, mmap2: the model says whether; the mapping itself is one of the file's memory, which the kernel makes. */
 export function handleMmap(context: CallContext): Reply {

@@ -3,9 +3,10 @@ import type { Word } from "../kernel/word.ts";
 import type { Steps } from "./aside/aside-jobs.ts";
 import type { HeldMemory } from "./held-memory.ts";
 import type { Listener } from "./listener.ts";
+import { PAGE_SIZE } from "./memory-map.ts";
 import { READ_AT, READ_MOST, remoteRead } from "./remote-read.ts";
 import type { SlowLooks } from "./slow-looks.ts";
-import { copyFromThread, longString, PAGE_SIZE, stringFromThread, unreadable } from "./user-copy.ts";
+import { copyFromThread, longString, stringFromThread, unreadable } from "./user-copy.ts";
 
 /** The memory that a caller lives in, and whose it is. */
 export interface Owner {

@@ -19,8 +19,9 @@ import {
   S_IFREG,
   TMPFS_MAGIC,
 } from "./linux.ts";
+import { PAGE_SIZE } from "./memory-map.ts";
 import { lastStat, statDescriptor } from "./path-stat.ts";
-import { copyFromThread, copyToThread, PAGE_SIZE } from "./user-copy.ts";
+import { copyFromThread, copyToThread } from "./user-copy.ts";
 
 /**
  * The memory of a program's memfd, or of its file in tmpfs or hugetlbfs, held by the program's own open file and a

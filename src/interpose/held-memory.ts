@@ -4,11 +4,10 @@ import { ROOM_SIZE } from "./aside/aside-thread.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, pread, pwrite, syscall } from "./libc.ts";
 import { AT_FDCWD, F_DUPFD_CLOEXEC, O_CLOEXEC, O_RDWR } from "./linux.ts";
-import { type Mapping, type MemoryMap, mapQuery, memoryMap, queriedMapping } from "./memory-map.ts";
+import { type Mapping, type MemoryMap, mapQuery, memoryMap, PAGE_SIZE, queriedMapping } from "./memory-map.ts";
 import { openPath } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 import { READ_AT, remoteRead } from "./remote-read.ts";
-import { PAGE_SIZE } from "./user-copy.ts";
 
 /** Bytes that a look at a mapping takes in a room; copied bytes follow. */
 const QUERY = 128;

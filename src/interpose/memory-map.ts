@@ -6,6 +6,9 @@ import { close, syscall3 } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC } from "./linux.ts";
 import { openPath } from "./path-stat.ts";
 
+/** Bytes of a page of the machine that programs run on. */
+export const PAGE_SIZE = 4096;
+
 /** _IOWR('f', 17, struct procmap_query) of linux/fs.h, since Linux 6.11. */
 const PROCMAP_QUERY = 0xc068_6611;
 const QUERY_SIZE = 104;

@@ -8,10 +8,11 @@ import { filePage } from "./file-memory.ts";
 import { handOver } from "./hand-over.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
 import type { Mapping } from "./memory-map.ts";
+import { PAGE_SIZE } from "./memory-map.ts";
 import { readProc } from "./proc-file.ts";
 import { type FilePlace, SharedMappings, type SharedPlace } from "./shared-mappings.ts";
 import type { SlowLooks } from "./slow-looks.ts";
-import { copyToThread, PAGE_SIZE, unwritable } from "./user-copy.ts";
+import { copyToThread, unwritable } from "./user-copy.ts";
 
 /** Whether a mapped file is the memory of one of our devices. */
 export type DeviceMemoryTest = (inode: number, deviceMajor: number, deviceMinor: number) => boolean;

@@ -3,7 +3,7 @@ import { ERRNO } from "../../uapi/errno.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { close, syscall, syscall3 } from "../libc.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../linux.ts";
-import { PAGE_SIZE } from "../user-copy.ts";
+import { PAGE_SIZE } from "../memory-map.ts";
 import type { MakeCall } from "./borrowed-thread.ts";
 
 // linux/userfaultfd.h

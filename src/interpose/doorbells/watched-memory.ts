@@ -1,7 +1,7 @@
 import { ERRNO } from "../../uapi/errno.ts";
 import type { InjectedFile } from "../injected-file.ts";
 import type { Mapping } from "../memory-map.ts";
-import { PAGE_SIZE } from "../user-copy.ts";
+import { PAGE_SIZE } from "../memory-map.ts";
 import type { Userfault } from "./userfault.ts";
 
 /** A page of registers in a program's memory. */
