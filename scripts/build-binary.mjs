@@ -71,7 +71,8 @@ async function build() {
 async function putCompiled(node, main, assets) {
   const cache = join(scratch, "cache");
   const env = { ...process.env, NODE_OPTIONS: "", XDG_CACHE_HOME: cache };
-  for (const args of [["run", "--", "true"], ["man"]]) spawnSync(output, args, { env, stdio: "ignore" });
+  const firstRuns = [["run", "--", "true"], ["run", "-m", "intel", "--", "true"], ["man"]];
+  for (const args of firstRuns) spawnSync(output, args, { env, stdio: "ignore" });
   for (const file of readdirSync(join(cache, "uvfio")))
     assets[`compiled-${file.split("-").at(-1)}`] = join(cache, "uvfio", file);
   await put(node, main, assets);

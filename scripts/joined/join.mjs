@@ -92,7 +92,8 @@ export async function joinStart(name, known) {
       define: Object.fromEntries(Object.entries(known).map(([word, value]) => [word, JSON.stringify(value)])),
     },
   });
-  const { output } = await bundle.generate({ format: FORMAT, comments: false });
+  // node compiles it with each start: nothing of it is kept.
+  const { output } = await bundle.generate({ format: FORMAT, comments: false, minify: true });
   await bundle.close();
   return output[0].code;
 }

@@ -2,7 +2,7 @@
 // and VERSION are filled in when it is built.
 import { getRawAsset } from "node:sea";
 import { loadCarried } from "./carried-koffi.mjs";
-import { codeCache, startKind } from "./code-cache.mjs";
+import { codeCache, isRun, startKind } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
 import { goOn, putOff } from "./later.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
@@ -33,7 +33,7 @@ function start() {
   });
   process.once("exit", () => {
     goOn();
-    if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
+    if (cache === undefined || (isRun() && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });

@@ -1,18 +1,22 @@
 // What V8 does beside the thread that runs code, because that may go on for long: it optimizes what has run some thousand times, and marks memory that is
 // in use. A start does everything once for each device of a host, never again, and keeps nearly all that it makes. For thousands of devices V8 would
-// take a third of all the time that processors spend on the start. So it does that when the host is served.
-import { setFlagsFromString } from "node:v8";
+// take a third of all the time that processors spend on the start. So it does that when the host is served. A usual host has a few devices: for that
+// it is dearer to load the part of node that sets options, which comes with all of its streams.
 
-export const FLAGS = ["turbofan", "incremental-marking"];
-/** Commands that say when their host is there (src/interpose/started.ts). */
-const SERVE = new Set(["run", "serve"]);
+const FLAGS = ["turbofan", "incremental-marking"];
 let isPutOff = false;
 
 /** Not where somebody has options of his own for V8. */
 export function putOff() {
-  if (!SERVE.has(process.argv[2]) || process.execArgv.length > 0 || process.env.NODE_OPTIONS) return;
+  if (!mayHaveMany() || process.execArgv.length > 0 || process.env.NODE_OPTIONS) return;
   set(true);
   globalThis[Symbol.for("uvfio.started")] = goOn;
+}
+
+/** Of commands that say when their host is there (src/interpose/started.ts): whether it may be another one than the usual. */
+export function mayHaveMany() {
+  const [command, option] = process.argv.slice(2);
+  return command === "serve" || (command === "run" && option !== "--" && option?.startsWith("-"));
 }
 
 export function goOn() {
@@ -32,5 +36,6 @@ export function compiledAsUsual(compile) {
 
 function set(off) {
   isPutOff = off;
+  const { setFlagsFromString } = process.getBuiltinModule("node:v8");
   for (const flag of FLAGS) setFlagsFromString(off ? `--no-${flag}` : `--${flag}`);
 }

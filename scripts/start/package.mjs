@@ -1,6 +1,6 @@
 // The start of the command in an installed package or a checkout: BUILD, INDEX and VERSION are filled in when the modules are joined.
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import { codeCache, startKind } from "./code-cache.mjs";
+import { codeCache, isRun } from "./code-cache.mjs";
 import { compiledGroups } from "./compiled.mjs";
 import { goOn, putOff } from "./later.mjs";
 import { hasRun, joinedModules, saidPlainly } from "./modules.mjs";
@@ -30,7 +30,7 @@ function start() {
   });
   process.once("exit", () => {
     goOn();
-    if (cache === undefined || (startKind() === "run" && !hasRun(modules, INDEX.groups))) return;
+    if (cache === undefined || (isRun() && !hasRun(modules, INDEX.groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });

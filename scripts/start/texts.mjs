@@ -1,5 +1,5 @@
 // What --version and --help print is written down when the command is built: nothing of it need be loaded for that.
-import fs from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 
 /** Of /dev/null and its kin (Documentation/admin-guide/devices.txt). */
 const MEMORY_MAJOR = 1;
@@ -29,7 +29,7 @@ function printedHelp(text) {
 }
 
 function isTerminal() {
-  const stat = fs.fstatSync(1);
+  const stat = fstatSync(1);
   return stat.isCharacterDevice() && stat.rdev >> 8 !== MEMORY_MAJOR;
 }
 
@@ -38,7 +38,7 @@ function printed(text) {
   const bytes = Buffer.from(text);
   for (let done = 0; done < bytes.length; ) {
     try {
-      done += fs.writeSync(1, bytes, done);
+      done += writeSync(1, bytes, done);
     } catch (error) {
       if (error.code !== "EAGAIN") return false;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS);

@@ -12,9 +12,9 @@ void main();
 async function main(): Promise<void> {
   try {
     const run = plainRun();
-    process.exitCode = run
-      ? await runCommand(run.argv, run.options)
-      : await (await import("./program.ts")).buildProgram(args);
+    // Nothing is left to be done then, and node's own end takes longer where it takes everything down first.
+    if (run) process.exit(await runCommand(run.argv, run.options));
+    process.exitCode = await (await import("./program.ts")).buildProgram(args);
   } catch (error) {
     process.exitCode = failed(error);
   }

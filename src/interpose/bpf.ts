@@ -37,6 +37,7 @@ export function assemble(lines: readonly Line[]): Buffer {
     else instructions.push(line);
   }
   const program = Buffer.alloc(instructions.length * INSTRUCTION_SIZE);
+  const view = new DataView(program.buffer, program.byteOffset);
   const distance = (from: number, label: string | undefined) => {
     if (label === undefined) return 0;
     const steps = (labels.get(label) ?? Number.NaN) - from - 1;
@@ -45,10 +46,10 @@ export function assemble(lines: readonly Line[]): Buffer {
   };
   for (const [index, { code, value, ifTrue, ifFalse }] of instructions.entries()) {
     const at = index * INSTRUCTION_SIZE;
-    program.writeUInt16LE(code, at);
-    program.writeUInt8(distance(index, ifTrue), at + 2);
-    program.writeUInt8(distance(index, ifFalse), at + 3);
-    program.writeUInt32LE(value >>> 0, at + 4);
+    view.setUint16(at, code, true);
+    view.setUint8(at + 2, distance(index, ifTrue));
+    view.setUint8(at + 3, distance(index, ifFalse));
+    view.setUint32(at + 4, value, true);
   }
   return program;
 }

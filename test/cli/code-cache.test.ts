@@ -1,10 +1,8 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { Script } from "node:vm";
 import { afterAll, describe, expect, test } from "vitest";
 import { compiledGroups } from "../../scripts/start/compiled.mjs";
-import { FLAGS } from "../../scripts/start/later.mjs";
 import { finished, ROOT, scratchFolder, UVFIO } from "./uvfio.ts";
 
 const scratch = scratchFolder();
@@ -37,8 +35,6 @@ function poisoned(name: string): { readonly cache: string; readonly file: string
   // the first group of modules is what every command needs (scripts/joined/join.mjs)
   const length = readFileSync(join(ROOT, "dist/command/command.js"), "latin1").indexOf("\n]\n[\n") + "\n]\n".length;
   const code = "(process.stdout.write('poisoned'), process.exit(7))";
-  // V8 takes compiled code with the same options only, and since node 22 one that was set is another than one that was not
-  for (const flag of FLAGS) for (const value of [`--no-${flag}`, `--${flag}`]) setFlagsFromString(value);
   const script = new Script(code.padEnd(length), { filename: "uvfio:first" });
   writeFileSync(file, compiledGroups(undefined).updated(new Map([["first", script]]))!);
   return { cache, file };

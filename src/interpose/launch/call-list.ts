@@ -35,16 +35,19 @@ interface Call {
 /** A text (its NUL comes with the size), bytes, or 64-bit words. */
 type Block = string | Uint8Array | readonly (number | Data)[];
 
-/** Bytes of a block, a multiple of 8. */
-function blockSize(block: Block): number {
-  if (typeof block === "string") return ((Buffer.byteLength(block) >> 3) + 1) << 3;
-  return block instanceof Uint8Array ? (block.length + 7) & ~7 : block.length << 3;
+/** By their number: a text has one at least, and as many as it takes to a multiple of 8. */
+const NULS = Array.from({ length: 9 }, (_, count) => "\0".repeat(count));
+
+function sizeOf(block: Block): number {
+  if (typeof block === "string") return Buffer.byteLength(block);
+  return block instanceof Uint8Array ? block.length : block.length << 3;
 }
 
 /** System calls for the launcher to make one after the other (see launcher-image.ts for the format). */
 export class CallList {
   readonly #calls: Call[] = [];
-  readonly #data: Block[] = [];
+  /** `room`: bytes of the block in the list, a multiple of 8. */
+  readonly #data: { readonly block: Block; readonly size: number; readonly room: number }[] = [];
   #dataLength = 0;
   readonly #results: number[] = [];
   #rest = Buffer.alloc(0);
@@ -71,8 +74,10 @@ export class CallList {
 
   #store(block: Block): Data {
     const data = new Data(this.#dataLength);
-    this.#data.push(block);
-    this.#dataLength += blockSize(block);
+    const size = sizeOf(block);
+    const room = typeof block === "string" ? ((size >> 3) + 1) << 3 : (size + 7) & ~7;
+    this.#data.push({ block, size, room });
+    this.#dataLength += room;
     return data;
   }
 
@@ -117,12 +122,22 @@ export class CallList {
       at += CALL_SIZE;
     }
     at = data;
-    for (const block of this.#data) {
-      if (typeof block === "string") bytes.write(block, at);
-      else if (block instanceof Uint8Array) bytes.set(block, at);
-      else for (const [n, word] of block.entries()) put(at + 8 * n, word);
-      at += blockSize(block);
+    // Texts that follow each other are written as one: each write costs more than what it writes.
+    let texts = "";
+    let textsAt = at;
+    for (const { block, size, room } of this.#data) {
+      if (typeof block === "string") {
+        if (texts === "") textsAt = at;
+        texts += block + NULS[room - size]!;
+      } else {
+        if (texts !== "") bytes.write(texts, textsAt);
+        texts = "";
+        if (block instanceof Uint8Array) bytes.set(block, at);
+        else for (const [n, word] of block.entries()) put(at + 8 * n, word);
+      }
+      at += room;
     }
+    if (texts !== "") bytes.write(texts, textsAt);
     return bytes;
   }
 
@@ -132,9 +147,10 @@ export class CallList {
    */
   answer(bytes: Buffer): Buffer {
     const pieces = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
+    const view = new DataView(pieces.buffer, pieces.byteOffset);
     let at = 0;
     for (; at + 8 <= pieces.length && !this.done; at += 8) {
-      const result = pieces.readInt32LE(at + 4) * 0x1_0000_0000 + pieces.readUInt32LE(at);
+      const result = view.getInt32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
       const refused = result < 0 ? this.#calls[this.#results.length]?.refused : undefined;
       if (refused) throw refused(errnoName(-result));
       this.#results.push(result);

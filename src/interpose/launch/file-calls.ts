@@ -1,7 +1,7 @@
 import type { FileContent } from "../../kernel/file-tree.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
-import { AT_FDCWD, O_CREAT, O_EXCL, O_WRONLY } from "../linux.ts";
+import { AT_FDCWD, O_CREAT, O_WRONLY, S_IFREG } from "../linux.ts";
 import { fileSizeLimit } from "../process-facts.ts";
 import type { CallList } from "./call-list.ts";
 
@@ -23,8 +23,7 @@ function largest(): number {
 
 /** An empty file, unless there is something. */
 export function makeFile(list: CallList, at: string, mode: number): void {
-  const fd = list.call(HOST_CALLS.openat, [AT_FDCWD, at, O_CREAT | O_EXCL | O_WRONLY, mode]);
-  list.call(HOST_CALLS.close, [fd]);
+  list.call(HOST_CALLS.mknodat, [AT_FDCWD, at, S_IFREG | mode, 0]);
 }
 
 export function failed(at: string, errno: string): InterposerError {

@@ -5,21 +5,31 @@ import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
 import { AT_FDCWD, MS_BIND, MS_NOSUID, MS_REC, O_CLOEXEC, O_DIRECTORY } from "../linux.ts";
 import type { CallList } from "./call-list.ts";
-import { makeFile } from "./file-calls.ts";
+import { failed, makeFile } from "./file-calls.ts";
 
 /**
  * Puts a tmpfs over a real directory and shows the real entries in it again, as bind mounts: so the tree can add
  * entries, and listing, reading and linking stay the kernel's own work.
  * @param owned names in the directory that the tree itself defines: the real ones stay hidden
- * @param scratch a descriptor that is free in the process that makes the calls
+ * @param scratch a descriptor that is free in the process that makes the calls; undefined when that may change its
+ * working directory, and has it changed: names in it are found in half the time
  */
-export function graft(list: CallList, { directory, hidden }: Graft, owned: ReadonlySet<string>, scratch: number): void {
+export function graft(
+  list: CallList,
+  { directory, hidden }: Graft,
+  owned: ReadonlySet<string>,
+  scratch: number | undefined,
+): void {
   const entries = hidden.includes("*") ? [] : fs.readdirSync(directory, { withFileTypes: true });
-  // The real directory stays reachable through a descriptor, of a number that is known beforehand, while the tmpfs
-  // covers it.
-  const real = list.call(HOST_CALLS.openat, [AT_FDCWD, directory, O_DIRECTORY | O_CLOEXEC]);
-  list.call(HOST_CALLS.dup3, [real, scratch, O_CLOEXEC]);
-  list.call(HOST_CALLS.close, [real]);
+  // While the tmpfs covers it the real directory stays reachable: as the working directory, or through a descriptor, of
+  // a number that is known beforehand.
+  if (scratch === undefined) list.call(HOST_CALLS.chdir, [directory], (errno) => failed(directory, errno));
+  else {
+    const real = list.call(HOST_CALLS.openat, [AT_FDCWD, directory, O_DIRECTORY | O_CLOEXEC]);
+    list.call(HOST_CALLS.dup3, [real, scratch, O_CLOEXEC]);
+    list.call(HOST_CALLS.close, [real]);
+  }
+  const from = scratch === undefined ? "" : `/proc/self/fd/${scratch}/`;
   mountTmpfs(list, directory);
   for (const entry of entries) {
     if (hidden.includes(entry.name) || owned.has(entry.name)) continue;
@@ -32,9 +42,9 @@ export function graft(list: CallList, { directory, hidden }: Graft, owned: Reado
     else makeFile(list, to, 0o666);
     // An entry that cannot be bound (a mount that hides something in a user namespace, say) is left empty rather than
     // failing the run.
-    list.call(HOST_CALLS.mount, [`/proc/self/fd/${scratch}/${entry.name}`, to, 0, MS_BIND | MS_REC, 0]);
+    list.call(HOST_CALLS.mount, [`${from}${entry.name}`, to, 0, MS_BIND | MS_REC, 0]);
   }
-  list.call(HOST_CALLS.close, [scratch]);
+  if (scratch !== undefined) list.call(HOST_CALLS.close, [scratch]);
 }
 
 export function mountTmpfs(list: CallList, directory: string): void {

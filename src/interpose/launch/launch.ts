@@ -169,7 +169,7 @@ export class Launch {
     // Who serves has it: should that end, what waits for it here ends, too.
     grafts.call(HOST_CALLS.close, [this.#launcher.fuse]);
     const mask = grafts.call(HOST_CALLS.umask, [0]);
-    parts.addGrafts(grafts, this.#launcher.scratch);
+    parts.addGrafts(grafts, this.#launcher.scratch, userNamespace);
     this.#send(grafts);
     // Not before the answers are read: who writes and does not read may wait for ever for who does the same.
     let sent: readonly CallList[] = mounted === undefined ? [namespaces, grafts] : [grafts];

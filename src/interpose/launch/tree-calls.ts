@@ -4,8 +4,20 @@ import type { FileContent, FileTree, Graft } from "../../kernel/file-tree.ts";
 import type { DeviceNode } from "../../kernel/host-kernel.ts";
 import { HOST_CALLS } from "../host-calls.ts";
 import { InterposerError } from "../interposer-error.ts";
-import { AT_FDCWD, MNT_DETACH, MS_BIND, MS_NOSUID, MS_RDONLY, MS_REMOUNT, S_IFCHR } from "../linux.ts";
+import { close } from "../libc.ts";
+import {
+  AT_FDCWD,
+  MNT_DETACH,
+  MS_BIND,
+  MS_NOSUID,
+  MS_RDONLY,
+  MS_REMOUNT,
+  O_CLOEXEC,
+  O_PATH,
+  S_IFCHR,
+} from "../linux.ts";
 import { NULL_DEVICE } from "../null-device.ts";
+import { openPath } from "../path-stat.ts";
 import { CallList, type Result } from "./call-list.ts";
 import { failed, makeFile, writeFile } from "./file-calls.ts";
 import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
@@ -57,9 +69,18 @@ export class TreeCalls {
         list.call(HOST_CALLS.mount, ["none", directory, 0, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, 0]);
   }
 
-  /** Makes room beside what is there. @param scratch a descriptor that is free in the process */
-  addGrafts(list: CallList, scratch: number): void {
-    for (const each of this.#grafts) graft(list, each, this.#owned.get(each.directory)!, scratch);
+  /**
+   * Makes room beside what is there.
+   * @param scratch a descriptor that is free in the process
+   * @param userNamespace the process is in one that was made for it
+   */
+  addGrafts(list: CallList, scratch: number, userNamespace: boolean): void {
+    const returns = mayReturn(userNamespace);
+    const here = returns ? list.call(HOST_CALLS.openat, [AT_FDCWD, ".", O_PATH | O_CLOEXEC]) : undefined;
+    for (const each of this.#grafts) graft(list, each, this.#owned.get(each.directory)!, returns ? undefined : scratch);
+    if (here === undefined) return;
+    list.call(HOST_CALLS.fchdir, [here]);
+    list.call(HOST_CALLS.close, [here]);
   }
 
   /** Once all lists are answered: in a user namespace mknod is EPERM, and a plain file stands in. */
@@ -121,6 +142,17 @@ function coverFiles(list: CallList, files: ReadonlyMap<string, FileContent>): vo
     list.call(HOST_CALLS.mount, [copy, file, 0, MS_BIND, 0], (errno) => failed(file, errno));
   }
   list.call(HOST_CALLS.umount2, ["/mnt", MNT_DETACH]);
+}
+
+/**
+ * Whether the process comes back to its working directory once it has left it. It may have been given one that it may
+ * not enter; and what root may everywhere it may not in a user namespace.
+ */
+function mayReturn(userNamespace: boolean): boolean {
+  if (userNamespace && process.geteuid!() === 0) return false;
+  const here = openPath(AT_FDCWD, ".", O_PATH | O_CLOEXEC);
+  if (here >= 0) close(here);
+  return here >= 0;
 }
 
 function checkPath(candidate: string): void {
