@@ -44,7 +44,8 @@ export function assemble(lines: readonly Line[]): Buffer {
     if (!(steps >= 0 && steps <= 255)) throw new RangeError(`no jump from instruction ${from} to "${label}"`);
     return steps;
   };
-  for (const [index, { code, value, ifTrue, ifFalse }] of instructions.entries()) {
+  for (let index = 0; index < instructions.length; index++) {
+    const { code, value, ifTrue, ifFalse } = instructions[index]!;
     const at = index * INSTRUCTION_SIZE;
     view.setUint16(at, code, true);
     view.setUint8(at + 2, distance(index, ifTrue));

@@ -26,28 +26,40 @@ export type Argument = number | string | Uint8Array | Result | Data;
 /** Makes the error of a call that the list cannot do without, from the errno's name. */
 type Refused = (errno: string) => Error;
 
-interface Call {
-  readonly number: number;
-  readonly args: readonly (number | Result | Data)[];
-  readonly refused: Refused | undefined;
-}
-
-/** A text (its NUL comes with the size), bytes, or 64-bit words. */
-type Block = string | Uint8Array | readonly (number | Data)[];
-
 /** By their number: a text has one at least, and as many as it takes to a multiple of 8. */
 const NULS = Array.from({ length: 9 }, (_, count) => "\0".repeat(count));
 
-function sizeOf(block: Block): number {
-  if (typeof block === "string") return Buffer.byteLength(block);
-  return block instanceof Uint8Array ? block.length : block.length << 3;
+/** In 32-bit words, as they are written here. */
+const CALL_WORDS = CALL_SIZE >> 2;
+const HEADER_WORDS = LIST_HEADER >> 2;
+/** Calls that there is room for at first. */
+const CALLS = 32;
+
+/** Writes a number as a 64-bit word; what is written is 0 so far. */
+function put(words: Int32Array, at: number, value: number): void {
+  words[at] = value;
+  if (value < 0 || value > 0x7fff_ffff) words[at + 1] = Math.floor(value / 0x1_0000_0000);
 }
 
-/** System calls for the launcher to make one after the other (see launcher-image.ts for the format). */
+/**
+ * System calls for the launcher to make one after the other (see launcher-image.ts for the format). They are written
+ * down as they come: of some hundred, objects would be a large part of all that a start allocates, and code that goes
+ * through them once more would be optimized, which takes longer than all of it.
+ */
 export class CallList {
-  readonly #calls: Call[] = [];
-  /** `room`: bytes of the block in the list, a multiple of 8. */
-  readonly #data: { readonly block: Block; readonly size: number; readonly room: number }[] = [];
+  #length = 0;
+  /** Where an earlier result or data stands for its address, it is relative to all results or all data. */
+  #calls = new Int32Array(CALLS * CALL_WORDS);
+  readonly #toResults: number[] = [];
+  readonly #toData: number[] = [];
+  /** What a call that the list cannot do without throws when it fails. */
+  readonly #refused = new Map<number, Refused>();
+  /** Data by its offset, and the texts that follow it. */
+  readonly #blocks: (readonly [offset: number, block: string | Uint8Array])[] = [];
+  #texts = "";
+  #textsOffset = 0;
+  /** Offsets of addresses in the data. */
+  readonly #dataToData: number[] = [];
   #dataLength = 0;
   readonly #results: number[] = [];
   #rest = Buffer.alloc(0);
@@ -57,87 +69,110 @@ export class CallList {
    * @param refused given, the list ends with this error when the call fails
    */
   call(number: number, args: readonly Argument[], refused?: Refused): Result {
-    const placed: (number | Result | Data)[] = [];
-    for (const arg of args) placed.push(this.#place(arg));
-    this.#calls.push({ number, args: placed, refused });
-    return new Result(this.#calls.length - 1);
+    const index = this.#length++;
+    let at = index * CALL_WORDS;
+    const flagsAt = at + CALL_WORDS - 2;
+    if (flagsAt >= this.#calls.length) this.#grow();
+    const calls = this.#calls;
+    let flags = 0;
+    calls[at] = number;
+    for (let n = 0; n < args.length; n++) {
+      const arg = args[n]!;
+      at += 2;
+      if (typeof arg === "number") put(calls, at, arg);
+      else if (arg instanceof Result) {
+        flags |= 1 << n;
+        calls[at] = 8 * arg.index;
+        this.#toResults.push(at);
+      } else {
+        calls[at] = this.#place(arg);
+        this.#toData.push(at);
+      }
+    }
+    if (refused) {
+      flags |= FLAG_REQUIRED;
+      this.#refused.set(index, refused);
+    }
+    calls[flagsAt] = flags;
+    return new Result(index);
   }
 
   /** An array of 64-bit words in the launcher's memory; texts and bytes become their addresses. */
   words(values: readonly (number | string | Uint8Array | Data)[]): Data {
-    return this.#store(values.map((value) => this.#place(value) as number | Data));
+    const words = new Int32Array(2 * values.length);
+    const addresses: number[] = [];
+    for (const [index, value] of values.entries()) {
+      if (typeof value === "number") put(words, 2 * index, value);
+      else {
+        words[2 * index] = this.#place(value);
+        addresses.push(8 * index);
+      }
+    }
+    const offset = this.#place(new Uint8Array(words.buffer));
+    for (const address of addresses) this.#dataToData.push(offset + address);
+    return new Data(offset);
   }
 
-  #place(arg: Argument): number | Result | Data {
-    return typeof arg === "string" || arg instanceof Uint8Array ? this.#store(arg) : arg;
+  #grow(): void {
+    const grown = new Int32Array(2 * this.#calls.length);
+    grown.set(this.#calls);
+    this.#calls = grown;
   }
 
-  #store(block: Block): Data {
-    const data = new Data(this.#dataLength);
-    const size = sizeOf(block);
-    const room = typeof block === "string" ? ((size >> 3) + 1) << 3 : (size + 7) & ~7;
-    this.#data.push({ block, size, room });
-    this.#dataLength += room;
-    return data;
+  /** Returns the offset of data. */
+  #place(block: string | Uint8Array | Data): number {
+    if (block instanceof Data) return block.offset;
+    const offset = this.#dataLength;
+    if (typeof block === "string") {
+      const size = Buffer.byteLength(block);
+      const room = ((size >> 3) + 1) << 3;
+      // Texts that follow each other are written as one: each write costs more than what it writes.
+      if (this.#texts === "") this.#textsOffset = offset;
+      this.#texts += block + NULS[room - size]!;
+      this.#dataLength += room;
+    } else {
+      this.#endTexts();
+      this.#blocks.push([offset, block]);
+      this.#dataLength += (block.length + 7) & ~7;
+    }
+    return offset;
+  }
+
+  #endTexts(): void {
+    if (this.#texts !== "") this.#blocks.push([this.#textsOffset, this.#texts]);
+    this.#texts = "";
   }
 
   /** Bytes of the list as the launcher reads it. */
   get size(): number {
-    return LIST_HEADER + (CALL_SIZE + 8) * this.#calls.length + this.#dataLength;
+    return LIST_HEADER + (CALL_SIZE + 8) * this.#length + this.#dataLength;
   }
 
   /** The list as the launcher reads it. InterposerError when it is longer than the launcher's buffer. */
   encode(): Buffer {
-    const results = LIST_HEADER + CALL_SIZE * this.#calls.length;
-    const data = results + 8 * this.#calls.length;
-    const length = data + this.#dataLength;
-    if (length > BUFFER_SIZE)
+    const { size } = this;
+    if (size > BUFFER_SIZE)
       throw new InterposerError(
         "bad-input",
-        `what the program is started with takes ${length} bytes (arguments, environment and the host's files): ${BUFFER_SIZE} at most`,
+        `what the program is started with takes ${size} bytes (arguments, environment and the host's files): ${BUFFER_SIZE} at most`,
       );
-    const words = new Int32Array(Math.ceil(length / 8) * 2);
+    const results = LIST_HEADER + CALL_SIZE * this.#length;
+    const data = results + 8 * this.#length;
+    const words = new Int32Array(size >> 2);
+    put(words, 0, size);
+    put(words, 2, this.#length);
+    put(words, 4, BUFFER + results);
+    words.set(this.#calls.subarray(0, this.#length * CALL_WORDS), HEADER_WORDS);
     const bytes = Buffer.from(words.buffer);
-    const put = (at: number, value: number | Result | Data) => {
-      const number =
-        typeof value === "number"
-          ? value
-          : BUFFER + (value instanceof Data ? data + value.offset : results + 8 * value.index);
-      words[at >> 2] = number;
-      words[(at >> 2) + 1] = Math.floor(number / 0x1_0000_0000);
-    };
-    put(0, length);
-    put(8, this.#calls.length);
-    put(16, BUFFER + results);
-    let at = LIST_HEADER;
-    for (const { number, args, refused } of this.#calls) {
-      let flags = refused ? FLAG_REQUIRED : 0;
-      put(at, number);
-      for (let n = 0; n < args.length; n++) {
-        const arg = args[n]!;
-        if (arg !== 0) put(at + 8 * (n + 1), arg);
-        if (arg instanceof Result) flags |= 1 << n;
-      }
-      words[(at + 56) >> 2] = flags;
-      at += CALL_SIZE;
+    this.#endTexts();
+    for (const [offset, block] of this.#blocks) {
+      if (typeof block === "string") bytes.write(block, data + offset);
+      else bytes.set(block, data + offset);
     }
-    at = data;
-    // Texts that follow each other are written as one: each write costs more than what it writes.
-    let texts = "";
-    let textsAt = at;
-    for (const { block, size, room } of this.#data) {
-      if (typeof block === "string") {
-        if (texts === "") textsAt = at;
-        texts += block + NULS[room - size]!;
-      } else {
-        if (texts !== "") bytes.write(texts, textsAt);
-        texts = "";
-        if (block instanceof Uint8Array) bytes.set(block, at);
-        else for (const [n, word] of block.entries()) put(at + 8 * n, word);
-      }
-      at += room;
-    }
-    if (texts !== "") bytes.write(texts, textsAt);
+    // Addresses: the buffer lies so low that the upper halves stay 0.
+    for (const at of this.#toResults) words[HEADER_WORDS + at]! += BUFFER + results;
+    for (const at of this.#toData) words[HEADER_WORDS + at]! += BUFFER + data;
+    for (const offset of this.#dataToData) words[(data + offset) >> 2]! += BUFFER + data;
     return bytes;
   }
 
@@ -151,7 +186,7 @@ export class CallList {
     let at = 0;
     for (; at + 8 <= pieces.length && !this.done; at += 8) {
       const result = view.getInt32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
-      const refused = result < 0 ? this.#calls[this.#results.length]?.refused : undefined;
+      const refused = result < 0 ? this.#refused.get(this.#results.length) : undefined;
       if (refused) throw refused(errnoName(-result));
       this.#results.push(result);
     }
@@ -162,7 +197,7 @@ export class CallList {
 
   /** Every call has been answered. */
   get done(): boolean {
-    return this.#results.length === this.#calls.length;
+    return this.#results.length === this.#length;
   }
 
   /** What a call that has been answered returned. */
