@@ -7,9 +7,10 @@ import { skipUnmet } from "../inspect/selftests/machine-needs.ts";
 import { reportSelftests } from "../inspect/selftests/report.ts";
 import { type ProgramResult, readResults } from "../inspect/selftests/test-results.ts";
 import { deviceName, findDevice } from "../machine/find-device.ts";
+import { mock } from "../machine/hosts/mock.ts";
 import { STDIN } from "../machine/input-file.ts";
 import { type HostOverrides, loadHost } from "../machine/load-host.ts";
-import { isForSelftests, SELFTEST_HOST } from "../machine/selftest-host.ts";
+import { isForSelftests } from "../machine/selftest-host.ts";
 import { toYaml } from "../machine/write-host.ts";
 import { ownProgram } from "../native/own-program.ts";
 import { putInOrderAfter } from "./ended-by-signal.ts";
@@ -29,7 +30,7 @@ export interface SelftestsOptions extends HostOverrides {
 /** The ready-made host's first DMA engine. */
 const DEFAULT_DEVICE = "0000:01:00.0";
 /** Where each kind of tests runs when no host is named. */
-const DEFAULT_HOSTS: Readonly<Record<TestSuite["name"], string>> = { vfio: "lab", iommu: SELFTEST_HOST };
+const DEFAULT_HOSTS: Readonly<Record<TestSuite["name"], string>> = { vfio: "lab", iommu: mock.name };
 /** How long one test program may take, in milliseconds; the slowest copies 320 GiB. */
 const TIMEOUT = 900_000;
 

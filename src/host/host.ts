@@ -86,7 +86,8 @@ export class Host implements HostKernel {
   readonly #devices: HostDevices;
   readonly #pci: PciDevices;
   readonly #parts: readonly HostPart[];
-  readonly #iommus: NestingIommus;
+  /** Made when it is first asked for: most programs never do. */
+  #madeIommus: NestingIommus | undefined;
   readonly #pasids = new PasidPool();
 
   /** Who hears of requests before they are made. */
@@ -124,14 +125,13 @@ export class Host implements HostKernel {
     if (newer !== undefined) context.warn(newer);
     const requesters = new Requesters(description);
     this.#pci = new PciDevices(description, context);
-    this.#iommus = nestingIommusOf(description.iommu);
     for (const [name, value] of Object.entries(vfioPciParameters(description)))
       this.parameters.define(`vfio_pci/${name}`, "bool", value === "Y", false);
     this.#parts = hostParts({
       description,
       context: context,
       parameters: this.parameters,
-      iommus: this.#iommus,
+      iommus: () => this.#iommus,
       pasids: this.#pasids,
       requesters,
       vfio: {
@@ -152,6 +152,11 @@ export class Host implements HostKernel {
     this.files = new SysfsFiles(() => this.description, this.#devices.state, kinds);
     this.#devices.boot();
     for (const line of refusedDrivers(description)) context.warn(line);
+  }
+
+  get #iommus(): NestingIommus {
+    this.#madeIommus ??= nestingIommusOf(this.#boot.iommu);
+    return this.#madeIommus;
   }
 
   /** As it is now: virtual functions come and go. */

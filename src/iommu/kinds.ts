@@ -50,8 +50,17 @@ export function kindOf(model: string): IommuKind {
  */
 export function nestingIommusOf(description: IommuDescription): NestingIommus {
   const own = kindOf(description.model).makeNesting;
-  const make = (description.nesting && own) || iommuKinds().find((kind) => kind.makeNesting)!.makeNesting!;
+  const make = (description.nesting && own) || firstNesting();
   return make(description);
+}
+
+/** Kinds behind the first that nests are not loaded for it. */
+function firstNesting(): NonNullable<IommuKind["makeNesting"]> {
+  for (const kind of Object.values(KINDS)) {
+    const { makeNesting } = kind();
+    if (makeNesting) return makeNesting;
+  }
+  throw new RangeError("no kind of IOMMU nests");
 }
 
 /** What a model is called in a host file or, with free text behind it, in a recording. Undefined when it names none. */

@@ -39,7 +39,7 @@ export class IommufdNodes implements HostPart {
       accounts: new PinAccounts(),
       noIommuBuilt: description.modules.vfio.enableUnsafeNoiommuMode !== undefined,
       requesters,
-      pasidHardware: description.iommu.nesting ? new PasidHardware(iommus) : undefined,
+      pasidHardware: description.iommu.nesting ? new PasidHardware(iommus()) : undefined,
       contexts: new Set(),
       selftest: selftestGround(ground),
       faults: kindOf(description.iommu.model).isForSelftests ? new FaultPoints(parameters, context.warn) : undefined,
@@ -102,9 +102,10 @@ function requireRoot(task: Task, path: string, mode: string): void {
 
 /** What the kernel's own tests use, where the host's IOMMU was made for them. */
 function selftestGround({ description, context, iommus }: HostGround): SelftestGround | undefined {
-  const { selftest } = iommus;
+  if (!description.iommu.nesting || !context.release.has("selftestCommand")) return undefined;
+  const { selftest } = iommus();
   const unit = unitOf(description.iommu, context.release);
-  if (!selftest || !unit || !description.iommu.nesting || !context.release.has("selftestCommand")) return undefined;
+  if (!selftest || !unit) return undefined;
   const firstGroup = Math.max(-1, ...description.groups.map(({ id }) => id)) + 1;
   return new SelftestGround(selftest, unit, firstGroup);
 }

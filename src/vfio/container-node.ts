@@ -68,6 +68,7 @@ function loadDrivers(ground: HostGround): readonly IommuDriver[] {
 function nestingOf({ description, iommus, pasids, requesters }: HostGround): NestingHardware | undefined {
   const { api, vfioContainer } = description;
   if (api === "mainline" || vfioContainer !== "type1") return undefined;
-  if (!iommus.proposed) throw new TypeError(`${api} knows no IOMMUs like this host's`);
-  return new NestingHardware(api, iommus.proposed, pasids, requesters);
+  const { proposed } = iommus();
+  if (!proposed) throw new TypeError(`${api} knows no IOMMUs like this host's`);
+  return new NestingHardware(api, proposed, pasids, requesters);
 }

@@ -31,7 +31,7 @@ export interface HostGround {
   readonly context: ModelContext;
   readonly parameters: ModuleParameters;
   /** The IOMMUs that translate requests with PASIDs, and nested ones; unused on hosts that have none. */
-  readonly iommus: NestingIommus;
+  readonly iommus: () => NestingIommus;
   readonly pasids: PasidPool;
   /** The devices as the IOMMUs see them. */
   readonly requesters: Requesters;
