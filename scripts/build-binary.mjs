@@ -59,7 +59,10 @@ async function build() {
   for (const name of readdirSync(join(dist, "view"))) assets[`view-${name}`] = join(dist, "view", name);
   for (const name of readdirSync(helpTexts)) assets[`help-${name.replace(/\.txt$/, "")}`] = join(helpTexts, name);
   assets["command.js"] = write("command.js", text);
-  const main = write("start.js", await joinStart("binary.mjs", { BUILD: build, INDEX: index, VERSION: version }));
+  const main = write(
+    "start.js",
+    await joinStart("binary.mjs", { BUILD: build, INDEX: JSON.stringify(index), VERSION: version }),
+  );
 
   mkdirSync(dirname(output), { recursive: true });
   await put(node, main, assets);

@@ -18,7 +18,7 @@ const { text, index, build } = await joinModules(entries, false, JSON.parse(read
 writeFileSync(join(joined, "command.js"), text);
 writeFileSync(
   main,
-  `#!/usr/bin/env node\n${await joinStart("package.mjs", { BUILD: build, INDEX: index, VERSION: version })}`,
+  `#!/usr/bin/env node\n${await joinStart("package.mjs", { BUILD: build, INDEX: JSON.stringify(index), VERSION: version })}`,
 );
 chmodSync(main, 0o755);
 
@@ -43,7 +43,7 @@ function printed(...args) {
 async function loadedByRun() {
   const { text, index, names } = await joinModules(entries, false, []);
   writeFileSync(join(joined, "command.js"), text);
-  writeFileSync(main, await joinStart("recording.mjs", { INDEX: index }));
+  writeFileSync(main, await joinStart("recording.mjs", { INDEX: JSON.stringify(index) }));
   const list = join(joined, "loaded");
   const env = { ...withoutCache, LOADED: list };
   const run = spawnSync(process.execPath, [main, "run", "--", "true"], { env, encoding: "utf8" });

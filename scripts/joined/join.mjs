@@ -108,9 +108,16 @@ function ownPlace(withPackages) {
     },
     transform: (code, id) =>
       id.startsWith(dist)
-        ? code.replace(/^#!.*/, "").replaceAll("import.meta.url", ownUrl(relative(joined, resolve(id))))
+        ? code
+            .replace(/^#!.*/, "")
+            .replaceAll("import.meta.url", ownUrl(relative(joined, resolve(id))))
+            .replaceAll("import.meta.filename", ownPath(relative(joined, resolve(id))))
         : null,
   };
+}
+
+function ownPath(path) {
+  return `__filename.replace(/[^/]*$/, ${JSON.stringify(path)})`;
 }
 
 function ownUrl(path) {

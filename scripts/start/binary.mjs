@@ -14,6 +14,7 @@ const PART = "--uvfio-part=";
 if (!printedText(process.argv.slice(2), VERSION, (command) => asset(`help-${command}`)?.toString())) saidPlainly(start);
 
 function start() {
+  const { groups, starts } = JSON.parse(INDEX);
   const koffi = loadCarried(new Uint8Array(getRawAsset("koffi.node")));
   const page = (name) => Buffer.from(getRawAsset(`view-${name}`)).toString("utf8");
   globalThis[Symbol.for("uvfio.carried")] = { koffi, version: VERSION, page };
@@ -25,7 +26,7 @@ function start() {
   const compiled = compiledGroups(carried ?? cache?.read(Buffer.alloc(0)));
   const text = Buffer.from(getRawAsset("command.js"));
   const { load, scripts, modules } = joinedModules({
-    groups: INDEX.groups,
+    groups,
     readText: (begin, length) => text.latin1Slice(begin, begin + length),
     compiledCode: compiled.code,
     otherwise: require,
@@ -33,12 +34,12 @@ function start() {
   });
   process.once("exit", () => {
     goOn();
-    if (cache === undefined || (isRun() && !hasRun(modules, INDEX.groups))) return;
+    if (cache === undefined || (isRun() && !hasRun(modules, groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
   putOff();
-  load(INDEX.starts[entry]);
+  load(starts[entry]);
 }
 
 function asset(name) {

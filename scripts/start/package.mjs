@@ -12,17 +12,18 @@ const ROOM = 0x200000;
 if (!printedText(process.argv.slice(2), VERSION, readHelp)) start();
 
 function start() {
+  const { groups, starts } = JSON.parse(INDEX);
   // joined modules have no import() of their own: what loads a person's modules takes this one (src/devices/file-kinds.ts)
   globalThis[Symbol.for("uvfio.import")] = (url) => import(url);
   globalThis[Symbol.for("uvfio.require")] = require;
   // Memory that nobody has used before takes longer to come by than what is read to it: it is used twice.
   const room = Buffer.allocUnsafeSlow(ROOM);
-  const [, begin, length] = INDEX.groups[0];
+  const [, begin, length] = groups[0];
   const first = readText(begin, length, room);
   const cache = codeCache(BUILD);
   const compiled = compiledGroups(cache?.read(room));
   const { load, scripts, modules } = joinedModules({
-    groups: INDEX.groups,
+    groups,
     readText: (at, size) => (at === begin ? first : readText(at, size, Buffer.allocUnsafeSlow(size))),
     compiledCode: compiled.code,
     otherwise: (id) => module.require(id),
@@ -30,12 +31,12 @@ function start() {
   });
   process.once("exit", () => {
     goOn();
-    if (cache === undefined || (isRun() && !hasRun(modules, INDEX.groups))) return;
+    if (cache === undefined || (isRun() && !hasRun(modules, groups))) return;
     const updated = compiled.updated(scripts);
     if (updated) cache.write(updated);
   });
   putOff();
-  saidPlainly(() => load(INDEX.starts.main));
+  saidPlainly(() => load(starts.main));
 }
 
 /** A descriptor is no longer open than it takes: those that are belong to the program that is run. */

@@ -3,13 +3,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { joinedModules } from "./modules.mjs";
 
+const { groups, starts } = JSON.parse(INDEX);
 const text = readFileSync(`${__dirname}/command.js`);
 const { load, modules } = joinedModules({
-  groups: INDEX.groups,
+  groups,
   readText: (begin, length) => text.latin1Slice(begin, begin + length),
   compiledCode: () => undefined,
   otherwise: (id) => module.require(id),
   folder: __dirname,
 });
 process.once("exit", () => writeFileSync(process.env.LOADED, JSON.stringify(Object.keys(modules).map(Number))));
-load(INDEX.starts.main);
+load(starts.main);

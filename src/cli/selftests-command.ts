@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { buildTests, type Finished, type TestProgram } from "../inspect/selftests/build-tests.ts";
 import { openKernelTree, type TestSuite } from "../inspect/selftests/kernel-tree.ts";
 import { skipUnmet } from "../inspect/selftests/machine-needs.ts";
@@ -93,7 +94,7 @@ async function runAll(
     for (const program of programs) {
       const name = basename(program.path);
       progress.start(name);
-      const [command, ...cli] = ownProgram("main", new URL("./main.js", import.meta.url));
+      const [command, ...cli] = ownProgram("main", fileURLToPath(new URL("./main.js", import.meta.url)));
       const { output, status } = await finished(scratch, command, [...cli, ...argumentsOf(program)], TIMEOUT);
       const result = readResults(name, output, status);
       results.push(program.suite === "iommu" ? skipUnmet(result) : result);

@@ -5,14 +5,16 @@ import { setFlagsFromString } from "node:v8";
  * of them have had a processor.
  */
 const TOGETHER = ["parallel-scavenge", "parallel-compaction", "parallel-pointer-update"];
-/** Programs that end at once need not wait for it. */
+/** Programs that end soon need not wait for it. */
 const SETTLED_MS = 300;
 
 /**
  * Has this thread collect its garbage alone, soon; what goes on beside it goes on beside it.
+ * @param isOver there is nothing to serve any more: it need not
  * @returns ends that
  */
-export function collectAlone(): () => void {
+export function collectAlone(isOver = false): () => void {
+  if (isOver) return () => {};
   let isAlone = false;
   const settled = setTimeout(() => {
     isAlone = true;

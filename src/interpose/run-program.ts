@@ -191,7 +191,7 @@ async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<nu
   let guard: Guard | undefined;
   let tree: LedTree | undefined;
   let takeBack = () => {};
-  const collectTogether = collectAlone();
+  let collectTogether = () => {};
   const deadline = limit && new Deadline(limit, launch, () => signals.server?.stop());
   try {
     const { files, nodes, supervisor, takeFuse, trapReadOpens } = host;
@@ -210,7 +210,10 @@ async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<nu
     launch.become(program, words, variables);
     takeBack = giveUpRights();
     started();
-    await server.serve();
+    const served = server.serve();
+    // It comes back when it first waits aside. By then programs that end at once have, and a timer is not worth its while.
+    collectTogether = collectAlone(signals.programEnded);
+    await served;
     host.ended?.();
     return launch.wait();
   } catch (error) {
