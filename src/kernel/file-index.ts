@@ -92,8 +92,11 @@ export class FileIndex implements HostFiles {
   }
 
   get rest(): FileTree {
-    const { roots } = this;
-    const isOutside = (path: string) => !roots.some((root) => `${path}/`.startsWith(`${root}/`));
+    const roots = new Set(this.roots);
+    const isOutside = (path: string) => {
+      for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) if (roots.has(at)) return false;
+      return true;
+    };
     const { directories, files, links } = this.snapshot();
     return {
       grafts: this.grafts,

@@ -41,6 +41,12 @@ function put(words: Int32Array, at: number, value: number): void {
   if (value < 0 || value > 0x7fff_ffff) words[at + 1] = Math.floor(value / 0x1_0000_0000);
 }
 
+/** Adds to words, each at its place behind `begin`. */
+function move(words: Int32Array, begin: number, places: readonly number[], by: number): void {
+  // no iterator, which would make an object for each
+  for (let n = 0; n < places.length; n++) words[begin + places[n]!]! += by;
+}
+
 /**
  * System calls for the launcher to make one after the other (see launcher-image.ts for the format). They are written
  * down as they come: of some hundred, objects would be a large part of all that a start allocates, and code that goes
@@ -58,7 +64,7 @@ export class CallList {
   readonly #blocks: (readonly [offset: number, block: string | Uint8Array])[] = [];
   #texts = "";
   #textsOffset = 0;
-  /** Offsets of addresses in the data. */
+  /** Addresses in the data, as 32-bit words of it. */
   readonly #dataToData: number[] = [];
   #dataLength = 0;
   readonly #results: number[] = [];
@@ -105,11 +111,11 @@ export class CallList {
       if (typeof value === "number") put(words, 2 * index, value);
       else {
         words[2 * index] = this.#place(value);
-        addresses.push(8 * index);
+        addresses.push(2 * index);
       }
     }
     const offset = this.#place(new Uint8Array(words.buffer));
-    for (const address of addresses) this.#dataToData.push(offset + address);
+    for (const address of addresses) this.#dataToData.push((offset >> 2) + address);
     return new Data(offset);
   }
 
@@ -170,9 +176,9 @@ export class CallList {
       else bytes.set(block, data + offset);
     }
     // Addresses: the buffer lies so low that the upper halves stay 0.
-    for (const at of this.#toResults) words[HEADER_WORDS + at]! += BUFFER + results;
-    for (const at of this.#toData) words[HEADER_WORDS + at]! += BUFFER + data;
-    for (const offset of this.#dataToData) words[(data + offset) >> 2]! += BUFFER + data;
+    move(words, HEADER_WORDS, this.#toResults, BUFFER + results);
+    move(words, HEADER_WORDS, this.#toData, BUFFER + data);
+    move(words, data >> 2, this.#dataToData, BUFFER + data);
     return bytes;
   }
 
