@@ -14,7 +14,10 @@ export class SysfsMounts {
     const isThere = (directory: string) => directory.startsWith("/sys/") && statPath(root, directory.slice(1)) === 0;
     // all of one file system, where they are served
     if (roots.some(isThere)) this.#devices.add(fileSystem());
-    for (const { directory } of grafts) if (isThere(directory)) this.#devices.add(fileSystem());
+    const real = isThere("/sys/") ? fileSystem() : undefined;
+    // a directory that needs no mount of its own is the real one (launch/graft.ts)
+    for (const { directory } of grafts)
+      if (isThere(directory) && fileSystem() !== real) this.#devices.add(fileSystem());
   }
 
   /** Whether the last statx() was of a file on one of them. */

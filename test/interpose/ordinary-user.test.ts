@@ -35,6 +35,22 @@ describe("an ordinary user", () => {
     expect(stdout).toContain("version=0 extension 3=1 2=0\ngroup opened=1 again=-16");
   });
 
+  test("keeps a working directory that it may not enter", async ({ skip }) => {
+    if (!usable || !root) return skip();
+    const closed = fs.mkdtempSync("/tmp/uvfio-closed-");
+    try {
+      fs.chmodSync(closed, 0o700);
+      const { stdout, stderr } = await finish(build.command({}, "readlink", "/proc/self/cwd"), {
+        ...user,
+        cwd: closed,
+      });
+      expect(stderr).toBe("");
+      expect(stdout).toBe(`${closed}\n`);
+    } finally {
+      fs.rmdirSync(closed);
+    }
+  });
+
   test("stays the same user, without the capabilities that the namespace has", async ({ skip }) => {
     if (!usable) return skip();
     expect((await run("id", "-u")).stdout).toBe(`${uid}\n`);

@@ -60,6 +60,38 @@ export function mountTmpfs(list: CallList, directory: string): void {
 }
 
 /**
+ * Grafts that can be done without: what the tree has in their directories is whole directories that are mounted, real
+ * ones of the same names are there to be mounted over, and nothing else is to be hidden. A graft of a directory with
+ * some dozen entries takes as many mounts.
+ * @param paths all that the tree has
+ * @param mounted directories of the tree that will be mounted where they belong
+ * @returns by the directories of such grafts, what is mounted over in them
+ */
+export function coveredDirectly(
+  asked: readonly Graft[],
+  paths: readonly string[],
+  mounted: readonly string[],
+): Map<string, ReadonlySet<string>> {
+  const grafted = new Set(asked.map(({ directory }) => directory));
+  const others = new Set<string>();
+  const places = new Map<string, Set<string>>();
+  const isPlaced = new Set(mounted);
+  for (const each of paths) {
+    const directory = nearest(each, grafted);
+    if (directory === undefined || others.has(directory)) continue;
+    if (!isPlaced.has(each) || path.dirname(each) !== directory || !isDirectory(each)) others.add(directory);
+    else if (places.has(directory)) places.get(directory)!.add(each);
+    else places.set(directory, new Set([each]));
+  }
+  for (const { directory, hidden } of asked) {
+    const here = places.get(directory);
+    const isLeft = (name: string) => !here?.has(`${directory}/${name}`) && isThere(`${directory}/${name}`);
+    if (others.has(directory) || hidden.includes("*") || hidden.some(isLeft)) places.delete(directory);
+  }
+  return places;
+}
+
+/**
  * The grafts that a set of paths needs: those asked for, where their directory exists, and for every path that none of
  * them covers the nearest existing directory above it. Outer ones first.
  */
@@ -98,6 +130,10 @@ export function nearest(
   for (let at = candidate; at !== "/" && at !== ""; at = at.slice(0, at.lastIndexOf("/")))
     if (directories.has(at)) return at;
   return undefined;
+}
+
+function isThere(candidate: string): boolean {
+  return fs.lstatSync(candidate, { throwIfNoEntry: false }) !== undefined;
 }
 
 function isDirectory(candidate: string): boolean {

@@ -164,7 +164,7 @@ export class Launch {
 
     // The launcher mounts while the rest is written down.
     const roots = this.#isServed ? files.roots : [];
-    const parts = new TreeCalls(this.#isServed ? around(files) : files.snapshot(), nodes);
+    const parts = new TreeCalls(this.#isServed ? around(files) : files.snapshot(), nodes, roots);
     const grafts = new CallList();
     // Who serves has it: should that end, what waits for it here ends, too.
     grafts.call(HOST_CALLS.close, [this.#launcher.fuse]);

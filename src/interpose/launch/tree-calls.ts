@@ -20,7 +20,7 @@ import { NULL_DEVICE } from "../null-device.ts";
 import { openPath } from "../path-stat.ts";
 import { CallList, type Result } from "./call-list.ts";
 import { failed, makeFile, writeFile } from "./file-calls.ts";
-import { graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
+import { coveredDirectly, graft, mountTmpfs, nearest, ownedNames, planGrafts } from "./graft.ts";
 
 const DIRECTORY_MODE = 0o755;
 /** Bytes of calls that are enough for a list; the launcher takes 16 MiB, and one file has at most 4 KiB. */
@@ -36,12 +36,15 @@ export class TreeCalls {
   readonly #files: [path: string, content: FileContent][] = [];
   readonly #alone = new Map<string, FileContent>();
   readonly #grafts: readonly Graft[];
+  /** Real directories that something is mounted over. */
+  readonly #covered: readonly string[];
   /** Its calls that make nodes. */
   #last = new CallList();
   readonly #made: Result[] = [];
   readonly #owned: ReadonlyMap<string, ReadonlySet<string>>;
 
-  constructor(tree: FileTree, nodes: readonly DeviceNode[]) {
+  /** @param mounted directories of the tree that somebody else will mount where they belong */
+  constructor(tree: FileTree, nodes: readonly DeviceNode[], mounted: readonly string[]) {
     this.#tree = tree;
     this.#nodes = nodes;
     for (const { path: node } of nodes) checkPath(node);
@@ -53,13 +56,20 @@ export class TreeCalls {
     }
     const paths = [...nodes.map((n) => n.path), ...this.#files.map(([file]) => file), ...tree.links.keys()];
     paths.push(...tree.directories.filter((d) => !grafted.has(d)));
-    this.#grafts = planGrafts(tree.grafts, paths);
-    this.#owned = ownedNames(paths, this.#grafts);
+    const covered = coveredDirectly(tree.grafts, paths, mounted);
+    this.#covered = [...covered.values()].flatMap((places) => [...places]);
+    const isCovered = new Set(this.#covered);
+    const others = paths.filter((each) => !isCovered.has(each));
+    this.#grafts = planGrafts(
+      tree.grafts.filter(({ directory }) => !covered.has(directory)),
+      others,
+    );
+    this.#owned = ownedNames(others, this.#grafts);
   }
 
   /** Directories that the program sees another way than this process. */
   get grafted(): ReadonlySet<string> {
-    return new Set(this.#grafts.map(({ directory }) => directory));
+    return new Set([...this.#grafts.map(({ directory }) => directory), ...this.#covered]);
   }
 
   /** From now on nothing is made or changed in /sys. /dev is a real host's: whoever may there, may. */
