@@ -12,9 +12,12 @@ void main();
 async function main(): Promise<void> {
   try {
     const run = plainRun();
-    // Nothing is left to be done then, and node's own end takes longer where it takes everything down first.
-    if (run) process.exit(await runCommand(run.argv, run.options));
-    process.exitCode = await (await import("./program.ts")).buildProgram(args);
+    process.exitCode = run
+      ? await runCommand(run.argv, run.options)
+      : await (await import("./program.ts")).buildProgram(args);
+    // The usual host leaves nothing to be done, and node's own end takes longer where it takes everything down first. On
+    // another one a model of somebody's may still be at work.
+    if (run && run.options.machine === undefined) process.exit();
   } catch (error) {
     process.exitCode = failed(error);
   }
