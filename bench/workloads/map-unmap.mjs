@@ -17,12 +17,12 @@ export const workloads = [
 are copied as 32-bit words, because for 32 bytes a view of the buffer costs more than the copy. An unmap that names one mapping looks it up
 once: it begins where it should when the mapping found begins there, and ends where it should when that ends there.
 
-Where the time of the calls goes (\`perf\` on \`bench/inside/pairs.mjs 100000 40000 100\`, the bare rounds left out): two fifths into the interval map,
+Where the time of the calls goes (\`perf\` on \`bench/inside/pairs.mjs 100000 40000 100\`, the bare rounds left out): more than a third into the interval map,
 which is all that the bare pair has; an eighth waits for one line of memory, the slot of the mapping that goes away; a tenth copies structures in
 and out and reads their fields; a tenth is the program's side, which chooses places as the bare pair does and writes structures; the rest are the
 checks, finding, holding and letting go the program's pages, and the way through container and backend, a few instructions in some twenty
-functions. With a thousand mappings, where nothing waits for memory, the calls take 2.4 times as long as the bare pair: so it is mostly the
-number of instructions, and no one thing is left to take away. The nearest figure reached is 2.0, and 2.2 to 2.4 as a rule: what
+functions. With a thousand mappings, where nothing waits for memory, the calls take 3.3 times as long as the bare pair: so it is mostly the
+number of instructions, and no one thing is left to take away. The nearest figure reached is 2.0, and 2.2 to 2.5 as a rule: what
 disturbs the caches costs the calls more than the pair. With the interval map of sorted chunks that was here before the calls took 1.9 times as
 long as its pair: they have become faster since, but less so than the map.`,
     run({ long }) {

@@ -48,6 +48,10 @@ export class Type1Iommu {
   readonly overflowErrno: boolean;
   /** UNMAP_DMA up to the last byte of the address space works. */
   readonly lastByteUsable: boolean;
+  /** UNMAP_DMA cuts no mapping in two. */
+  readonly keepsMappingsWhole: boolean;
+  /** UNMAP_DMA answers with how much it has unmapped. */
+  readonly reportsUnmapSize: boolean;
   /** Opened as VFIO_TYPE1_NESTING_IOMMU: no IOMMU driver of the releases that had it accepts that here. */
   readonly nesting: boolean;
   readonly mappings = new MappingTable();
@@ -87,6 +91,8 @@ export class Type1Iommu {
       (updateVaddr ? VFIO_DMA_UNMAP_FLAG_VADDR : 0);
     this.overflowErrno = release.has("overflowErrno");
     this.lastByteUsable = release.has("lastByteUsable");
+    this.keepsMappingsWhole = release.has("mappingsKeptWhole");
+    this.reportsUnmapSize = release.has("unmapSizeReported");
   }
 
   /** Mappings that can still be made (vfio_iommu.dma_avail). */

@@ -30,11 +30,10 @@ export function unmapDma(iommu: Type1Iommu, task: Task, arg: Word): number {
   const bitmap = flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? readBitmapRequest(iommu, task, arg, flags) : undefined;
 
   const pages = doUnmap(iommu, task, flags, bitmap);
-  const { release } = iommu.context;
-  if (!release.has("unmapSizeReported")) return 0;
+  if (!iommu.reportsUnmapSize) return 0;
   user.setHalves(AT.size, pageLow(pages), pageHigh(pages));
   // a reply that cannot be written is an error although the mappings are gone
-  return user.answer(task, arg, SIZE, release);
+  return user.answer(task, arg, SIZE, iommu.context.release);
 }
 
 function readBitmapRequest(iommu: Type1Iommu, task: Task, arg: Word, flags: number): BitmapRequest {
@@ -75,7 +74,7 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
     if (iovaLow | iovaHigh | sizeLow | sizeHigh) fail("EINVAL", "with flag ALL iova and size must be 0");
   } else {
     const isEmpty = (sizeLow | sizeHigh) === 0;
-    if (isEmpty && !iommu.context.release.has("unmapSizeReported")) return 0;
+    if (isEmpty && !iommu.reportsUnmapSize) return 0;
     if (isEmpty) fail("EINVAL", "the size is 0 (to unmap everything use VFIO_DMA_UNMAP_FLAG_ALL)");
     if (sizeLow & mask) fail("EINVAL", `size ${hex(user.u64(AT.size))} is not a multiple of ${pageText(iommu)}`);
     if (wraps(iovaLow, iovaHigh, sizeLow, sizeHigh)) {
@@ -99,7 +98,7 @@ function doUnmap(iommu: Type1Iommu, task: Task, flags: number, bitmap: BitmapReq
       "a range up to the last byte of the address space is refused from 4.15 to 4.20 (58fec830fc19 mends it)",
     );
   }
-  if (!iommu.context.release.has("mappingsKeptWhole")) cutAt(iommu, iovaPage, last);
+  if (!iommu.keepsMappingsWhole) cutAt(iommu, iovaPage, last);
   const met = iommu.v2 && !all ? seekUncut(iommu, iovaPage, last) : byIova.seek(iovaPage);
   if (last === LAST_PAGE && !all && !iommu.lastByteUsable) {
     if (met) {
