@@ -15,12 +15,19 @@ const JOINED = (LEAF * 3) / 4;
  * when it has none.
  */
 const LOOK = 7;
-/** Where the lengths and values of a leaf's runs begin, in words of 32 bits (run-leaves.ts). */
-const PAGES = LEAF * 2;
-const VALUE = PAGES + 1;
-/** The length of a run that #long has, because it is longer than this. */
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+/**
+ * Where the lengths and values of a leaf's runs begin, in words of 32 bits: of each double the length is the upper one
+ * (run-leaves.ts).
+ */
+const PAGES = LEAF * 2 + (LITTLE_ENDIAN ? 1 : 0);
+const VALUE = LEAF * 2 + (LITTLE_ENDIAN ? 0 : 1);
+/**
+ * The length of a run that #long has, because it is longer than this. Up to this the double is neither infinite nor a
+ * NaN.
+ */
 const LONG = 0;
-const MAX_WORD = 0xffff_ffff;
+const MAX_PAGES = 0x7fef_ffff;
 /** The largest number of an inner node: V8 then knows that a place among their keys does not overflow. */
 const MAX_NODE = 0xff_ffff;
 const NONE = -1;
@@ -53,16 +60,16 @@ export class IntervalMap {
   /** No run reaches this page or one behind it: what is mapped at rising addresses need not be looked for. */
   #beyond = 0;
   /**
-   * Where the lowest run ends: what is mapped and unmapped in the same order need not be looked for either. 0 without a
-   * run.
+   * Where the lowest run begins: what is mapped and unmapped in the same order need not be looked for either. -1
+   * without a run.
    */
-  #lowEnd = 0;
+  #lowest = NONE;
   /**
    * What #descend() looks for. As its argument it would be an object on the heap each time: a number that has not 31
    * bits.
    */
   readonly #sought = new Float64Array(1);
-  /** Lengths of 2^32 pages and more, by first page. */
+  /** Lengths of more than MAX_PAGES pages, by first page. */
   readonly #long = new Map<number, number>();
   /** Whether seekHole() works. */
   readonly #knowsHoles: boolean;
@@ -97,7 +104,9 @@ export class IntervalMap {
       // lookups often stay in a run; both comparisons in one, because the first alone cannot be foretold
       if (+(start <= page) & +(page < start + this.#words[here * 2 + PAGES]!)) return true;
     }
-    return this.#search(page);
+    this.#sought[0] = page;
+    // V8 does not know what a call returns that it has not inlined, and would look at all that true and false can be
+    return this.#search() === true;
   }
 
   /** Moves the cursor to the lowest run. */
@@ -129,21 +138,39 @@ export class IntervalMap {
 
   /** Adds a run. The caller has made sure that it overlaps none. The cursor is then on it. */
   insert(start: number, pages: number, value: number): void {
-    if (start >= this.#beyond) this.#toEnd();
-    else if (!this.#fitsHere(start)) this.#toGap(start);
-    if (this.#leaves.ends[this.#leaf] === LEAF) this.#makeRoom(start, start + pages);
-    const long = pages > MAX_WORD;
-    if (long) this.#long.set(start, pages);
-    this.#at = this.#leaves.insert(this.#leaf, this.#at, start, long ? LONG : pages, value);
+    const end = start + pages;
+    if (start >= this.#beyond) {
+      this.#toEnd();
+      this.#beyond = end;
+      if (this.size === 0) this.#lowest = start;
+    } else {
+      if (!this.#fitsHere(start)) this.#toGap(start);
+      if (end > this.#beyond) this.#beyond = end;
+      if (start < this.#lowest) this.#lowest = start;
+    }
+    if (this.#leaves.ends[this.#leaf] === LEAF) this.#makeRoom(start, end);
+    const at = this.#leaves.open(this.#leaf, this.#slab, this.#base, this.#at);
+    this.#at = at;
+    const here = this.#base + at;
+    this.#slab[here] = start;
+    this.#words[here * 2 + PAGES] = pages > MAX_PAGES ? this.#keepLong(start, pages) : pages;
+    this.#words[here * 2 + VALUE] = value;
     this.size++;
-    if (start + pages > this.#beyond) this.#beyond = start + pages;
-    if (start < this.#lowEnd || this.size === 1) this.#lowEnd = start + pages;
     if (this.#knowsHoles) this.#noteHoleHere();
+  }
+
+  /** @returns what its leaf has as the length */
+  #keepLong(start: number, pages: number): number {
+    this.#long.set(start, pages);
+    return LONG;
   }
 
   /** Takes the run at the cursor out; the cursor is then on the run behind it, false when that was the last. */
   removeHere(): boolean {
-    if (!this.#knowsHoles) return this.#removeHere();
+    return this.#knowsHoles ? this.#removeBetweenHoles() : this.#removeHere();
+  }
+
+  #removeBetweenHoles(): boolean {
     const end = this.#endBefore();
     if (!this.#removeHere()) return false;
     // the holes before and behind it are one
@@ -191,34 +218,29 @@ export class IntervalMap {
     const leaves = this.#leaves;
     const leaf = this.#leaf;
     const at = this.#at;
-    const start = this.start;
+    const start = this.#slab[this.#base + at]!;
     if (this.#long.size > 0) this.#long.delete(start);
-    if (--this.size === 0) {
-      this.#empty();
-      return false;
-    }
+    if (--this.size === 0) return this.#empty();
     const isFirst = at === leaves.firsts[leaf]!;
-    if (isFirst) {
-      leaves.removeFirst(leaf);
-      this.#at = at + 1;
-    } else {
-      leaves.remove(leaf, at);
-    }
-    const isLowest = start < this.#lowEnd;
+    this.#at = leaves.remove(leaf, this.#slab, this.#base, at);
     const length = leaves.lengthOf(leaf);
     // where runs go one after the other, not each time: of two neighbours that have become small, the one that did last
     // finds the other
-    if (length < FEW && (!isFirst || (length & LOOK) === 0) && this.#join(leaf, length)) {
-      const more = this.#searchTree(start);
-      if (isLowest) this.#lowEnd = this.start + this.pages;
-      return more;
-    }
+    if (length < FEW && (!isFirst || (length & LOOK) === 0) && this.#join(leaf, length)) return this.#toBehind(start);
     // the key of the very first leaf is never looked at; that of another is exactly the first run's, because a run in
     // the leaf before that ends behind the key would not be found
-    if (isLowest) this.#lowEnd = this.start + this.pages;
+    if (start === this.#lowest) this.#lowest = this.start;
     else if (isFirst) this.#index.setKey(this.start);
-    else return at < leaves.ends[leaf]! || this.#toNextLeaf();
+    else return this.#at < leaves.ends[leaf]! || this.#toNextLeaf();
     return true;
+  }
+
+  /** Moves the cursor behind a run that has gone, when leaves have gone with it. */
+  #toBehind(start: number): boolean {
+    this.#sought[0] = start;
+    const more = this.#searchTree();
+    if (start === this.#lowest) this.#lowest = this.start;
+    return more;
   }
 
   clear(): void {
@@ -229,30 +251,33 @@ export class IntervalMap {
     this.#reset();
   }
 
-  /** The last run goes. */
-  #empty(): void {
+  /** The last run goes: there is none behind it. */
+  #empty(): boolean {
     if (this.#leaves.capacity > 1) {
       this.clear();
-      return;
+      return false;
     }
     // one mapping that comes and goes leaves nothing for the garbage collector
     this.#leaves.empty(this.#leaf);
     this.#reset();
+    return false;
   }
 
   #reset(): void {
     this.#at = 0;
     this.#beyond = 0;
-    this.#lowEnd = 0;
+    this.#lowest = NONE;
     this.#long.clear();
     this.size = 0;
   }
 
   /**
-   * What seek() does when the page is not in the run at the cursor: as a rule it is in the one behind it, or anywhere.
+   * What seek() does when the page in #sought is not in the run at the cursor: as a rule it is in the one behind it, or
+   * anywhere.
    */
-  #search(page: number): boolean {
-    if (page < this.#lowEnd) {
+  #search(): boolean {
+    const page = this.#sought[0]!;
+    if (page <= this.#lowest) {
       this.#toLeaf(this.#index.toFirstLeaf());
       this.#at = this.#leaves.firsts[this.#leaf]!;
       return true;
@@ -266,19 +291,18 @@ export class IntervalMap {
         return true;
       }
     }
-    return this.#searchTree(page);
+    return this.#searchTree();
   }
 
-  /** seek() without the cursor. */
-  #searchTree(page: number): boolean {
+  /** The same without the cursor. */
+  #searchTree(): boolean {
+    const page = this.#sought[0]!;
     if (page >= this.#beyond) {
       this.#toEnd();
       return false;
     }
-    this.#sought[0] = page;
-    this.#descend();
     // a run in front of the page may still reach it; only the very first can lie behind it
-    return this.start + this.pages > page || this.next();
+    return this.#descend() === true || this.next() === true;
   }
 
   /**
@@ -287,10 +311,12 @@ export class IntervalMap {
    *
    * Comparisons become numbers, not jumps: no processor can foretell which way a lookup goes, and one jump foretold
    * wrongly takes longer than all comparisons here. What is compared with first in a leaf lies in all of its lines:
-   * they are not in the cache when there are a million runs, and are waited for once. It is one function, because V8
-   * would inline some parts of it and not others.
+   * they are not in the cache when there are a million runs, and are waited for once. Fewer comparisons in more steps
+   * would take longer, because a step waits for the one before it. It is one function, because V8 would inline some
+   * parts of it and not others.
+   * @returns whether the run there ends behind the page
    */
-  #descend(): void {
+  #descend(): boolean {
     const page = this.#sought[0]!;
     const index = this.#index;
     const rootKeys = index.rootKeys;
@@ -325,10 +351,12 @@ export class IntervalMap {
     index.place = place;
     const leaf = index.leaves[place]!;
     const slab = this.#leaves.slabOf(leaf);
+    const words = this.#leaves.wordsOf(leaf);
     const base = this.#leaves.baseOf(leaf);
+    // also when they are the same: a jump that is foretold wrongly would end the waits of this lookup before the next's
     this.#leaf = leaf;
     this.#slab = slab;
-    this.#words = this.#leaves.wordsOf(leaf);
+    this.#words = words;
     this.#base = base;
     const fours =
       +(slab[base + 4]! <= page) +
@@ -343,10 +371,14 @@ export class IntervalMap {
       +(slab[base + 40]! <= page) +
       +(slab[base + 44]! <= page);
     let at = fours << 2;
-    at += +(slab[base + at + 2]! <= page) << 1;
-    this.#at = at + +(slab[base + at + 1]! <= page);
+    at += +(slab[base + at + 1]! <= page) + +(slab[base + at + 2]! <= page) + +(slab[base + at + 3]! <= page);
+    this.#at = at;
+    const start = slab[base + at]!;
+    const pages = words[(base + at) * 2 + PAGES]!;
+    return start + (pages === LONG ? this.#long.get(start)! : pages) > page;
   }
 
+  /** Moves the cursor to a leaf; where in it is another matter. */
   #toLeaf(leaf: number): void {
     const slab = this.#leaves.slabOf(leaf);
     this.#leaf = leaf;
@@ -423,7 +455,7 @@ export class IntervalMap {
     if (first === 0) {
       this.#split(start, end);
       this.#toGap(start);
-    } else if (this.#at > first) {
+    } else if (this.#at - first >= LEAF - this.#at) {
       this.#at -= this.#leaves.pack(this.#leaf);
     }
   }

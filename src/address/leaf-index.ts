@@ -36,6 +36,11 @@ export class LeafIndex {
   /** The place: an entry of the root, and where in `keys` and `leaves` the leaf is. */
   root = 0;
   place = 0;
+  /** The first and the last leaf, and where they are in `keys` and `leaves`: what is used in turn goes to both. */
+  #firstPlace = 0;
+  #firstLeaf = 0;
+  #lastPlace = 0;
+  #lastLeaf = 0;
   /** How many leaves each inner node has; 0 where there is no node. */
   #lengths: Uint8Array = new Uint8Array(1);
   /** How many inner nodes there are. */
@@ -50,6 +55,7 @@ export class LeafIndex {
   constructor(leaf: number) {
     this.leaves[0] = leaf;
     this.#lengths[0] = 1;
+    this.#findEnds();
   }
 
   /** Goes to the next leaf and returns it; -1 behind the last. */
@@ -146,16 +152,24 @@ export class LeafIndex {
   /** Goes to the first leaf and returns it. */
   toFirstLeaf(): number {
     this.root = 0;
-    this.place = this.nodes[0]! << NODE_SHIFT;
-    return this.leaves[this.place]!;
+    this.place = this.#firstPlace;
+    return this.#firstLeaf;
   }
 
   /** Goes to the last leaf and returns it. */
   toLastLeaf(): number {
     this.root = this.#rootLength - 1;
-    const node = this.nodes[this.root]!;
-    this.place = (node << NODE_SHIFT) + this.#lengths[node]! - 1;
-    return this.leaves[this.place]!;
+    this.place = this.#lastPlace;
+    return this.#lastLeaf;
+  }
+
+  /** Finds the first and the last leaf, after any change of which leaves there are. */
+  #findEnds(): void {
+    this.#firstPlace = this.nodes[0]! << NODE_SHIFT;
+    this.#firstLeaf = this.leaves[this.#firstPlace]!;
+    const node = this.nodes[this.#rootLength - 1]!;
+    this.#lastPlace = (node << NODE_SHIFT) + this.#lengths[node]! - 1;
+    this.#lastLeaf = this.leaves[this.#lastPlace]!;
   }
 
   /** The leaf before this one in the same node, -1 for the first. */
@@ -177,6 +191,7 @@ export class LeafIndex {
   /** The leaf here has another number. */
   setLeaf(leaf: number): void {
     this.leaves[this.place] = leaf;
+    this.#findEnds();
   }
 
   /**
@@ -210,6 +225,7 @@ export class LeafIndex {
     keys[first + at] = key;
     leaves[first + at] = leaf;
     holes[first + at] = hole;
+    this.#findEnds();
   }
 
   /**
@@ -250,6 +266,7 @@ export class LeafIndex {
       if (length < FEW) this.#join(this.root);
     }
     if (this.#used * 4 < this.#lengths.length) this.#shrink();
+    this.#findEnds();
   }
 
   /** Joins an inner node with a neighbour that has few leaves as well. */

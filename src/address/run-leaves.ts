@@ -1,8 +1,5 @@
 /** Runs that a leaf has room for. */
 const LEAF = 48;
-/** Where the lengths and values of a leaf's runs begin, in words of 32 bits. */
-const PAGES = LEAF * 2;
-const VALUE = PAGES + 1;
 /** A leaf, in doubles. */
 const STRIDE = LEAF * 2;
 const SLAB_SHIFT = 8;
@@ -16,8 +13,12 @@ const NONE = -1;
  * baseOf(leaf) of slabOf(leaf): the first pages of its runs as doubles, then for each run its length and its value as
  * words of 32 bits, which wordsOf(leaf) shows. Dense, because what a lookup among a million runs waits for is memory.
  *
- * There may be a gap in front of the runs, so that the first one is taken out without a move of the others. First pages
- * in the gap are -Infinity, those behind the runs Infinity: a search needs to know of neither.
+ * Where runs move, value and length move as one double. The length is its upper word, and so small that the double is a
+ * number: JavaScript may change the bits of a NaN on the way.
+ *
+ * There may be a gap in front of the runs, so that the first one is taken out without a move of the others, and of
+ * those before another and those behind it the fewer move. First pages in the gap are -Infinity, those behind the runs
+ * Infinity: a search needs to know of neither.
  */
 export class RunLeaves {
   /** Where the runs of each leaf begin: how large the gap is. */
@@ -93,49 +94,70 @@ export class RunLeaves {
   }
 
   /**
-   * Puts a run before the one at `at` of a leaf; returns where it is. The first goes into the gap, others need room at
-   * the leaf's end.
+   * Makes a place for a run before the one at `at` of a leaf that has room at its end, or a gap; returns where it is.
+   * @param slab slabOf(leaf)
+   * @param base baseOf(leaf)
    */
-  insert(leaf: number, at: number, start: number, pages: number, value: number): number {
-    const slab = this.slabOf(leaf);
-    const words = this.wordsOf(leaf);
-    const base = this.baseOf(leaf);
-    const inGap = at > 0 && at === this.firsts[leaf]!;
-    const to = inGap ? at - 1 : at;
-    const here = base + to;
-    const there = here * 2 + PAGES;
-    if (inGap) {
-      this.firsts[leaf] = to;
-    } else {
-      for (let i = base + this.ends[leaf]!++, j = i * 2 + PAGES; i > here; i--, j -= 2) {
-        slab[i] = slab[i - 1]!;
-        words[j] = words[j - 2]!;
-        words[j + 1] = words[j - 1]!;
+  open(leaf: number, slab: Float64Array, base: number, at: number): number {
+    const end = this.ends[leaf]!;
+    if (at < end) return this.#openWithin(leaf, slab, base, at);
+    this.ends[leaf] = end + 1;
+    return at;
+  }
+
+  /** The fewer of the others move. */
+  #openWithin(leaf: number, slab: Float64Array, base: number, at: number): number {
+    const first = this.firsts[leaf]!;
+    const end = this.ends[leaf]!;
+    if (first > 0 && (at - first < end - at || end === LEAF)) {
+      this.firsts[leaf] = first - 1;
+      const to = at - 1;
+      for (let i = base + first - 1; i < base + to; i++) {
+        slab[i] = slab[i + 1]!;
+        slab[i + LEAF] = slab[i + 1 + LEAF]!;
       }
+      return to;
     }
-    slab[here] = start;
-    words[there] = pages;
-    words[there + 1] = value;
-    return to;
+    this.ends[leaf] = end + 1;
+    for (let i = base + end; i > base + at; i--) {
+      slab[i] = slab[i - 1]!;
+      slab[i + LEAF] = slab[i - 1 + LEAF]!;
+    }
+    return at;
   }
 
-  /** Takes the first run of a leaf out. */
-  removeFirst(leaf: number): void {
-    const first = this.firsts[leaf]!++;
-    this.slabOf(leaf)[this.baseOf(leaf) + first] = Number.NEGATIVE_INFINITY;
+  /**
+   * Takes a run of a leaf out; returns where the one behind it is.
+   * @param slab slabOf(leaf)
+   * @param base baseOf(leaf)
+   */
+  remove(leaf: number, slab: Float64Array, base: number, at: number): number {
+    if (at > this.firsts[leaf]!) return this.#removeWithin(leaf, slab, base, at);
+    this.firsts[leaf] = at + 1;
+    slab[base + at] = Number.NEGATIVE_INFINITY;
+    return at + 1;
   }
 
-  remove(leaf: number, at: number): void {
-    const slab = this.slabOf(leaf);
-    const words = this.wordsOf(leaf);
-    const base = this.baseOf(leaf);
-    const last = base + --this.ends[leaf]!;
-    for (let i = base + at, j = i * 2 + PAGES; i < last; i++, j += 2) {
+  /** The fewer of the others move. */
+  #removeWithin(leaf: number, slab: Float64Array, base: number, at: number): number {
+    const first = this.firsts[leaf]!;
+    const last = this.ends[leaf]! - 1;
+    if (at - first < last - at) {
+      this.firsts[leaf] = first + 1;
+      for (let i = base + at; i > base + first; i--) {
+        slab[i] = slab[i - 1]!;
+        slab[i + LEAF] = slab[i - 1 + LEAF]!;
+      }
+      slab[base + first] = Number.NEGATIVE_INFINITY;
+      return at + 1;
+    }
+    this.ends[leaf] = last;
+    for (let i = base + at; i < base + last; i++) {
       slab[i] = slab[i + 1]!;
-      words[j] = words[j + 2]!;
-      words[j + 1] = words[j + 3]!;
+      slab[i + LEAF] = slab[i + 1 + LEAF]!;
     }
-    slab[last] = Number.POSITIVE_INFINITY;
+    slab[base + last] = Number.POSITIVE_INFINITY;
+    return at;
   }
 
   /** Closes the gap of a leaf; returns how far its runs have moved. */
@@ -143,12 +165,10 @@ export class RunLeaves {
     const first = this.firsts[leaf]!;
     const end = this.ends[leaf]!;
     const slab = this.slabOf(leaf);
-    const words = this.wordsOf(leaf);
     const base = this.baseOf(leaf);
     for (let i = base + first, j = base; i < base + end; i++, j++) {
       slab[j] = slab[i]!;
-      words[j * 2 + PAGES] = words[i * 2 + PAGES]!;
-      words[j * 2 + VALUE] = words[i * 2 + VALUE]!;
+      slab[j + LEAF] = slab[i + LEAF]!;
     }
     for (let i = base + end - first; i < base + end; i++) slab[i] = Number.POSITIVE_INFINITY;
     this.firsts[leaf] = 0;
@@ -162,13 +182,10 @@ export class RunLeaves {
     if (this.ends[to]! + moved > LEAF) this.pack(to);
     const source = this.slabOf(from);
     const target = this.slabOf(to);
-    const sourceWords = this.wordsOf(from);
-    const targetWords = this.wordsOf(to);
     const start = this.baseOf(from) + at;
     for (let i = start, j = this.baseOf(to) + this.ends[to]!; i < start + moved; i++, j++) {
       target[j] = source[i]!;
-      targetWords[j * 2 + PAGES] = sourceWords[i * 2 + PAGES]!;
-      targetWords[j * 2 + VALUE] = sourceWords[i * 2 + VALUE]!;
+      target[j + LEAF] = source[i + LEAF]!;
       source[i] = Number.POSITIVE_INFINITY;
     }
     this.ends[to]! += moved;

@@ -245,6 +245,38 @@ describe("an interval map", () => {
     expect(map.overlaps(last, 1)).toBe(false);
   });
 
+  test("keeps every bit of values and lengths while runs move along in their leaves", () => {
+    // around those that would make an infinite double, or none at all, of a value and a length
+    const values = [0, 1, 0x7ff0_0000, 0x7ff0_0001, 0x8000_0000, 0xfff0_0001, 0xffff_ffff];
+    const lengths = [
+      1,
+      0x7fef_ffff,
+      0x7ff0_0000,
+      0x7ff0_0001,
+      0x7ff8_0000,
+      0x8000_0000,
+      0xfff0_0001,
+      2 ** 32 - 1,
+      2 ** 32,
+    ];
+    const room = 2 ** 33;
+    const map = new IntervalMap();
+    const model = new SortedRuns();
+    for (let i = 0; i < 20_000; i++) {
+      const start = room * ((i * 7919) % 400);
+      if (map.overlaps(start, 1)) {
+        map.removeHere();
+        model.remove(model.from(start));
+      } else {
+        const pages = lengths[i % lengths.length]!;
+        const value = values[i % values.length]!;
+        map.insert(start, pages, value);
+        model.insert(start, pages, value);
+      }
+      if (i % 100 === 0) expect(contents(map)).toEqual(model.runs);
+    }
+  });
+
   test("keeps the largest value and the longest run", () => {
     const map = new IntervalMap();
     map.insert(0, 2 ** 52, 2 ** 32 - 1);
