@@ -65,7 +65,7 @@ are written by name for people who read the file.`,
     baseline: "JSON.parse() of its lines in node, a MiB at a time (`bench/inside/parse-lines.mjs`)",
     target: { atMost: 6 },
     explanation: `It is gone through twice: once to know whether it is whole and which threads it has, once for the calls. Each line is parsed and
-checked both times, and a line of text is made of it.`,
+checked both times.`,
     run(programs) {
       const path = traceOf(programs, programs.long ? LARGE.long : LARGE.quick);
       return alternate(

@@ -1,12 +1,7 @@
 import { LIVE_LIMITS } from "../inspect/picture/state.ts";
 import { PerfettoFile } from "../inspect/trace/perfetto.ts";
 import { summarize, summaryLines } from "../inspect/trace/summary.ts";
-import {
-  type OpenTrace,
-  openTrace,
-  type TracedCall,
-  type TraceOptions as Wanted,
-} from "../library/trace/read-trace.ts";
+import { type OpenTrace, openTrace, type TraceOptions as Wanted } from "../library/trace/read-trace.ts";
 import type { HostOverrides } from "../machine/load-host.ts";
 import { hasColours } from "./colours.ts";
 import { EXIT_USAGE, UsageError } from "./errors.ts";
@@ -111,13 +106,13 @@ function printCalls(trace: OpenTrace, json: boolean): number {
 /** @returns how many calls it is of */
 function printSummary(trace: OpenTrace, json: boolean): number {
   let count = 0;
-  function* operations(calls: Iterable<TracedCall>) {
-    for (const { operation } of calls) {
+  function* counted() {
+    for (const operation of trace.operations()) {
       count++;
       yield operation;
     }
   }
-  const rows = summarize(operations(trace.calls()));
+  const rows = summarize(counted());
   print(json ? `${JSON.stringify(rows, null, 2)}\n` : `${summaryLines(rows).join("\n")}\n`);
   return count;
 }

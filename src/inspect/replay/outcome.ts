@@ -33,6 +33,14 @@ export function fromHex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, "hex"));
 }
 
+const room = Buffer.alloc(256);
+
 export function toHex(bytes: Uint8Array): string {
+  const { length } = bytes;
+  if (length <= room.length) {
+    // a buffer of a few bytes takes longer than their digits
+    for (let i = 0; i < length; i++) room[i] = bytes[i]!;
+    return room.toString("hex", 0, length);
+  }
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }

@@ -56,7 +56,10 @@ export function tellsItsSize({ argument, struct }: RequestRow, arg: Word): boole
 export function wholeArgument(task: Task, bytes: Uint8Array, { struct }: RequestRow): Argument | undefined {
   const { size } = struct!.layout;
   if (bytes.length < size) return undefined;
-  const said = new StructView(bytes, task.memory.littleEndian).u32(0);
+  // a view of these few bytes takes as long as all the rest
+  const said = task.memory.littleEndian
+    ? (bytes[0]! | (bytes[1]! << 8) | (bytes[2]! << 16) | (bytes[3]! << 24)) >>> 0
+    : new StructView(bytes, false).u32(0);
   const length = said <= size ? size : Math.min(said, STRUCT_MAX);
   return bytes.length < length ? undefined : { kind: "bytes", bytes: bytes.slice(0, length), edge: false };
 }

@@ -1,4 +1,5 @@
 import { hex, PutOffError } from "../../kernel/errors.ts";
+import { monotonic } from "../../kernel/monotonic.ts";
 import type { Word } from "../../kernel/word.ts";
 import { decodeIo, encodeIo, type IoctlEncoding } from "../../uapi/ioctl.ts";
 import { StructView } from "../../uapi/struct-view.ts";
@@ -31,7 +32,7 @@ export class Composer {
   readonly #names: RecordingNames;
   readonly #spaces: ReplayedSpaces;
   readonly #registers: MappedRegisters;
-  readonly #began = performance.now();
+  readonly #began = monotonic();
 
   /**
    * @param pageSize of the host
@@ -50,9 +51,10 @@ export class Composer {
     this.#registers = registers;
   }
 
-  compose(inHand: CallInHand, result: CallResult): Composed {
+  /** @param now as monotonic() has it */
+  compose(inHand: CallInHand, result: CallResult, now: number): Composed {
     const operation = this.#begun(inHand, result);
-    this.#end(operation, inHand.call, result);
+    this.#end(operation, inHand.call, result, now);
     return operation;
   }
 
@@ -101,7 +103,7 @@ export class Composer {
    * How it ended, when, and of whom it was. One field after the other, here as above: V8 keeps an object that is put
    * together from spread ones as a hash table, several KiB of it for each call.
    */
-  #end(operation: Composed, { task }: ModelCall, { ret, error, microseconds }: CallResult): void {
+  #end(operation: Composed, { task }: ModelCall, { ret, error, microseconds }: CallResult, now: number): void {
     operation.ret ??= error ? -1 : ret;
     operation.errno = error?.code ?? null;
     if (error) operation.reason = error.reason;
@@ -109,7 +111,7 @@ export class Composer {
     if (injected) operation.injected = injected;
     if (error instanceof PutOffError) operation.put_off = true;
     operation.us = Math.round(microseconds);
-    operation.at = Math.round((performance.now() - this.#began) * 1000);
+    operation.at = Math.round((now - this.#began) * 1000);
     if (!task) return;
     operation.pid = task.pid;
     operation.tid = task.tid;

@@ -23,6 +23,14 @@ interface Known {
   readonly littleEndian: boolean;
 }
 
+/**
+ * What a structure is read from that is no part of another: a view of its own bytes takes as long as all the rest. Of
+ * one at a time.
+ */
+const ROOM_SIZE = 512;
+const room = new Uint8Array(ROOM_SIZE);
+const roomView = new StructView(room, true);
+
 const NO_TARGETS: ReadonlyMap<number, string> = new Map();
 
 /** Of a list that a program makes as long as it likes, so many are shown. */
@@ -137,8 +145,14 @@ function readPadded(
   at: number,
   { littleEndian }: Known,
 ): { value: object; view: StructView; isAll: boolean } {
-  const isAll = at + layout.size <= bytes.length;
-  const whole = isAll ? bytes.subarray(at, at + layout.size) : new Uint8Array(layout.size);
+  const { size } = layout;
+  const isAll = at + size <= bytes.length;
+  if (at === 0 && isAll && size <= ROOM_SIZE) {
+    for (let i = 0; i < size; i++) room[i] = bytes[i]!;
+    roomView.littleEndian = littleEndian;
+    return { value: layout.read(roomView, 0), view: roomView, isAll };
+  }
+  const whole = isAll ? bytes.subarray(at, at + size) : new Uint8Array(size);
   if (!isAll) whole.set(bytes.subarray(at));
   const view = new StructView(whole, littleEndian);
   return { value: layout.read(view, 0), view, isAll };

@@ -104,12 +104,22 @@ export class TracePrinter {
 
   /** The line of an operation; undefined when the filter leaves it out. To be called for all operations in order. */
   line(recorded: Operation, filter: TraceFilter = {}): string | undefined {
-    const operation = printableOperation(recorded);
-    this.#learn(operation);
-    if (!this.#passes(operation, filter)) return undefined;
+    const operation = this.#wanted(recorded, filter);
+    if (operation === undefined) return undefined;
     const who = this.#threads && operation.tid !== undefined ? this.#style.dim(`[${operation.tid}] `) : "";
     const lines = `${who}${this.#text(operation)}`.split("\n");
     return lines.map((line) => (line.length > LINE_MAX ? this.#style.dim(cut(line, LINE_MAX)) : line)).join("\n");
+  }
+
+  /** Whether line() has one for an operation. To be called for all operations in order, instead of line(). */
+  wants(recorded: Operation, filter: TraceFilter = {}): boolean {
+    return this.#wanted(recorded, filter) !== undefined;
+  }
+
+  #wanted(recorded: Operation, filter: TraceFilter): Operation | undefined {
+    const operation = printableOperation(recorded);
+    this.#learn(operation);
+    return this.#passes(operation, filter) ? operation : undefined;
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { AddressSpace } from "../../kernel/address-space.ts";
 import { type FileDescription, ForeignFile } from "../../kernel/file-description.ts";
+import { monotonic } from "../../kernel/monotonic.ts";
 import { ERRNO } from "../../uapi/errno.ts";
 import type { IoctlEncoding } from "../../uapi/ioctl.ts";
 import type { Operation } from "../replay/operation.ts";
@@ -46,7 +47,7 @@ export class Recorder implements Watcher {
   #inHand: CallInHand | undefined;
   /** Calls in the middle of which another is made: a request that looks for a file may notice that one closed. */
   readonly #outer: { readonly inHand: CallInHand; readonly segments: Segment[] }[] = [];
-  #last = performance.now();
+  #last = monotonic();
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -104,8 +105,8 @@ export class Recorder implements Watcher {
       const segment = this.#segments[0]!;
       // a file that the program got without a name here cannot be closed by one
       if (call.op !== "close" || this.#names.wasOpened(call.file!)) {
-        this.#last = performance.now();
-        segment.operation = this.#composer.compose(this.#inHand!, result);
+        this.#last = monotonic();
+        segment.operation = this.#composer.compose(this.#inHand!, result, this.#last);
       }
       // registers that were written before the call was made come first
       this.#segments.push(this.#segments.shift()!);
@@ -214,7 +215,7 @@ export class Recorder implements Watcher {
 
   /** Time that has passed: devices that take theirs need it again. */
   #waited(): Operation[] {
-    const now = performance.now();
+    const now = monotonic();
     const microseconds = Math.round((now - this.#last) * 1000);
     this.#last = now;
     return microseconds < WAIT_US ? [] : [{ op: "wait", us: microseconds }];

@@ -46,6 +46,8 @@ export interface OpenTrace {
   readonly name: string;
   /** What is wanted of it, in order. */
   calls(): Generator<TracedCall>;
+  /** The same without lines, which take longer than all the rest. */
+  operations(): Generator<Operation>;
   readonly missingEnd: string | undefined;
   close(): void;
 }
@@ -65,6 +67,7 @@ export function openTrace(file: string, options: TraceOptions = {}): OpenTrace {
     return {
       name,
       calls: () => callsOf(recorded, facts, isLittleEndian, options),
+      operations: () => operationsOf(recorded, options),
       missingEnd: missingEnd(facts, name),
       close: () => recorded.close(),
     };
@@ -108,11 +111,20 @@ function* callsOf(
   littleEndian: boolean,
   options: TraceOptions,
 ): Generator<TracedCall> {
-  const { fd, request, failed = false, memory = false, coloured = false } = options;
-  const filter: TraceFilter = { ...(fd && { fds: fd }), ...(request && { requests: request }), failed, memory };
-  const printer = new TracePrinter(coloured ? COLOURED : PLAIN, { hasThreads, littleEndian });
+  const filter = filterOf(options);
+  const printer = new TracePrinter(options.coloured ? COLOURED : PLAIN, { hasThreads, littleEndian });
   for (const operation of operations) {
     const line = printer.line(operation, filter);
     if (line !== undefined) yield { operation, line };
   }
+}
+
+function* operationsOf(operations: Iterable<Operation>, options: TraceOptions): Generator<Operation> {
+  const filter = filterOf(options);
+  const printer = new TracePrinter(PLAIN);
+  for (const operation of operations) if (printer.wants(operation, filter)) yield operation;
+}
+
+function filterOf({ fd, request, failed = false, memory = false }: TraceOptions): TraceFilter {
+  return { ...(fd && { fds: fd }), ...(request && { requests: request }), failed, memory };
 }
