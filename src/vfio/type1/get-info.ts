@@ -34,7 +34,7 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
 
   const chain = capabilityChain(iommu, task.memory.littleEndian);
   const written = bytesWritten(iommu, argsz, chain.length > 0);
-  const sizesFlag = iommu.context.release.has("pageSizesFlag") ? VFIO_IOMMU_INFO_PGSIZES : 0;
+  const sizesFlag = iommu.flagsPageSizes ? VFIO_IOMMU_INFO_PGSIZES : 0;
   user.setU32(AT.flags, sizesFlag | (chain.length > 0 ? VFIO_IOMMU_INFO_CAPS : 0));
   if (chain.length > 0) {
     if (argsz < SIZE + chain.length) {
@@ -53,8 +53,8 @@ export function getInfo(iommu: Type1Iommu, task: Task, arg: Word): number {
  * had room for. A proposal that has a chain for a release without one brings cap_offset with it.
  */
 function bytesWritten(iommu: Type1Iommu, argsz: number, hasChain: boolean): number {
+  if (iommu.writesWholeInfo) return Math.min(argsz, SIZE);
   const { release } = iommu.context;
-  if (release.has("wholeInfoWritten")) return Math.min(argsz, SIZE);
   return (hasChain || release.has("iovaRangeCapability")) && argsz >= WITH_CAPS ? WITH_CAPS : MINIMUM;
 }
 

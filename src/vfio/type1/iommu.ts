@@ -52,6 +52,10 @@ export class Type1Iommu {
   readonly keepsMappingsWhole: boolean;
   /** UNMAP_DMA answers with how much it has unmapped. */
   readonly reportsUnmapSize: boolean;
+  /** GET_INFO writes its whole structure back. */
+  readonly writesWholeInfo: boolean;
+  /** GET_INFO says by a flag that it has page sizes. */
+  readonly flagsPageSizes: boolean;
   /** Opened as VFIO_TYPE1_NESTING_IOMMU: no IOMMU driver of the releases that had it accepts that here. */
   readonly nesting: boolean;
   readonly mappings = new MappingTable();
@@ -93,6 +97,8 @@ export class Type1Iommu {
     this.lastByteUsable = release.has("lastByteUsable");
     this.keepsMappingsWhole = release.has("mappingsKeptWhole");
     this.reportsUnmapSize = release.has("unmapSizeReported");
+    this.writesWholeInfo = release.has("wholeInfoWritten");
+    this.flagsPageSizes = release.has("pageSizesFlag");
   }
 
   /** Mappings that can still be made (vfio_iommu.dma_avail). */
