@@ -15,8 +15,8 @@ async function main(): Promise<void> {
     process.exitCode = run
       ? await runCommand(run.argv, run.options)
       : await (await import("./program.ts")).buildProgram(args);
-    // The usual host leaves nothing to be done, and node's own end takes longer where it takes everything down first. On
-    // another one a model of somebody's may still be at work.
+    // The usual host leaves nothing to be done, and node's own end takes longer where it takes everything down first.
+    // On another one a model of somebody's may still be at work.
     if (run && run.options.machine === undefined) process.exit();
   } catch (error) {
     process.exitCode = failed(error);

@@ -20,7 +20,7 @@ export function handleAccess(context: CallContext): Reply {
   const file = context.file(listener.int(0));
   const write = call === "write" || call === "pwrite64";
   if (file === undefined || isWrongMode(file, write)) return "native";
-  caller.prove();
+  caller.proveFile();
   const atPosition = call === "read" || call === "write";
   const offset = atPosition ? file.description.position : listener.wide(3, abi);
   if (isNegative(offset)) return "native";

@@ -4,6 +4,7 @@ import type { Word } from "../kernel/word.ts";
 import type { CallerMemory } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
+import type { EarlyLooks } from "./early-looks.ts";
 import type { EventCopies } from "./event-copies.ts";
 import { type InjectedFile, isMarked, lastOrigin } from "./injected-file.ts";
 import type { InjectedFiles } from "./injected-files.ts";
@@ -54,6 +55,7 @@ export interface Machinery {
   readonly resolver: PathResolver;
   readonly credentials: Credentials;
   readonly caller: CallerMemory;
+  readonly early: EarlyLooks;
   readonly looks: SlowLooks;
   readonly parked: ParkedCalls;
   readonly longCalls: LongCalls;

@@ -1,6 +1,7 @@
 import { fail, hex, PutOffError } from "../kernel/errors.ts";
 import type { Word } from "../kernel/word.ts";
 import type { Steps } from "./aside/aside-jobs.ts";
+import type { EarlyLooks } from "./early-looks.ts";
 import type { HeldMemory } from "./held-memory.ts";
 import type { Listener } from "./listener.ts";
 import { PAGE_SIZE } from "./memory-map.ts";
@@ -23,14 +24,16 @@ export interface Owner {
 export class CallerMemory {
   readonly #listener: Listener;
   readonly #looks: SlowLooks;
+  readonly #early: EarlyLooks;
   /** The call changes nothing, or proves its caller itself before it does: what it reads need not be proved. */
   isHarmless = false;
   /** Something was found by the caller's number that has not been proved yet. */
   isUnproved = false;
 
-  constructor(listener: Listener, looks: SlowLooks) {
+  constructor(listener: Listener, looks: SlowLooks, early: EarlyLooks) {
     this.#listener = listener;
     this.#looks = looks;
+    this.#early = early;
   }
 
   /**
@@ -67,6 +70,11 @@ export class CallerMemory {
     if (this.#looks.forHeldToo || this.#looks.isBlocked) return undefined;
     const held = owner.held();
     return held?.map.isQuick ? held : undefined;
+  }
+
+  /** As prove(), of what was found out before anything else was: which file the call is about. */
+  proveFile(): void {
+    if (!this.#early.isValid) this.prove();
   }
 
   /** Throws when the caller is gone: what was found by its number may be another's. Nobody hears it then. */

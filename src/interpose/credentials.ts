@@ -1,5 +1,6 @@
 import { CAP_DAC_OVERRIDE } from "../kernel/task.ts";
 import { Arena } from "../native/arena.ts";
+import type { EarlyLooks } from "./early-looks.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { type Assumed, Identity, type Ids } from "./identity.ts";
 import type { Owned } from "./injected-file.ts";
@@ -27,13 +28,16 @@ export class Credentials {
   readonly #namespace: number;
   readonly #madeNamespace: boolean;
   readonly #own = new Identity();
+  readonly #early: EarlyLooks;
 
   /**
    * @param madeNamespace the program runs in a user namespace made for it
    * @param launcher the process it was started as
+   * @param early what is known of the caller already
    * @param starter the process that has what is allowed outside of that namespace; 0 for this one
    */
-  constructor(madeNamespace: boolean, launcher: number, starter = 0) {
+  constructor(madeNamespace: boolean, launcher: number, early: EarlyLooks, starter = 0) {
+    this.#early = early;
     this.#madeNamespace = madeNamespace;
     const own = madeNamespace && readCapabilities(starter);
     this.#allowed = madeNamespace ? (own ? arena.u32(8) : 0) : 0xffff_ffff;
@@ -43,12 +47,20 @@ export class Credentials {
 
   /** @param process of the thread */
   capable(tid: number, capability: number, process: Process): boolean {
-    if (!readCapabilities(tid)) return false;
-    const allowed = capability < 32 ? this.#allowed : this.#allowedHigh;
-    const effective = arena.u32(capability < 32 ? 8 : 20);
+    const isHigh = capability >= 32;
+    const effective = this.#early.effective(isHigh) ?? (readCapabilities(tid) ? arena.u32(isHigh ? 20 : 8) : 0);
+    const allowed = isHigh ? this.#allowedHigh : this.#allowed;
     if (((effective & allowed) >>> (capability & 31)) % 2 === 0) return false;
     // A program that went into a namespace of its own has its capabilities only there.
     return this.#isKnownInNamespace(tid, process.pid === tid ? process : undefined);
+  }
+
+  /**
+   * Whether capable() and memlockLimit() take no look: what they answer has been proved. @param process of the thread
+   */
+  isKnown(tid: number, process: Process): boolean {
+    const isInNamespace = process.pid === tid && process.isInNamespace;
+    return isInNamespace && this.#early.effective(false) !== undefined && this.#early.memlockLimit !== undefined;
   }
 
   /** @param process of which it is the first thread, if that is known */
@@ -83,6 +95,8 @@ export class Credentials {
 
   /** The soft RLIMIT_MEMLOCK in bytes. */
   memlockLimit(tid: number): number {
+    const early = this.#early.memlockLimit;
+    if (early !== undefined) return early;
     if (syscall(HOST_CALLS.prlimit64, tid, RLIMIT_MEMLOCK, 0, arena.address) < 0) return memlockFromText(tid);
     const limit = arena.u64(0);
     return limit >= INFINITE ? Number.POSITIVE_INFINITY : limit;

@@ -85,24 +85,29 @@ function handleNamespace({ on: { processes, task } }: CallContext): Reply {
  */
 export function dispatch(context: CallContext, observer: Observer | undefined, taken?: Taken): void {
   const { listener, task, caller, looks, installs } = context.on;
-  const start = observer === undefined ? 0 : monotonic();
-  const abi = names.abi(listener.arch);
-  const call = names.name(listener.arch, listener.number);
-  if (abi === undefined || call === undefined) {
+  const start = began(observer);
+  const calls = names.of(listener.arch);
+  const call = calls?.names[listener.number];
+  if (calls === undefined || call === undefined) {
     listener.continue();
     return;
   }
   task.use(listener.tid);
-  context.begin(call, abi);
+  context.begin(call, calls.abi);
   looks.begin(taken);
   caller.isHarmless = false;
   installs.pending = undefined;
   conclude(context, observer, start, HANDLERS[call]);
 }
 
+/** When the handling of a call begins: the clock is read for those who hear of all calls. */
+function began(observer: Observer | undefined): number {
+  return observer?.finished === undefined ? 0 : monotonic();
+}
+
 /** Goes on for a moment with a call that takes long. */
 export function resumeLongCall(context: CallContext, observer: Observer | undefined, milliseconds: number): void {
-  const start = observer === undefined ? 0 : monotonic();
+  const start = began(observer);
   context.on.longCalls.run(context, milliseconds, (goOn) => conclude(context, observer, start, goOn));
 }
 
@@ -127,7 +132,8 @@ function conclude(
       observer?.broken?.(brokenMessage(context, thrown), thrown);
     }
   }
-  if (reply === "later") return;
+  // texts are looked at when it is one: comparing what may be a number with a text takes a call
+  if (typeof reply === "string" && reply === "later") return;
   const install = installs.take();
   const writes = looks.takeWrites();
   const outcome: Outcome = { reply, error, start };
@@ -204,17 +210,26 @@ function unwritten(): KernelError {
 function answer(context: CallContext, observer: Observer | undefined, { reply, error, start }: Outcome): void {
   const { listener } = context.on;
   const finished = observer === undefined ? undefined : report(context, observer, reply, error);
-  const delivered = reply === "native" ? listener.continue() : listener.answer(reply);
-  if (observer === undefined || finished === undefined) return;
-  try {
-    finished.delivered = delivered;
-    finished.microseconds = (monotonic() - start) * 1000;
-    observer.finished?.(finished);
-    if (finished.result < 0) observer.failed?.(finished);
-  } catch (thrown) {
-    // Somebody who only watches must not end the program's host.
-    observer.broken?.(`internal error in the observer: ${String(thrown)}`, thrown);
+  if (observer === undefined || finished === undefined) {
+    if (typeof reply === "string") listener.continue();
+    else listener.answer(reply);
+    return;
   }
+  const tell = (delivered: boolean) => {
+    try {
+      finished.delivered = delivered;
+      observer.finished?.(finished);
+      if (finished.result < 0) observer.failed?.(finished);
+    } catch (thrown) {
+      // Somebody who only watches must not end the program's host.
+      observer.broken?.(`internal error in the observer: ${String(thrown)}`, thrown);
+    }
+  };
+  if (start > 0) finished.microseconds = (monotonic() - start) * 1000;
+  // why a call failed is said before its program says so
+  if (finished.result < 0) listener.mayHold = false;
+  if (typeof reply === "string") listener.continue(tell);
+  else listener.answer(reply, tell);
 }
 
 /** What to tell the observer, or undefined when it does not want to know. */

@@ -1,4 +1,5 @@
 import { Arena } from "../native/arena.ts";
+import type { CallChain } from "./call-chain.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall, syscallAside } from "./libc.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, O_CLOEXEC } from "./linux.ts";
@@ -27,6 +28,20 @@ export class Epoll {
 
   remove(fd: number): void {
     syscall(HOST_CALLS.epoll_ctl, this.fd, EPOLL_CTL_DEL, fd, this.#change.address);
+  }
+
+  /** Has steps of a chain do what wait() does, and end the chain unless one descriptor alone is readable: `fd`. */
+  putWait(chain: CallChain, step: number, fd: number): void {
+    const { address } = this.#events;
+    chain.call(step, HOST_CALLS.epoll_pwait2, this.fd, address, MAX_EVENTS);
+    chain.checkResult(step, 1);
+    chain.check(step + 1, address, EPOLLIN);
+    chain.check(step + 2, address + DATA, fd);
+  }
+
+  /** How long putWait()'s step waits: microseconds; -1: for ever. */
+  putTimeout(chain: CallChain, step: number, microseconds: number): void {
+    chain.argument(step, 3, this.#timespec(microseconds));
   }
 
   /** @param timeout microseconds; -1 waits for ever. Returns how many are ready; less than 1 when none is. */

@@ -1,10 +1,20 @@
 import { Arena } from "../native/arena.ts";
 import type { CallAside, Room, Steps } from "./aside/aside-jobs.ts";
 import { ROOM_SIZE } from "./aside/aside-thread.ts";
+import { CallChain } from "./call-chain.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, pread, pwrite, syscall } from "./libc.ts";
 import { AT_FDCWD, F_DUPFD_CLOEXEC, O_CLOEXEC, O_RDWR } from "./linux.ts";
-import { type Mapping, type MemoryMap, mapQuery, memoryMap, PAGE_SIZE, queriedMapping } from "./memory-map.ts";
+import {
+  type Mapping,
+  MapQuery,
+  type MemoryMap,
+  mapQuery,
+  memoryMap,
+  PAGE_SIZE,
+  type Place,
+  queriedMapping,
+} from "./memory-map.ts";
 import { openPath } from "./path-stat.ts";
 import { readProc } from "./proc-file.ts";
 import { READ_AT, remoteRead } from "./remote-read.ts";
@@ -14,7 +24,7 @@ const QUERY = 128;
 const PART = ROOM_SIZE - QUERY;
 /** Struct iovec for one system call: UIO_MAXIOV. */
 const MAX_VECTORS = 1024;
-const SMALL = 64;
+const SMALL = 256;
 /** How often the same page is asked for. */
 const MAX_ASKED = 100;
 /** An address at which there is never anything (vm.mmap_min_addr). */
@@ -23,6 +33,10 @@ const NOWHERE = 64;
 const AT_RANDOM = 25;
 const RANDOM_SIZE = 16;
 const small = new Arena(SMALL);
+const againQuery = new MapQuery();
+// the steps of a copy to where one went before: is the mapping as it was, the copy
+const AGAIN_WRITE = 1 + MapQuery.sameSteps;
+const AGAIN_STEPS = AGAIN_WRITE + 1;
 const oneByte = new Uint8Array(1);
 
 /** A range of memory as it was found. */
@@ -42,6 +56,10 @@ export class HeldMemory {
   readonly map: MemoryMap;
   readonly #mem: number;
   readonly #maps: number;
+  #chain: CallChain | undefined;
+  /** Where copyOut() has written last. */
+  #again: { readonly chain: CallChain; readonly place: Place } | undefined;
+  #isOpen = true;
 
   private constructor(mem: number, maps: number) {
     this.#mem = mem;
@@ -88,20 +106,66 @@ export class HeldMemory {
   }
 
   /**
-   * copy_to_user() at once: how many bytes, up to the first page that is not there, is protected, or waits for
-   * somebody.
+   * copy_to_user() of `length` bytes at once: how many of them, up to the first page that is not there, is protected,
+   * or waits for somebody.
    */
-  copyOut(address: number, from: Uint8Array): number {
+  copyOut(address: number, from: Uint8Array, length = from.length): number {
+    if (this.#copyOutAgain(address, from, length)) return length;
     let done = 0;
-    while (done < from.length) {
+    while (done < length) {
       const mapping = this.map.find(address + done);
       if (!mapping?.writable) break;
-      const part = Math.min(from.length - done, mapping.end - address - done);
+      const part = Math.min(length - done, mapping.end - address - done);
       const count = this.write(address + done, part === from.length ? from : from.subarray(done, done + part));
       if (count <= 0) break;
+      const place = part === length && part <= SMALL ? this.map.place?.() : undefined;
+      if (place !== undefined) this.#noteCopyOut(place);
       done += count;
     }
     return done;
+  }
+
+  /** The same of a few bytes in the mapping that was written to last, by one call; false when it is no longer so. */
+  #copyOutAgain(address: number, from: Uint8Array, length: number): boolean {
+    const again = this.#again;
+    if (again === undefined || length > SMALL) return false;
+    const { chain, place } = again;
+    if (address < place.start || address + length > place.end) return false;
+    againQuery.askedAddress = address;
+    for (let i = 0; i < length; i++) small.bytes[i] = from[i]!;
+    chain.argument(AGAIN_WRITE, 2, length);
+    chain.argument(AGAIN_WRITE, 3, address);
+    if (chain.run(0, AGAIN_STEPS) === AGAIN_STEPS) return chain.result(AGAIN_WRITE) === length;
+    this.#again = undefined;
+    return false;
+  }
+
+  /** Remembers where a few bytes were written: calls write to the same place again and again. */
+  #noteCopyOut(place: Place): void {
+    this.#chain ??= CallChain.make(AGAIN_STEPS);
+    const chain = this.#chain;
+    if (chain === undefined) return;
+    this.map.putQuery?.(chain, 0, againQuery);
+    againQuery.putSame(chain, 1, place);
+    chain.call(AGAIN_WRITE, HOST_CALLS.pwrite64, this.#mem, small.address);
+    this.#again = { chain, place };
+  }
+
+  /** The same of a few bytes where the mapping is known to allow it; false when not all could be written. */
+  copyOutKnown(address: number, from: Uint8Array, length: number): boolean {
+    if (length > SMALL) return false;
+    for (let i = 0; i < length; i++) small.bytes[i] = from[i]!;
+    return syscall(HOST_CALLS.pwrite64, this.#mem, small.address, length, address) === length;
+  }
+
+  /** Whether it has not been closed. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Has a step of a chain read `length` bytes to an address of ours; where from is the last argument. */
+  putRead(chain: CallChain, step: number, to: number, length: number): void {
+    chain.call(step, HOST_CALLS.pread64, this.#mem, to, length);
   }
 
   /** Whether each of so many pages is there now: of few of them, since each takes a system call. */
@@ -234,6 +298,10 @@ export class HeldMemory {
   }
 
   close(): void {
+    this.#isOpen = false;
+    this.#again = undefined;
+    this.#chain?.free();
+    this.#chain = undefined;
     close(this.#mem);
     close(this.#maps);
   }

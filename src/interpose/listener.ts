@@ -3,6 +3,7 @@ import { type Word, wordFromHalves } from "../kernel/word.ts";
 import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallAside, Room } from "./aside/aside-jobs.ts";
+import type { CallChain } from "./call-chain.ts";
 import type { CallLimit } from "./call-limit.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall3 } from "./libc.ts";
@@ -33,6 +34,8 @@ const ADDFD = 128;
 /** The caller's lowest free number. */
 export const LOWEST = -1;
 
+type Told = (isDelivered: boolean) => void;
+
 /** What is special of a filter that somebody else has made. */
 interface ListenerOptions {
   readonly isListenerShared?: boolean;
@@ -49,6 +52,10 @@ export class Listener {
 
   readonly #isShared: boolean;
   readonly #restarts: Restarts | undefined;
+  /** The next answer may be held until sendHeld(). */
+  mayHold = false;
+  #isHeld = false;
+  #told: Told | undefined;
 
   /**
    * @param limit ends a call that waits for a caller to take its descriptor
@@ -82,6 +89,7 @@ export class Listener {
 
   /** From here on calls of programs that still run answer ENOSYS. */
   close(): void {
+    this.sendHeld();
     close(this.fd);
   }
 
@@ -97,12 +105,73 @@ export class Listener {
 
   /** Takes the next notification. False when it vanished in between (its task was killed or interrupted). */
   receive(): boolean {
-    // The kernel refuses a buffer that is not zero.
-    this.#arena.clear(0, NOTIF_SIZE);
+    this.empty();
     const { address } = this.#arena;
     return this.#isShared && this.#limit.isUsable
       ? this.#limit.syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, address) === 0
       : syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, address) === 0;
+  }
+
+  /** Whether answers can be held, and the next call be taken by a chain: nobody else takes one in between. */
+  get isChainable(): boolean {
+    return !this.#isShared && this.#restarts === undefined;
+  }
+
+  /** Whether an answer is held. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Sends the answer that is held, if one is. */
+  sendHeld(): void {
+    if (!this.#isHeld) return;
+    this.#tellHeld(this.#sendResponse());
+  }
+
+  /** What is held was sent by putSend()'s step. */
+  heldIsSent(): void {
+    this.#tellHeld(true);
+  }
+
+  #tellHeld(isDelivered: boolean): void {
+    this.#isHeld = false;
+    const told = this.#told;
+    this.#told = undefined;
+    told?.(isDelivered);
+  }
+
+  /** Has a step of a chain send what is held; it ends the chain when that fails. */
+  putSend(chain: CallChain, step: number): void {
+    chain.call(step, HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, this.#arena.address + RESPONSE);
+    chain.checkResult(step, 0);
+  }
+
+  /** Has a step do what receive() does, after empty(), and end the chain when there is no call to take. */
+  putReceive(chain: CallChain, step: number): void {
+    chain.call(step, HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_RECV, this.#arena.address);
+    chain.checkResult(step, 0);
+  }
+
+  /** Has steps end the chain unless the call received is a thread's, with a descriptor as its first argument. */
+  putExpect(chain: CallChain, step: number, tid: number, fd: number): void {
+    chain.check(step, this.#arena.address + PID, tid);
+    chain.check(step + 1, this.#arena.address + ARGS, fd);
+  }
+
+  /** Has a step end the chain unless the call received is an ioctl with a request. */
+  putExpectRequest(chain: CallChain, step: number, request: number): void {
+    chain.nothing(step);
+    chain.check(step, this.#arena.address + ARGS + 8, request);
+  }
+
+  /** Has a step put an argument of the call received to an address. */
+  putMoveArgument(chain: CallChain, step: number, index: number, to: number): void {
+    chain.move(step, this.#arena.address + ARGS + 8 * index, to);
+  }
+
+  /** Forgets the call in hand: the kernel refuses a buffer for the next one that is not zero. */
+  empty(): void {
+    this.#arena.clear(0, NOTIF_SIZE);
   }
 
   /**
@@ -172,14 +241,18 @@ export class Listener {
     return wordFromHalves(this.#arena.u32(ARGS + 8 * index), high);
   }
 
-  /** Answers with a value (>= 0) or a negative errno. False when the caller is gone. */
-  answer(result: number): boolean {
-    return result < 0 ? this.#send(0, result, 0) : this.#send(result, 0, 0);
+  /**
+   * Answers with a value (>= 0) or a negative errno.
+   * @param told hears, when the answer has been sent, whether its caller was there to hear it
+   */
+  answer(result: number, told?: Told): void {
+    if (result < 0) this.#send(0, result, 0, told);
+    else this.#send(result, 0, 0, told);
   }
 
   /** Lets the kernel carry out the call as if there were no filter. */
-  continue(): boolean {
-    return this.#send(0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+  continue(told?: Told): void {
+    this.#send(0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE, told);
   }
 
   /**
@@ -212,20 +285,31 @@ export class Listener {
     };
   }
 
-  #send(value: number, error: number, flags: number): boolean {
+  #send(value: number, error: number, flags: number, told?: Told): void {
     const arena = this.#arena;
+    this.sendHeld();
     this.#copyId(RESPONSE);
     arena.setU64(RESPONSE + 8, value);
     arena.view.setInt32(RESPONSE + 16, error, true);
     arena.setU32(RESPONSE + 20, flags);
+    if (this.mayHold) {
+      this.mayHold = false;
+      this.#isHeld = true;
+      this.#told = told;
+      return;
+    }
+    const isDelivered = this.#sendResponse();
+    // EINTR: that its caller has gone on was seen before anything was done
+    if (!isDelivered && flags === 0 && error !== -ERRNO.EINTR)
+      this.#restarts?.keep(this.tid, arena.bytes.subarray(NUMBER, NOTIF_SIZE), { value, error });
+    told?.(isDelivered);
+  }
+
+  /** Returns whether the caller was there to hear it. */
+  #sendResponse(): boolean {
     for (;;) {
-      const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, arena.address + RESPONSE);
-      if (result === -ERRNO.EINTR) continue;
-      if (result !== -ERRNO.ENOENT) return true;
-      // EINTR: that its caller has gone on was seen before anything was done
-      if (flags === 0 && error !== -ERRNO.EINTR)
-        this.#restarts?.keep(this.tid, arena.bytes.subarray(NUMBER, NOTIF_SIZE), { value, error });
-      return false;
+      const result = syscall3(HOST_CALLS.ioctl, this.fd, SECCOMP_IOCTL_NOTIF_SEND, this.#arena.address + RESPONSE);
+      if (result !== -ERRNO.EINTR) return result !== -ERRNO.ENOENT;
     }
   }
 

@@ -1,6 +1,7 @@
 import { monotonic } from "../kernel/monotonic.ts";
 import type { RequestSteps } from "../kernel/request-steps.ts";
 import type { CallContext, HeldCall } from "./call-context.ts";
+import type { PendingWork } from "./turns.ts";
 
 /** A call that takes long: its caller waits, others do not. */
 interface LongCall {
@@ -15,15 +16,18 @@ export type Outcome = number | "later";
 export class LongCalls {
   readonly #now: () => number;
   readonly #moment: number;
+  readonly #began: () => void;
   /** In the order of their turns. */
   readonly #calls: LongCall[] = [];
 
   /**
    * @param moment milliseconds that a call may take before it is put aside
+   * @param began is told that a call was put aside
    * @param now milliseconds
    */
-  constructor(moment: number, now: () => number = monotonic) {
+  constructor(moment: number, began: () => void, now: () => number = monotonic) {
     this.#moment = moment;
+    this.#began = began;
     this.#now = now;
   }
 
@@ -36,6 +40,7 @@ export class LongCalls {
     const value = this.#advance(steps, this.#moment);
     if (value !== undefined) return value;
     this.#calls.push({ call: context.hold(), steps });
+    this.#began();
     return "later";
   }
 
@@ -64,5 +69,36 @@ export class LongCalls {
       if (done) return value;
     } while (this.#now() < end);
     return undefined;
+  }
+}
+
+/** The programs that have such calls, whose turns follow each other. */
+export class LongCallers<T extends { readonly longCalls: { readonly isPending: boolean } }> implements PendingWork {
+  readonly #callers = new Set<T>();
+  readonly #resume: (caller: T, milliseconds: number) => void;
+
+  /** @param resume goes on with a caller's calls for so long */
+  constructor(resume: (caller: T, milliseconds: number) => void) {
+    this.#resume = resume;
+  }
+
+  get isPending(): boolean {
+    return this.#callers.size > 0;
+  }
+
+  add(caller: T): void {
+    this.#callers.add(caller);
+  }
+
+  delete(caller: T): void {
+    this.#callers.delete(caller);
+  }
+
+  run(milliseconds: number): void {
+    const callers = [...this.#callers];
+    for (const caller of callers) {
+      this.#resume(caller, milliseconds / callers.length);
+      if (!caller.longCalls.isPending) this.#callers.delete(caller);
+    }
   }
 }

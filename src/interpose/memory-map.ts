@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { Arena } from "../native/arena.ts";
 import { ERRNO } from "../uapi/errno.ts";
+import type { CallChain } from "./call-chain.ts";
 import { HOST_CALLS } from "./host-calls.ts";
 import { close, syscall3 } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC } from "./linux.ts";
@@ -16,8 +17,11 @@ const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;
 const VMA_SHARED = 8;
 // struct procmap_query: size@0, query_flags@8, query_addr@16, vma_start@24, vma_end@32, vma_flags@40, vma_page_size@48,
-// vma_offset@56, inode@64 (u64 each), dev_major u32@72, dev_minor u32@76, name and build id
-const query = new Arena(QUERY_SIZE);
+// vma_offset@56, inode@64 (u64 each), dev_major u32@72, dev_minor u32@76, name and build id, which are not asked for
+const ADDRESS = 16;
+const START = 24;
+const END = 32;
+const FLAGS = 40;
 
 /** What tells a file from all others of the machine. */
 export interface FileIdentity {
@@ -50,6 +54,22 @@ export interface Mapping {
   deviceMinor: number;
 }
 
+/** Where a mapping lies, and what it allows. */
+export interface Place {
+  readonly start: number;
+  readonly end: number;
+  /** PROCMAP_QUERY_VMA_* bits. */
+  readonly flags: number;
+}
+
+export function isWritable({ flags }: Place): boolean {
+  return (flags & VMA_WRITABLE) !== 0;
+}
+
+export function isReadable({ flags }: Place): boolean {
+  return (flags & VMA_READABLE) !== 0;
+}
+
 /** Answers which mapping covers an address. One object is filled again for each answer. */
 export interface MemoryMap {
   /** The mapping that covers `address`, or undefined; valid until the next call. */
@@ -58,6 +78,10 @@ export interface MemoryMap {
   refresh(): void;
   /** One look takes a system call, and not a reading of all mappings. */
   readonly isQuick: boolean;
+  /** What find() has found last, for looks that a chain takes. Where isQuick. */
+  place?(): Place;
+  /** Has a step of a chain ask a question, and end the chain when there is no answer. Where isQuick. */
+  putQuery?(chain: CallChain, step: number, query: MapQuery): void;
 }
 
 /**
@@ -107,11 +131,82 @@ export function queriedMapping(bytes: Buffer): Mapping {
   };
 }
 
-/** One ioctl() for each question. */
-class QueriedMap implements MemoryMap {
-  readonly isQuick = true;
-  readonly #maps: number;
-  readonly #found: Mapping = {
+/** A struct procmap_query, for questions that differ in their address alone. */
+export class MapQuery {
+  static readonly size = QUERY_SIZE;
+  /** Steps of putSame(). */
+  static readonly sameSteps = 3;
+  readonly #arena: Arena;
+  readonly #at: number;
+
+  /** The structure lies at `at` of `arena`. */
+  constructor(arena = new Arena(QUERY_SIZE), at = 0) {
+    this.#arena = arena;
+    this.#at = at;
+    arena.clear(at, QUERY_SIZE);
+    arena.setU64(at, QUERY_SIZE);
+  }
+
+  /** Address of the structure. */
+  get address(): number {
+    return this.#arena.address + this.#at;
+  }
+
+  /** Address of the field that says which address is asked for. */
+  get addressField(): number {
+    return this.address + ADDRESS;
+  }
+
+  get askedAddress(): number {
+    return this.#arena.u64(this.#at + ADDRESS);
+  }
+
+  /** The kernel leaves what was asked as it is (fs/proc/task_mmu.c:do_procmap_query). */
+  set askedAddress(address: number) {
+    this.#arena.setU64(this.#at + ADDRESS, address);
+  }
+
+  /** Has steps of a chain end it unless the answer is a mapping that ends where another did and allows the same. */
+  putSame(chain: CallChain, step: number, { end, flags }: Place): void {
+    const high = Math.trunc(end / 0x1_0000_0000);
+    const field = this.address + END;
+    for (let each = step; each < step + MapQuery.sameSteps; each++) chain.nothing(each);
+    chain.check(step, this.address + FLAGS, flags);
+    chain.check(step + 1, field, end - high * 0x1_0000_0000);
+    chain.check(step + 2, field + 4, high);
+  }
+
+  /** Where the mapping lies that was the answer. */
+  place(): Place {
+    const arena = this.#arena;
+    const at = this.#at;
+    return { start: arena.u64(at + START), end: arena.u64(at + END), flags: arena.u32(at + FLAGS) };
+  }
+
+  /** The mapping that was the answer. */
+  read(found: Mapping): Mapping {
+    const arena = this.#arena;
+    const at = this.#at;
+    const flags = arena.u32(at + FLAGS);
+    found.start = arena.u64(at + START);
+    found.end = arena.u64(at + END);
+    found.readable = (flags & VMA_READABLE) !== 0;
+    found.writable = (flags & VMA_WRITABLE) !== 0;
+    found.shared = (flags & VMA_SHARED) !== 0;
+    found.offset = arena.u64(at + 56);
+    found.pageSize = arena.u64(at + 48);
+    found.inode = arena.u64(at + 64);
+    found.deviceMajor = arena.u32(at + 72);
+    found.deviceMinor = arena.u32(at + 76);
+    return found;
+  }
+}
+
+const query = new MapQuery();
+
+/** A mapping to be filled. */
+export function noMapping(): Mapping {
+  return {
     start: 0,
     end: 0,
     readable: false,
@@ -123,6 +218,13 @@ class QueriedMap implements MemoryMap {
     deviceMajor: 0,
     deviceMinor: 0,
   };
+}
+
+/** One ioctl() for each question. */
+class QueriedMap implements MemoryMap {
+  readonly isQuick = true;
+  readonly #maps: number;
+  readonly #found = noMapping();
 
   constructor(maps: number) {
     this.#maps = maps;
@@ -134,27 +236,22 @@ class QueriedMap implements MemoryMap {
 
   find(address: number): Mapping | undefined {
     if (this.#ask(address) < 0) return undefined;
-    const found = this.#found;
-    const flags = query.u32(40);
-    found.start = query.u64(24);
-    found.end = query.u64(32);
-    found.readable = (flags & VMA_READABLE) !== 0;
-    found.writable = (flags & VMA_WRITABLE) !== 0;
-    found.shared = (flags & VMA_SHARED) !== 0;
-    found.offset = query.u64(56);
-    found.pageSize = query.u64(48);
-    found.inode = query.u64(64);
-    found.deviceMajor = query.u32(72);
-    found.deviceMinor = query.u32(76);
-    return found;
+    return query.read(this.#found);
   }
 
   refresh(): void {}
 
+  place(): Place {
+    return query.place();
+  }
+
+  putQuery(chain: CallChain, step: number, { address }: MapQuery): void {
+    chain.call(step, HOST_CALLS.ioctl, this.#maps, PROCMAP_QUERY, address);
+    chain.checkResult(step, 0);
+  }
+
   #ask(address: number): number {
-    query.clear(0, QUERY_SIZE);
-    query.setU64(0, QUERY_SIZE);
-    query.setU64(16, address);
+    query.askedAddress = address;
     return syscall3(HOST_CALLS.ioctl, this.#maps, PROCMAP_QUERY, query.address);
   }
 }

@@ -32,7 +32,7 @@ export interface FinishedCall {
   readonly error: KernelError | undefined;
   /** False when the caller was killed before it could be told. */
   readonly delivered: boolean;
-  /** From the notification to the answer. */
+  /** From the notification to the answer; 0 for an observer that hears only of calls that failed. */
   readonly microseconds: number;
 }
 

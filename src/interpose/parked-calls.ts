@@ -60,6 +60,11 @@ export class ParkedCalls {
     };
   }
 
+  /** Whether a caller has yet to get a descriptor. */
+  get isInstalling(): boolean {
+    return this.#installing.size > 0;
+  }
+
   /**
    * Puts the call in hand off when it may be about what a caller was just given that has been killed meanwhile: for
    * whoever saw it end, its files are closed.

@@ -4,6 +4,7 @@ import { monotonic } from "../kernel/monotonic.ts";
 import type { Word } from "../kernel/word.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
+import type { EarlyLooks } from "./early-looks.ts";
 import { filePage } from "./file-memory.ts";
 import { handOver } from "./hand-over.ts";
 import { HeldMemory, type Survey } from "./held-memory.ts";
@@ -21,6 +22,7 @@ export type DeviceMemoryTest = (inode: number, deviceMajor: number, deviceMinor:
 export interface MemoryTools {
   readonly caller: CallerMemory;
   readonly looks: SlowLooks;
+  readonly early: EarlyLooks;
   readonly isDeviceMemory: DeviceMemoryTest;
   /** Another process that maps a byte of a file. */
   readonly sharing: (place: FilePlace) => SharedPlace | undefined;
@@ -77,8 +79,12 @@ export class ProcessMemory extends AddressSpace {
     }
   }
 
-  override copyIn(address: Word, into: Uint8Array, length: number): void {
-    this.#tools.caller.read(this.#owner, this.caller, address, into, length);
+  override copyIn(address: Word, into: Uint8Array, length: number, words?: Int32Array): void {
+    const { caller, early } = this.#tools;
+    const held = this.#held;
+    if (held?.isOpen && early.read(held, address, into, length, words)) return;
+    caller.read(this.#owner, this.caller, address, into, length);
+    if (held?.isOpen) early.noteRead(held, address, length);
   }
 
   override copyString(address: Word, max: number): string {
@@ -88,20 +94,23 @@ export class ProcessMemory extends AddressSpace {
   override copyOut(address: Word, from: Uint8Array, length: number): void {
     const held = this.#held;
     const { looks, caller } = this.#tools;
+    const { early } = this.#tools;
+    early.wrote();
     // Only kernel addresses are beyond what a number holds.
     if (typeof address !== "number") unwritable(address, length);
     if (held === undefined || !held.map.isQuick) {
       // By number there is a moment, behind this, in which a caller would have to die and its number to go once around.
       caller.prove();
       copyToThread(this.caller, address, from, length);
+    } else if (early.isWritable(held, address, length) && held.copyOutKnown(address, from, length)) {
+      return;
     } else if (!looks.isBlocked) {
-      const bytes = length === from.length ? from : from.subarray(0, length);
       // The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program
       // may protect the memory in between: its own, private copy of it is written then, which hurts nobody.
-      const done = looks.forHeldToo ? 0 : held.copyOut(address, bytes);
+      const done = looks.forHeldToo ? 0 : held.copyOut(address, from, length);
       if (done === length) return;
       if (!looks.required) unwritable(address, length);
-      looks.write(this.#pid, held.copySteps(this.caller, address + done, Uint8Array.from(bytes.subarray(done))));
+      looks.write(this.#pid, held.copySteps(this.caller, address + done, Uint8Array.from(from.subarray(done, length))));
     }
   }
 
@@ -120,7 +129,7 @@ export class ProcessMemory extends AddressSpace {
     const end = vaddr + pages * PAGE_SIZE;
     let charged = 0;
     for (let at = vaddr; at < end; ) {
-      const mapping = survey ? surveyed(survey, at) : held.map.find(at);
+      const mapping = survey ? surveyed(survey, at) : (this.#tools.early.find(held, at) ?? held.map.find(at));
       if (mapping === undefined || !(write ? mapping.writable : mapping.readable)) return -ERRNO.EFAULT;
       const stop = Math.min(mapping.end, end);
       const count = (stop - at) / PAGE_SIZE;

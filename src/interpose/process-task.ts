@@ -5,9 +5,16 @@ import type { Word } from "../kernel/word.ts";
 import type { CallerMemory, Owner } from "./caller-memory.ts";
 import type { Credentials } from "./credentials.ts";
 import { refuseNotedShortage } from "./descriptor-shortage.ts";
+import type { EarlyLooks } from "./early-looks.ts";
 import { readProc } from "./proc-file.ts";
 import type { Process, ProcessTable } from "./process-table.ts";
 import type { ProgramFiles } from "./program-files.ts";
+
+/** What is looked at of the caller. */
+interface CallerLooks {
+  readonly caller: CallerMemory;
+  readonly early: EarlyLooks;
+}
 
 /**
  * The thread whose call is being handled. One object, set anew for each call: a Task is valid during a call only. What
@@ -18,6 +25,7 @@ export class ProcessTask implements Task {
   readonly #credentials: Credentials;
   readonly #files: ProgramFiles;
   readonly #caller: CallerMemory;
+  readonly #early: EarlyLooks;
   readonly #owner: Owner = {
     client: () => this.process.pid,
     held: () => this.#processes.memory(this.process, this.#tid).held,
@@ -32,8 +40,9 @@ export class ProcessTask implements Task {
    */
   mayOpenNode = false;
 
-  constructor(processes: ProcessTable, credentials: Credentials, files: ProgramFiles, caller: CallerMemory) {
+  constructor(processes: ProcessTable, credentials: Credentials, files: ProgramFiles, { caller, early }: CallerLooks) {
     this.#caller = caller;
+    this.#early = early;
     this.#processes = processes;
     this.#credentials = credentials;
     this.#files = files;
@@ -92,7 +101,8 @@ export class ProcessTask implements Task {
     if (this.mayOpenNode && capability === CAP_DAC_OVERRIDE) return true;
     // What is pinned asks for it more than once, and proves its caller when it has all that it asks for.
     if (capability === CAP_IPC_LOCK) {
-      this.#caller.isUnproved = true;
+      this.#early.noteRights();
+      this.#caller.isUnproved ||= !this.#credentials.isKnown(this.#tid, this.process);
       this.#mayLock ??= this.#credentials.capable(this.#tid, capability, this.process);
       return this.#mayLock;
     }
@@ -100,7 +110,9 @@ export class ProcessTask implements Task {
   }
 
   memlockLimit(): number {
-    return this.#proved(this.#credentials.memlockLimit(this.#tid));
+    const isKnown = this.#credentials.isKnown(this.#tid, this.process);
+    const limit = this.#credentials.memlockLimit(this.#tid);
+    return isKnown ? limit : this.#proved(limit);
   }
 
   /** What was found by the caller's number is the caller's if it waits still. */

@@ -211,7 +211,8 @@ async function runOnce(host: LaunchHost, order: Order, led: boolean): Promise<nu
     takeBack = giveUpRights();
     started();
     const served = server.serve();
-    // It comes back when it first waits aside. By then programs that end at once have, and a timer is not worth its while.
+    // It comes back when it first waits aside. By then programs that end at once have, and a timer is not worth its
+    // while.
     collectTogether = collectAlone(signals.programEnded);
     await served;
     host.ended?.();

@@ -8,6 +8,8 @@ import { CallerMemory } from "./caller-memory.ts";
 import { Credentials } from "./credentials.ts";
 import { dispatch, resumeLongCall } from "./dispatch.ts";
 import type { Doorbells } from "./doorbells/doorbells.ts";
+import { EarlyLooks } from "./early-looks.ts";
+import type { Epoll } from "./epoll.ts";
 import { EventCopies } from "./event-copies.ts";
 import type { EventWatches } from "./event-watches.ts";
 import type { FuseServer } from "./fuse/fuse-server.ts";
@@ -19,6 +21,7 @@ import { close } from "./libc.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./linux.ts";
 import { Listener } from "./listener.ts";
 import { LongCalls } from "./long-calls.ts";
+import { NextCall } from "./next-call.ts";
 import { NodeFiles } from "./node-files.ts";
 import type { Observer } from "./observer.ts";
 import { ParkedCalls } from "./parked-calls.ts";
@@ -68,6 +71,7 @@ export interface ProgramOptions {
 /** What all programs of a server have in common. */
 export interface SharedParts {
   readonly files: InjectedFiles;
+  readonly epoll: Epoll;
   readonly infos: KeptInfos;
   readonly limit: CallLimit;
   readonly jobs: AsideJobs;
@@ -75,6 +79,8 @@ export interface SharedParts {
   readonly doorbells: Doorbells;
   /** A process is known now: its pidfd is readable when it is gone. */
   readonly watchProcess: (pidfd: number) => void;
+  /** A program has a call that is put aside: it is resumed until it has none. */
+  readonly hasLongCall: (program: ServedProgram) => void;
   /** Before a call: what programs did without a call that we see has its effect. */
   readonly catchUp: (closed: boolean) => void;
 }
@@ -90,11 +96,12 @@ const LAST_CLOSES_MS = 500;
 /** A program that is served: its listener, its processes, and the call that is handled. */
 export class ServedProgram {
   readonly listener: Listener;
+  readonly next: NextCall;
   readonly processes: ProcessTable;
   readonly observer: Observer | undefined;
   readonly kernel: HostKernel;
   readonly fuse: FuseServer | undefined;
-  readonly longCalls = new LongCalls(MOMENT_MS);
+  readonly longCalls = new LongCalls(MOMENT_MS, () => this.#shared.hasLongCall(this));
   readonly ended: (() => void) | undefined;
   /** Its calls are not taken for the time being. */
   isPaused = false;
@@ -124,11 +131,13 @@ export class ServedProgram {
       (message) => observer?.noticed?.(message),
       () => servedFiles?.hasOpenFiles === true,
     );
-    const caller = new CallerMemory(this.listener, looks);
+    const early = new EarlyLooks();
+    this.next = new NextCall(shared, this.listener, looks, early);
+    const caller = new CallerMemory(this.listener, looks, early);
     const isDeviceMemory = (inode: number, major: number, minor: number) =>
       files.find(inode, major, minor) !== undefined;
     this.processes = new ProcessTable(
-      { caller, looks, isDeviceMemory, sharing: (place) => this.processes.sharing(place) },
+      { caller, looks, early, isDeviceMemory, sharing: (place) => this.processes.sharing(place) },
       {
         come: ({ pidfd }) => shared.watchProcess(pidfd),
         gone: ({ pid }) => {
@@ -137,7 +146,7 @@ export class ServedProgram {
         },
       },
     );
-    const credentials = new Credentials(userNamespace, launcher, options.starter);
+    const credentials = new Credentials(userNamespace, launcher, early, options.starter);
     const { tree } = options;
     this.#tree = tree;
     this.#events = tree && new EventCopies(() => this.processes.pids());
@@ -149,7 +158,7 @@ export class ServedProgram {
       listener: this.listener,
       kernel,
       processes: this.processes,
-      task: new ProcessTask(this.processes, credentials, programFiles, caller),
+      task: new ProcessTask(this.processes, credentials, programFiles, { caller, early }),
       files,
       infos,
       doorbells,
@@ -158,6 +167,7 @@ export class ServedProgram {
       resolver: new PathResolver({ nodes: this.#nodes, files, credentials, looks, processes: this.processes, tree }),
       credentials,
       caller,
+      early,
       looks,
       parked: this.#parked,
       longCalls: this.longCalls,
@@ -176,11 +186,18 @@ export class ServedProgram {
   /** Handles the call that its listener has received. */
   handle(): void {
     if (this.listener.answerAgain()) return;
-    this.#parked.untilDeadHaveNothing((isLater) => {
-      if (isLater) this.#shared.catchUp(true);
-      this.#shared.files.creator = this;
-      dispatch(this.#context, this.observer);
-    });
+    // the usual case, for which nothing is made
+    if (!this.#parked.isInstalling) this.#dispatch();
+    else
+      this.#parked.untilDeadHaveNothing((isLater) => {
+        if (isLater) this.#shared.catchUp(true);
+        this.#dispatch();
+      });
+  }
+
+  #dispatch(): void {
+    this.#shared.files.creator = this;
+    dispatch(this.#context, this.observer);
   }
 
   /** Goes on for a moment with a call that takes long. */
@@ -225,6 +242,7 @@ export class ServedProgram {
   /** Lets go of what is left, when its files are released. */
   close(): void {
     this.processes.clear();
+    this.next.free();
     this.#events?.close();
     this.#tree?.remove();
     close(this.#root);

@@ -4,6 +4,7 @@ import type { FileDescription } from "../kernel/file-description.ts";
 import type { HostKernel } from "../kernel/host-kernel.ts";
 import { monotonic } from "../kernel/monotonic.ts";
 import { AsideJobs } from "./aside/aside-jobs.ts";
+import { Beat } from "./beat.ts";
 import { CallLimit } from "./call-limit.ts";
 import { dropSpares, keepSpares, shortageText, takeShortage } from "./descriptor-shortage.ts";
 import { Doorbells } from "./doorbells/doorbells.ts";
@@ -15,6 +16,7 @@ import { InjectedFiles } from "./injected-files.ts";
 import { KeptInfos } from "./kept-infos.ts";
 import { close, syscall } from "./libc.ts";
 import { EPOLLHUP, EPOLLIN, O_CLOEXEC, O_NONBLOCK, PR_SET_TIMERSLACK } from "./linux.ts";
+import { LongCallers } from "./long-calls.ts";
 import { MappingWatch } from "./mapping-watch.ts";
 import type { Observer } from "./observer.ts";
 import { type ProgramOptions, ServedProgram, type SharedParts } from "./served-program.ts";
@@ -29,14 +31,14 @@ export interface ServerOptions {
 }
 
 const TICK_US = 20_000;
-/**
- * A program that has just made a call soon makes another: so long its next one is waited for in this thread, where that
- * is cheapest.
- */
+/** So long is waited in this thread for what no descriptor announces. */
 const BLOCK_US = 10_000;
 /** How long, in microseconds, everybody waits for a program in a call that may wait for it. */
 const PATIENCE_US = 500;
-/** While calls keep coming, the event loop (signals, the end of the program) gets a turn this often. */
+/**
+ * A program that has just made a call soon makes another: it is waited for in this thread, where that is cheapest, for
+ * as long as something comes in this time. And so often the event loop (signals, the end of the program) gets a turn.
+ */
 const TURN_MS = 10;
 
 /**
@@ -62,12 +64,21 @@ export class Server {
   readonly #shared: SharedParts;
   /** By the descriptor of the listener. */
   readonly #programs = new Map<number, ServedProgram>();
+  /** Those whose last task is gone. */
+  readonly #hungUp = new Set<ServedProgram>();
+  /** Those that have calls put aside. */
+  readonly #long = new LongCallers<ServedProgram>((program, milliseconds) => {
+    this.#with(program, () => program.resume(milliseconds));
+  });
   /** By the descriptor that each is served by. */
   readonly #fuses = new Map<number, { readonly fuse: FuseServer; tellFailed: TellFailed }>();
   readonly #watched = new Map<number, () => void>();
   /** Called when a file was released. */
   onRelease: (() => void) | undefined;
   #inHand: ServedProgram | undefined;
+  /** Whose call was handled last, and alone: its answer may be held. */
+  #answered: ServedProgram | undefined;
+  readonly #beat = new Beat(TURN_MS);
   #over = false;
   #toldShortage = false;
 
@@ -103,18 +114,11 @@ export class Server {
         remove: (fd) => this.unwatch(fd),
       };
     }
-    const programs = this.#programs;
-    const callWork = {
-      get isPending() {
-        for (const { longCalls } of programs.values()) if (longCalls.isPending) return true;
-        return false;
-      },
-      run: (milliseconds: number) => this.#resumeCalls(milliseconds),
-    };
-    this.#turns = new Turns(deviceWork ? [callWork, deviceWork] : [callWork]);
-    const own = [this.#stop, this.#resumed, this.#jobs.event];
+    this.#turns = new Turns(deviceWork ? [this.#long, deviceWork] : [this.#long]);
+    const own = [this.#stop, this.#resumed, this.#jobs.event, this.#beat.fd];
     for (const fd of [...own, this.#files.inotify, this.#files.streamEvent, this.#watches.event]) this.#epoll.add(fd);
     this.#shared = {
+      epoll: this.#epoll,
       files: this.#files,
       infos: this.#infos,
       limit: this.#limit,
@@ -122,6 +126,7 @@ export class Server {
       watches: this.#watches,
       doorbells: this.#doorbells,
       watchProcess: (pidfd) => this.#epoll.add(pidfd),
+      hasLongCall: (program) => this.#long.add(program),
       catchUp: (closed) => this.#catchUp(closed),
     };
     keepSpares();
@@ -221,13 +226,18 @@ export class Server {
       syscall(HOST_CALLS.prctl, PR_SET_TIMERSLACK, 1000);
       let turn = monotonic();
       while (!this.#over) {
+        const beat = this.#beat;
+        if (beat.isOn ? beat.isDue : monotonic() - turn > TURN_MS) {
+          this.#answered?.listener.sendHeld();
+          await new Promise(setImmediate);
+          turn = monotonic();
+          beat.isDue = false;
+        }
         const tick = this.#tick();
-        let count = this.#epoll.wait(tick < 0 ? BLOCK_US : Math.min(tick, BLOCK_US));
+        const timeout = tick >= 0 ? Math.min(tick, BLOCK_US) : beat.isOn ? -1 : 0;
+        let count = this.#answered === undefined ? this.#epoll.wait(timeout) : this.#answered.next.wait(timeout);
         if (count < 1 && (tick < 0 || tick > BLOCK_US)) {
           count = await this.#epoll.waitAside(tick);
-          turn = monotonic();
-        } else if (monotonic() - turn > TURN_MS) {
-          await new Promise(setImmediate);
           turn = monotonic();
         }
         this.#look(count);
@@ -245,12 +255,7 @@ export class Server {
     if (patience >= 0) return patience;
     const interval = this.#mappings.interval();
     if (interval >= 0) return interval;
-    return this.#files.undecided || this.#isSomebodyHungUp() ? TICK_US : -1;
-  }
-
-  #isSomebodyHungUp(): boolean {
-    for (const { isHungUp } of this.#programs.values()) if (isHungUp) return true;
-    return false;
+    return this.#files.undecided || this.#hungUp.size > 0 ? TICK_US : -1;
   }
 
   /** Handles what the first `count` descriptors of the last wait announce. */
@@ -258,14 +263,11 @@ export class Server {
     const epoll = this.#epoll;
     // the usual case: a call of a program, and nothing else
     const only = count === 1 ? this.#programs.get(epoll.descriptor(0)) : undefined;
-    const received = only ? this.#receive(only, epoll.events(0), false) : this.#lookAtAll(count);
-    try {
-      // registers show what a device has done
-      if (this.#turns.take(received)) this.#mappings.look();
-    } catch (error) {
-      tellBroken(error, this.#observer);
-    }
-    for (const program of this.#programs.values()) if (program.isOver()) this.#remove(program);
+    this.#answered = only;
+    if (count > 1 || (count === 1 && epoll.descriptor(0) !== this.#beat.fd)) this.#beat.use();
+    const received = only ? this.#receiveOnly(only) : this.#lookAtAll(count);
+    if (this.#turns.isPending) this.#takeTurn(received);
+    if (this.#hungUp.size > 0) for (const program of this.#hungUp) if (program.isOver()) this.#remove(program);
   }
 
   /** The same when it may be more than one, or no program. Returns whether there was a call. */
@@ -285,6 +287,7 @@ export class Server {
       else if (fd === this.#resumed) fs.readSync(fd, new BigUint64Array(1));
       else if (this.#doorbells.has(fd)) rung.push(fd);
       else if (fd === this.#jobs.event) taken = true;
+      else if (fd === this.#beat.fd) this.#beat.hear();
       else if (this.#fuses.has(fd)) asked.push(fd);
       else if (fd === this.#files.inotify || fd === this.#files.streamEvent) closed = true;
       else if (fd !== this.#watches.event) others.push(fd);
@@ -298,6 +301,8 @@ export class Server {
     }
     let received = false;
     for (const [program, events] of notified) {
+      // somebody else's call may have ended it, or put it off
+      if (program.isPaused || !this.#programs.has(program.listener.fd)) continue;
       // what was closed while others were served was announced after the wait
       received = this.#receive(program, events, closed || received) || received;
     }
@@ -306,12 +311,35 @@ export class Server {
     return received;
   }
 
-  /** Takes the next call of a program and handles it. Returns whether there was one. */
-  #receive(program: ServedProgram, events: number, closed: boolean): boolean {
+  /** The same when nothing else is to be done: its answer may be sent with the next wait. */
+  #receiveOnly(program: ServedProgram): boolean {
+    const { listener, next } = program;
+    if (program.isPaused) return false;
+    listener.mayHold = next.mayHold;
+    const received = this.#receive(program, this.#epoll.events(0), false, next.received);
+    listener.mayHold = false;
+    next.handled();
+    return received;
+  }
+
+  /** Work that takes long goes on when it is its turn: no answer waits for it. */
+  #takeTurn(received: boolean): void {
+    this.#answered?.listener.sendHeld();
+    try {
+      // registers show what a device has done
+      if (this.#turns.take(received)) this.#mappings.look();
+    } catch (error) {
+      tellBroken(error, this.#observer);
+    }
+  }
+
+  /**
+   * Takes the next call of a program and handles it. Returns whether there was one.
+   * @param taken when somebody has tried to take it: whether it is there
+   */
+  #receive(program: ServedProgram, events: number, closed: boolean, taken?: boolean): boolean {
     const { listener } = program;
-    // somebody else's call may have ended it, or put it off
-    if (program.isPaused || !this.#programs.has(listener.fd)) return false;
-    const received = (events & EPOLLIN) !== 0 && listener.receive();
+    const received = taken ?? ((events & EPOLLIN) !== 0 && listener.receive());
     // A close before the call was announced with it: unless the announcement was of another call, whose caller was
     // killed before it was taken.
     const isAnother = received && listener.hasMissed;
@@ -322,13 +350,9 @@ export class Server {
     } else if ((events & EPOLLHUP) !== 0) {
       this.#epoll.remove(listener.fd);
       program.hangUp();
+      this.#hungUp.add(program);
     }
     return received;
-  }
-
-  #resumeCalls(milliseconds: number): void {
-    const pending = [...this.#programs.values()].filter(({ longCalls }) => longCalls.isPending);
-    for (const program of pending) this.#with(program, () => program.resume(milliseconds / pending.length));
   }
 
   #with(program: ServedProgram, act: () => void): void {
@@ -390,6 +414,8 @@ export class Server {
   /** Nothing of a program is left. */
   #remove(program: ServedProgram): void {
     this.#programs.delete(program.listener.fd);
+    this.#hungUp.delete(program);
+    this.#long.delete(program);
     if (!program.isHungUp && !program.isPaused) this.#epoll.remove(program.listener.fd);
     program.hangUpNow();
     if (program.fuse) this.removeFuse(program.fuse);
@@ -417,6 +443,7 @@ export class Server {
     this.#files.close();
     this.#watches.close();
     this.#epoll.close();
+    this.#beat.close();
     dropSpares();
     close(this.#stop);
     close(this.#resumed);

@@ -200,9 +200,15 @@ export const ARM64: Abi = {
 /** The kinds of program that this machine runs. 32-bit ARM programs and x32 are not served. */
 export const HOST_ABIS: readonly Abi[] = process.arch === "arm64" ? [ARM64] : [X64, IA32];
 
+interface AbiCalls {
+  readonly abi: Abi;
+  readonly names: readonly (TrappedCall | undefined)[];
+}
+
 /** Finds the ABI and the name of a trapped call without a search: one array per architecture. */
 export class CallNames {
-  readonly #byArch = new Map<number, { abi: Abi; names: (TrappedCall | undefined)[] }>();
+  readonly #byArch = new Map<number, AbiCalls>();
+  #last: AbiCalls | undefined;
 
   constructor(abis: readonly Abi[] = HOST_ABIS) {
     for (const abi of abis) {
@@ -212,11 +218,10 @@ export class CallNames {
     }
   }
 
-  abi(arch: number): Abi | undefined {
-    return this.#byArch.get(arch)?.abi;
-  }
-
-  name(arch: number, number: number): TrappedCall | undefined {
-    return this.#byArch.get(arch)?.names[number];
+  /** The calls of an AUDIT_ARCH_*, by their numbers; undefined for one that no program here has. */
+  of(arch: number): AbiCalls | undefined {
+    // most programs have one
+    if (this.#last?.abi.arch !== arch) this.#last = this.#byArch.get(arch);
+    return this.#last;
   }
 }

@@ -28,12 +28,17 @@ export class Turns {
     this.#now = now;
   }
 
+  /** Whether there is work. */
+  get isPending(): boolean {
+    return this.#works.some(isPending);
+  }
+
   /**
    * Microseconds that may be waited for a call now; -1: as long as nothing else wants attention, since there is no
    * work.
    */
   patience(): number {
-    if (!this.#works.some(isPending)) return -1;
+    if (!this.isPending) return -1;
     return this.#callsCome && this.#now() - this.#lastSlice < CALLS_MS ? NEXT_CALL_US : 0;
   }
 
@@ -44,7 +49,7 @@ export class Turns {
    */
   take(received: boolean): boolean {
     // each served call comes by here
-    if (!this.#works.some(isPending)) return false;
+    if (!this.isPending) return false;
     const pending = this.#works.filter(isPending);
     this.#callsCome = received;
     if (received && this.#now() - this.#lastSlice < CALLS_MS) return false;

@@ -16,14 +16,23 @@ export interface Koffi {
   };
   /** Memory outside of V8's heap for `length` elements. */
   alloc(type: string, length: number): CPointer;
+  /** Nobody may look at the memory afterwards. */
+  free(pointer: CPointer): void;
   address(pointer: CPointer): bigint;
   /** `length` bytes of memory as they are, not a copy. */
   view(pointer: CPointer | number | bigint, length: number): ArrayBuffer;
   decode(pointer: CPointer, type: string): unknown;
+  /** The function at an address, as its prototype says. */
+  decode(address: number, prototype: CPrototype): CFunction;
+  proto(result: string, args: readonly string[]): CPrototype;
   /** Of the last call in this thread. */
   errno(): number;
 }
 
 export interface CPointer {
   readonly __brand: "CPointer";
+}
+
+export interface CPrototype {
+  readonly __brand: "CPrototype";
 }

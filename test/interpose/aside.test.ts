@@ -7,25 +7,14 @@ import { threadCode } from "../../src/interpose/aside/thread-code.ts";
 import { HOST_CALLS } from "../../src/interpose/host-calls.ts";
 import { syscall } from "../../src/interpose/libc.ts";
 import { scratchFolder } from "../cli/uvfio.ts";
+import { testAssembled } from "./assembled.ts";
 
 const scratch = scratchFolder();
 afterAll(() => scratch.remove());
-const has = (program: string) => spawnSync(program, ["--version"]).status === 0;
 const PATIENT_MS = 20_000;
 
 describe("the threads' code is what its source assembles to", () => {
-  test.each([
-    ["x64", ""],
-    ["arm64", "aarch64-linux-gnu-"],
-  ])("%s (needs binutils for it)", (architecture, prefix) => {
-    const tools = process.arch === architecture ? "" : prefix;
-    if (!has(`${tools}as`)) return expect(process.env.CI).toBeUndefined();
-    const source = path.join(import.meta.dirname, `../clients/aside-${architecture}.s`);
-    const [object, code] = [path.join(scratch.path, "o"), path.join(scratch.path, "bin")];
-    expect(spawnSync(`${tools}as`, [source, "-o", object]).status).toBe(0);
-    spawnSync(`${tools}objcopy`, ["-O", "binary", "-j", ".text", object, code]);
-    expect(threadCode(architecture)?.toString("hex")).toBe(fs.readFileSync(code).toString("hex"));
-  });
+  testAssembled("aside", scratch.path, threadCode);
 });
 
 describe("system calls that are made aside", () => {

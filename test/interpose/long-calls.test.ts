@@ -23,7 +23,11 @@ function setup() {
     if (value < 0) throw new Error("refused");
     return value;
   }
-  const calls = new LongCalls(1, () => now);
+  const calls = new LongCalls(
+    1,
+    () => {},
+    () => now,
+  );
   const begin = (name: string, count: number, value: number) => {
     inHand = name;
     return calls.begin(context, steps(count, value));

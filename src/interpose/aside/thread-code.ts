@@ -1,8 +1,4 @@
-import fs from "node:fs";
-import { memoryFile } from "../descriptors.ts";
-import { HOST_CALLS } from "../host-calls.ts";
-import { close, syscall } from "../libc.ts";
-import { MAP_PRIVATE, MFD_EXEC, PROT_EXEC, PROT_READ } from "../linux.ts";
+import { codeBytes, loadMachineCode } from "../machine-code.ts";
 
 /**
  * What a thread runs that makes system calls in our place (aside-thread.ts): no JavaScript, because a thread of node's
@@ -47,14 +43,17 @@ const CODE: Readonly<Record<string, Code>> = {
 /** The machine code for an architecture as node names it; undefined for one that has none. */
 export function threadCode(architecture: string): Buffer | undefined {
   const code = CODE[architecture];
-  return code === undefined ? undefined : Buffer.from(code.hex.replaceAll(/\s/g, ""), "hex");
+  return code === undefined ? undefined : codeBytes(code.hex);
 }
 
 let loaded: number | undefined;
 
 /** The address of the code in this process, or a negative errno where it cannot be had. */
 export function loadedThreadCode(): number {
-  loaded ??= load();
+  if (loaded === undefined) {
+    const code = threadCode(process.arch);
+    loaded = code === undefined ? -1 : loadMachineCode(code);
+  }
   return loaded;
 }
 
@@ -67,15 +66,4 @@ export function loadedHandler(): { readonly heard: number; readonly back: number
   const code = CODE[process.arch];
   if (address < 0 || code === undefined) return undefined;
   return { heard: address + code.heard, back: code.back === undefined ? 0 : address + code.back };
-}
-
-function load(): number {
-  const code = threadCode(process.arch);
-  if (code === undefined) return -1;
-  const file = memoryFile("uvfio-aside", MFD_EXEC);
-  if (file < 0) return file;
-  fs.writeSync(file, code);
-  const address = syscall(HOST_CALLS.mmap, 0, code.length, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
-  close(file);
-  return address;
 }

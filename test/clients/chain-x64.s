@@ -1,0 +1,49 @@
+.intel_syntax noprefix
+# step *run(first, end): makes the system calls of the steps in turn (src/interpose/call-chain.ts)
+.equ ARGUMENTS, 8
+.equ RESULT, 56
+.equ CHECK, 64
+.equ EXPECTED, 72
+.equ OTHERWISE, 80
+.equ SIZE, 88
+.equ MOVE, -2
+.text
+        push rbx
+        push r12
+        mov rbx, rdi
+        mov r12, rsi
+next:   cmp rbx, r12
+        je end
+        mov rax, [rbx]
+        test rax, rax
+        js none
+        mov rdi, [rbx+ARGUMENTS]
+        mov rsi, [rbx+ARGUMENTS+8]
+        mov rdx, [rbx+ARGUMENTS+16]
+        mov r10, [rbx+ARGUMENTS+24]
+        mov r8, [rbx+ARGUMENTS+32]
+        mov r9, [rbx+ARGUMENTS+40]
+        syscall
+        mov [rbx+RESULT], rax
+check:  mov rax, [rbx+CHECK]
+        mov eax, [rax]
+        cmp eax, [rbx+EXPECTED]
+        jne fails
+        add rbx, SIZE
+        jmp next
+fails:  mov rax, [rbx+OTHERWISE]
+        test rax, rax
+        jz end
+        mov rbx, rax
+        jmp next
+none:   cmp rax, MOVE
+        jne check
+        mov rax, [rbx+ARGUMENTS]
+        mov rdx, [rbx+ARGUMENTS+8]
+        mov rax, [rax]
+        mov [rdx], rax
+        jmp check
+end:    mov rax, rbx
+        pop r12
+        pop rbx
+        ret
