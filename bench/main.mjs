@@ -6,6 +6,7 @@ import { SHORT_LIST } from "./lib/short-list.mjs";
 import { workloads as areas } from "./workloads/areas.mjs";
 import { workloads as dirtyBitmap } from "./workloads/dirty-bitmap.mjs";
 import { workloads as dmaCopy } from "./workloads/dma-copy.mjs";
+import { workloads as doorbell } from "./workloads/doorbell.mjs";
 import { workloads as intervalMap } from "./workloads/interval-map.mjs";
 import { workloads as invalidation } from "./workloads/invalidation.mjs";
 import { workloads as manyMappings } from "./workloads/many-mappings.mjs";
@@ -33,6 +34,7 @@ const all = [
   ...translation,
   ...nestedWalk,
   ...dmaCopy,
+  ...doorbell,
   ...nvme,
   ...network,
   ...vfioUser,

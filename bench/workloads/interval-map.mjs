@@ -156,7 +156,7 @@ lookup do the rest.`,
     "lookups among 1,000 runs",
     "1000 random",
     "find",
-    1 / 1.5,
+    1,
     "the first run at or behind a random page",
     `All is in the cache on both sides. 28 comparisons of which none is a jump against ten that are, half of them foretold
 wrongly; V8 checks the bounds of each. 18 comparisons in seven steps instead of four take 5 % longer here and 40 %
@@ -173,7 +173,7 @@ process 0.7 ms.`,
     "pairs among 1,000 runs",
     "1000 random",
     "pair",
-    1 / 1.5,
+    1,
     PAIRS,
     `Two fifths of the time are the two searches (\`perf\`). Where a run comes or goes the runs before it or those behind it
 move along in their leaf, whichever are fewer: eight of 32 on average. Smaller leaves would be better here and worse
@@ -202,7 +202,7 @@ ones are taken out, so that none of the others moves. The tree walks its twenty 
     "lookups at rising pages, 1,000 runs",
     "1000 rising",
     "find",
-    1 / 1.5,
+    1,
     "page after page",
     "As with a million runs; the tree's way is half as long, and all of it in the nearest cache.",
   ),
@@ -210,7 +210,7 @@ ones are taken out, so that none of the others moves. The tree walks its twenty 
     "pairs at rising pages, 1,000 runs",
     "1000 rising",
     "pair",
-    1 / 1.5,
+    1,
     "the lowest run taken out, one added behind the highest",
     `The tree does all of it in the time that one search among random pages takes: each jump is foretold, and with a thousand
 runs there is no wait for memory by which the map could win. The map neither searches nor moves runs here; its time is
