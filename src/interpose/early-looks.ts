@@ -328,6 +328,7 @@ export class EarlyLooks {
     const fresh = { request, length: 0, place, named: -1, asksRights: false, misses: 0 };
     if (this.#known.length < MOST) this.#known.push(fresh);
     else this.#known[this.#replaced++ % MOST] = fresh;
+    this.#hasChanged = true;
     return fresh;
   }
 }

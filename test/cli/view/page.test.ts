@@ -103,12 +103,15 @@ describe.skipIf(!hasChromium || !hasCompiler)("the page (needs Debian's chromium
       expect(await page.locator(".lane").count()).toBe(0);
       // a step at a time, until the page is mapped
       await page.locator("body").press("t");
-      for (let step = 0; step < 60 && (await shown(page.locator("#tables"))).indexOf("0x10fff") < 0; step++) {
+      const drawn = () => page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))");
+      const position = () => page.evaluate("Number(document.getElementById('slider').value)");
+      const last = Number(await page.evaluate("document.getElementById('slider').max"));
+      for (let at = 1; at <= last && (await shown(page.locator("#tables"))).indexOf("0x10fff") < 0; at++) {
         await page.keyboard.press("]");
-        await page.evaluate("new Promise(requestAnimationFrame)");
+        await expect.poll(position).toBe(at);
         await page.locator("body").press("t");
         await page.locator("body").press("t");
-        await page.evaluate("new Promise(requestAnimationFrame)");
+        await drawn();
       }
       const table = await shown(page.locator("#tables"));
       expect(table).toMatch(/type1 container of process map-and-wait, pid \d+/);
