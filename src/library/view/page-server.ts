@@ -32,7 +32,8 @@ export class PageServer {
   readonly #hub: ViewHub;
   readonly #server: Server;
   readonly #token = randomBytes(TOKEN_BYTES).toString("hex");
-  #pages = 0;
+  /** Pages that look on. */
+  readonly #streams = new Set<ServerResponse>();
   #port = 0;
 
   constructor(hub: ViewHub) {
@@ -64,6 +65,9 @@ export class PageServer {
   async close(): Promise<void> {
     const end = performance.now() + LAST_WORDS_MS;
     while (!this.#hub.isIdle && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    // A browser drops what it has not yet read of a response that breaks off.
+    for (const response of this.#streams) response.end();
+    while (this.#streams.size > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
     this.#server.close();
     this.#server.closeAllConnections();
   }
@@ -108,11 +112,11 @@ export class PageServer {
 
   /** Server-sent events: each is a batch of messages. */
   #events(response: ServerResponse): void {
-    if (this.#pages >= PAGES_MAX) {
+    if (this.#streams.size >= PAGES_MAX) {
       response.writeHead(503, HEADERS).end();
       return;
     }
-    this.#pages++;
+    this.#streams.add(response);
     // a page that goes in the middle of a batch
     response.on("error", () => {});
     response.writeHead(200, { "Content-Type": "text/event-stream", ...HEADERS });
@@ -124,7 +128,7 @@ export class PageServer {
       },
     });
     response.once("close", () => {
-      this.#pages--;
+      this.#streams.delete(response);
       leave();
     });
   }
