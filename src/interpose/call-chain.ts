@@ -1,22 +1,23 @@
 import { Arena } from "../native/arena.ts";
 import { koffi } from "../native/koffi.ts";
-import { codeBytes, loadMachineCode } from "./machine-code.ts";
+import { codeBytes, DATA_BEHIND, loadMachineCode } from "./machine-code.ts";
 
 /**
  * What runs a chain: for each step, `{u64 number, u64 arguments[6] @8, u64 result @56, u32 *check @64, u32 expected
  * @72, step *otherwise @80}`, it makes the system call, and goes on with the next when `*check` is `expected`; else
- * with `otherwise`, unless that is null. It returns the address of the step that it ended at.
- * test/clients/chain-x64.s and chain-arm64.s assemble to it.
+ * with `otherwise`, unless that is null. It returns the step that it ended at. Steps are told by how many bytes they
+ * lie behind the first one, since small integers cross from JavaScript quickest; the address of that one stands a page
+ * behind the code. test/clients/chain-x64.s and chain-arm64.s assemble to it.
  */
 const CODE: Readonly<Record<string, string>> = {
   x64: `
-    5341544889fb4989f44c39e3745b488b034885c0783d488b7b08488b7310488b53184c8b53204c8b43284c8b4b300f05
-    48894338488b43408b003b434875064883c358ebc4488b43504885c0741b4889c3ebb64883f8fe75db488b4308488b53
-    10488b00488902ebcb4889d8415c5bc3`,
+    534154488b05f60f00004863df4801c34c63e64901c44c39e3745b488b034885c0783d488b7b08488b7310488b53184c
+    8b53204c8b43284c8b4b300f0548894338488b43408b003b434875064883c358ebc4488b43504885c0741b4889c3ebb6
+    4883f8fe75db488b4308488b5310488b00488902ebcb4889d8482b05800f0000415c5bc3`,
   arm64: `
-    e90300aaea0301aa3f010aeb20030054280140f92802f8b7208540a9228d41a9249542a9010000d4201d00f92b2140f9
-    6b0140b92c4940b97f010c6b6100005429610191f1ffff172b2940f92b0100b4e9030baaedffff171f0900b181feff54
-    2bb140a96b0140f98b0100f9f0ffff17e00309aac0035fd6`,
+    0b80005869c1208b6ac1218b3f010aeb20030054280140f92802f8b7208540a9228d41a9249542a9010000d4201d00f9
+    2b2140f96b0140b92c4940b97f010c6b6100005429610191f1ffff172b2940f92b0100b4e9030baaedffff171f0900b1
+    81feff542bb140a96b0140f98b0100f9f0ffff176b7c005820010bcbc0035fd6`,
 };
 const ARGUMENTS = 8;
 const RESULT = 56;
@@ -34,16 +35,27 @@ export function chainCode(architecture: string): Buffer | undefined {
   return hex === undefined ? undefined : codeBytes(hex);
 }
 
-type Run = (first: number, end: number) => number;
-let loaded: Run | undefined | "none";
+interface Loaded {
+  readonly run: (first: number, end: number) => number;
+  /** Where the steps lie that are run: u64. */
+  readonly block: DataView;
+}
 
-function loadedRun(): Run | undefined {
-  if (loaded === undefined) {
-    const code = chainCode(process.arch);
-    const address = code === undefined ? -1 : loadMachineCode(code);
-    loaded = address < 0 ? "none" : (koffi.decode(address, koffi.proto("int64", ["int64", "int64"])) as Run);
-  }
+let loaded: Loaded | undefined | "none";
+/** The chain that `block` tells of. */
+let current: CallChain | undefined;
+
+function loadedCode(): Loaded | undefined {
+  loaded ??= load() ?? "none";
   return loaded === "none" ? undefined : loaded;
+}
+
+function load(): Loaded | undefined {
+  const code = chainCode(process.arch);
+  const address = code === undefined ? -1 : loadMachineCode(code);
+  if (address < 0) return undefined;
+  const run = koffi.decode(address, koffi.proto("int", ["int", "int"])) as Loaded["run"];
+  return { run, block: new DataView(koffi.view(address + DATA_BEHIND, 8)) };
 }
 
 /**
@@ -52,12 +64,12 @@ function loadedRun(): Run | undefined {
  * elsewhere.
  */
 export class CallChain {
-  readonly #run: Run;
+  readonly #code: Loaded;
   readonly #arena: Arena;
   readonly #zero: number;
 
-  private constructor(run: Run, steps: number) {
-    this.#run = run;
+  private constructor(code: Loaded, steps: number) {
+    this.#code = code;
     this.#arena = new Arena(steps * SIZE + 8);
     this.#zero = this.#arena.address + steps * SIZE;
     this.#arena.clear(0, this.#arena.size);
@@ -66,12 +78,13 @@ export class CallChain {
 
   /** A chain of so many steps, which do nothing yet; undefined where no machine code can be brought. */
   static make(steps: number): CallChain | undefined {
-    const run = loadedRun();
-    return run === undefined ? undefined : new CallChain(run, steps);
+    const code = loadedCode();
+    return code === undefined ? undefined : new CallChain(code, steps);
   }
 
   /** Gives its memory back. It may not be used afterwards. */
   free(): void {
+    if (current === this) current = undefined;
     this.#arena.free();
   }
 
@@ -137,8 +150,13 @@ export class CallChain {
 
   /** Runs the steps from `first` on, up to `end`. Returns the one whose check failed, or `end`. */
   run(first: number, end: number): number {
-    const { address } = this.#arena;
-    return (this.#run(address + first * SIZE, address + end * SIZE) - address) / SIZE;
+    if (current !== this) this.#makeCurrent();
+    return this.#code.run(first * SIZE, end * SIZE) / SIZE;
+  }
+
+  #makeCurrent(): void {
+    current = this;
+    this.#code.block.setBigUint64(0, BigInt(this.#arena.address), true);
   }
 
   /** What a step's system call returned, when it is a signed int: a count, a negative errno. */

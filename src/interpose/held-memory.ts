@@ -3,7 +3,7 @@ import type { CallAside, Room, Steps } from "./aside/aside-jobs.ts";
 import { ROOM_SIZE } from "./aside/aside-thread.ts";
 import { CallChain } from "./call-chain.ts";
 import { HOST_CALLS } from "./host-calls.ts";
-import { close, pread, pwrite, syscall } from "./libc.ts";
+import { close, pread, pwrite, syscall, syscall4 } from "./libc.ts";
 import { AT_FDCWD, F_DUPFD_CLOEXEC, O_CLOEXEC, O_RDWR } from "./linux.ts";
 import {
   type Mapping,
@@ -155,7 +155,7 @@ export class HeldMemory {
   copyOutKnown(address: number, from: Uint8Array, length: number): boolean {
     if (length > SMALL) return false;
     for (let i = 0; i < length; i++) small.bytes[i] = from[i]!;
-    return syscall(HOST_CALLS.pwrite64, this.#mem, small.address, length, address) === length;
+    return syscall4(HOST_CALLS.pwrite64, this.#mem, small.address, length, address) === length;
   }
 
   /** Whether it has not been closed. */

@@ -8,6 +8,7 @@ const libc = koffi.load(null);
 // arm64 Linux its integer arguments travel in the same registers as those of a prototype.
 const rawSyscall = libc.func("syscall", "int64", Array(7).fill("int64"));
 const rawThree = libc.func("syscall", "int64", Array(4).fill("int64"));
+const rawFour = libc.func("syscall", "int64", Array(5).fill("int64"));
 const rawLongSeek = rawThree as (number: number, fd: number, offset: bigint, whence: number) => number;
 const LLONG_MAX = 2n ** 63n - 1n;
 const rawWithBuffer = libc.func("syscall", "int64", ["int64", "int64", "void *", "int64", "int64"]);
@@ -21,6 +22,12 @@ export function syscall(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0
 /** The same for a call of three arguments: what a trapped call consists of, and each argument takes time. */
 export function syscall3(number: number, a: number, b: number, c: number): number {
   const result = rawThree(number, a, b, c) as number;
+  return result === -1 ? -koffi.errno() : result;
+}
+
+/** The same of four. */
+export function syscall4(number: number, a: number, b: number, c: number, d: number): number {
+  const result = rawFour(number, a, b, c, d) as number;
   return result === -1 ? -koffi.errno() : result;
 }
 

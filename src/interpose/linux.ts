@@ -149,6 +149,7 @@ export const RWF_NOWAIT = 8;
 export const MAP_SHARED = 1;
 export const MAP_TYPE = 0xf;
 export const MAP_PRIVATE = 2;
+export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_NORESERVE = 0x4000;
 export const PROT_READ = 1;

@@ -1,4 +1,4 @@
-// step *run(first, end): as chain-x64.s
+// int run(first, end): as chain-x64.s
 .equ ARGUMENTS, 8
 .equ RESULT, 56
 .equ CHECK, 64
@@ -6,9 +6,11 @@
 .equ OTHERWISE, 80
 .equ SIZE, 88
 .equ MOVE, -2
+.equ BLOCK, run+4096
 .text
-        mov x9, x0
-        mov x10, x1
+run:    ldr x11, BLOCK
+        add x9, x11, w0, sxtw
+        add x10, x11, w1, sxtw
 next:   cmp x9, x10
         b.eq end
         ldr x8, [x9]
@@ -35,5 +37,6 @@ none:   cmn x8, #-MOVE
         ldr x11, [x11]
         str x11, [x12]
         b check
-end:    mov x0, x9
+end:    ldr x11, BLOCK
+        sub x0, x9, x11
         ret

@@ -1,5 +1,6 @@
 .intel_syntax noprefix
-# step *run(first, end): makes the system calls of the steps in turn (src/interpose/call-chain.ts)
+# int run(first, end): makes the system calls of the steps in turn (src/interpose/call-chain.ts). Steps are told by how many bytes they lie
+# behind the first one; where that is stands a page behind the code.
 .equ ARGUMENTS, 8
 .equ RESULT, 56
 .equ CHECK, 64
@@ -7,11 +8,15 @@
 .equ OTHERWISE, 80
 .equ SIZE, 88
 .equ MOVE, -2
+.equ BLOCK, run+4096
 .text
-        push rbx
+run:    push rbx
         push r12
-        mov rbx, rdi
-        mov r12, rsi
+        mov rax, [rip+BLOCK]
+        movsxd rbx, edi
+        add rbx, rax
+        movsxd r12, esi
+        add r12, rax
 next:   cmp rbx, r12
         je end
         mov rax, [rbx]
@@ -44,6 +49,7 @@ none:   cmp rax, MOVE
         mov [rdx], rax
         jmp check
 end:    mov rax, rbx
+        sub rax, [rip+BLOCK]
         pop r12
         pop rbx
         ret
