@@ -15,7 +15,7 @@ root=$scratch/root
 make_root
 cp scripts/arm64/init "$root/init"
 cp scripts/arm64/checks.mjs test/recordings/*.br "$root/uvfio"
-for client in iova-ranges iommufd-edu; do
+for client in iova-ranges iommufd-edu early-looks; do
   aarch64-linux-gnu-gcc -O1 -static -o "$root/bin/$client" "test/clients/$client.c" -lpthread
 done
 boot "${UVFIO_ARM64_MINUTES:-30}" -M virt -m 3G

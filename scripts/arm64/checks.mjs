@@ -24,6 +24,9 @@ await check("memory that is looked at aside, by a thread in machine code", () =>
     },
   ),
 );
+await check("calls that are looked ahead for, by a chain of system calls in machine code", () =>
+  equal(uvfio({}, "run", "-q", "--", "early-looks", "0000:00:1b.0", "5000", "1"), { stdout: "5000 steps\n" }),
+);
 await check("a driver of edu through /dev/iommu: DMA, and which pages it wrote", () =>
   equal(uvfio({}, "run", "-m", "lab", "--", "iommufd-edu", "0000:03:00.0", "dirty"), {
     stdout: "taken: 0x8000000000000018\n",
