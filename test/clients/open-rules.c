@@ -16,8 +16,13 @@
 
 #define GET_API_VERSION 0x3b64
 #define GROUP_GET_STATUS 0x3b67
+#define MOST_TRIES 100
+#ifndef RESOLVE_CACHED
+#define RESOLVE_CACHED 0x20
+#endif
 
 struct how { uint64_t flags, mode, resolve; };
+
 static const char *OURS;
 static const char *const THEIRS = "beside";
 static struct stat beside;
@@ -50,7 +55,12 @@ static int open_by(int dir, const char *path, struct how how)
 {
 	if (how.resolve == ~0ull)
 		return result(openat(dir, path, how.flags, 0));
-	return result(syscall(SYS_openat2, dir, path, &how, sizeof how));
+	/* any rename or mount on the machine meets a walk that is kept below a directory (openat2(2)): then it is made again */
+	for (int left = how.resolve & RESOLVE_CACHED ? 0 : MOST_TRIES;; left--) {
+		int got = result(syscall(SYS_openat2, dir, path, &how, sizeof how));
+		if (got != -EAGAIN || left == 0)
+			return got;
+	}
 }
 
 static int is_served(int fd)
