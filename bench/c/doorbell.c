@@ -9,16 +9,15 @@
  */
 #define _GNU_SOURCE
 #include "clock.h"
+#include "ioat.h"
 #include "mapped-device.h"
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -33,11 +32,6 @@
 #ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM
 #define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12)
 #endif
-
-enum { CHANCMD = 0x84, DMACOUNT = 0x86, CHANSTS = 0x88, CHAINADDR = 0x90 };
-enum { DONE = 1, SUSPENDED = 2, HALTED = 3 };
-
-struct descriptor { uint32_t size, control; uint64_t source, target, next, unused[4]; };
 
 static uint64_t status(void) { return *(volatile uint64_t *)(bar + CHANSTS) & 7; }
 

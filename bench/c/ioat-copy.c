@@ -15,13 +15,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "clock.h"
+#include "ioat.h"
 
 #define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); exit(1); } } while (0)
-
-enum { CHANCTRL = 0x80, CHANCMD = 0x84, DMACOUNT = 0x86, CHANSTS = 0x88, CHAINADDR = 0x90, CHANCMP = 0x98 };
-enum { DONE = 1, SUSPENDED = 2, HALTED = 3 };
-
-struct descriptor { uint32_t size, control; uint64_t source, target, next, unused[4]; };
 
 #define PIECE (1u << 20)
 #define PIECES 64

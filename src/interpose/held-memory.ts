@@ -39,6 +39,11 @@ const AGAIN_WRITE = 1 + MapQuery.sameSteps;
 const AGAIN_STEPS = AGAIN_WRITE + 1;
 const oneByte = new Uint8Array(1);
 
+/** Puts a few bytes where system calls read them; up to SMALL of them a loop is quicker than set(). */
+function toSmall(from: Uint8Array, length: number): void {
+  for (let i = 0; i < length; i++) small.bytes[i] = from[i]!;
+}
+
 /** A range of memory as it was found. */
 export interface Survey {
   /** In order, without a hole between them. */
@@ -132,7 +137,7 @@ export class HeldMemory {
     const { chain, place } = again;
     if (address < place.start || address + length > place.end) return false;
     againQuery.askedAddress = address;
-    for (let i = 0; i < length; i++) small.bytes[i] = from[i]!;
+    toSmall(from, length);
     chain.argument(AGAIN_WRITE, 2, length);
     chain.argument(AGAIN_WRITE, 3, address);
     if (chain.run(0, AGAIN_STEPS) === AGAIN_STEPS) return chain.result(AGAIN_WRITE) === length;
@@ -149,13 +154,6 @@ export class HeldMemory {
     againQuery.putSame(chain, 1, place);
     chain.call(AGAIN_WRITE, HOST_CALLS.pwrite64, this.#mem, small.address);
     this.#again = { chain, place };
-  }
-
-  /** The same of a few bytes where the mapping is known to allow it; false when not all could be written. */
-  copyOutKnown(address: number, from: Uint8Array, length: number): boolean {
-    if (length > SMALL) return false;
-    for (let i = 0; i < length; i++) small.bytes[i] = from[i]!;
-    return syscall4(HOST_CALLS.pwrite64, this.#mem, small.address, length, address) === length;
   }
 
   /** Whether it has not been closed. */
@@ -180,10 +178,10 @@ export class HeldMemory {
   }
 
   /** Bytes written, or a negative errno. */
-  write(address: number, from: Uint8Array): number {
-    if (from.length > SMALL) return pwrite(this.#mem, from, address);
-    for (let i = 0; i < from.length; i++) small.bytes[i] = from[i]!;
-    return syscall(HOST_CALLS.pwrite64, this.#mem, small.address, from.length, address);
+  write(address: number, from: Uint8Array, length = from.length): number {
+    if (length > SMALL) return pwrite(this.#mem, length === from.length ? from : from.subarray(0, length), address);
+    toSmall(from, length);
+    return syscall4(HOST_CALLS.pwrite64, this.#mem, small.address, length, address);
   }
 
   /**

@@ -102,7 +102,7 @@ export class ProcessMemory extends AddressSpace {
       // By number there is a moment, behind this, in which a caller would have to die and its number to go once around.
       caller.prove();
       copyToThread(this.caller, address, from, length);
-    } else if (early.isWritable(held, address, length) && held.copyOutKnown(address, from, length)) {
+    } else if (early.isWritable(held, address, length) && held.write(address, from, length) === length) {
       return;
     } else if (!looks.isBlocked) {
       // The map is asked first because /proc/PID/mem writes to what is protected, too. Another thread of the program

@@ -48,7 +48,6 @@ export class Turns {
    * @returns whether some work was done
    */
   take(received: boolean): boolean {
-    // each served call comes by here
     if (!this.isPending) return false;
     const pending = this.#works.filter(isPending);
     this.#callsCome = received;

@@ -27,14 +27,24 @@ describe("--fault-each on any program", () => {
 
   test("ends a run that takes too long, with all that it started, and goes on", () => {
     const stuck = `: 3<> /dev/vfio/vfio || { trap "" TERM; sleep 777.5 & wait; sleep 777.5; }; ${opens(1, "exit 0")}`;
-    const { stderr, status } = uvfio("run", "--fault-timeout", "2", "--fault-each", "open", "--", "bash", "-c", stuck);
+    const { stderr, status } = uvfio(
+      "run",
+      "--fault-timeout",
+      "0.5",
+      "--fault-each",
+      "open",
+      "--",
+      "bash",
+      "-c",
+      stuck,
+    );
     expect(
       stderr
         .replaceAll(/^bash: .*\n/gm, "")
         .trimEnd()
         .split("\n"),
     ).toEqual([
-      "uvfio: open #1 = ENOMEM: not over after 2 s, ended (--fault-timeout), no mapping left",
+      "uvfio: open #1 = ENOMEM: not over after 0.5 s, ended (--fault-timeout), no mapping left",
       "uvfio: open #2 = ENOMEM: exit status 0, no mapping left",
       "uvfio: open no fault: exit status 0, no mapping left",
       "uvfio: 2 faults of open: 0 killed the program, 1 took too long, 0 left more mapped than the run without a fault, 1 ended with exit status 0",
